@@ -1,0 +1,97 @@
+//! AllowedIPs, derived and never typed: what a relay accepts from a spoke, and what a spoke sends to a relay.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::{Network, Node, Routes, Timestamp};
+
+/// Returns what belongs to a spoke on its relay: its own addresses and its sites.
+pub fn claimed_by_spoke(spoke: &Node) -> BTreeSet<IpNet> {
+    spoke.host_prefixes().into_iter().chain(spoke.sites.iter().map(|s| s.subnet)).collect()
+}
+
+/// Returns the sites of every other active node, as seen from `node`.
+pub fn reachable_sites(network: &Network, node: &Node, now: Timestamp) -> BTreeSet<IpNet> {
+    network
+        .nodes
+        .values()
+        .filter(|other| other.name != node.name && other.is_active(now))
+        .flat_map(|other| other.sites.iter().map(|s| s.subnet))
+        .collect()
+}
+
+/// Returns what a spoke sends to its relay, and takes from it: what it may reach or be reached from,
+/// less its own sites and what it is attached to itself.
+pub fn derive_for_spoke(network: &Network, spoke: &Node, now: Timestamp) -> BTreeSet<IpNet> {
+    let wanted: BTreeSet<IpNet> = match &spoke.routes {
+        Routes::Split => network.subnets().into_iter().chain(reachable_sites(network, spoke, now)).collect(),
+        // Both families, also without IPv6 in the tunnel: a full tunnel that leaks IPv6 is none.
+        Routes::Full => [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].into_iter().collect(),
+        Routes::Only(list) => list.iter().map(IpNet::trunc).collect(),
+    };
+    let own: Vec<IpNet> =
+        spoke.local.iter().copied().chain(spoke.sites.iter().map(|s| s.subnet)).map(|n| n.trunc()).collect();
+    match spoke.routes {
+        // A full tunnel keeps its /0: the host's more specific connected routes win over it anyway.
+        Routes::Full => wanted,
+        _ => without(&wanted, &own),
+    }
+}
+
+/// Returns `from` less everything covered by `holes`, splitting prefixes where a hole lies inside.
+pub fn without(from: &BTreeSet<IpNet>, holes: &[IpNet]) -> BTreeSet<IpNet> {
+    let mut out = from.clone();
+    for hole in holes {
+        out = out.into_iter().flat_map(|net| cut(net, *hole)).collect();
+    }
+    out
+}
+
+fn cut(net: IpNet, hole: IpNet) -> Vec<IpNet> {
+    if hole.contains(&net) {
+        return Vec::new();
+    }
+    if !net.contains(&hole) {
+        return vec![net];
+    }
+    // Halve until the hole itself is one of the halves; keep every half that is beside it.
+    let mut kept = Vec::new();
+    let mut rest = net;
+    while rest != hole {
+        let Ok(mut halves) = rest.subnets(rest.prefix_len() + 1) else { break };
+        let (Some(low), Some(high)) = (halves.next(), halves.next()) else { break };
+        let first: IpAddr = hole.network();
+        if low.contains(&first) {
+            kept.push(high);
+            rest = low;
+        } else {
+            kept.push(low);
+            rest = high;
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(list: &[&str]) -> BTreeSet<IpNet> {
+        list.iter().map(|t| t.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn holes_are_cut_out() {
+        let hole = |t: &str| vec![t.parse::<IpNet>().unwrap()];
+        assert_eq!(without(&set(&["172.19.0.0/16"]), &hole("172.19.0.0/16")), set(&[]));
+        assert_eq!(without(&set(&["172.19.0.0/16"]), &hole("172.0.0.0/8")), set(&[]));
+        assert_eq!(without(&set(&["10.0.0.0/8"]), &hole("172.19.0.0/16")), set(&["10.0.0.0/8"]));
+        assert_eq!(
+            without(&set(&["10.0.0.0/29"]), &hole("10.0.0.2/31")),
+            set(&["10.0.0.0/31", "10.0.0.4/30"])
+        );
+        assert_eq!(without(&set(&["fd00::/16"]), &hole("10.0.0.0/8")), set(&["fd00::/16"]));
+    }
+}

@@ -1,0 +1,186 @@
+//! Keys as `wg(8)` writes them: 32 bytes, 44 characters of base64.
+//!
+//! Private and preshared keys never print themselves and are wiped when dropped.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Length of every WireGuard key in bytes.
+pub const KEY_LEN: usize = 32;
+
+/// Tells why a text is not a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not 44 characters of base64.
+    #[error("a key is 44 characters of base64, ending in \"=\"; this has {0}")]
+    Length(usize),
+    /// 44 characters, but not the base64 of 32 bytes.
+    #[error("not base64: a character or the ending is wrong")]
+    Encoding,
+}
+
+fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
+    if text.len() != 44 {
+        return Err(KeyError::Length(text.chars().count()));
+    }
+    let mut bytes = Zeroizing::new([0u8; 48]);
+    let n = BASE64_STANDARD.decode_slice(text, bytes.as_mut_slice()).map_err(|_| KeyError::Encoding)?;
+    let mut key = Zeroizing::new([0u8; KEY_LEN]);
+    if n != KEY_LEN {
+        return Err(KeyError::Encoding);
+    }
+    key.copy_from_slice(&bytes[..KEY_LEN]);
+    Ok(key)
+}
+
+/// A peer's public key: its identity.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey([u8; KEY_LEN]);
+
+impl PublicKey {
+    /// Wraps the raw bytes.
+    pub const fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
+        Self(bytes)
+    }
+    /// Returns the raw bytes.
+    pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = KeyError;
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        decode(text).map(|k| Self(*k))
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&BASE64_STANDARD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+impl serde::Serialize for PublicKey {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for PublicKey {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+        pub struct $name([u8; KEY_LEN]);
+
+        impl $name {
+            /// Wraps the raw bytes.
+            pub const fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
+                Self(bytes)
+            }
+            /// Returns the raw bytes; the caller keeps them out of logs and argument lists.
+            pub const fn expose(&self) -> &[u8; KEY_LEN] {
+                &self.0
+            }
+            /// Returns the base64 text, wiped when dropped; only `export`, `genkey` and the secrets file print it.
+            pub fn expose_base64(&self) -> Zeroizing<String> {
+                Zeroizing::new(BASE64_STANDARD.encode(self.0))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = KeyError;
+            fn from_str(text: &str) -> Result<Self, KeyError> {
+                decode(text).map(|k| Self(*k))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&self.expose_base64())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                Zeroizing::new(String::deserialize(d)?).parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+secret! {
+    /// A node's private key.
+    PrivateKey
+}
+secret! {
+    /// A key that two peers share on top of their key pairs.
+    PresharedKey
+}
+
+impl PrivateKey {
+    /// Makes a private key of 32 random bytes, clamped as X25519 wants it (RFC 7748, section 5).
+    pub fn from_random(mut bytes: [u8; KEY_LEN]) -> Self {
+        bytes[0] &= 248;
+        bytes[31] = (bytes[31] & 127) | 64;
+        let key = Self(bytes);
+        bytes.zeroize();
+        key
+    }
+    /// Computes the public key that belongs to this private key.
+    pub fn public_key(&self) -> PublicKey {
+        let secret = x25519_dalek::StaticSecret::from(self.0);
+        PublicKey(x25519_dalek::PublicKey::from(&secret).to_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_of_the_first_network() {
+        // The relay's pair from the hand-made configurations that the program replaces.
+        let private: PrivateKey = "4O6gBgrMBz+nGR0lqEiMdzwq4IzwRiom6T1RYxQbI0M=".parse().unwrap();
+        assert_eq!(private.public_key().to_string(), "JjMr+eFD06oydpYCp2jPtp9PFBfudakwVXDmNE7yzRg=");
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let key = PrivateKey::from_random([7; 32]);
+        assert_eq!(format!("{key:?}"), "PrivateKey(…)");
+        assert_eq!(format!("{:?}", PresharedKey::from_bytes([7; 32])), "PresharedKey(…)");
+    }
+
+    #[test]
+    fn faults_are_told_apart() {
+        assert_eq!("abc".parse::<PublicKey>(), Err(KeyError::Length(3)));
+        assert_eq!("!".repeat(44).parse::<PublicKey>(), Err(KeyError::Encoding));
+        // 44 characters, but 33 bytes.
+        assert_eq!("A".repeat(44).parse::<PublicKey>(), Err(KeyError::Encoding));
+        // The last character carries bits that no byte has: wg(8) refuses it too.
+        assert!("4O6gBgrMBz+nGR0lqEiMdzwq4IzwRiom6T1RYxQbI0N=".parse::<PublicKey>().is_err());
+    }
+}

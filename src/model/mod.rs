@@ -1,0 +1,25 @@
+//! What a network is: nodes, sites, keys, names, policy, and what can be wrong with one.
+//!
+//! Pure: no file, socket, clock or randomness. Values that break a rule of one field cannot be built;
+//! rules between fields are in [`validate`].
+
+mod allowed_ips;
+mod endpoint;
+mod key;
+mod name;
+mod network;
+mod policy;
+mod problem;
+mod timestamp;
+pub mod validate;
+
+pub use allowed_ips::{claimed_by_spoke, derive_for_spoke, reachable_sites, without};
+pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, EndpointHost};
+pub use key::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
+pub use name::{InterfaceName, NameError, NodeName};
+pub use network::{
+    Bridge, DEFAULT_KEEPALIVE, DEFAULT_MTU, Nat, Network, Node, Platform, Role, Routes, Site, SiteInterface,
+};
+pub use policy::{AllowRule, Expectation, PlaceRef, PortRange, PortSpec, Verdict};
+pub use problem::{Problem, Severity};
+pub use timestamp::Timestamp;

@@ -1,0 +1,292 @@
+//! The network as one file describes it, typed: nodes, their sites, and the defaults of both.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::{AllowRule, DEFAULT_PORT, Endpoint, Expectation, InterfaceName, NodeName, PublicKey, Timestamp};
+
+/// Seconds between keepalives unless told otherwise: short enough for the usual NAT's 30 s (`wg(8)`).
+pub const DEFAULT_KEEPALIVE: u16 = 25;
+/// Tunnel MTU in bytes unless told otherwise: 1500 less 80 of IPv6, UDP and WireGuard headers.
+pub const DEFAULT_MTU: u16 = 1420;
+
+/// A whole network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its name, and the interface's.
+    pub name: InterfaceName,
+    /// Where the tunnel's IPv4 addresses come from.
+    pub subnet: Ipv4Net,
+    /// Where the tunnel's IPv6 addresses come from; `None`: no IPv6 in the tunnel.
+    pub subnet6: Option<Ipv6Net>,
+    /// Seconds between keepalives of a spoke; 0: none.
+    pub keepalive: u16,
+    /// Tunnel MTU in bytes.
+    pub mtu: u16,
+    /// Whether every relay-spoke pair has a preshared key.
+    pub preshared_keys: bool,
+    /// The nodes by name.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// Who may talk to whom; empty: everyone to everyone.
+    pub allow: Vec<AllowRule>,
+    /// What must stay true.
+    pub expect: Vec<Expectation>,
+}
+
+/// What a node does in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The hub: every spoke's only peer.
+    Relay,
+    /// A client, with or without sites behind it.
+    Spoke,
+}
+
+/// What a node runs on: decides which keys its configuration may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum Platform {
+    Linux,
+    Windows,
+    Macos,
+    Android,
+    Ios,
+    Openwrt,
+    Mikrotik,
+    Docker,
+}
+
+impl Platform {
+    /// Every platform, as the file spells it.
+    pub const ALL: [(&'static str, Self); 8] = [
+        ("linux", Self::Linux),
+        ("windows", Self::Windows),
+        ("macos", Self::Macos),
+        ("android", Self::Android),
+        ("ios", Self::Ios),
+        ("openwrt", Self::Openwrt),
+        ("mikrotik", Self::Mikrotik),
+        ("docker", Self::Docker),
+    ];
+    /// Returns the spelling of the file.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, p)| *p == self).map_or("linux", |(s, _)| s)
+    }
+    /// Says whether `wg-quick(8)` of Linux reads this node's configuration.
+    pub const fn is_linux(self) -> bool {
+        matches!(self, Self::Linux | Self::Docker)
+    }
+}
+
+/// Which destinations a spoke sends into the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Routes {
+    /// The tunnel subnet and every other node's sites.
+    Split,
+    /// Everything.
+    Full,
+    /// These prefixes only.
+    Only(Vec<IpNet>),
+}
+
+/// Whether what enters a site gets the gateway's own address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Nat {
+    /// Masqueraded unless this node is its hosts' gateway.
+    Auto,
+    /// Always masqueraded.
+    Masquerade,
+    /// Never: the site's hosts have a route back.
+    None,
+}
+
+/// The link that a site is behind, as written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SiteInterface {
+    /// A link of the host.
+    Link(String),
+    /// The bridge of this Docker network, whatever its name is today.
+    Docker(String),
+}
+
+impl fmt::Display for SiteInterface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(name) => f.write_str(name),
+            Self::Docker(network) => write!(f, "docker:{network}"),
+        }
+    }
+}
+
+/// A subnet behind a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The prefix, host bits zero.
+    pub subnet: IpNet,
+    /// The link behind which it is; `None`: found by the prefix when applied.
+    pub interface: Option<SiteInterface>,
+    /// How what enters it is rewritten.
+    pub nat: Nat,
+    /// Whether the site's hosts have this node as their gateway.
+    pub gateway: bool,
+    /// This node's own address in the site.
+    pub address: Option<IpAddr>,
+    /// Whether the site's hosts may go out through this node, masqueraded.
+    pub egress: bool,
+}
+
+impl Site {
+    /// Says whether packets into this site get the gateway's address.
+    pub const fn is_masqueraded(&self) -> bool {
+        match self.nat {
+            Nat::Masquerade => true,
+            Nat::None => false,
+            Nat::Auto => !(self.gateway || matches!(self.interface, Some(SiteInterface::Docker(_)))),
+        }
+    }
+    /// Says whether the site's hosts send their answers to this node by themselves.
+    pub const fn is_gateway(&self) -> bool {
+        self.gateway || matches!(self.interface, Some(SiteInterface::Docker(_)))
+    }
+}
+
+/// A bridge that wgrelay makes and addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// The link's name.
+    pub name: InterfaceName,
+    /// Addresses with their prefix lengths.
+    pub addresses: Vec<IpNet>,
+    /// Links that become its ports.
+    pub ports: Vec<String>,
+    /// Spanning tree.
+    pub stp: bool,
+    /// MTU in bytes; `None`: the kernel's choice.
+    pub mtu: Option<u16>,
+}
+
+/// One member of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// Relay or spoke.
+    pub role: Role,
+    /// What it runs on.
+    pub platform: Platform,
+    /// Its IPv4 address in the tunnel.
+    pub address: Ipv4Addr,
+    /// Its IPv6 address in the tunnel; set only in a network with `subnet6`.
+    pub address6: Option<Ipv6Addr>,
+    /// Where it is reached from outside; `None`: it starts every session itself.
+    pub endpoint: Option<Endpoint>,
+    /// Its identity.
+    pub public_key: PublicKey,
+    /// Subnets behind it.
+    pub sites: Vec<Site>,
+    /// Bridges to make on it.
+    pub bridges: Vec<Bridge>,
+    /// Prefixes it is attached to itself: left out of its AllowedIPs and routes.
+    pub local: Vec<IpNet>,
+    /// What it sends into the tunnel.
+    pub routes: Routes,
+    /// `false`: kept in the file, absent from the network.
+    pub enabled: bool,
+    /// When it stops being a member; `None`: never.
+    pub expires: Option<Timestamp>,
+    /// Name servers, and search domains, for its configuration.
+    pub dns: Vec<String>,
+    /// Its own MTU in bytes; `None`: the network's.
+    pub mtu: Option<u16>,
+    /// Its own keepalive in seconds, 0 for none; `None`: the network's.
+    pub keepalive: Option<u16>,
+    /// The UDP port it listens on; `None`: see [`Node::listen_port`].
+    pub listen_port: Option<u16>,
+    /// On a relay: whether full-tunnel spokes leave to the Internet here.
+    pub egress: bool,
+}
+
+impl Node {
+    /// Makes a node with every optional field at its default.
+    pub fn new(name: NodeName, role: Role, address: Ipv4Addr, public_key: PublicKey) -> Self {
+        Self {
+            name,
+            role,
+            platform: Platform::Linux,
+            address,
+            address6: None,
+            endpoint: None,
+            public_key,
+            sites: Vec::new(),
+            bridges: Vec::new(),
+            local: Vec::new(),
+            routes: Routes::Split,
+            enabled: true,
+            expires: None,
+            dns: Vec::new(),
+            mtu: None,
+            keepalive: None,
+            listen_port: None,
+            egress: false,
+        }
+    }
+    /// Says whether this node is a relay.
+    pub fn is_relay(&self) -> bool {
+        self.role == Role::Relay
+    }
+    /// Says whether the node takes part at that moment: enabled and not expired.
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.enabled && self.expires.is_none_or(|end| now < end)
+    }
+    /// Returns the UDP port it listens on: its own, else its endpoint's, else 51820 on a relay; a spoke's is the kernel's choice.
+    pub fn listen_port(&self) -> Option<u16> {
+        self.listen_port
+            .or_else(|| self.endpoint.as_ref().map(|e| e.port))
+            .or_else(|| self.is_relay().then_some(DEFAULT_PORT))
+    }
+    /// Returns its tunnel addresses as host prefixes (/32 and /128).
+    pub fn host_prefixes(&self) -> Vec<IpNet> {
+        let mut out = vec![IpNet::from(IpAddr::V4(self.address))];
+        out.extend(self.address6.map(|a| IpNet::from(IpAddr::V6(a))));
+        out
+    }
+}
+
+impl Network {
+    /// Returns the relays, by name.
+    pub fn relays(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|n| n.is_relay())
+    }
+    /// Returns the spokes, by name.
+    pub fn spokes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|n| !n.is_relay())
+    }
+    /// Returns the tunnel subnets.
+    pub fn subnets(&self) -> Vec<IpNet> {
+        let mut out = vec![IpNet::V4(self.subnet)];
+        out.extend(self.subnet6.map(IpNet::V6));
+        out
+    }
+    /// Returns a node's tunnel addresses with the subnet's prefix length, as its interface has them.
+    pub fn interface_addresses(&self, node: &Node) -> Vec<IpNet> {
+        let mut out = vec![IpNet::new_assert(node.address.into(), self.subnet.prefix_len())];
+        if let (Some(a), Some(net)) = (node.address6, self.subnet6) {
+            out.push(IpNet::new_assert(a.into(), net.prefix_len()));
+        }
+        out
+    }
+    /// Returns the MTU of a node's interface in bytes.
+    pub fn mtu_of(&self, node: &Node) -> u16 {
+        node.mtu.unwrap_or(self.mtu)
+    }
+    /// Returns a spoke's keepalive in seconds; `None`: none is sent.
+    pub fn keepalive_of(&self, node: &Node) -> Option<u16> {
+        Some(node.keepalive.unwrap_or(self.keepalive)).filter(|k| *k > 0 && !node.is_relay())
+    }
+}

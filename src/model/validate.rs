@@ -1,0 +1,1 @@
+//! Rules between fields: duplicates, overlaps, sites in the tunnel subnet, too many relays.
