@@ -1,0 +1,190 @@
+//! Probes: what a packet's two ends see. Sockets are made by threads inside the nodes, so a probe starts no process.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::node::{Node, finish};
+
+/// Longest wait for an answer: a first handshake in the guest, with its retries of a second each, fits well.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait where no answer is expected: the retry of a first packet comes after a second.
+const IMPATIENCE: Duration = Duration::from_millis(2500);
+/// Bytes sent and echoed over TCP: many segments, more than a socket's buffers of either end hold at first.
+const PAYLOAD: usize = 300_000;
+/// The port of the echo servers.
+const PORT: u16 = 7007;
+
+/// Pings until an answer comes, at most [`PATIENCE`].
+#[must_use]
+pub fn ping(from: &Node, to: &str) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if from.run(&["ping", "-n", "-c", "1", "-W", "2", to]).code == Some(0) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Says that no ping is answered, for as long as a handshake and a retry would take.
+#[must_use]
+pub fn no_ping(from: &Node, to: &str) -> bool {
+    from.run(&["ping", "-n", "-c", "3", "-i", "0.5", "-W", "1", to]).code != Some(0)
+}
+
+/// Sends [`PAYLOAD`] bytes over TCP from one node to an address of another and has them echoed. Returns the address
+/// that the server saw as its client's.
+pub fn tcp(from: &Node, to: &Node, address: &str) -> io::Result<IpAddr> {
+    tcp_within(PATIENCE, from, to, address)
+}
+
+/// The same where a failure is expected: gives up sooner.
+pub fn no_tcp(from: &Node, to: &Node, address: &str) -> bool {
+    tcp_within(IMPATIENCE, from, to, address).is_err()
+}
+
+fn tcp_within(limit: Duration, from: &Node, to: &Node, address: &str) -> io::Result<IpAddr> {
+    let address = SocketAddr::new(parsed(address), PORT);
+    let listener = to.inside(|| TcpListener::bind(address))?;
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let (mut stream, client) = accept(&listener, limit)?;
+            stream.set_read_timeout(Some(limit))?;
+            stream.set_write_timeout(Some(limit))?;
+            let mut bytes = vec![0; PAYLOAD];
+            stream.read_exact(&mut bytes)?;
+            stream.write_all(&bytes)?;
+            Ok(client.ip())
+        });
+        let sent: Vec<u8> = (0..PAYLOAD).map(|i| (i * 31 % 251) as u8).collect();
+        let echo = from.inside(|| -> io::Result<Vec<u8>> {
+            let mut stream = TcpStream::connect_timeout(&address, limit)?;
+            stream.set_read_timeout(Some(limit))?;
+            stream.set_write_timeout(Some(limit))?;
+            stream.write_all(&sent)?;
+            let mut echo = vec![0; PAYLOAD];
+            stream.read_exact(&mut echo)?;
+            Ok(echo)
+        });
+        let client = server.join().expect("the server does not panic");
+        assert!(echo? == sent, "{address}: the echo differs from what was sent");
+        client
+    })
+}
+
+/// Waits for one client, at most `limit`.
+fn accept(listener: &TcpListener, limit: Duration) -> io::Result<(TcpStream, SocketAddr)> {
+    listener.set_nonblocking(true)?;
+    let began = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((stream, client)) => {
+                stream.set_nonblocking(false)?;
+                return Ok((stream, client));
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && began.elapsed() < limit => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Sends a datagram of `size` bytes from one node to an address of another and has it echoed, up to three times.
+/// Returns the address that the server saw.
+pub fn udp(from: &Node, to: &Node, address: &str, size: usize) -> io::Result<IpAddr> {
+    let address = SocketAddr::new(parsed(address), PORT);
+    let server = to.inside(|| UdpSocket::bind(address))?;
+    server.set_read_timeout(Some(PATIENCE))?;
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let client = from.inside(|| UdpSocket::bind(any))?;
+    client.connect(address)?;
+    client.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let sent: Vec<u8> = (0..size).map(|i| (i * 7 % 253) as u8).collect();
+    let mut last = io::Error::from(io::ErrorKind::TimedOut);
+    for _ in 0..3 {
+        client.send(&sent)?;
+        let mut bytes = vec![0; size + 1];
+        let seen = server
+            .recv_from(&mut bytes)
+            .and_then(|(n, seen)| server.send_to(&bytes[..n], seen).map(|_| seen));
+        match seen.and_then(|seen| client.recv(&mut bytes).map(|n| (n, seen))) {
+            Ok((n, seen)) => {
+                assert!(bytes[..n] == sent, "{address}: the echo differs from what was sent");
+                return Ok(seen.ip());
+            }
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+fn parsed(address: &str) -> IpAddr {
+    address.parse().unwrap_or_else(|e| panic!("{address}: {e}"))
+}
+
+/// A hundred pings a second, from one node to an address, until stopped.
+#[derive(Debug)]
+pub struct Flow {
+    ping: Child,
+    name: String,
+    began: Instant,
+}
+
+/// What became of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Pings sent.
+    pub sent: u32,
+    /// Answers received.
+    pub received: u32,
+}
+
+impl Flow {
+    /// Starts the flow.
+    pub fn start(from: &Node, to: &str) -> Self {
+        let mut command = Command::new("ping");
+        command.args(["-n", "-q", "-i", "0.01", to]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self {
+            ping: from.spawn(&mut command),
+            name: format!("{}: ping {to}", from.name),
+            began: Instant::now(),
+        }
+    }
+
+    /// Waits for answers that are under way, ends the flow, and counts.
+    pub fn stop(self) -> Tally {
+        let pid = Pid::from_raw(self.ping.id().try_into().expect("a process number fits"));
+        // ping has no word for "send no more but wait": a paused ping answers to nothing, so let the last one in
+        // flight be lost in the count. The one after the last answer is known by its age: under 10 ms.
+        kill(pid, Signal::SIGINT).expect("ping runs");
+        let output =
+            finish(&self.name, self.ping, self.began, self.began.elapsed() + Duration::from_secs(10));
+        let line = output
+            .stdout
+            .lines()
+            .find(|l| l.contains("packets transmitted"))
+            .unwrap_or_else(|| panic!("{output}"));
+        let number = |after: &str| -> u32 {
+            let before = line.split(after).next().expect("split gives one part at least");
+            let word = before.split([' ', ',']).filter(|w| !w.is_empty()).next_back();
+            word.and_then(|w| w.parse().ok())
+                .unwrap_or_else(|| panic!("no number before {after:?} in {line:?}"))
+        };
+        Tally { sent: number(" packets transmitted"), received: number(" received") }
+    }
+}
+
+impl Tally {
+    /// Returns the pings that were not answered, less the one that was on its way when the flow ended.
+    #[must_use]
+    pub fn lost(self) -> u32 {
+        (self.sent - self.received).saturating_sub(1)
+    }
+}
