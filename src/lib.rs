@@ -4,3 +4,4 @@
 //! [`model`], `config`, `conf`, `plan`, `export`, `status`, `control`, `dataplane`, `apply`, `host`, `agent`, `cli`.
 
 pub mod model;
+pub mod plan;
