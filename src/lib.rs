@@ -4,6 +4,8 @@
 //! [`model`], `config`, `conf`, `plan`, `export`, `status`, `control`, `dataplane`, `apply`, `host`, `agent`, `cli`.
 
 pub mod apply;
+pub mod control;
 pub mod dataplane;
 pub mod model;
 pub mod plan;
+pub mod status;
