@@ -4,8 +4,10 @@
 //! [`model`], `config`, `conf`, `plan`, `export`, `status`, `control`, `dataplane`, `apply`, `host`, `agent`, `cli`.
 
 pub mod apply;
+pub mod conf;
 pub mod control;
 pub mod dataplane;
+pub mod export;
 pub mod model;
 pub mod plan;
 pub mod status;
