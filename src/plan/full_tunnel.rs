@@ -15,11 +15,6 @@ pub const TABLE: u32 = 51820;
 const PRIORITY_MAIN: u32 = 32_400;
 const PRIORITY_TUNNEL: u32 = 32_401;
 
-/// Says whether these AllowedIPs hold a default route.
-pub fn is_full(allowed_ips: &BTreeSet<IpNet>) -> bool {
-    allowed_ips.iter().any(|n| n.prefix_len() == 0)
-}
-
 /// Returns the table that a route belongs in.
 pub fn table_of(dst: &IpNet) -> u32 {
     if dst.prefix_len() == 0 { TABLE } else { super::MAIN_TABLE }
