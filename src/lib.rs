@@ -3,4 +3,5 @@
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
 //! [`model`], `config`, `conf`, `plan`, `export`, `status`, `control`, `dataplane`, `apply`, `host`, `agent`, `cli`.
 
+pub mod dataplane;
 pub mod model;
