@@ -92,6 +92,8 @@ fn a_network_made_by_hand_passes_and_leaves_nothing() {
         assert!(during.section("addresses").iter().any(|a| a.contains("192.168.3.")), "{during:?}");
         wg_quick_down(node, "wg0").ok();
         node.run(&["rm", "/etc/wireguard/wg0.conf"]).ok();
+        // WireGuard in the kernel switches this off for the whole namespace, and nobody puts it back.
+        node.set_sysctl("ipv4/conf/all/send_redirects", "1");
     }
     for (node, before) in [&t.relay, &t.windows, &t.docker].iter().zip(before) {
         before.assert_same(&Snapshot::of(node), &format!("on {} after wg-quick down", node.name));

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::node::{Node, Output, PLACE};
+use super::topology::{BRIDGE, Families, RELAY, Topology};
 
 /// Returns the backend that these tests are asked to use: `WGRELAY_BACKEND`, else the embedded one.
 pub fn backend() -> String {
@@ -24,6 +25,35 @@ impl<'a> Wgrelay<'a> {
     /// wgrelay with an empty folder and the backend of [`backend`].
     pub fn on(node: &'a Node) -> Self {
         Self { node, dir: format!("{PLACE}/wgrelay"), backend: backend() }
+    }
+
+    /// wgrelay as the topology's relay: the default profile's network, with what has to be corrected in it here.
+    #[track_caller]
+    pub fn relay_of(t: &'a Topology, families: Families) -> Self {
+        let this = Self::on(&t.relay);
+        let endpoint = format!("{RELAY}:51820");
+        let mut words = vec!["init", "--endpoint", &endpoint];
+        if families == Families::Both {
+            words.extend(["--subnet6", "fd5e:1::/64"]);
+        }
+        this.ok(&words);
+        this.edit(|text| {
+            // No Docker is here that could be asked for its network's bridge.
+            let text = replaced(&text, "docker:webvirtcloud_default", BRIDGE);
+            if families == Families::V4 {
+                return text;
+            }
+            let site = |node: &str, subnet: &str, interface: &str| {
+                format!(
+                    "[[node.{node}.site]]\nsubnet = \"{subnet}\"\ninterface = \"{interface}\"\nnat = \"masquerade\"\n\n"
+                )
+            };
+            let text =
+                replaced(&text, "[node.windows]", &(site("wsl", "fd00:19::/64", BRIDGE) + "[node.windows]"));
+            let text = replaced(&text, "\"172.19.0.0/16\"]", "\"172.19.0.0/16\", \"fd00:19::/64\"]");
+            text + "\n" + &site("docker", "fd00:33::/64", "br-ext")
+        });
+        this
     }
 
     /// The same with another backend.
@@ -71,6 +101,13 @@ impl<'a> Wgrelay<'a> {
         let text = change(self.node.read(self.network_file()));
         self.node.write(self.network_file(), &text);
     }
+}
+
+/// Returns the text with a part of it replaced, which must be there.
+#[track_caller]
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from:?} is not in\n{text}");
+    text.replace(from, to)
 }
 
 /// Brings an interface up by `wg-quick`, unchanged, from a configuration's text.

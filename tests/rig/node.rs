@@ -181,7 +181,10 @@ impl Node {
 
     /// Starts a command in this node; the caller decides about its standard streams, and keeps it.
     pub fn spawn(&self, command: &mut Command) -> Child {
-        command.env("PATH", path()).env("LC_ALL", "C").env_remove("WGRELAY_DIR").env_remove("WGRELAY_REAL");
+        if command.get_envs().all(|(name, _)| name != "PATH") {
+            command.env("PATH", path());
+        }
+        command.env("LC_ALL", "C").env_remove("WGRELAY_DIR").env_remove("WGRELAY_REAL");
         self.enter(Enter::All, || {
             command.spawn().unwrap_or_else(|e| panic!("{}: {command:?}: {e}", self.name))
         })
@@ -228,13 +231,7 @@ impl Node {
         finish(&format!("{}: ip -batch: {script}", self.name), child, began, LONG).ok();
     }
 
-    /// Reads a sysctl below net/, such as `ipv4/ip_forward`.
-    pub fn sysctl(&self, key: &str) -> String {
-        self.inside(|| std::fs::read_to_string(format!("/proc/sys/net/{key}")).map(|v| v.trim().to_owned()))
-            .unwrap_or_else(|e| panic!("{}: net/{key}: {e}", self.name))
-    }
-
-    /// Writes a sysctl below net/.
+    /// Writes a sysctl below net/, such as `ipv4/ip_forward`.
     pub fn set_sysctl(&self, key: &str, value: &str) {
         self.inside(|| std::fs::write(format!("/proc/sys/net/{key}"), value))
             .unwrap_or_else(|e| panic!("{}: net/{key}={value}: {e}", self.name));

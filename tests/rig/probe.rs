@@ -98,11 +98,17 @@ fn accept(listener: &TcpListener, limit: Duration) -> io::Result<(TcpStream, Soc
 /// Sends a datagram of `size` bytes from one node to an address of another and has it echoed, up to three times.
 /// Returns the address that the server saw.
 pub fn udp(from: &Node, to: &Node, address: &str, size: usize) -> io::Result<IpAddr> {
+    let any = if address.contains(':') { "::" } else { "0.0.0.0" };
+    udp_as(any, from, to, address, size)
+}
+
+/// The same, from one of the sender's addresses.
+pub fn udp_as(source: &str, from: &Node, to: &Node, address: &str, size: usize) -> io::Result<IpAddr> {
     let address = SocketAddr::new(parsed(address), PORT);
     let server = to.inside(|| UdpSocket::bind(address))?;
     server.set_read_timeout(Some(PATIENCE))?;
-    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let client = from.inside(|| UdpSocket::bind(any))?;
+    let source = SocketAddr::new(parsed(source), 0);
+    let client = from.inside(|| UdpSocket::bind(source))?;
     client.connect(address)?;
     client.set_read_timeout(Some(Duration::from_secs(2)))?;
     let sent: Vec<u8> = (0..size).map(|i| (i * 7 % 253) as u8).collect();
