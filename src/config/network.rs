@@ -446,9 +446,10 @@ fn expect_table(section: &Section<'_>, network: &mut Network, marks: &mut Marks,
     let port = section.parsed::<PortSpec>("port", "bad-port", source);
     let words = [("reaches", Verdict::Reaches), ("blocked", Verdict::Blocked)];
     let verdict = section.word("verdict", &words, source);
-    if let (Some(from), Some(to), Some(verdict)) = (from, to, verdict) {
+    if let (Some(from), Some(to)) = (from, to) {
         marks.expect.push([from.mark, to.mark]);
-        let port = port.map(|p| p.value);
-        network.expect.push(Expectation { from: from.value, to: to.value, port, verdict: verdict.value });
+        // Where the verdict could not be read the places are checked all the same.
+        let (port, verdict) = (port.map(|p| p.value), verdict.map_or(Verdict::Reaches, |v| v.value));
+        network.expect.push(Expectation { from: from.value, to: to.value, port, verdict });
     }
 }

@@ -130,6 +130,21 @@ impl<'s> Source<'s> {
             };
             self.torn = true;
             let at = fault.span().map_or(0, |s| s.start).min(text.len());
+            if let Some(list) = self.open_list(&text, at, fault.message()) {
+                let hint = "a list ends with \"]\"; its entries have commas between them";
+                self.error(
+                    Mark(list.start),
+                    "syntax",
+                    "not TOML: the list that begins here does not end",
+                    hint,
+                );
+                let line = self.lines_at(&text, list.start).start;
+                text.replace_range(
+                    line..list.end,
+                    &text[line..list.end].chars().map(blanked).collect::<String>(),
+                );
+                continue;
+            }
             let lines = self.lines_at(&text, at);
             let line = &text[lines.clone()];
             if line.trim().is_empty() {
@@ -148,6 +163,29 @@ impl<'s> Source<'s> {
             text.replace_range(lines.start..end, &blank);
         }
         None
+    }
+
+    /// From the bracket of a list that was never closed to the line where the parser noticed: it takes the lines after the
+    /// list for its entries.
+    fn open_list(&self, text: &str, at: usize, message: &str) -> Option<std::ops::Range<usize>> {
+        if !message.contains("array") {
+            return None;
+        }
+        let noticed = self.lines.partition_point(|start| *start <= at).saturating_sub(1);
+        let bounds = |line: usize| {
+            self.lines[line]..self.lines.get(line + 1).map_or(text.len(), |next| next.saturating_sub(1))
+        };
+        let begins = |line: &str| {
+            let value = line.split_once('=').filter(|(key, _)| !key.trim_start().starts_with('#'))?.1;
+            (value.trim_start().starts_with('[') && value.matches('[').count() > value.matches(']').count())
+                .then(|| line.len() - value.trim_start().len())
+        };
+        let (first, column) = (0..=noticed).rev().find_map(|l| Some((l, begins(&text[bounds(l)])?)))?;
+        // The list's own entries go with it; the first line that is no entry is another fault, or none.
+        let entry =
+            |line: &str| line.trim_start().starts_with(['"', '\'', ']', ',']) || line.trim().is_empty();
+        let last = (first + 1..=noticed).take_while(|l| entry(&text[bounds(*l)])).last().unwrap_or(first);
+        Some(bounds(first).start + column..bounds(last).end)
     }
 
     /// The line around an offset; an error at the very start of a line, or at the end, is about the line before.
@@ -190,9 +228,12 @@ fn explain(message: &str, line: &str, rest: &str) -> (&'static str, String, Stri
     }
     let value = line.split_once('=').map(|(_, v)| v.trim());
     let bare = |v: &str| v.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if let Some(v) = value.filter(|v| bare(v) && !v.contains('"')) {
+        let v = v.split('#').next().unwrap_or(v).trim();
+        return ("syntax", format!("not TOML: the text {v} has no quotes"), format!("write \"{v}\""));
+    }
     let hint = match value {
         Some("") => "a value is missing after \"=\"",
-        Some(v) if bare(v) && !v.contains('"') => "text stands in double quotes: key = \"value\"",
         None if line.contains(':') && !line.starts_with('[') => "write key = \"value\", with \"=\"",
         None if !line.starts_with('[') => "a line is key = value, [table] or # comment",
         _ if message.contains("string") && !rest.trim_start().starts_with('"') => {
