@@ -2,6 +2,7 @@
 //!
 //! A new case is a new folder; `UPDATE_CASES=1` writes what the program says now, to be read before it is committed.
 #![expect(clippy::disallowed_methods, reason = "a test reads its data from files")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -173,4 +174,48 @@ fn a_bundle_carries_one_nodes_secrets_and_no_others() {
     swapped.secrets.private_keys.insert("docker".parse().unwrap(), other);
     let told = Bundle::parse(swapped.render().as_bytes(), "bundle").problems;
     assert!(told.iter().any(|p| p.code == "key-mismatch" && p.message.contains("node windows")), "{told:?}");
+}
+
+/// Nothing compares all with all: four times the nodes may not take ten times as long. The bound is wide, as the machine may be
+/// busy; a quadratic check takes sixteen times as long and more.
+#[test]
+fn time_grows_with_the_number_of_nodes() {
+    let text = |nodes: usize| {
+        let mut text = String::from("[network]\nname = \"wg0\"\nsubnet = \"10.0.0.0/16\"\n");
+        for i in 1..=nodes {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&(i as u64).to_le_bytes());
+            let (high, low) = (i / 250, i % 250 + 1);
+            writeln!(
+                text,
+                "\n[node.n{i}]\naddress = \"10.0.{high}.{low}\"\npublic_key = \"{}\"",
+                PublicKey::from_bytes(key)
+            )
+            .unwrap();
+            if i == 1 {
+                text.push_str("role = \"relay\"\nendpoint = \"192.0.2.1:51820\"\n");
+            }
+            if i % 10 == 0 {
+                writeln!(text, "[[node.n{i}.site]]\nsubnet = \"172.{high}.{low}.0/24\"").unwrap();
+            }
+        }
+        for i in 1..=nodes / 10 {
+            writeln!(text, "[[allow]]\nfrom = [\"n{i}\"]\nto = [\"10.0.0.{}\"]", i % 250 + 1).unwrap();
+        }
+        text
+    };
+    let time = |nodes: usize| {
+        let text = text(nodes);
+        let runs = (0..3).map(|_| {
+            let start = std::time::Instant::now();
+            let parsed = parse_network(text.as_bytes(), "network.toml");
+            assert_eq!(parsed.problems, vec![]);
+            start.elapsed()
+        });
+        runs.min().unwrap()
+    };
+    let (few, many) = (time(1250), time(5000));
+    assert!(many < few * 10, "1,250 nodes take {few:?}, 5,000 take {many:?}");
+    assert!(many.as_secs() < 5, "5,000 nodes take {many:?}");
+    println!("1,250 nodes: {few:?}; 5,000 nodes: {many:?}");
 }

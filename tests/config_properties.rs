@@ -1,4 +1,5 @@
 //! Properties of the configuration layer over random networks and damaged files.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use toml_edit::{Item, TableLike, Value};
 
 use super::source::Source;
-use crate::model::validate::{Mark, nearest};
+use crate::model::nearest;
+use crate::model::validate::Mark;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
