@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wgrelay::config::{Bundle, NetworkDocument, Secrets, parse_network, profile};
-use wgrelay::model::{NodeName, PublicKey};
+use wgrelay::model::{Network, NodeName, PublicKey, Timestamp, derive_for_spoke};
 
 fn folders(below: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(below);
@@ -158,6 +158,11 @@ fn a_bundle_carries_one_nodes_secrets_and_no_others() {
         }
         let psk = |spoke: &str| secrets.preshared_keys["wsl"][spoke].expose_base64();
         assert_eq!(text.contains(psk("windows").as_str()), this.as_str() != "docker");
+        // What the node sends into the tunnel does not depend on which of the two it was derived from.
+        let now = Timestamp(0);
+        let routes = |network: &Network| derive_for_spoke(network, &network.nodes[this], now);
+        assert_eq!(routes(&bundle.network), routes(&network));
+        assert_eq!(bundle.network.allow, network.allow);
         let installed = parse_network(bundle.network_text.as_bytes(), "network.toml");
         assert_eq!(installed.value.unwrap(), bundle.network);
         // Stale as soon as something changes that it needs; not by a promise, or by another spoke's MTU.
