@@ -1,0 +1,287 @@
+//! The programs that read a `.conf`, and what each of them accepts, as data.
+//!
+//! Taken from their parsers: wireguard-tools (config.c, wg-quick's linux.bash), wireguard-windows (conf/parser.go),
+//! wireguard-apple (TunnelConfiguration+WgQuickConfig.swift), wireguard-android (Interface.java, Peer.java).
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::Key;
+use crate::model::Platform;
+
+/// A program that reads `.conf` files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Client {
+    /// `wg setconf`, `syncconf` and `addconf`.
+    Wg,
+    /// `wg-quick` of Linux.
+    WgQuick,
+    /// WireGuard for Windows.
+    Windows,
+    /// WireGuard for macOS and iOS.
+    Apple,
+    /// WireGuard for Android.
+    Android,
+}
+
+/// What a second line with a key that has one value does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// The last line counts.
+    LastWins,
+    /// The file is refused.
+    Refused,
+}
+
+/// What a second line with the same hook does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookRepeats {
+    /// Both run, in the order of the file.
+    Accumulate,
+    /// Only the last one runs.
+    LastWins,
+}
+
+/// Whether `PersistentKeepalive = off` is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepaliveOff {
+    /// In any case.
+    AnyCase,
+    /// In lower case.
+    LowerCase,
+    /// Only numbers are.
+    Refused,
+}
+
+/// What one client accepts.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Keys of `[Interface]`; those of `[Peer]` are the same everywhere.
+    pub interface_keys: &'static [Key],
+    /// A second line of a key with one value.
+    pub repeats: Repeats,
+    /// A second line of the same hook.
+    pub hook_repeats: HookRepeats,
+    /// `PersistentKeepalive = off`.
+    pub keepalive_off: KeepaliveOff,
+    /// Whether a file without an `[Interface]` and a private key is refused.
+    pub needs_private_key: bool,
+    /// Whether two peers with one public key are refused.
+    pub refuses_duplicate_peers: bool,
+    /// Whether a second `[Interface]` is refused.
+    pub refuses_second_interface: bool,
+    /// Whether a file may start with a byte order mark.
+    pub takes_byte_order_mark: bool,
+    /// Smallest MTU that it takes, in bytes.
+    pub min_mtu: u16,
+    /// Longest name of a tunnel, in characters.
+    pub max_name: usize,
+}
+
+const WG: Rules = Rules {
+    interface_keys: &[Key::PrivateKey, Key::ListenPort, Key::FwMark],
+    repeats: Repeats::LastWins,
+    hook_repeats: HookRepeats::Accumulate,
+    keepalive_off: KeepaliveOff::AnyCase,
+    needs_private_key: false,
+    refuses_duplicate_peers: false,
+    refuses_second_interface: false,
+    takes_byte_order_mark: false,
+    min_mtu: 0,
+    max_name: 15,
+};
+
+const WG_QUICK: Rules = Rules {
+    interface_keys: &[
+        Key::PrivateKey,
+        Key::Address,
+        Key::ListenPort,
+        Key::FwMark,
+        Key::Dns,
+        Key::Mtu,
+        Key::Table,
+        Key::PreUp,
+        Key::PostUp,
+        Key::PreDown,
+        Key::PostDown,
+        Key::SaveConfig,
+    ],
+    ..WG
+};
+
+const WINDOWS: Rules = Rules {
+    interface_keys: &[
+        Key::PrivateKey,
+        Key::Address,
+        Key::ListenPort,
+        Key::Dns,
+        Key::Mtu,
+        Key::Table,
+        Key::PreUp,
+        Key::PostUp,
+        Key::PreDown,
+        Key::PostDown,
+    ],
+    repeats: Repeats::LastWins,
+    hook_repeats: HookRepeats::LastWins,
+    keepalive_off: KeepaliveOff::LowerCase,
+    needs_private_key: true,
+    refuses_duplicate_peers: false,
+    refuses_second_interface: false,
+    takes_byte_order_mark: true,
+    min_mtu: 576,
+    max_name: 32,
+};
+
+const APPLE: Rules = Rules {
+    interface_keys: &[Key::PrivateKey, Key::Address, Key::ListenPort, Key::Dns, Key::Mtu],
+    repeats: Repeats::Refused,
+    hook_repeats: HookRepeats::LastWins,
+    keepalive_off: KeepaliveOff::Refused,
+    needs_private_key: true,
+    refuses_duplicate_peers: true,
+    refuses_second_interface: true,
+    takes_byte_order_mark: false,
+    min_mtu: 0,
+    max_name: 15,
+};
+
+const ANDROID: Rules = Rules {
+    interface_keys: &[
+        Key::PrivateKey,
+        Key::Address,
+        Key::ListenPort,
+        Key::Dns,
+        Key::Mtu,
+        Key::IncludedApplications,
+        Key::ExcludedApplications,
+    ],
+    repeats: Repeats::LastWins,
+    hook_repeats: HookRepeats::LastWins,
+    keepalive_off: KeepaliveOff::Refused,
+    needs_private_key: true,
+    refuses_duplicate_peers: false,
+    refuses_second_interface: false,
+    takes_byte_order_mark: false,
+    min_mtu: 0,
+    max_name: 15,
+};
+
+/// Names that Windows keeps for devices, whatever follows the first dot.
+const WINDOWS_DEVICES: [&str; 22] = [
+    "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9",
+    "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
+];
+
+impl Client {
+    /// Every client, as the command line spells it.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("wg", Self::Wg),
+        ("wg-quick", Self::WgQuick),
+        ("windows", Self::Windows),
+        ("apple", Self::Apple),
+        ("android", Self::Android),
+    ];
+
+    /// Returns what it accepts.
+    pub const fn rules(self) -> &'static Rules {
+        match self {
+            Self::Wg => &WG,
+            Self::WgQuick => &WG_QUICK,
+            Self::Windows => &WINDOWS,
+            Self::Apple => &APPLE,
+            Self::Android => &ANDROID,
+        }
+    }
+    /// Returns the program that reads a node's file on that platform. OpenWrt and RouterOS import what the
+    /// applications read; the strictest of these stands for them.
+    pub const fn of(platform: Platform) -> Self {
+        match platform {
+            Platform::Linux | Platform::Docker => Self::WgQuick,
+            Platform::Windows => Self::Windows,
+            Platform::Android => Self::Android,
+            Platform::Macos | Platform::Ios | Platform::Openwrt | Platform::Mikrotik => Self::Apple,
+        }
+    }
+    /// Says whether it accepts a key.
+    pub fn accepts(self, key: Key) -> bool {
+        key.section() == super::Section::Peer || self.rules().interface_keys.contains(&key)
+    }
+    /// Says whether it takes a file name, without `.conf`, as the name of a tunnel.
+    pub fn accepts_name(self, name: &str) -> bool {
+        let max = self.rules().max_name;
+        let device = name.split('.').next().unwrap_or_default();
+        (1..=max).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_=+.-".contains(&b))
+            && (self != Self::Windows
+                || !(name.starts_with('.')
+                    || name.ends_with('.')
+                    || WINDOWS_DEVICES.iter().any(|d| d.eq_ignore_ascii_case(device))))
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Wg => "wg",
+            Self::WgQuick => "wg-quick",
+            Self::Windows => "WireGuard for Windows",
+            Self::Apple => "WireGuard for macOS and iOS",
+            Self::Android => "WireGuard for Android",
+        })
+    }
+}
+
+/// Tells that a text names no client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a client: use wg, wg-quick, windows, apple or android")]
+pub struct ClientError(pub String);
+
+impl FromStr for Client {
+    type Err = ClientError;
+    fn from_str(text: &str) -> Result<Self, ClientError> {
+        Self::ALL
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, client)| *client)
+            .ok_or_else(|| ClientError(text.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_client_takes_the_common_subset() {
+        for (_, client) in Client::ALL.into_iter().skip(1) {
+            for key in [Key::PrivateKey, Key::Address, Key::Dns, Key::Mtu, Key::ListenPort, Key::Endpoint] {
+                assert!(client.accepts(key), "{client}: {key}");
+            }
+        }
+        assert!(!Client::Windows.accepts(Key::FwMark));
+        assert!(!Client::Apple.accepts(Key::PostUp));
+        assert!(!Client::Wg.accepts(Key::Address));
+    }
+
+    #[test]
+    fn tunnel_names() {
+        assert!(Client::WgQuick.accepts_name("wg0"));
+        assert!(!Client::WgQuick.accepts_name("a-name-of-16-chr"));
+        assert!(Client::Windows.accepts_name("a-name-of-16-chr"));
+        for name in ["", "a b", "a/b"] {
+            assert!(!Client::WgQuick.accepts_name(name) && !Client::Windows.accepts_name(name), "{name:?}");
+        }
+        for name in ["NUL", "com1", "con.x", ".a", "a."] {
+            assert!(Client::WgQuick.accepts_name(name) && !Client::Windows.accepts_name(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_clients() {
+        for (name, client) in Client::ALL {
+            assert_eq!(name.parse(), Ok(client));
+        }
+        assert!("Windows ".parse::<Client>().is_err());
+    }
+}

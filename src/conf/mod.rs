@@ -1,0 +1,20 @@
+//! WireGuard `.conf` text, as `wg(8)` and `wg-quick(8)` define it and as each client reads it.
+//!
+//! A [`Document`] is what the text means; [`render`] writes one, [`parse`] and [`read`] read one and tell every fault
+//! at once, [`lint`] reads a text with the eyes of one [`Client`]. Pure: no name is resolved here.
+
+mod client;
+mod document;
+mod key;
+mod lint;
+mod parse;
+mod render;
+mod scan;
+mod value;
+
+pub use client::{Client, HookRepeats, KeepaliveOff, Repeats, Rules};
+pub use document::{Dns, DnsError, Document, Hook, HookError, Interface, Peer, Table};
+pub use key::{Key, Section};
+pub use lint::{lint, rejected_keys};
+pub use parse::{Reading, parse, read};
+pub use render::{Comments, render};

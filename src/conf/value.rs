@@ -1,0 +1,184 @@
+//! The values of single keys: text to type, with the fault where it is none.
+//!
+//! No message repeats the text of a key, nor any text that might be one in the wrong place.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::scan::is_space;
+use super::{Client, Dns, Hook, HookError, Table};
+use crate::model::{Endpoint, EndpointError, KeyError};
+
+/// Why a value is none.
+pub(super) struct Bad {
+    pub code: &'static str,
+    pub message: String,
+    pub hint: &'static str,
+    /// Clients that take it all the same, in a way that nobody meant.
+    pub taken_by: &'static [Client],
+}
+
+impl Bad {
+    pub fn new(code: &'static str, message: impl Into<String>, hint: &'static str) -> Self {
+        Self { code, message: message.into(), hint, taken_by: &[] }
+    }
+    pub fn taken_by(mut self, clients: &'static [Client]) -> Self {
+        self.taken_by = clients;
+        self
+    }
+}
+
+/// Quotes a text from the file for a message: cut short, and hidden where it could be a key.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 60;
+    // 32 bytes are 43 characters of base64 or 64 of hex; a key with some of them lost is still a secret.
+    let could_be_key =
+        text.split(|c: char| !(c.is_ascii_alphanumeric() || "+/".contains(c))).any(|run| run.len() >= 24);
+    if could_be_key {
+        return "this (not shown: it could be a key)".into();
+    }
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+pub(super) fn key<K: std::str::FromStr<Err = KeyError>>(text: &str) -> Result<K, Bad> {
+    text.parse().map_err(|e: KeyError| {
+        Bad::new(
+            "bad-key",
+            format!("not a key: {e}"),
+            "copy the whole key; wgrelay genkey and wg genkey make one",
+        )
+    })
+}
+
+fn number(text: &str) -> Option<u64> {
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+pub(super) fn port(text: &str) -> Result<u16, Bad> {
+    match number(text) {
+        Some(n) if n <= u64::from(u16::MAX) => Ok(n as u16),
+        // getaddrinfo(3), which wg asks, keeps the lower 16 bits of what fits an int.
+        Some(n) if n <= i32::MAX as u64 => Err(Bad::new(
+            "bad-port",
+            format!("{n} is not a UDP port; wg and wg-quick make {} of it", n & 0xffff),
+            "use 0 to 65535",
+        )
+        .taken_by(&[Client::Wg, Client::WgQuick])),
+        _ => Err(Bad::new("bad-port", format!("{} is not a UDP port", shown(text)), "use 0 to 65535")),
+    }
+}
+
+pub(super) fn fwmark(text: &str) -> Result<u32, Bad> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(0);
+    }
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) if hex.bytes().all(|b| b.is_ascii_hexdigit()) => u32::from_str_radix(hex, 16).ok(),
+        Some(_) => None,
+        None => number(text).and_then(|n| n.try_into().ok()),
+    };
+    parsed.ok_or_else(|| {
+        Bad::new(
+            "bad-fwmark",
+            format!("{} is not a mark", shown(text)),
+            "use off, a number of 32 bits, or 0x…",
+        )
+    })
+}
+
+pub(super) fn keepalive(text: &str) -> Result<u16, Bad> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(0);
+    }
+    number(text).and_then(|n| n.try_into().ok()).ok_or_else(|| {
+        Bad::new(
+            "bad-keepalive",
+            format!("{} is not a number of seconds", shown(text)),
+            "use 0 (or off) to 65535; 25 suits most NATs",
+        )
+    })
+}
+
+pub(super) fn mtu(text: &str) -> Result<u16, Bad> {
+    number(text).and_then(|n| n.try_into().ok()).filter(|n| *n > 0).ok_or_else(|| {
+        Bad::new("bad-mtu", format!("{} is not an MTU", shown(text)), "use a number of bytes up to 65535")
+    })
+}
+
+pub(super) fn prefix(text: &str) -> Result<IpNet, Bad> {
+    let bad = |hint| Err(Bad::new("bad-prefix", format!("{} is not an IP prefix", shown(text)), hint));
+    if text.starts_with(['+', '-']) {
+        return bad("older tools do not know + and -: write the whole list");
+    }
+    if text.contains(is_space) {
+        return bad("separate prefixes by commas");
+    }
+    let parsed = match text.split_once('/') {
+        None => text.parse::<IpAddr>().map(IpNet::from).ok(),
+        // ipnet would take a sign in front of the length.
+        Some((_, length)) if number(length).is_none() => None,
+        Some(_) => text.parse().ok(),
+    };
+    parsed.map_or_else(|| bad("write ADDRESS/LENGTH, such as 192.168.3.0/24 or fd00::/64"), Ok)
+}
+
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, Bad> {
+    text.parse().map_err(|e| match e {
+        EndpointError::NoPort => {
+            Bad::new("bad-endpoint", e.to_string(), "WireGuard's usual port is 51820: HOST:51820")
+        }
+        EndpointError::Port(port) => {
+            Bad::new("bad-endpoint", format!("{} is not a UDP port", shown(&port)), "use 1 to 65535")
+        }
+        EndpointError::Host(host) => Bad::new(
+            "bad-endpoint",
+            format!("{} is neither an address nor a host name", shown(&host)),
+            "write HOST:PORT, an IPv6 address in brackets: [2001:db8::1]:51820",
+        ),
+    })
+}
+
+pub(super) fn dns(text: &str) -> Result<Dns, Bad> {
+    let parsed: Dns = text.parse().map_err(|_| {
+        Bad::new("bad-dns", format!("{} is neither an address nor a domain", shown(text)), "")
+            .taken_by(&[Client::WgQuick])
+    })?;
+    match &parsed {
+        // Host names, to which Android holds search domains, have no underscore.
+        Dns::Search(domain) if domain.contains('_') => Err(Bad::new(
+            "bad-dns",
+            format!("{} is not a domain", shown(text)),
+            "use letters, digits, dots and hyphens",
+        )
+        .taken_by(&[Client::WgQuick, Client::Windows, Client::Apple])),
+        _ => Ok(parsed),
+    }
+}
+
+pub(super) fn table(text: &str) -> Result<Table, Bad> {
+    Table::parse(text).ok_or_else(|| {
+        Bad::new(
+            "bad-table",
+            format!("{} is not a routing table", shown(text)),
+            "use auto, off, a number or a name of rt_tables",
+        )
+    })
+}
+
+pub(super) fn boolean(text: &str) -> Result<bool, Bad> {
+    match text {
+        _ if text.eq_ignore_ascii_case("true") => Ok(true),
+        _ if text.eq_ignore_ascii_case("false") => Ok(false),
+        _ => Err(Bad::new("bad-boolean", format!("{} is neither true nor false", shown(text)), "")),
+    }
+}
+
+pub(super) fn hook(text: &str) -> Result<Hook, Bad> {
+    text.parse().map_err(|e: HookError| {
+        Bad::new("bad-hook", e.to_string(), "").taken_by(&[Client::WgQuick, Client::Windows])
+    })
+}

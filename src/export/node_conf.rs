@@ -1,0 +1,308 @@
+//! The `.conf` of one node: what it needs to take part with its platform's own WireGuard client, and no key more.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::conf::{self, Client, Comments, Dns, DnsError, Document, Hook, HookError, Interface};
+use crate::model::{
+    DEFAULT_MTU, Endpoint, EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Routes,
+    Timestamp, claimed_by_spoke, derive_for_spoke,
+};
+pub use crate::plan::firewall::Hooks;
+
+/// The secrets that one node's file needs.
+#[derive(Clone, Copy)]
+pub struct Keys<'a> {
+    /// The node's own private key; `None`: it was never here, and the node's owner fills it in.
+    pub private_key: Option<&'a PrivateKey>,
+    /// The key of a relay (first) and a spoke (second).
+    pub preshared_key: &'a dyn Fn(&NodeName, &NodeName) -> Option<PresharedKey>,
+}
+
+/// A node's file, and what its reader should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// What the file says.
+    pub document: Document,
+    /// The program that it is for.
+    pub client: Client,
+    /// Whether it works as it is; otherwise a problem `no-private-key` says what to fill in.
+    pub complete: bool,
+    /// Warnings; the place is `node.NAME`.
+    pub problems: Vec<Problem>,
+}
+
+impl Exported {
+    /// Returns the file, comments included.
+    pub fn text(&self) -> zeroize::Zeroizing<String> {
+        conf::render(&self.document, Comments::Keep)
+    }
+    /// Returns the shortest text that says the same: for a QR code.
+    pub fn short_text(&self) -> zeroize::Zeroizing<String> {
+        conf::render(&self.document, Comments::Drop)
+    }
+}
+
+/// Why a node has no file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    /// A spoke without anybody to connect to.
+    #[error("{node} has no relay to connect to: none is enabled")]
+    NoRelay {
+        /// The spoke.
+        node: NodeName,
+    },
+    /// The stored private key is another node's.
+    #[error("the private key stored for {node} does not belong to its public_key")]
+    WrongPrivateKey {
+        /// The node.
+        node: NodeName,
+    },
+    /// The network wants preshared keys and this pair has none.
+    #[error("no preshared key is stored for relay {relay} and {spoke}")]
+    NoPresharedKey {
+        /// The relay.
+        relay: NodeName,
+        /// The spoke.
+        spoke: NodeName,
+    },
+    /// A `dns` entry that would not fit its line.
+    #[error("dns of {node}: {source}")]
+    Dns {
+        /// The node.
+        node: NodeName,
+        /// What is wrong with it.
+        source: DnsError,
+    },
+    /// A firewall line that wg-quick would not read whole.
+    #[error("a firewall line for {node} cannot be written: {source}")]
+    Hook {
+        /// The node.
+        node: NodeName,
+        /// What is wrong with it.
+        source: HookError,
+    },
+}
+
+impl ExportError {
+    /// Says what to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoRelay { .. } => {
+                "give the network a node with role = \"relay\", enabled and not expired".into()
+            }
+            Self::WrongPrivateKey { node } | Self::NoPresharedKey { spoke: node, .. } => {
+                format!("wgrelay rotate {node} makes new keys; or put back the secrets.toml of this network")
+            }
+            Self::Dns { .. } => "use addresses of name servers and search domains".into(),
+            Self::Hook { .. } => "leave the firewall to wgrelay up on this node".into(),
+        }
+    }
+}
+
+/// Makes a node's file: a spoke's with its relays as peers, a relay's with every active spoke.
+///
+/// A node that is disabled or expired gets its file all the same, with a warning; relays do not list it.
+///
+/// # Errors
+/// See [`ExportError`]; nothing is written that would connect with less protection than the network asks for.
+pub fn node_conf(
+    network: &Network,
+    keys: Keys<'_>,
+    node: &Node,
+    hooks: &Hooks,
+    now: Timestamp,
+) -> Result<Exported, ExportError> {
+    let mut problems = Vec::new();
+    let interface = interface(network, keys, node, hooks, &mut problems)?;
+    let mut peers = Vec::new();
+    if node.is_relay() {
+        for spoke in network.spokes().filter(|s| s.is_active(now)) {
+            peers.push(spoke_as_peer(network, keys, node, spoke)?);
+        }
+    } else {
+        let allowed = allowed_ips_as_read(network, derive_for_spoke(network, node, now));
+        for relay in network.relays().filter(|r| r.is_active(now)) {
+            warn_of_endpoint(node, relay, &allowed, &mut problems);
+            peers.push(relay_as_peer(network, keys, node, relay, allowed.clone())?);
+        }
+        if peers.is_empty() {
+            return Err(ExportError::NoRelay { node: node.name.clone() });
+        }
+    }
+    warn_of_absence(node, now, &mut problems);
+    Ok(Exported {
+        document: Document { interface, peers },
+        client: Client::of(node.platform),
+        complete: keys.private_key.is_some(),
+        problems,
+    })
+}
+
+fn interface(
+    network: &Network,
+    keys: Keys<'_>,
+    node: &Node,
+    hooks: &Hooks,
+    problems: &mut Vec<Problem>,
+) -> Result<Interface, ExportError> {
+    let mut out = Interface {
+        comments: vec![format!("{} in {}", node.name, network.name)],
+        private_key: keys.private_key.cloned(),
+        addresses: network.interface_addresses(node),
+        // Every client takes it; on a spoke only where the network file asks for it.
+        listen_port: node.listen_port(),
+        dns: dns(node)?,
+        mtu: mtu(network, node),
+        ..Interface::default()
+    };
+    match keys.private_key {
+        Some(key) if key.public_key() != node.public_key => {
+            return Err(ExportError::WrongPrivateKey { node: node.name.clone() });
+        }
+        Some(_) => {}
+        None => {
+            out.notes = vec!["PrivateKey = (this node's own: wgrelay never had it; fill it in)".into()];
+            problems.push(Problem::warning(
+                "no-private-key",
+                place(node),
+                format!("the file is not complete: the private key of {} is not stored here", node.name),
+                format!(
+                    "put PrivateKey = … under [Interface]: the key whose public key is {}",
+                    node.public_key
+                ),
+            ));
+        }
+    }
+    if node.platform.is_linux() {
+        out.post_up = hooks_of(node, &hooks.post_up)?;
+        out.post_down = hooks_of(node, &hooks.post_down)?;
+    } else if !node.sites.is_empty() || node.is_relay() {
+        let platform = node.platform.as_str();
+        problems.push(Problem::warning(
+            "forwarding-by-hand",
+            place(node),
+            format!("a .conf cannot make {platform} forward packets, as {} has to", node.name),
+            format!("switch forwarding (and NAT, where a site needs it) on in {platform} itself"),
+        ));
+    }
+    Ok(out)
+}
+
+fn dns(node: &Node) -> Result<Vec<Dns>, ExportError> {
+    let fault = |source| ExportError::Dns { node: node.name.clone(), source };
+    node.dns.iter().map(|text| text.parse().map_err(fault)).collect()
+}
+
+fn hooks_of(node: &Node, lines: &[String]) -> Result<Vec<Hook>, ExportError> {
+    let fault = |source| ExportError::Hook { node: node.name.clone(), source };
+    lines.iter().map(|line| line.parse().map_err(fault)).collect()
+}
+
+/// Each client works out an MTU from the path that it sees, which is better than the default of a file that does
+/// not see it; only a wish of the network file's author goes over that.
+fn mtu(network: &Network, node: &Node) -> Option<u16> {
+    node.mtu.or_else(|| Some(network.mtu).filter(|mtu| *mtu != DEFAULT_MTU))
+}
+
+fn preshared_key(
+    network: &Network,
+    keys: Keys<'_>,
+    relay: &Node,
+    spoke: &Node,
+) -> Result<Option<PresharedKey>, ExportError> {
+    if !network.preshared_keys {
+        return Ok(None);
+    }
+    match (keys.preshared_key)(&relay.name, &spoke.name) {
+        None => Err(ExportError::NoPresharedKey { relay: relay.name.clone(), spoke: spoke.name.clone() }),
+        key => Ok(key),
+    }
+}
+
+fn spoke_as_peer(
+    network: &Network,
+    keys: Keys<'_>,
+    relay: &Node,
+    spoke: &Node,
+) -> Result<conf::Peer, ExportError> {
+    let mut peer = conf::Peer::new(spoke.public_key);
+    peer.comments = vec![spoke.name.to_string()];
+    peer.preshared_key = preshared_key(network, keys, relay, spoke)?;
+    peer.allowed_ips = allowed_ips_as_read(network, claimed_by_spoke(spoke));
+    peer.endpoint = spoke.endpoint.clone();
+    Ok(peer)
+}
+
+fn relay_as_peer(
+    network: &Network,
+    keys: Keys<'_>,
+    spoke: &Node,
+    relay: &Node,
+    allowed_ips: Vec<IpNet>,
+) -> Result<conf::Peer, ExportError> {
+    let mut peer = conf::Peer::new(relay.public_key);
+    peer.comments = vec![relay.name.to_string()];
+    peer.preshared_key = preshared_key(network, keys, relay, spoke)?;
+    peer.allowed_ips = allowed_ips;
+    peer.endpoint = relay.endpoint.clone();
+    peer.keepalive = network.keepalive_of(spoke);
+    Ok(peer)
+}
+
+/// Sorts prefixes as people look for them: the tunnel's first, then the sites', IPv4 before IPv6.
+fn allowed_ips_as_read(network: &Network, prefixes: BTreeSet<IpNet>) -> Vec<IpNet> {
+    let tunnel = network.subnets();
+    let (mut first, rest): (Vec<_>, Vec<_>) =
+        prefixes.into_iter().partition(|net| tunnel.iter().any(|t| t.contains(net)));
+    first.extend(rest);
+    first
+}
+
+fn place(node: &Node) -> String {
+    format!("node.{}", node.name)
+}
+
+fn warn_of_absence(node: &Node, now: Timestamp, problems: &mut Vec<Problem>) {
+    if node.is_active(now) {
+        return;
+    }
+    let (code, what, hint) = if node.enabled {
+        ("expired", "has expired", "give it a later expires".to_owned())
+    } else {
+        ("disabled", "is disabled", format!("wgrelay enable {}", node.name))
+    };
+    let message = format!("{} {what}: no relay will answer it", node.name);
+    problems.push(Problem::warning(code, place(node), message, hint));
+}
+
+fn warn_of_endpoint(spoke: &Node, relay: &Node, allowed: &[IpNet], problems: &mut Vec<Problem>) {
+    let Some(endpoint) = &relay.endpoint else {
+        if spoke.endpoint.is_none() {
+            problems.push(Problem::warning(
+                "no-endpoint",
+                place(spoke),
+                format!(
+                    "neither {} nor {} has an endpoint: neither can start a session",
+                    relay.name, spoke.name
+                ),
+                format!("wgrelay set {} --endpoint HOST:PORT", relay.name),
+            ));
+        }
+        return;
+    };
+    // With a default route every client sees to it that its own packets stay outside.
+    let Endpoint { host: EndpointHost::Ip(ip), .. } = endpoint else { return };
+    if spoke.routes != Routes::Full
+        && let Some(net) = allowed.iter().find(|net| net.contains::<&IpAddr>(ip))
+    {
+        problems.push(Problem::warning(
+            "endpoint-in-tunnel",
+            place(spoke),
+            format!("{net} goes into the tunnel and contains {ip}, where {} itself is reached", relay.name),
+            format!("add a prefix around {ip} to local of {}, or take it out of its routes", spoke.name),
+        ));
+    }
+}

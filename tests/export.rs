@@ -1,0 +1,254 @@
+//! What `export` writes, compared with the files in tests/cases/export and shown to the real programs.
+//!
+//! `UPDATE_CASES=1` rewrites the files. The programs (`wg`, `wg-quick`, `zbarimg`) must be there where `WGRELAY_REAL=1`;
+//! elsewhere a test that misses one says so and checks nothing.
+
+#![expect(clippy::disallowed_methods, reason = "tests read their cases and run the real programs")]
+
+#[path = "export/networks.rs"]
+mod networks;
+#[path = "export/real.rs"]
+mod real;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use networks::{
+    Case, HOOKS, NOW, dual_stack, every_case, home, node_mut, preshared_key, private_key, road_warrior,
+};
+use wgrelay::conf::{self, Client, Comments, Key};
+use wgrelay::export::qr::{Code, Style};
+use wgrelay::export::{ExportError, Exported, Hooks, Keys, node_conf};
+use wgrelay::model::{NodeName, PresharedKey, Problem};
+
+fn export(case: &Case, name: &str) -> Result<Exported, ExportError> {
+    let node = &case.network.nodes[name];
+    let own = private_key(name);
+    let stored = !case.without_private_key.contains(&name);
+    let keys = Keys {
+        private_key: stored.then_some(&own),
+        preshared_key: &|relay: &NodeName, spoke: &NodeName| Some(preshared_key(relay, spoke)),
+    };
+    let gateway = node.is_relay() || !node.sites.is_empty();
+    let hooks = if gateway { HOOKS.clone() } else { Hooks::default() };
+    node_conf(&case.network, keys, node, &hooks, NOW)
+}
+
+fn every_file() -> Vec<(String, Exported)> {
+    let mut out = Vec::new();
+    for case in every_case() {
+        for name in case.network.nodes.keys() {
+            let exported =
+                export(&case, name.as_str()).unwrap_or_else(|e| panic!("{} {name}: {e}", case.name));
+            out.push((format!("{}/{name}", case.name), exported));
+        }
+    }
+    out
+}
+
+fn golden(path: &Path, fresh: &str) {
+    if std::env::var_os("UPDATE_CASES").is_some() {
+        if fresh.is_empty() {
+            let _ = fs::remove_file(path);
+        } else {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, fresh).unwrap();
+        }
+        return;
+    }
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    assert!(kept == fresh, "{} differs (UPDATE_CASES=1 rewrites it); now:\n{fresh}", path.display());
+}
+
+fn case_path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/export").join(file)
+}
+
+#[test]
+fn files_are_as_kept() {
+    for (file, exported) in every_file() {
+        golden(&case_path(&format!("{file}.conf")), &exported.text());
+        let problems: Vec<String> = exported.problems.iter().map(ToString::to_string).collect();
+        let problems = if problems.is_empty() { String::new() } else { problems.join("\n") + "\n" };
+        golden(&case_path(&format!("{file}.problems")), &problems);
+    }
+}
+
+#[test]
+fn no_kept_file_is_left_over() {
+    let made: Vec<PathBuf> = every_file().iter().map(|(f, _)| case_path(f)).collect();
+    for folder in fs::read_dir(case_path("")).unwrap() {
+        for file in fs::read_dir(folder.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            assert!(made.contains(&path.with_extension("")), "{} belongs to no case", path.display());
+        }
+    }
+}
+
+#[test]
+fn each_client_takes_its_file() {
+    for (file, exported) in every_file() {
+        assert_eq!(conf::rejected_keys(exported.client, &exported.document), [], "{file}");
+        for text in [exported.text(), exported.short_text()] {
+            let errors: Vec<Problem> =
+                conf::lint(&text, &file, exported.client).into_iter().filter(Problem::is_error).collect();
+            // A file whose key is to be filled in is told to be so, by us and by the strict clients.
+            let expected = usize::from(!exported.complete && exported.client.rules().needs_private_key);
+            assert_eq!(errors.len(), expected, "{file}: {errors:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    for (file, exported) in every_file() {
+        assert_eq!(conf::parse(&exported.text(), &file).as_ref(), Ok(&exported.document), "{file}");
+        let mut bare = exported.document.clone();
+        bare.interface.comments.clear();
+        bare.interface.notes.clear();
+        bare.peers.iter_mut().for_each(|p| p.comments.clear());
+        assert_eq!(conf::parse(&exported.short_text(), &file), Ok(bare), "{file}");
+    }
+}
+
+#[test]
+fn applications_get_the_common_subset() {
+    let common = [
+        Key::PrivateKey,
+        Key::Address,
+        Key::ListenPort,
+        Key::Dns,
+        Key::Mtu,
+        Key::PublicKey,
+        Key::PresharedKey,
+        Key::AllowedIps,
+        Key::Endpoint,
+        Key::PersistentKeepalive,
+    ];
+    for (file, exported) in every_file() {
+        if exported.client != Client::WgQuick {
+            assert!(exported.document.keys().iter().all(|k| common.contains(k)), "{file}");
+        }
+    }
+}
+
+#[test]
+fn a_relay_has_each_active_spoke_once() {
+    let exported = export(&road_warrior(), "gate").unwrap();
+    let names: Vec<&str> = exported.document.peers.iter().map(|p| p.comments[0].as_str()).collect();
+    assert_eq!(names, ["laptop", "macbook", "phone", "tablet"], "stolen is disabled and guest has expired");
+    // Of a spoke the relay knows an endpoint only where the network does, and never sends it keepalives.
+    assert!(exported.document.peers.iter().all(|p| p.endpoint.is_none() && p.keepalive.is_none()));
+}
+
+#[test]
+fn both_ends_of_a_pair_agree() {
+    for case in every_case() {
+        for spoke in case.network.spokes().filter(|s| s.is_active(NOW)) {
+            let far = export(&case, spoke.name.as_str()).unwrap();
+            for relay in case.network.relays() {
+                let near = export(&case, relay.name.as_str()).unwrap();
+                let to_spoke = near.document.peers.iter().find(|p| p.public_key == spoke.public_key).unwrap();
+                let to_relay = far.document.peers.iter().find(|p| p.public_key == relay.public_key).unwrap();
+                assert_eq!(to_spoke.preshared_key, to_relay.preshared_key);
+                assert!(to_spoke.allowed_ips.contains(&spoke.host_prefixes()[0]));
+            }
+        }
+    }
+}
+
+#[test]
+fn faults() {
+    let no_hooks = Hooks::default();
+    let own = private_key("windows");
+    let none = |_: &NodeName, _: &NodeName| -> Option<PresharedKey> { None };
+    let some = |r: &NodeName, s: &NodeName| Some(preshared_key(r, s));
+    let keys = Keys { private_key: Some(&own), preshared_key: &some };
+    let mut network = home().network;
+    let code = |r: Result<Exported, ExportError>| r.map(|_| ()).unwrap_err();
+
+    let docker = network.nodes["docker"].clone();
+    assert!(matches!(
+        code(node_conf(&network, keys, &docker, &no_hooks, NOW)),
+        ExportError::WrongPrivateKey { .. }
+    ));
+    let windows = network.nodes["windows"].clone();
+    let unshared = Keys { preshared_key: &none, ..keys };
+    let fault = code(node_conf(&network, unshared, &windows, &no_hooks, NOW));
+    assert_eq!(fault.to_string(), "no preshared key is stored for relay wsl and windows");
+    network.preshared_keys = false;
+    assert!(node_conf(&network, unshared, &windows, &no_hooks, NOW).is_ok());
+
+    let mut injected = windows.clone();
+    injected.dns = vec!["1.1.1.1\nPostUp = touch /tmp/x".into()];
+    assert!(matches!(code(node_conf(&network, keys, &injected, &no_hooks, NOW)), ExportError::Dns { .. }));
+
+    let wsl_key = private_key("wsl");
+    let wsl_keys = Keys { private_key: Some(&wsl_key), ..keys };
+    let hooks = Hooks { post_up: vec!["iptables -A X # y".into()], post_down: vec![] };
+    let wsl = network.nodes["wsl"].clone();
+    assert!(matches!(code(node_conf(&network, wsl_keys, &wsl, &hooks, NOW)), ExportError::Hook { .. }));
+
+    node_mut(&mut network, "wsl").enabled = false;
+    let fault = code(node_conf(&network, keys, &windows, &no_hooks, NOW));
+    assert_eq!(fault.to_string(), "windows has no relay to connect to: none is enabled");
+    assert!(!fault.hint().is_empty());
+}
+
+#[test]
+fn mtu_is_written_only_where_asked_for() {
+    let mut case = dual_stack();
+    let name = case.network.spokes().next().unwrap().name.clone();
+    assert_eq!(export(&case, name.as_str()).unwrap().document.interface.mtu, None);
+    case.network.mtu = 1380;
+    assert_eq!(export(&case, name.as_str()).unwrap().document.interface.mtu, Some(1380));
+    node_mut(&mut case.network, name.as_str()).mtu = Some(1420);
+    assert_eq!(export(&case, name.as_str()).unwrap().document.interface.mtu, Some(1420));
+}
+
+#[test]
+fn wg_quick_and_wg_take_every_file() {
+    if !real::has("wg-quick") || !real::has("wg") {
+        return;
+    }
+    for (file, exported) in every_file() {
+        // Any client's file is a wg-quick file, too. No name is to be resolved here.
+        let text = exported.text().replace("vpn.example.org", "192.0.2.1");
+        let stripped = real::wg_quick_strip(&text).unwrap_or_else(|e| panic!("{file}: wg-quick: {e}"));
+        real::wg_setconf(&stripped).unwrap_or_else(|e| panic!("{file}: wg: {e}"));
+    }
+    // Both can say no.
+    assert!(real::wg_quick_strip("[Interface]\nSaveConfig = maybe\n").is_err());
+    assert!(real::wg_setconf("[Interface]\nAddress = 10.0.0.1/24\n").is_err());
+}
+
+#[test]
+fn every_code_is_read_by_zbarimg() {
+    if !real::has("zbarimg") {
+        return;
+    }
+    for (file, exported) in every_file() {
+        let text = exported.short_text();
+        let code = Code::new(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert_eq!(real::zbarimg(&code.png()), text.as_str(), "{file}: png");
+        for style in [Style::Colour, Style::Plain] {
+            let art = code.terminal(style, None).unwrap();
+            assert_eq!(real::zbarimg(&real::screenshot(&art, style)), text.as_str(), "{file}: {style:?}");
+        }
+    }
+}
+
+#[test]
+fn the_largest_code_is_read_by_zbarimg() {
+    if !real::has("zbarimg") {
+        return;
+    }
+    let exported = export(&home(), "windows").unwrap();
+    let mut document = exported.document;
+    while conf::render(&document, Comments::Drop).len() < 2900 {
+        let n = document.peers[0].allowed_ips.len();
+        document.peers[0].allowed_ips.push(format!("10.{}.{}.0/24", n / 256, n % 256).parse().unwrap());
+    }
+    let text = conf::render(&document, Comments::Drop);
+    assert_eq!(real::zbarimg(&Code::new(&text).unwrap().png()), text.as_str());
+}
