@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, each using only those above it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "model",
     "config",
     "conf",
@@ -13,12 +13,13 @@ const LAYERS: [&str; 17] = [
     "reach",
     "import",
     "export",
+    "dataplane",
     "status",
     "doctor",
     "control",
-    "dataplane",
     "apply",
     "host",
+    "operate",
     "agent",
     "lab",
     "cli",
@@ -83,7 +84,8 @@ fn faults(name: &str, text: &str) -> Vec<String> {
     }
     let code = code_of(text);
     for (number, line) in code.lines().enumerate().map(|(i, line)| (i + 1, line)) {
-        if line.contains("clippy::disallowed_methods") && !may(&EFFECTS) {
+        // What a test beside the code does is none of the layer's doing.
+        if line.contains("clippy::disallowed_methods") && !may(&EFFECTS) && !name.ends_with("tests.rs") {
             faults.push(format!("src/{name}:{number}: only {} touch the machine", EFFECTS.join(", ")));
         }
         if mentions(line, "tokio") && !may(&TOKIO) {
@@ -278,6 +280,7 @@ mod the_checker_itself {
         one_fault("plan/mod.rs", lifted, "src/plan/mod.rs:2: only dataplane/io");
         one_fault("dataplane/peer.rs", lifted, "src/dataplane/peer.rs:2: only dataplane/io");
         assert_eq!(faults("dataplane/io/tun.rs", lifted), [""; 0]);
+        assert_eq!(faults("dataplane/peer_tests.rs", lifted), [""; 0]);
         let tokio = "//! x\nuse tokio::sync::mpsc;\n";
         one_fault("cli/up.rs", tokio, "src/cli/up.rs:2: tokio lives in");
         one_fault("dataplane/io/tun.rs", tokio, "src/dataplane/io/tun.rs:2: tokio lives in");
