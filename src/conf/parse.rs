@@ -403,7 +403,16 @@ impl Walk {
     }
 
     fn allowed_ip(&mut self, place: (usize, usize), item: &str) {
-        let typed = match value::prefix(item) {
+        let squashed = squash(item);
+        if squashed != item {
+            let bad = Bad::new(
+                "syntax",
+                "the value has spaces in it, and only wg takes that",
+                "use commas between",
+            );
+            self.fault(place, bad.taken_by(&[Client::Wg, Client::WgQuick]), Key::AllowedIps.as_str());
+        }
+        let typed = match value::prefix(&squashed) {
             Ok(net) => net,
             Err(bad) => return self.fault(place, bad, Key::AllowedIps.as_str()),
         };
