@@ -194,6 +194,7 @@ fn edges() -> Vec<String> {
     .map(str::to_owned)
     .into();
     out.push(format!("PrivateKey = {KEY}\n"));
+    out.push(format!("[Interface]\n[ Peer ]\nPublicKey = {KEY}\n"));
     out.push(format!("[Interface]\nListenPort = 1\n[Peer]\nPublicKey = {KEY}\n[Interface]\nListenPort = 2"));
     out.push(format!("[Peer]\nPublicKey = {KEY}\nPublicKey = {KEY}\n"));
     out.push(format!("[PEER]\npublickey={KEY}\nALLOWEDIPS=10.0.0.0/8\nallowedips=::/0"));

@@ -220,3 +220,54 @@ fn with_correction(text: &str, version: Version) -> Option<Bits> {
     bits.push_terminator(EcLevel::M).ok()?;
     Some(bits)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_and_what_does_not() {
+        assert!(Code::new(&"a".repeat(MAX_BYTES)).is_ok());
+        let fault = Code::new(&"a".repeat(MAX_BYTES + 1)).err();
+        assert_eq!(fault, Some(QrError::TooLong { bytes: MAX_BYTES + 1, limit: MAX_BYTES }));
+        assert!(Code::new("").is_ok());
+    }
+
+    #[test]
+    fn a_terminal_too_small_is_told_what_is_needed() {
+        let code = Code::new(&"a".repeat(300)).unwrap();
+        let side = code.width();
+        assert!(code.terminal(Style::Plain, Some((side as u16 + 8, 200))).is_ok());
+        // A narrower margin before none at all.
+        let art = code.terminal(Style::Plain, Some((side as u16 + 4, 200))).unwrap();
+        assert_eq!(art.lines().next().unwrap().chars().count(), side + 4);
+        let fault = code.terminal(Style::Colour, Some((side as u16 + 3, 24))).err();
+        let rows_needed = (side + 4).div_ceil(2) + 1;
+        assert_eq!(
+            fault,
+            Some(QrError::TooWide { columns_needed: side + 4, columns: side + 3, rows_needed, rows: 24 })
+        );
+        assert!(fault.unwrap().hint().contains("--format png"));
+        assert!(code.terminal(Style::Plain, Some((side as u16 + 4, rows_needed as u16))).is_ok());
+    }
+
+    #[test]
+    fn correction_grows_only_where_it_is_free() {
+        // Version 1 holds 17 bytes at L and 14 at M.
+        assert_eq!(Code::new(&"a".repeat(17)).unwrap().width(), 21);
+        assert!(with_correction(&"a".repeat(14), Version::Normal(1)).is_some());
+        assert!(with_correction(&"a".repeat(15), Version::Normal(1)).is_none());
+    }
+
+    #[test]
+    fn svg_and_png_have_the_margin() {
+        let code = Code::new("wgrelay").unwrap();
+        let svg = code.svg();
+        // The first finder pattern: seven dark modules, four from the edge.
+        assert!(svg.contains("d=\"M4 4h7v1h-7z"), "{}", &*svg);
+        assert!(svg.contains("viewBox=\"0 0 29 29\"") && svg.ends_with("</svg>\n"));
+        let png = code.png();
+        let reader = png::Decoder::new(std::io::Cursor::new(png.as_slice())).read_info().unwrap();
+        assert_eq!((reader.info().width, reader.info().height), (232, 232));
+    }
+}
