@@ -3,7 +3,12 @@
 //! The other projects' files are found by `WGRELAY_CORPUS`, else in ../shared/corpus beside the checkout; a test that
 //! misses them says so and checks nothing. The programs must be there where `WGRELAY_REAL=1`.
 
-#![expect(clippy::disallowed_methods, reason = "tests read foreign files and run the real programs")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests read foreign files and run the real programs; a fault in their own set-up ends them"
+)]
 
 #[path = "export/real.rs"]
 #[expect(dead_code, reason = "the export tests use the rest")]

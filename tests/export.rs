@@ -3,7 +3,12 @@
 //! `UPDATE_CASES=1` rewrites the files. The programs (`wg`, `wg-quick`, `zbarimg`) must be there where `WGRELAY_REAL=1`;
 //! elsewhere a test that misses one says so and checks nothing.
 
-#![expect(clippy::disallowed_methods, reason = "tests read their cases and run the real programs")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests read their cases and run the real programs; a fault in their own set-up ends them"
+)]
 
 #[path = "export/networks.rs"]
 mod networks;

@@ -2,11 +2,15 @@
 //!
 //! The text holds a private key, and so does every picture of it: all of them are wiped when dropped.
 
+mod mask;
+
 use std::fmt::Write as _;
 
 use qrcode::bits::{Bits, encode_auto};
+use qrcode::canvas::Canvas;
+use qrcode::ec::construct_codewords;
 use qrcode::types::QrError as EncodeError;
-use qrcode::{Color, EcLevel, QrCode, Version};
+use qrcode::{EcLevel, Version};
 use zeroize::Zeroizing;
 
 /// Most bytes that a QR code holds: version 40, error correction level L (ISO/IEC 18004, table 7).
@@ -84,15 +88,19 @@ impl Code {
     pub fn new(text: &str) -> Result<Self, QrError> {
         let too_long = |_: EncodeError| QrError::TooLong { bytes: text.len(), limit: MAX_BYTES };
         let low = encode_auto(text.as_bytes(), EcLevel::L).map_err(too_long)?;
-        let code = match with_correction(text, low.version()) {
-            Some(bits) => QrCode::with_bits(bits, EcLevel::M),
-            None => QrCode::with_bits(low, EcLevel::L),
-        }
-        .map_err(too_long)?;
-        let mut colors = code.to_colors();
-        let modules = colors.iter().map(|c| *c == Color::Dark).collect();
-        colors.fill(Color::Light);
-        Ok(Self { width: code.width(), modules: Zeroizing::new(modules) })
+        let version = low.version();
+        let (bits, level) = match with_correction(text, version) {
+            Some(bits) => (bits, EcLevel::M),
+            None => (low, EcLevel::L),
+        };
+        let bytes = Zeroizing::new(bits.into_bytes());
+        let (data, correction) = construct_codewords(&bytes, version, level).map_err(too_long)?;
+        let (data, correction) = (Zeroizing::new(data), Zeroizing::new(correction));
+        let mut canvas = Canvas::new(version, level);
+        canvas.draw_all_functional_patterns();
+        canvas.draw_data(&data, &correction);
+        let width = usize::try_from(version.width()).expect("a width is 21 to 177");
+        Ok(Self { width, modules: mask::best(&canvas, width) })
     }
 
     /// Returns the modules a side, without the margin.
