@@ -194,6 +194,10 @@ fn faults() {
     let wsl = network.nodes["wsl"].clone();
     assert!(matches!(code(node_conf(&network, wsl_keys, &wsl, &hooks, NOW)), ExportError::Hook { .. }));
 
+    node_mut(&mut network, "wsl").endpoint = None;
+    let exported = node_conf(&network, keys, &windows, &no_hooks, NOW).unwrap();
+    assert_eq!(exported.problems.iter().map(|p| p.code.as_str()).collect::<Vec<_>>(), ["no-endpoint"]);
+
     node_mut(&mut network, "wsl").enabled = false;
     let fault = code(node_conf(&network, keys, &windows, &no_hooks, NOW));
     assert_eq!(fault.to_string(), "windows has no relay to connect to: none is enabled");

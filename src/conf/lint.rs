@@ -1,7 +1,7 @@
 //! A `.conf` with the eyes of one client: what it refuses is an error, what it takes in another way than meant a warning.
 
 use super::client::{Client, HookRepeats, KeepaliveOff, Repeats};
-use super::parse::{Fault, Walk};
+use super::walk::{Fault, Walk};
 use super::{Document, Key, Section};
 use crate::model::{Problem, Severity};
 

@@ -1,4 +1,4 @@
-//! Lines of a `.conf`, cut into what they are, each part with its column; what it means is [`super::parse`]'s matter.
+//! Lines of a `.conf`, cut into what they are, each part with its column; what it means is [`super::walk`]'s matter.
 
 use std::cell::Cell;
 
