@@ -1,8 +1,15 @@
 //! A WireGuard hub and its spokes from one file, and proof that packets get there and back.
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
-//! [`model`], `config`, `conf`, `plan`, `export`, `status`, `control`, `dataplane`, `apply`, `host`, `agent`, `cli`.
+//! [`model`], [`config`], [`conf`], [`plan`], [`export`], [`status`], [`dataplane`], [`control`], [`apply`],
+//! `host`, `operate`, `agent`, `cli`.
 
+pub mod apply;
 pub mod conf;
+pub mod config;
+pub mod control;
+pub mod dataplane;
 pub mod export;
 pub mod model;
+pub mod plan;
+pub mod status;

@@ -10,15 +10,7 @@ use crate::model::{
     DEFAULT_MTU, Endpoint, EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Routes,
     Timestamp, claimed_by_spoke, derive_for_spoke,
 };
-
-/// Shell lines for `wg-quick(8)` that have the effect of the node's firewall; used for Linux alone.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Hooks {
-    /// Run when the interface is up.
-    pub post_up: Vec<String>,
-    /// Run when it is down again.
-    pub post_down: Vec<String>,
-}
+pub use crate::plan::firewall::Hooks;
 
 /// The secrets that one node's file needs.
 #[derive(Clone, Copy)]

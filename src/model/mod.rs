@@ -3,16 +3,19 @@
 //! Pure: no file, socket, clock or randomness. Values that break a rule of one field cannot be built;
 //! rules between fields are in [`validate`].
 
+mod allocate;
 mod allowed_ips;
 mod endpoint;
 mod key;
 mod name;
 mod network;
 mod policy;
+mod prefixes;
 mod problem;
 mod timestamp;
 pub mod validate;
 
+pub use allocate::{Exhausted, next_address, next_address6};
 pub use allowed_ips::{claimed_by_spoke, derive_for_spoke, reachable_sites, without};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, EndpointHost};
 pub use key::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
@@ -21,5 +24,6 @@ pub use network::{
     Bridge, DEFAULT_KEEPALIVE, DEFAULT_MTU, Nat, Network, Node, Platform, Role, Routes, Site, SiteInterface,
 };
 pub use policy::{AllowRule, Expectation, PlaceRef, PortRange, PortSpec, Verdict};
+pub use prefixes::PrefixMap;
 pub use problem::{Problem, Severity};
 pub use timestamp::Timestamp;

@@ -1,0 +1,111 @@
+//! `wgrelay run`: hosts the embedded data plane and holds the host to the network last applied.
+//!
+//! One thread of tokio: a control socket, the device's end, signals, and a tick. Looking at the host and
+//! changing it is blocking work and runs beside it, under the same lock that `up` and `down` take.
+
+#![expect(clippy::disallowed_methods, reason = "the agent lives on the machine: sockets, processes, the clock")]
+
+mod control_socket;
+mod device;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+pub use device::LocalDevice;
+
+use crate::apply::HostError;
+use crate::host::runtime::Runtime;
+use crate::model::InterfaceName;
+
+/// How often the host is compared with what was applied, in seconds. iptables-legacy, for one, tells nobody of
+/// its changes, so something has to look.
+const TICK: Duration = Duration::from_secs(30);
+
+/// Why the agent ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to, over its socket: whoever asked takes care of the rest.
+    Stopped,
+    /// A signal: the network is to be taken down.
+    Signal,
+    /// The data plane ended by itself.
+    Device(String),
+}
+
+/// What the agent does at each tick: compares and repairs. Blocking; an error is logged and tried again.
+pub type Reconcile = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What an agent serves.
+pub struct Serving {
+    /// The network.
+    pub network: InterfaceName,
+    /// Its runtime folder.
+    pub runtime: Runtime,
+    /// The embedded device, where there is one.
+    pub device: Option<LocalDevice>,
+    /// The work of a tick.
+    pub reconcile: Reconcile,
+}
+
+/// Serves until it is stopped.
+///
+/// # Errors
+/// The control socket cannot be made, or a signal handler cannot be installed.
+pub fn serve(serving: Serving) -> Result<End, HostError> {
+    let fault = |e: std::io::Error| HostError::new("run", "the agent", e);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fault)?;
+    runtime.block_on(events(serving)).map_err(fault)
+}
+
+async fn events(serving: Serving) -> std::io::Result<End> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (wake, mut woken) = mpsc::channel(4);
+    let (stop, mut stopped) = mpsc::channel(1);
+    let socket = control_socket::Served {
+        network: serving.network.to_string(),
+        device: serving.device.clone(),
+        wake,
+        stop,
+    };
+    let listener = control_socket::listen(&serving.runtime)?;
+    let accept = tokio::spawn(control_socket::accept(listener, socket));
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let ended = serving.device.as_ref().map(LocalDevice::ended).transpose()?.map(AsyncFd::new).transpose()?;
+    let end = loop {
+        let device_end = async {
+            match &ended {
+                Some(fd) => fd.readable().await.map(|_| ()),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => break End::Signal,
+            _ = interrupt.recv() => break End::Signal,
+            Some(()) = stopped.recv() => break End::Stopped,
+            _ = device_end => {
+                let why = serving.device.as_ref().map(LocalDevice::why_ended).unwrap_or_default();
+                break End::Device(why);
+            }
+            Some(()) = woken.recv() => {}
+            _ = tick.tick() => {}
+        }
+        let reconcile = Arc::clone(&serving.reconcile);
+        match tokio::task::spawn_blocking(move || reconcile()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("{error}"),
+            Err(error) => tracing::error!("a look at the host ended badly: {error}"),
+        }
+    };
+    accept.abort();
+    if let Some(device) = &serving.device {
+        device.stop();
+    }
+    serving.runtime.remove_control_socket();
+    Ok(end)
+}

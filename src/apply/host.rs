@@ -1,0 +1,63 @@
+//! What applying needs from a machine.
+
+use std::collections::BTreeSet;
+
+use crate::dataplane::DeviceReport;
+use crate::model::InterfaceName;
+use crate::plan::{Backend, Change, Facts, HostState};
+
+/// What to look at: one network on this host.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The network, and its interface.
+    pub network: InterfaceName,
+    /// Switches whose values are wanted, by path below `/proc/sys`.
+    pub sysctls: BTreeSet<String>,
+    /// What was applied last, without secrets: supplies what the host cannot tell (the endpoints that were
+    /// given, as against those learned; the rules behind an unchanged fingerprint). `None`: nothing was.
+    pub applied: Option<HostState>,
+}
+
+/// A fault of the machine, named by the operation.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {target}: {cause}")]
+pub struct HostError {
+    /// What was tried: `add route`, `load nft table`, …
+    pub operation: &'static str,
+    /// On what.
+    pub target: String,
+    /// What the system said.
+    pub cause: String,
+    /// What to do about it; empty where nothing is known.
+    pub hint: String,
+}
+
+impl HostError {
+    /// Makes an error without a hint.
+    pub fn new(operation: &'static str, target: impl Into<String>, cause: impl std::fmt::Display) -> Self {
+        Self { operation, target: target.into(), cause: cause.to_string(), hint: String::new() }
+    }
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+}
+
+/// A machine, or one in memory.
+pub trait Host {
+    /// Reads the foreign state that decides. `names` are resolved; `sysctls` are read.
+    fn facts(&mut self, names: &BTreeSet<String>, sysctls: &BTreeSet<String>) -> Result<Facts, HostError>;
+    /// Reads what is ours.
+    fn observe(&mut self, scope: &Scope) -> Result<HostState, HostError>;
+    /// Reads the interface's telemetry; `None`: there is no interface of ours.
+    fn report(&mut self, scope: &Scope) -> Result<Option<DeviceReport>, HostError>;
+    /// Carries out changes in order, batching neighbours of a kind. Stops at the first that fails.
+    fn carry_out(
+        &mut self,
+        network: &InterfaceName,
+        backend: Backend,
+        changes: &[Change],
+    ) -> Result<(), HostError>;
+}

@@ -1,0 +1,9 @@
+//! From a wanted state to a host that has it: look, change, look again, and go back where it is not so.
+//!
+//! Generic over [`Host`], so that every step is tested against a host in memory, failures included.
+
+mod host;
+mod transaction;
+
+pub use host::{Host, HostError, Scope};
+pub use transaction::{Failure, Outcome, apply};

@@ -1,0 +1,263 @@
+//! The words of the command line, as typed. What they mean is each command's own matter.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::conf::Client;
+use crate::model::NodeName;
+
+/// wgrelay: a WireGuard hub and its spokes from one file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wgrelay",
+    version,
+    about = "A WireGuard hub and its spokes from one file, and proof that packets get there and back",
+    long_about = None,
+    after_help = "Start with:\n  wgrelay init                 write a network that works after one correction\n  \
+                  wgrelay up                   make this host match it\n  \
+                  wgrelay export windows       what the Windows client imports\n  \
+                  wgrelay status               who is online\n\n\
+                  Exit codes: 0 done or yes, 1 failed, 2 usage, 3 network file invalid, 4 the answer is no,\n            \
+                  5 applied, not verified, undone.",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// Folder with one folder per network
+    #[arg(long, global = true, env = "WGRELAY_DIR", default_value = "/etc/wgrelay", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Which network; by default the only one there
+    #[arg(long, global = true, value_name = "NAME")]
+    pub network: Option<String>,
+    /// Which node this host is; by default the installed bundle's, else the only relay
+    #[arg(long, global = true, value_name = "NODE")]
+    pub node: Option<NodeName>,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Colour: auto looks at the terminal and NO_COLOR
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Which data plane to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BackendChoice {
+    /// The kernel's where an interface can be made and hears packets, else the embedded one
+    Auto,
+    /// The kernel's WireGuard
+    Kernel,
+    /// wgrelay's own, in the agent's process
+    Embedded,
+}
+
+/// In which form to export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The client's configuration file
+    Conf,
+    /// A QR code in the terminal
+    Qr,
+    /// A QR code as a PNG picture
+    Png,
+    /// A QR code as an SVG picture
+    Svg,
+    /// One file for `wgrelay up --bundle` on that node
+    Bundle,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a new network: network.toml and secrets.toml, keys included
+    #[command(after_help = "Examples:\n  wgrelay init\n  wgrelay init --endpoint vpn.example.org\n  \
+                            wgrelay init --profile road-warrior --subnet 10.66.0.0/24")]
+    Init(Init),
+    /// Add a spoke, with its keys
+    #[command(after_help = "Examples:\n  wgrelay add phone --platform android\n  \
+                            wgrelay add office --site 10.20.0.0/16@eth1 --up\n  \
+                            wgrelay add laptop --public-key KEY     its private key never leaves it")]
+    Add(Add),
+    /// Remove a node and its keys
+    Remove(Edit),
+    /// Let a node take part again
+    Enable(Edit),
+    /// Keep a node in the file, and out of the network
+    Disable(Edit),
+    /// List nodes, their addresses and sites
+    List,
+    /// Write a node's file: for its client, as a QR code, or as a bundle
+    #[command(after_help = "Examples:\n  wgrelay export windows > windows.conf\n  \
+                            wgrelay export phone --format qr\n  \
+                            wgrelay export docker --format bundle --out docker.bundle")]
+    Export(Export),
+    /// Check the network file: every fault, with its place
+    Check,
+    /// Say what `up` would change on this host
+    Plan(PlanArgs),
+    /// Make this host match the network
+    #[command(after_help = "Running it again changes nothing; it is also the reload.\n\nExamples:\n  wgrelay up\n  \
+                            wgrelay up --bundle docker.bundle\n  wgrelay up --backend embedded")]
+    Up(Up),
+    /// Take away all that wgrelay made on this host, and nothing else
+    Down,
+    /// Show the peers' health and what drifted
+    #[command(after_help = "Exit code 4: the interface, a node with sites, or drift is wrong.")]
+    Status,
+    /// Run the agent in the foreground
+    Run(Run),
+    /// Print a new private key
+    Genkey,
+    /// Print the public key of a private key read from standard input
+    Pubkey,
+    /// Print a new preshared key
+    Genpsk,
+    /// Check a .conf file as a given client reads it
+    #[command(after_help = "Exit code 0: accepted, warnings too. 4: rejected.\n\nExamples:\n  \
+                            wgrelay lint wg0.conf\n  wgrelay lint --for windows laptop.conf")]
+    Lint(Lint),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The example to start from: wsl-docker, webvirtcloud, road-warrior, site-to-site
+    #[arg(long, value_name = "PROFILE", default_value = crate::config::profile::DEFAULT)]
+    pub profile: String,
+    /// Where spokes reach the relay; the port is 51820 unless given
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub endpoint: Option<String>,
+    /// Where tunnel addresses come from
+    #[arg(long, value_name = "CIDR")]
+    pub subnet: Option<ipnet::Ipv4Net>,
+    /// Where IPv6 tunnel addresses come from: the tunnel becomes dual stack
+    #[arg(long, value_name = "CIDR")]
+    pub subnet6: Option<ipnet::Ipv6Net>,
+}
+
+/// `add`
+#[derive(Debug, Args)]
+pub struct Add {
+    /// The new node's name
+    pub name: NodeName,
+    /// What it runs on: linux, windows, macos, android, ios, openwrt, mikrotik, docker
+    #[arg(long, value_name = "PLATFORM", default_value = "linux")]
+    pub platform: String,
+    /// A subnet behind it, and the interface there
+    #[arg(long, value_name = "CIDR[@IFACE]")]
+    pub site: Vec<String>,
+    /// Its tunnel address; by default the lowest free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<std::net::Ipv4Addr>,
+    /// Its public key: no private key is made or stored
+    #[arg(long, value_name = "KEY")]
+    pub public_key: Option<crate::model::PublicKey>,
+    /// Apply at once
+    #[arg(long)]
+    pub up: bool,
+}
+
+/// `remove`, `enable`, `disable`
+#[derive(Debug, Args)]
+pub struct Edit {
+    /// The node
+    pub name: NodeName,
+    /// Apply at once
+    #[arg(long)]
+    pub up: bool,
+}
+
+/// `export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The node
+    #[arg(required_unless_present = "all")]
+    pub name: Option<NodeName>,
+    /// Every node, into the folder that --out names
+    #[arg(long, requires = "out", conflicts_with = "name")]
+    pub all: bool,
+    /// In which form
+    #[arg(long, value_name = "FORMAT", default_value = "conf")]
+    pub format: Format,
+    /// Into this file, mode 0600, instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Exit with 4 where something would change
+    #[arg(long)]
+    pub check: bool,
+    /// Which data plane
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
+    pub backend: BackendChoice,
+}
+
+/// `up`
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Install this bundle first
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+    /// Which data plane
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
+    pub backend: BackendChoice,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Which data plane
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
+    pub backend: BackendChoice,
+    /// Host the embedded device for an `up` that is under way; used by `up` itself
+    #[arg(long, hide = true, value_name = "MTU")]
+    pub attach: Option<u16>,
+}
+
+/// `lint`
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// The files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Which client: wg, wg-quick, windows, apple, android
+    #[arg(long = "for", value_name = "CLIENT", default_value = "wg-quick")]
+    pub client: Client,
+}

@@ -1,0 +1,159 @@
+//! Results on stdout, talk on stderr; colour by role, decided once; a reader that went away is no error.
+
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::args::{Color, Global};
+use crate::model::{Problem, Severity};
+
+/// What a piece of text means; the colour follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// As it should be.
+    Good,
+    /// Wrong.
+    Bad,
+    /// Worth a look.
+    Warn,
+    /// Less important.
+    Dim,
+    /// A heading or the main word.
+    Head,
+    /// A name that the user chose.
+    Name,
+}
+
+impl Role {
+    const fn style(self) -> Style {
+        match self {
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Warn => AnsiColor::Yellow.on_default(),
+            Self::Dim => Style::new().dimmed(),
+            Self::Head => Style::new().bold(),
+            Self::Name => AnsiColor::Cyan.on_default(),
+        }
+    }
+}
+
+/// Where a command's words go.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Whether the result is to be JSON.
+    pub json: bool,
+    quiet: bool,
+    color_out: bool,
+    color_err: bool,
+}
+
+impl Output {
+    /// Decides from the options and the terminals.
+    #[expect(clippy::disallowed_methods, reason = "the environment is the command line's to read")]
+    pub fn new(global: &Global) -> Self {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        let plain = set("NO_COLOR") || std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+        let decide = |terminal: bool| match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && !plain,
+        };
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            color_out: decide(io::stdout().is_terminal()),
+            color_err: decide(io::stderr().is_terminal()),
+        }
+    }
+
+    /// Says whether results are coloured.
+    pub const fn colored(&self) -> bool {
+        self.color_out
+    }
+
+    /// Paints a text of a result.
+    pub fn paint(&self, role: Role, text: &str) -> String {
+        paint(self.color_out, role, text)
+    }
+
+    /// Paints a text of the talk.
+    pub fn paint_talk(&self, role: Role, text: &str) -> String {
+        paint(self.color_err, role, text)
+    }
+
+    /// Prints a result.
+    pub fn result(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        forgive(out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush()))
+    }
+
+    /// Prints bytes as they are: a picture.
+    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        forgive(out.write_all(bytes).and_then(|()| out.flush()))
+    }
+
+    /// Prints a result as JSON.
+    pub fn json<T: Serialize>(&self, value: &T) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
+        self.result(&text)
+    }
+
+    /// Says something on stderr, unless told to be quiet.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            write_err(text);
+        }
+    }
+
+    /// Tells a problem on stderr; warnings keep quiet with `-q`.
+    pub fn problem(&self, problem: &Problem) {
+        if problem.severity == Severity::Error || !self.quiet {
+            write_err(&problem_text(self.color_err, problem));
+        }
+    }
+
+    /// Tells what failed and what to do, always.
+    pub fn error(&self, message: &str, hint: &str) {
+        write_err(&format!("{} {message}", paint(self.color_err, Role::Bad, "error:")));
+        if !hint.is_empty() {
+            write_err(&format!("  {} {hint}", paint(self.color_err, Role::Head, "hint:")));
+        }
+    }
+}
+
+/// Returns a problem as a person reads it: place, what, hint.
+fn problem_text(color: bool, problem: &Problem) -> String {
+    let word = match problem.severity {
+        Severity::Error => paint(color, Role::Bad, &format!("error[{}]:", problem.code)),
+        Severity::Warning => paint(color, Role::Warn, &format!("warning[{}]:", problem.code)),
+    };
+    let place = paint(color, Role::Dim, &format!("{}:", problem.place));
+    let mut text = format!("{place} {word} {}", problem.message);
+    if !problem.hint.is_empty() {
+        text += &format!("\n  {} {}", paint(color, Role::Head, "hint:"), problem.hint);
+    }
+    text
+}
+
+fn paint(color: bool, role: Role, text: &str) -> String {
+    if !color {
+        return text.into();
+    }
+    let style = role.style();
+    format!("{}{text}{}", style.render(), style.render_reset())
+}
+
+fn write_err(text: &str) {
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+fn forgive(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

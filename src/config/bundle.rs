@@ -1,0 +1,169 @@
+//! A bundle: the network as one node needs it, with that node's own secrets, in one file that can be carried there.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use zeroize::Zeroizing;
+
+use super::network::{format_is_known, read_network};
+use super::render::{render_network, text};
+use super::secrets::{Secrets, check_secrets, read_secrets};
+use super::section::Section;
+use super::source::{Parsed, Source};
+use crate::model::validate::Mark;
+use crate::model::{Network, Node, NodeName};
+
+/// What one host gets to take part in a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// The node that this host is.
+    pub this: NodeName,
+    /// The network as that node needs it: see [`network_for`].
+    pub network: Network,
+    /// The same as text, for network.toml on that host.
+    pub network_text: String,
+    /// That node's own private key and preshared keys, no other node's.
+    pub secrets: Secrets,
+    /// What [`Bundle::digest_of`] said when the bundle was made; another value later means that the bundle is stale.
+    pub made_from: String,
+}
+
+impl Bundle {
+    /// Makes the bundle of one node; `None`: the network has no such node.
+    pub fn make(network: &Network, secrets: &Secrets, this: &NodeName) -> Option<Self> {
+        let part = network_for(network, this)?;
+        let made_from = Self::digest_of(network, this)?;
+        let network_text = installed_text(&part, this);
+        Some(Self { this: this.clone(), network: part, network_text, secrets: secrets.of(this), made_from })
+    }
+
+    /// Returns 16 hexadecimal digits that change when something changes that this node needs to know; `None`: no such node.
+    /// They tell staleness and protect against nothing.
+    pub fn digest_of(network: &Network, this: &NodeName) -> Option<String> {
+        let part = render_network(&network_for(network, this)?, None);
+        // FNV-1a, 64 bits: stable between releases, which the standard library's hasher does not promise.
+        let hash = part
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        Some(format!("{hash:016x}"))
+    }
+
+    /// Writes the bundle; the text is wiped when dropped.
+    pub fn render(&self) -> Zeroizing<String> {
+        let body = render_network(&self.network, None);
+        let body = body.strip_prefix("format = 1\n").unwrap_or(&body);
+        let mut out = self.secrets.buffer();
+        out.reserve(body.len());
+        write!(
+            out,
+            "# Node {this} of network {name}: everything that host needs, its private key included. Mode 0600.\n\
+             # Install it there: wgrelay up --bundle FILE. Made by wgrelay export; edit the network, not this file.\n\
+             format = 1\nthis = {quoted}\nmade_from = {digest}\n",
+            this = self.this,
+            name = self.network.name,
+            quoted = text(self.this.as_str()),
+            digest = text(&self.made_from),
+        )
+        .expect("a String takes every write");
+        out.push_str(body);
+        self.secrets.render_tables(&mut out);
+        out
+    }
+
+    /// Reads a bundle. `file` is what places call it.
+    pub fn parse(bytes: &[u8], file: &str) -> Parsed<Self> {
+        let mut source = match Source::new(bytes, file) {
+            Ok(source) => source,
+            Err(problem) => return Parsed { value: None, problems: vec![problem] },
+        };
+        let Some(document) = source.document() else { return source.finish(None) };
+        let top = Section::new(document.as_table(), String::new(), Mark(0));
+        if !format_is_known(&top, &mut source) {
+            return source.finish(None);
+        }
+        let known = [
+            "format",
+            "this",
+            "made_from",
+            "network",
+            "node",
+            "allow",
+            "expect",
+            "private_keys",
+            "preshared_keys",
+        ];
+        top.known(&known, &mut source);
+        let this = top.parsed::<NodeName>("this", "bad-name", &mut source);
+        if !top.has("this") {
+            source.error(
+                Mark(0),
+                "missing-key",
+                "the file has no this: it is no bundle",
+                "wgrelay export NAME --format bundle makes one",
+            );
+        }
+        let made_from = top.text("made_from", &mut source).map_or_else(String::new, |t| t.value.to_owned());
+        let network = read_network(&top, &mut source);
+        let secrets = read_secrets(&top, &mut source);
+        let Some(this) = this else { return source.finish(None) };
+        if !network.nodes.contains_key(&this.value) {
+            source.error(
+                this.mark,
+                "unknown-node",
+                format!("the bundle is for {}, and has no such node", this.value),
+                "export it again",
+            );
+        }
+        if source.is_sound() {
+            for problem in check_secrets(&network, &secrets, file) {
+                // Of the others a bundle has no keys, and that is the point of it.
+                let others =
+                    problem.code == "missing-preshared-key" && !misses_own(&network, &secrets, &this.value);
+                if !others {
+                    source.put(this.mark, problem);
+                }
+            }
+        }
+        let network_text = installed_text(&network, &this.value);
+        source.finish(Some(Self { this: this.value, network, network_text, secrets, made_from }))
+    }
+}
+
+fn misses_own(network: &Network, secrets: &Secrets, this: &NodeName) -> bool {
+    let pairs = network.relays().flat_map(|r| network.spokes().map(move |s| (&r.name, &s.name)));
+    pairs.filter(|(r, s)| *r == this || *s == this).any(|(r, s)| secrets.preshared_key(r, s).is_none())
+}
+
+fn installed_text(network: &Network, this: &NodeName) -> String {
+    let header =
+        format!("The network as node {this} needs it, from a bundle. Change it where the bundle was made.");
+    render_network(network, Some(&header))
+}
+
+/// Returns the network as one node needs it. Whole: itself, and every relay. Of the other spokes: names, addresses, keys,
+/// sites, and whether they take part, which AllowedIPs, routes and firewall derive from. Promises stay behind: they are about
+/// the whole network. `None`: no such node.
+pub fn network_for(network: &Network, this: &NodeName) -> Option<Network> {
+    let whole = network.nodes.get(this)?;
+    // A relay forwards for all, so nothing can be left out of what it knows.
+    if whole.is_relay() {
+        return Some(network.clone());
+    }
+    let nodes: BTreeMap<NodeName, Node> = network
+        .nodes
+        .values()
+        .map(|node| if node.name == *this || node.is_relay() { node.clone() } else { outline(node) })
+        .map(|node| (node.name.clone(), node))
+        .collect();
+    Some(Network { nodes, expect: Vec::new(), ..network.clone() })
+}
+
+fn outline(node: &Node) -> Node {
+    let mut out = Node::new(node.name.clone(), node.role, node.address, node.public_key);
+    out.platform = node.platform;
+    out.address6 = node.address6;
+    out.enabled = node.enabled;
+    out.expires = node.expires;
+    out.sites = node.sites.clone();
+    out
+}

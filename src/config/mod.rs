@@ -1,0 +1,23 @@
+//! Text to model and back: network.toml, secrets.toml, bundles, and the profiles that `init` starts from.
+//!
+//! Pure: bytes come in as arguments, keys too. Every fault of a file is found in one reading (a walk over the parsed text
+//! that keeps places; a derived reader would stop at the first), each at `FILE:LINE:COLUMN`.
+
+mod bundle;
+mod document;
+mod layout;
+mod network;
+pub mod profile;
+mod render;
+mod secrets;
+mod section;
+mod source;
+mod store;
+
+pub use bundle::{Bundle, network_for};
+pub use document::{EditError, NetworkDocument, Setting};
+pub use network::parse_network;
+pub use render::{render_network, render_node};
+pub use secrets::{Secrets, check_secrets};
+pub use source::{MAX_BYTES, Parsed};
+pub use store::{Store, StoreError};

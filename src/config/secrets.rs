@@ -1,0 +1,338 @@
+//! secrets.toml: private keys and preshared keys, and whether they fit the network.
+//!
+//! No problem told here quotes a value: a line of this file may be a key even where it should not be.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::network::format_is_known;
+use super::render::key_text;
+use super::section::{At, Section};
+use super::source::{Parsed, Source};
+use crate::model::validate::Mark;
+use crate::model::{Network, NodeName, PresharedKey, PrivateKey, Problem, PublicKey};
+
+/// The keys of a network that stay on this host.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secrets {
+    /// Private keys by node; a node that made its own has none here.
+    pub private_keys: BTreeMap<NodeName, PrivateKey>,
+    /// Preshared keys by relay, then by spoke.
+    pub preshared_keys: BTreeMap<NodeName, BTreeMap<NodeName, PresharedKey>>,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whose keys there are is no secret, and the keys print themselves as "…".
+        f.debug_struct("Secrets")
+            .field("private_keys", &self.private_keys.keys())
+            .field("preshared_keys", &self.preshared_keys)
+            .finish()
+    }
+}
+
+impl Secrets {
+    /// Reads secrets.toml. `file` is what places call it.
+    pub fn parse(bytes: &[u8], file: &str) -> Parsed<Self> {
+        let mut source = match Source::new(bytes, file) {
+            Ok(source) => source,
+            Err(problem) => return Parsed { value: None, problems: vec![problem] },
+        };
+        let Some(document) = source.document() else { return source.finish(None) };
+        let top = Section::new(document.as_table(), String::new(), Mark(0));
+        if !format_is_known(&top, &mut source) {
+            return source.finish(None);
+        }
+        top.known(&["format", "private_keys", "preshared_keys"], &mut source);
+        let secrets = read_secrets(&top, &mut source);
+        source.finish(Some(secrets))
+    }
+
+    /// Returns the preshared key between a relay and a spoke.
+    pub fn preshared_key(&self, relay: &NodeName, spoke: &NodeName) -> Option<&PresharedKey> {
+        self.preshared_keys.get(relay)?.get(spoke)
+    }
+
+    /// Returns only what this node may know: its private key, and its preshared keys.
+    pub fn of(&self, node: &NodeName) -> Self {
+        let private_keys =
+            self.private_keys.get(node).map(|k| (node.clone(), k.clone())).into_iter().collect();
+        let mut preshared_keys = BTreeMap::new();
+        for (relay, spokes) in &self.preshared_keys {
+            let own: BTreeMap<_, _> = spokes
+                .iter()
+                .filter(|(spoke, _)| relay == node || *spoke == node)
+                .map(|(s, k)| (s.clone(), k.clone()))
+                .collect();
+            if !own.is_empty() {
+                preshared_keys.insert(relay.clone(), own);
+            }
+        }
+        Self { private_keys, preshared_keys }
+    }
+
+    /// Gives a node's keys to its new name.
+    pub fn rename(&mut self, old: &NodeName, new: &NodeName) {
+        if let Some(key) = self.private_keys.remove(old) {
+            self.private_keys.insert(new.clone(), key);
+        }
+        if let Some(spokes) = self.preshared_keys.remove(old) {
+            self.preshared_keys.insert(new.clone(), spokes);
+        }
+        for spokes in self.preshared_keys.values_mut() {
+            if let Some(key) = spokes.remove(old) {
+                spokes.insert(new.clone(), key);
+            }
+        }
+    }
+
+    /// Forgets a node's keys.
+    pub fn remove(&mut self, node: &NodeName) {
+        self.private_keys.remove(node);
+        self.preshared_keys.remove(node);
+        for spokes in self.preshared_keys.values_mut() {
+            spokes.remove(node);
+        }
+        self.preshared_keys.retain(|_, spokes| !spokes.is_empty());
+    }
+
+    /// Writes secrets.toml whole; the text is wiped when dropped.
+    pub fn render(&self) -> Zeroizing<String> {
+        let mut out = self.buffer();
+        out.push_str("# Keys of this network. Whoever reads this file can be any of its nodes: keep it at mode 0600.\nformat = 1\n");
+        self.render_tables(&mut out);
+        out
+    }
+
+    /// A text with room for everything, so that growing leaves no copy behind in freed memory.
+    pub(super) fn buffer(&self) -> Zeroizing<String> {
+        let lines =
+            self.private_keys.len() + self.preshared_keys.values().map(|s| s.len() + 2).sum::<usize>() + 8;
+        Zeroizing::new(String::with_capacity(lines * 160 + 4096))
+    }
+
+    pub(super) fn render_tables(&self, out: &mut Zeroizing<String>) {
+        out.push_str("\n[private_keys]\n");
+        for (node, key) in &self.private_keys {
+            push_key(out, node, &key.expose_base64());
+        }
+        for (relay, spokes) in &self.preshared_keys {
+            out.push_str("\n[preshared_keys.");
+            out.push_str(&key_text(relay.as_str()));
+            out.push_str("]\n");
+            for (spoke, key) in spokes {
+                push_key(out, spoke, &key.expose_base64());
+            }
+        }
+    }
+}
+
+fn push_key(out: &mut Zeroizing<String>, name: &NodeName, key: &str) {
+    out.push_str(&key_text(name.as_str()));
+    out.push_str(" = \"");
+    out.push_str(key);
+    out.push_str("\"\n");
+}
+
+/// Reads `[private_keys]` and `[preshared_keys.RELAY]` of a file, also of a bundle.
+pub(super) fn read_secrets(top: &Section<'_>, source: &mut Source<'_>) -> Secrets {
+    let mut secrets = Secrets::default();
+    if let Some(section) = top.table("private_keys", source) {
+        secrets.private_keys = keys(&section, source);
+    }
+    if let Some(section) = top.table("preshared_keys", source) {
+        for (relay, section) in section.tables_by_name(source) {
+            let name = At { value: relay, mark: section.mark };
+            if let Some(relay) = name_of(&name, source) {
+                secrets.preshared_keys.insert(relay, keys(&section, source));
+            }
+        }
+    }
+    secrets
+}
+
+fn keys<K: std::str::FromStr<Err = crate::model::KeyError>>(
+    section: &Section<'_>,
+    source: &mut Source<'_>,
+) -> BTreeMap<NodeName, K> {
+    let mut keys = BTreeMap::new();
+    for (name, text) in section.texts(source) {
+        let node = name_of(&name, source);
+        match text.value.parse::<K>() {
+            Ok(key) => {
+                keys.extend(node.map(|n| (n, key)));
+            }
+            Err(why) => {
+                let whose = node.map_or_else(String::new, |n| format!(" of node {n}"));
+                source.error(
+                    text.mark,
+                    "bad-key",
+                    format!("the key{whose} in {} is not valid: {why}", section.name),
+                    "wgrelay genkey makes one",
+                );
+            }
+        }
+    }
+    keys
+}
+
+fn name_of(name: &At<&str>, source: &mut Source<'_>) -> Option<NodeName> {
+    let parsed = name.value.parse().ok();
+    if parsed.is_none() {
+        // Not quoted: a key and a name may have been swapped.
+        source.error(name.mark, "bad-name", "this is not the name of a node", "a line is NAME = \"KEY\"");
+    }
+    parsed
+}
+
+/// Tells where keys and network do not fit: a private key of another node, keys of unknown nodes, and preshared keys that
+/// are missing. A relay or spoke without a private key here made its own: nothing is wrong with that.
+pub fn check_secrets(network: &Network, secrets: &Secrets, file: &str) -> Vec<Problem> {
+    let place = || format!("{file}:1:1");
+    let mut problems = Vec::new();
+    let owners: HashMap<PublicKey, &NodeName> =
+        network.nodes.values().map(|n| (n.public_key, &n.name)).collect();
+    for (name, key) in &secrets.private_keys {
+        let Some(node) = network.nodes.get(name) else {
+            problems.push(unknown(place(), name, "private_keys"));
+            continue;
+        };
+        let public = key.public_key();
+        if public == node.public_key {
+            continue;
+        }
+        let (message, hint) = match owners.get(&public) {
+            Some(other) => (
+                format!("the private key of node {name} belongs to the public key of node {other}"),
+                format!("swap the private keys of {name} and {other}, or their public keys in the network"),
+            ),
+            None => (
+                format!(
+                    "the private key of node {name} does not belong to its public key {}",
+                    node.public_key
+                ),
+                format!("its public key would be {public}; wgrelay rotate {name} makes a new pair"),
+            ),
+        };
+        problems.push(Problem::error("key-mismatch", place(), message, hint));
+    }
+    for (relay, spokes) in &secrets.preshared_keys {
+        for name in std::iter::once(relay).chain(spokes.keys()) {
+            if !network.nodes.contains_key(name) {
+                problems.push(unknown(place(), name, "preshared_keys"));
+            }
+        }
+    }
+    if network.preshared_keys {
+        for relay in network.relays() {
+            for spoke in network.spokes() {
+                if secrets.preshared_key(&relay.name, &spoke.name).is_none() {
+                    let message =
+                        format!("relay {} and node {} have no preshared key", relay.name, spoke.name);
+                    let hint = "wgrelay rotate makes one; preshared_keys = false does without";
+                    problems.push(Problem::error("missing-preshared-key", place(), message, hint));
+                }
+            }
+        }
+    }
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+fn unknown(place: String, name: &NodeName, table: &str) -> Problem {
+    let message = format!("{table} has a key of {name}, and the network has no such node");
+    Problem::warning("unknown-node", place, message, "take the line away, or rename it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Node, Role};
+
+    fn key(n: u8) -> PrivateKey {
+        PrivateKey::from_random([n; 32])
+    }
+
+    fn network() -> Network {
+        let node = |name: &str, role, n: u8| {
+            Node::new(name.parse().unwrap(), role, [10, 0, 0, n].into(), key(n).public_key())
+        };
+        Network {
+            name: "wg0".parse().unwrap(),
+            subnet: "10.0.0.0/24".parse().unwrap(),
+            subnet6: None,
+            keepalive: 25,
+            mtu: 1420,
+            preshared_keys: true,
+            nodes: [node("hub", Role::Relay, 1), node("a", Role::Spoke, 2), node("b", Role::Spoke, 3)]
+                .into_iter()
+                .map(|n| (n.name.clone(), n))
+                .collect(),
+            allow: vec![],
+            expect: vec![],
+        }
+    }
+
+    fn secrets() -> Secrets {
+        let name = |n: &str| n.parse::<NodeName>().unwrap();
+        let mut s = Secrets::default();
+        s.private_keys.extend([(name("hub"), key(1)), (name("a"), key(2)), (name("b"), key(3))]);
+        let spokes =
+            [(name("a"), PresharedKey::from_bytes([8; 32])), (name("b"), PresharedKey::from_bytes([9; 32]))];
+        s.preshared_keys.insert(name("hub"), spokes.into_iter().collect());
+        s
+    }
+
+    #[test]
+    fn round_trip_and_no_leak() {
+        let s = secrets();
+        let text = s.render();
+        let back = Secrets::parse(text.as_bytes(), "secrets.toml");
+        assert_eq!(back.problems, vec![]);
+        assert_eq!(back.value.unwrap(), s);
+        assert_eq!(check_secrets(&network(), &s, "f"), vec![]);
+        let debug = format!("{s:?}");
+        for k in s.private_keys.values() {
+            assert!(!debug.contains(k.expose_base64().as_str()));
+        }
+        assert!(debug.contains("hub"));
+    }
+
+    #[test]
+    fn only_ones_own() {
+        let own = secrets().of(&"a".parse().unwrap());
+        assert_eq!(own.private_keys.keys().map(NodeName::as_str).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(own.preshared_keys[&"hub".parse::<NodeName>().unwrap()].len(), 1);
+    }
+
+    #[test]
+    fn misfits_are_told() {
+        let (mut s, net) = (secrets(), network());
+        let (a, b) = ("a".parse::<NodeName>().unwrap(), "b".parse::<NodeName>().unwrap());
+        s.private_keys.insert(a.clone(), key(3));
+        s.private_keys.insert(b.clone(), key(7));
+        s.private_keys.insert("ghost".parse().unwrap(), key(8));
+        s.preshared_keys.values_mut().for_each(|m| {
+            m.remove(&b);
+        });
+        let problems = check_secrets(&net, &s, "secrets.toml");
+        let codes: Vec<_> = problems.iter().map(|p| p.code.as_str()).collect();
+        assert_eq!(codes, ["key-mismatch", "key-mismatch", "missing-preshared-key", "unknown-node"]);
+        assert!(problems[0].message.contains("belongs to the public key of node b"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn faults_quote_no_key() {
+        let secret = key(4).expose_base64();
+        let text =
+            format!("[private_keys]\n\"{}\" = \"hub\"\nhub = \"{}x\"\n[preshared_key]\n", *secret, *secret);
+        let parsed = Secrets::parse(text.as_bytes(), "s");
+        let told: String = parsed.problems.iter().map(ToString::to_string).collect();
+        assert!(!told.contains(&secret[..20]), "{told}");
+        let codes: Vec<_> = parsed.problems.iter().map(|p| p.code.as_str()).collect();
+        assert_eq!(codes, ["bad-name", "bad-key", "bad-key", "unknown-key"]);
+    }
+}

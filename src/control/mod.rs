@@ -1,0 +1,83 @@
+//! What the command line and the agent say to each other: one JSON object a line, over a Unix socket.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataplane::{DeviceChange, DeviceReport};
+
+/// The version of this conversation. An agent of another version is replaced, not talked to.
+pub const VERSION: u32 = 1;
+
+/// The longest line that is read, in bytes: 5,000 peers with ten prefixes each stay below 4 MB.
+pub const MAX_LINE: usize = 64 << 20;
+
+/// A question or an order to the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Request {
+    /// Who is there?
+    Hello,
+    /// Change the embedded device; sessions of untouched peers live on.
+    Configure {
+        /// What to change.
+        change: Box<DeviceChange>,
+    },
+    /// Tell the embedded device's state and counters.
+    Report,
+    /// Look at the host and the network now instead of at the next tick.
+    Wake,
+    /// End: the interface and its sockets go, and nothing else is touched.
+    Stop,
+}
+
+/// What the agent answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// To [`Request::Hello`].
+    Hello {
+        /// Its [`VERSION`].
+        version: u32,
+        /// Its process.
+        pid: u32,
+        /// The network it serves.
+        network: String,
+    },
+    /// Done.
+    Done,
+    /// To [`Request::Report`].
+    Report {
+        /// The device as it is.
+        report: Box<DeviceReport>,
+    },
+    /// It could not be done, and nothing was changed.
+    Refused {
+        /// Why.
+        message: String,
+        /// What to do; empty where nothing is known.
+        hint: String,
+    },
+}
+
+/// Writes a message as its line, the newline included.
+pub fn line<T: Serialize>(message: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = serde_json::to_vec(message)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_round_trip() {
+        for request in [Request::Hello, Request::Report, Request::Stop, Request::Wake] {
+            let bytes = line(&request).unwrap();
+            assert_eq!(bytes.last(), Some(&b'\n'));
+            assert_eq!(serde_json::from_slice::<Request>(&bytes).unwrap(), request);
+        }
+        let change = DeviceChange { listen_port: Some(1), ..DeviceChange::default() };
+        let request = Request::Configure { change: Box::new(change) };
+        assert_eq!(serde_json::from_slice::<Request>(&line(&request).unwrap()).unwrap(), request);
+    }
+}

@@ -1,0 +1,293 @@
+//! One change to a host: it knows old and new, prints as one line, and can be carried out on a [`HostState`].
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::firewall::Table;
+use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector};
+use crate::model::{PrivateKey, PublicKey};
+
+/// What `up` does to a host, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order in which they are carried out.
+    pub changes: Vec<Change>,
+}
+
+impl Plan {
+    /// Says whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+    /// Returns the plan as lines for people and for JSON.
+    pub fn lines(&self) -> Vec<Line> {
+        self.changes.iter().map(Change::line).collect()
+    }
+    /// Carries the plan out on a state in memory.
+    pub fn apply_to(&self, state: &mut HostState) {
+        for change in &self.changes {
+            change.apply_to(state);
+        }
+    }
+}
+
+/// A change as text: `{kind, target, from, to}` of `plan --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// What sort of thing changes: `interface`, `peer`, `route`, …
+    pub kind: String,
+    /// Which one.
+    pub target: String,
+    /// What it was; `None`: it was not there.
+    pub from: Option<String>,
+    /// What it will be; `None`: it will be gone.
+    pub to: Option<String>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are what HostState documents, old and new")]
+pub enum Change {
+    /// Replaces the nft table whole, in one transaction.
+    LoadTable { from: Option<Box<Table>>, to: Box<Table> },
+    /// Changes elements of one set.
+    Elements { table: String, set: String, add: BTreeSet<IpNet>, remove: BTreeSet<IpNet> },
+    /// Takes the nft table away.
+    DeleteTable { from: Box<Table> },
+    /// Sets a switch.
+    Sysctl { path: String, from: Option<String>, to: String },
+    /// Makes the interface, down and without addresses.
+    CreateDevice { backend: Backend, mtu: u16 },
+    /// Sets what concerns the whole interface; `None`: left alone.
+    Configure {
+        private_key: Option<PrivateKey>,
+        listen_port: Option<(Option<u16>, Option<u16>)>,
+        fwmark: Option<(u32, u32)>,
+    },
+    /// Adds, changes or removes one peer.
+    Peer { key: PublicKey, from: Option<Box<Peer>>, to: Option<Box<Peer>> },
+    /// Sets the MTU.
+    Mtu { from: u16, to: u16 },
+    /// Adds an address.
+    AddAddress { address: IpNet },
+    /// Removes an address.
+    RemoveAddress { address: IpNet },
+    /// Brings the interface up.
+    LinkUp,
+    /// Adds a route.
+    AddRoute { route: Route },
+    /// Removes a route.
+    RemoveRoute { route: Route },
+    /// Adds a policy rule.
+    AddRule { rule: PolicyRule },
+    /// Removes a policy rule.
+    RemoveRule { rule: PolicyRule },
+    /// Takes the interface away, with its peers and addresses.
+    DeleteDevice { from: Box<Device> },
+}
+
+fn peer_text(peer: &Peer) -> String {
+    let list: Vec<String> = peer.allowed_ips.iter().map(ToString::to_string).collect();
+    let mut text = format!("allowed ips {}", if list.is_empty() { "(none)".into() } else { list.join(", ") });
+    if let Some(endpoint) = peer.endpoint {
+        text += &format!(", endpoint {endpoint}");
+    }
+    if let Some(seconds) = peer.keepalive {
+        text += &format!(", keepalive {seconds} s");
+    }
+    if peer.preshared_key.is_some() {
+        text += ", preshared key";
+    }
+    text
+}
+
+fn table_text(table: &Table) -> String {
+    let rules: usize = table.chains.iter().map(|c| c.rules.len()).sum();
+    let elements: usize = table.sets.values().map(|s| s.elements.len()).sum();
+    format!("{rules} rules, {} sets with {elements} prefixes", table.sets.len())
+}
+
+fn route_text(route: &Route) -> String {
+    match route.table {
+        MAIN_TABLE => "into the tunnel".into(),
+        table => format!("into the tunnel, table {table}"),
+    }
+}
+
+fn rule_text(rule: &PolicyRule) -> String {
+    match rule.selector {
+        RuleSelector::NotMarked { mark, table } => format!("not fwmark {mark:#x} lookup {table}"),
+        RuleSelector::MainWithoutDefault => "lookup main suppress_prefixlength 0".into(),
+    }
+}
+
+fn rule_target(rule: &PolicyRule) -> String {
+    format!("{} priority {}", if rule.ipv6 { "ipv6" } else { "ipv4" }, rule.priority)
+}
+
+fn count(n: usize) -> String {
+    match n {
+        1 => "1 prefix".into(),
+        n => format!("{n} prefixes"),
+    }
+}
+
+fn element_text(list: &BTreeSet<IpNet>) -> Option<String> {
+    match list.len() {
+        0 => None,
+        1..=8 => Some(list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        n => Some(count(n)),
+    }
+}
+
+impl Change {
+    /// Returns the change as one line.
+    pub fn line(&self) -> Line {
+        let line = |kind: &str, target: String, from: Option<String>, to: Option<String>| Line {
+            kind: kind.into(),
+            target,
+            from,
+            to,
+        };
+        match self {
+            Self::LoadTable { from, to } => line(
+                "nft-table",
+                format!("inet {}", to.name),
+                from.as_deref().map(table_text),
+                Some(table_text(to)),
+            ),
+            Self::Elements { table, set, add, remove } => {
+                line("nft-set", format!("inet {table} {set}"), element_text(remove), element_text(add))
+            }
+            Self::DeleteTable { from } => {
+                line("nft-table", format!("inet {}", from.name), Some(table_text(from)), None)
+            }
+            Self::Sysctl { path, from, to } => {
+                line("sysctl", path.replace('/', "."), from.clone(), Some(to.clone()))
+            }
+            Self::CreateDevice { backend, mtu } => {
+                line("interface", "wireguard".into(), None, Some(format!("{backend}, mtu {mtu}")))
+            }
+            Self::Configure { private_key, listen_port, fwmark } => {
+                let port = |p: Option<u16>| p.map_or("any port".into(), |n| format!("port {n}"));
+                let (mut from, mut to) = (Vec::new(), Vec::new());
+                if let Some((old, new)) = listen_port {
+                    from.push(port(*old));
+                    to.push(port(*new));
+                }
+                if let Some((old, new)) = fwmark {
+                    from.push(format!("fwmark {old:#x}"));
+                    to.push(format!("fwmark {new:#x}"));
+                }
+                if let Some(key) = private_key {
+                    to.push(format!("key {}", key.public_key()));
+                }
+                let text = |list: Vec<String>| (!list.is_empty()).then(|| list.join(", "));
+                line("interface", "settings".into(), text(from), text(to))
+            }
+            Self::Peer { key, from, to } => {
+                line("peer", key.to_string(), from.as_deref().map(peer_text), to.as_deref().map(peer_text))
+            }
+            Self::Mtu { from, to } => {
+                line("interface", "mtu".into(), Some(from.to_string()), Some(to.to_string()))
+            }
+            Self::AddAddress { address } => {
+                line("address", address.to_string(), None, Some("on the interface".into()))
+            }
+            Self::RemoveAddress { address } => {
+                line("address", address.to_string(), Some("on the interface".into()), None)
+            }
+            Self::LinkUp => line("interface", "link".into(), Some("down".into()), Some("up".into())),
+            Self::AddRoute { route } => line("route", route.dst.to_string(), None, Some(route_text(route))),
+            Self::RemoveRoute { route } => {
+                line("route", route.dst.to_string(), Some(route_text(route)), None)
+            }
+            Self::AddRule { rule } => line("rule", rule_target(rule), None, Some(rule_text(rule))),
+            Self::RemoveRule { rule } => line("rule", rule_target(rule), Some(rule_text(rule)), None),
+            Self::DeleteDevice { from } => {
+                let text = format!("{}, {} peers", from.backend, from.peers.len());
+                line("interface", "wireguard".into(), Some(text), None)
+            }
+        }
+    }
+
+    /// Carries the change out on a state in memory.
+    pub fn apply_to(&self, state: &mut HostState) {
+        match self {
+            Self::LoadTable { to, .. } => state.firewall = Some((**to).clone()),
+            Self::Elements { set, add, remove, .. } => {
+                if let Some(set) = state.firewall.as_mut().and_then(|t| t.sets.get_mut(set)) {
+                    set.elements.retain(|e| !remove.contains(e));
+                    set.elements.extend(add);
+                }
+            }
+            Self::DeleteTable { .. } => state.firewall = None,
+            Self::Sysctl { path, to, .. } => {
+                state.sysctls.insert(path.clone(), to.clone());
+            }
+            Self::CreateDevice { backend, mtu } => {
+                state.device = Some(Device {
+                    backend: *backend,
+                    private_key: None,
+                    listen_port: None,
+                    fwmark: 0,
+                    mtu: *mtu,
+                    up: false,
+                    addresses: BTreeSet::new(),
+                    peers: [].into(),
+                });
+            }
+            Self::DeleteDevice { .. } => state.device = None,
+            Self::AddRoute { route } => {
+                state.routes.insert(route.clone());
+            }
+            Self::RemoveRoute { route } => {
+                state.routes.remove(route);
+            }
+            Self::AddRule { rule } => {
+                state.rules.insert(rule.clone());
+            }
+            Self::RemoveRule { rule } => {
+                state.rules.remove(rule);
+            }
+            _ => {
+                if let Some(device) = &mut state.device {
+                    self.apply_to_device(device);
+                }
+            }
+        }
+    }
+
+    fn apply_to_device(&self, device: &mut Device) {
+        match self {
+            Self::Configure { private_key, listen_port, fwmark } => {
+                if let Some(key) = private_key {
+                    device.private_key = Some(key.clone());
+                }
+                if let Some((_, port)) = listen_port {
+                    device.listen_port = *port;
+                }
+                if let Some((_, mark)) = fwmark {
+                    device.fwmark = *mark;
+                }
+            }
+            Self::Peer { key, to: Some(peer), .. } => {
+                device.peers.insert(*key, (**peer).clone());
+            }
+            Self::Peer { key, to: None, .. } => {
+                device.peers.remove(key);
+            }
+            Self::Mtu { to, .. } => device.mtu = *to,
+            Self::AddAddress { address } => {
+                device.addresses.insert(*address);
+            }
+            Self::RemoveAddress { address } => {
+                device.addresses.remove(address);
+            }
+            Self::LinkUp => device.up = true,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The difference of two states of one host, in the order that keeps packets safe and sessions alive.
+//!
+//! Up: firewall, interface, peers, addresses, link, routes, then what is to go, then forwarding. Down: the reverse.
+
+use super::change::{Change, Plan};
+use super::state::{Device, HostState};
+
+/// Returns what turns `from` into `to`. Empty where the two are the same.
+/// Switches that only `from` names are left alone: they are somebody's, but no longer ours to set.
+pub fn diff(from: &HostState, to: &HostState) -> Plan {
+    let mut plan = Plan::default();
+    let replaced = match (&from.device, &to.device) {
+        (Some(a), Some(b)) => a.backend != b.backend,
+        _ => false,
+    };
+    // With the interface go its routes; rules of ours would then lead nowhere.
+    let going_down = from.device.is_some() && to.device.is_none();
+
+    grow_firewall(from, to, &mut plan);
+    sysctls(from, to, &mut plan, |path| path.ends_with("/accept_ra"));
+    if replaced || going_down {
+        plan.changes
+            .extend(from.rules.difference(&to.rules).cloned().map(|rule| Change::RemoveRule { rule }));
+        plan.changes.extend(from.routes.iter().cloned().map(|route| Change::RemoveRoute { route }));
+        if let Some(device) = &from.device {
+            plan.changes.push(Change::DeleteDevice { from: Box::new(device.clone()) });
+        }
+    }
+    let before = if replaced { None } else { from.device.as_ref() };
+    if let Some(device) = &to.device {
+        grow_device(before, device, &mut plan);
+    }
+    let routes_before = if replaced || going_down { &Default::default() } else { &from.routes };
+    plan.changes.extend(to.routes.difference(routes_before).cloned().map(|route| Change::AddRoute { route }));
+    plan.changes.extend(to.rules.difference(&from.rules).cloned().map(|rule| Change::AddRule { rule }));
+    if !(replaced || going_down) {
+        plan.changes
+            .extend(from.rules.difference(&to.rules).cloned().map(|rule| Change::RemoveRule { rule }));
+        plan.changes
+            .extend(from.routes.difference(&to.routes).cloned().map(|route| Change::RemoveRoute { route }));
+    }
+    if let (Some(a), Some(b)) = (before, &to.device) {
+        shrink_device(a, b, &mut plan);
+    }
+    sysctls(from, to, &mut plan, |path| !path.ends_with("/accept_ra"));
+    shrink_firewall(from, to, &mut plan);
+    plan
+}
+
+fn sysctls(from: &HostState, to: &HostState, plan: &mut Plan, which: impl Fn(&str) -> bool) {
+    for (path, value) in to.sysctls.iter().filter(|(path, _)| which(path)) {
+        let old = from.sysctls.get(path);
+        if old != Some(value) {
+            plan.changes.push(Change::Sysctl { path: path.clone(), from: old.cloned(), to: value.clone() });
+        }
+    }
+}
+
+fn grow_firewall(from: &HostState, to: &HostState, plan: &mut Plan) {
+    let Some(new) = &to.firewall else { return };
+    match &from.firewall {
+        Some(old) if old.same_structure(new) => {
+            for (name, set) in &new.sets {
+                let old = old.sets.get(name).map(|s| &s.elements);
+                let add =
+                    set.elements.iter().filter(|e| !old.is_some_and(|o| o.contains(e))).copied().collect();
+                let remove =
+                    old.into_iter().flatten().filter(|e| !set.elements.contains(e)).copied().collect();
+                let change = Change::Elements { table: new.name.clone(), set: name.clone(), add, remove };
+                if !matches!(&change, Change::Elements { add, remove, .. } if add.is_empty() && remove.is_empty())
+                {
+                    plan.changes.push(change);
+                }
+            }
+        }
+        old => plan
+            .changes
+            .push(Change::LoadTable { from: old.clone().map(Box::new), to: Box::new(new.clone()) }),
+    }
+}
+
+fn shrink_firewall(from: &HostState, to: &HostState, plan: &mut Plan) {
+    if let (Some(old), None) = (&from.firewall, &to.firewall) {
+        plan.changes.push(Change::DeleteTable { from: Box::new(old.clone()) });
+    }
+}
+
+fn grow_device(from: Option<&Device>, to: &Device, plan: &mut Plan) {
+    if from.is_none() {
+        plan.changes.push(Change::CreateDevice { backend: to.backend, mtu: to.mtu });
+    }
+    let private_key =
+        to.private_key.as_ref().filter(|k| from.and_then(|d| d.private_key.as_ref()) != Some(k));
+    let old_port = from.and_then(|d| d.listen_port);
+    // A wanted port of `None` is content with any.
+    let listen_port =
+        (to.listen_port.is_some() && to.listen_port != old_port).then_some((old_port, to.listen_port));
+    let old_mark = from.map_or(0, |d| d.fwmark);
+    let fwmark = (to.fwmark != old_mark).then_some((old_mark, to.fwmark));
+    if private_key.is_some() || listen_port.is_some() || fwmark.is_some() {
+        plan.changes.push(Change::Configure { private_key: private_key.cloned(), listen_port, fwmark });
+    }
+    for (key, peer) in &to.peers {
+        let old = from.and_then(|d| d.peers.get(key));
+        if old != Some(peer) {
+            plan.changes.push(Change::Peer {
+                key: *key,
+                from: old.cloned().map(Box::new),
+                to: Some(Box::new(peer.clone())),
+            });
+        }
+    }
+    if let Some(old) = from.map(|d| d.mtu).filter(|m| *m != to.mtu) {
+        plan.changes.push(Change::Mtu { from: old, to: to.mtu });
+    }
+    let none = Default::default();
+    for address in to.addresses.difference(from.map_or(&none, |d| &d.addresses)) {
+        plan.changes.push(Change::AddAddress { address: *address });
+    }
+    if to.up && !from.is_some_and(|d| d.up) {
+        plan.changes.push(Change::LinkUp);
+    }
+}
+
+fn shrink_device(from: &Device, to: &Device, plan: &mut Plan) {
+    for address in from.addresses.difference(&to.addresses) {
+        plan.changes.push(Change::RemoveAddress { address: *address });
+    }
+    for (key, peer) in from.peers.iter().filter(|(key, _)| !to.peers.contains_key(*key)) {
+        plan.changes.push(Change::Peer { key: *key, from: Some(Box::new(peer.clone())), to: None });
+    }
+}

@@ -1,0 +1,112 @@
+//! The foreign state that decides what we do: read, never owned, never diffed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// A link of the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// `wireguard`, `tun`, `bridge`, `veth`, … or empty for a physical one.
+    pub kind: String,
+    /// The `ifalias`, empty where none is set.
+    pub alias: String,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// The bridge or bond it belongs to.
+    pub master: Option<String>,
+    /// Its addresses with prefix lengths.
+    pub addresses: Vec<IpNet>,
+}
+
+/// A route that is not ours, of the main table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ForeignRoute {
+    /// Destination.
+    pub dst: IpNet,
+    /// The link it leaves by; empty for a blackhole and the like.
+    pub device: String,
+    /// The next hop.
+    pub gateway: Option<IpAddr>,
+    /// The protocol number: 2 kernel, 3 boot, 4 static, 9 router advertisement, 16 DHCP …
+    pub protocol: u8,
+}
+
+/// A network of the Docker engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DockerNetwork {
+    /// Its bridge on this host.
+    pub bridge: String,
+    /// Its subnets.
+    pub subnets: Vec<IpNet>,
+}
+
+/// How WSL2 connects to the network (`wslinfo --networking-mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names are wslinfo's")]
+pub enum WslMode {
+    Nat,
+    Bridged,
+    Mirrored,
+    Virtioproxy,
+    Consomme,
+    None,
+    Wsl1,
+    Unknown,
+}
+
+impl WslMode {
+    /// Reads what `wslinfo` prints.
+    pub fn parse(text: &str) -> Self {
+        match text.trim() {
+            "nat" => Self::Nat,
+            "bridged" => Self::Bridged,
+            "mirrored" => Self::Mirrored,
+            "virtioproxy" => Self::Virtioproxy,
+            "consomme" => Self::Consomme,
+            "none" => Self::None,
+            "wsl1" => Self::Wsl1,
+            _ => Self::Unknown,
+        }
+    }
+    /// Says whether kernel WireGuard receives nothing in this mode, while a userspace socket does.
+    pub const fn kernel_hears_nothing(self) -> bool {
+        matches!(self, Self::Mirrored | Self::Virtioproxy | Self::Consomme)
+    }
+}
+
+/// What there is on the host besides us.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Links by name.
+    pub links: BTreeMap<String, Link>,
+    /// Foreign routes of the main table.
+    pub routes: Vec<ForeignRoute>,
+    /// Values of the switches that matter, by path below `/proc/sys`.
+    pub sysctls: BTreeMap<String, String>,
+    /// Docker's networks by name; `None`: no engine answered.
+    pub docker: Option<BTreeMap<String, DockerNetwork>>,
+    /// Addresses of the endpoints' names; a name that did not resolve is absent.
+    pub resolved: BTreeMap<String, IpAddr>,
+    /// WSL's networking mode; `None`: not WSL.
+    pub wsl: Option<WslMode>,
+}
+
+impl Facts {
+    /// Returns a switch's value, `None` where the host has no such switch.
+    pub fn sysctl(&self, path: &str) -> Option<&str> {
+        self.sysctls.get(path).map(String::as_str)
+    }
+    /// Returns the link that has an address in `subnet`, if exactly that is known.
+    pub fn link_in(&self, subnet: IpNet) -> Option<&str> {
+        self.links
+            .iter()
+            .find(|(_, link)| link.addresses.iter().any(|a| subnet.contains(&a.addr())))
+            .map(|(name, _)| name.as_str())
+    }
+}

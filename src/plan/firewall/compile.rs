@@ -1,0 +1,289 @@
+//! From a network's policy to its table on one node.
+//!
+//! The order in `forward` matters: what is not ours leaves first, then connection tracking, then the
+//! three ways into `pairs` (tunnel to tunnel, tunnel to site, site to tunnel), then egress, then the drop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::prefixes::aggregate;
+use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Set, Table};
+use crate::model::{AllowRule, Network, Node, PlaceRef, PortSpec, Routes, Site, Timestamp};
+use crate::plan::table_name;
+
+/// How rules recognise a site of this node: by the link that leads there, or, where that name is
+/// not known when the rule is written (an exported file), by not being the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SiteMatch {
+    /// This link.
+    Link(String),
+    /// Any link but ours; the subnet alone decides.
+    Subnet,
+}
+
+/// Everything that rules are made from.
+struct Builder<'a> {
+    network: &'a Network,
+    node: &'a Node,
+    now: Timestamp,
+    tunnel: String,
+    sets: BTreeMap<String, Set>,
+}
+
+/// Makes the table of `node`, whose sites have the given links; a site that is not in the list gets no rule.
+/// Returns `None` where the node forwards nothing: a spoke without sites.
+pub fn compile(
+    network: &Network,
+    node: &Node,
+    sites: &[(&Site, SiteMatch)],
+    now: Timestamp,
+) -> Option<Table> {
+    if !node.is_relay() && sites.is_empty() {
+        return None;
+    }
+    let mut b = Builder { network, node, now, tunnel: network.name.to_string(), sets: BTreeMap::new() };
+    let pairs = b.pairs();
+    let forward = b.forward(sites);
+    let postrouting = b.postrouting(sites);
+    let mut chains = vec![pairs, forward];
+    if !postrouting.rules.is_empty() {
+        chains.push(postrouting);
+    }
+    Some(Table { name: table_name(&network.name), sets: b.sets, chains })
+}
+
+impl Builder<'_> {
+    /// Adds a set for one family and returns the match operand; `None` where it would be for ever empty.
+    fn set(&mut self, name: &str, nets: &BTreeSet<IpNet>, family: Family) -> Option<Addresses> {
+        // IPv6 sets exist only in a network that has IPv6 at all; an empty IPv4 set stays, so that a later
+        // element is an element and not a new structure.
+        if family == Family::V6 && !self.has_v6() {
+            return None;
+        }
+        let name = format!("{name}{}", family.digit());
+        let elements = aggregate(nets.iter().copied(), family);
+        self.sets.insert(name.clone(), Set { family, elements });
+        Some(Addresses::Set(name))
+    }
+
+    fn has_v6(&self) -> bool {
+        self.network.subnet6.is_some()
+            || self.network.nodes.values().any(|n| n.sites.iter().any(|s| matches!(s.subnet, IpNet::V6(_))))
+    }
+
+    /// Every place of the network: the tunnel subnets and all sites of active nodes.
+    fn places(&self) -> BTreeSet<IpNet> {
+        let sites = self.network.nodes.values().filter(|n| n.is_active(self.now)).flat_map(|n| &n.sites);
+        self.network.subnets().into_iter().chain(sites.map(|s| s.subnet)).collect()
+    }
+
+    /// What this node's sites may see as sources: the tunnel subnets and other nodes' sites.
+    fn remote(&self) -> BTreeSet<IpNet> {
+        let sites = crate::model::reachable_sites(self.network, self.node, self.now);
+        self.network.subnets().into_iter().chain(sites).collect()
+    }
+
+    /// The prefixes that a place of an allow rule stands for. `None`: the Internet, which has none.
+    fn prefixes(&self, place: &PlaceRef) -> Option<BTreeSet<IpNet>> {
+        Some(match place {
+            PlaceRef::Any => self.places(),
+            PlaceRef::Internet => return None,
+            PlaceRef::Node(name) => {
+                self.network.nodes.get(name).into_iter().flat_map(Node::host_prefixes).collect()
+            }
+            PlaceRef::Prefix(net) => [net.trunc()].into(),
+            PlaceRef::Address(ip) => [IpNet::from(*ip)].into(),
+        })
+    }
+
+    /// The chain that says who may start a flow to whom inside the network.
+    fn pairs(&mut self) -> Chain {
+        let mut rules = Vec::new();
+        if self.network.allow.is_empty() {
+            let places = self.places();
+            for family in Family::BOTH {
+                let Some(with) = self.set("places", &places, family) else { continue };
+                rules.push(Rule {
+                    matches: vec![
+                        Match::Saddr { family, with: with.clone(), is: true },
+                        Match::Daddr { family, with, is: true },
+                    ],
+                    action: Action::Accept,
+                });
+            }
+        }
+        let allow: Vec<AllowRule> = self.network.allow.clone();
+        for (i, rule) in allow.iter().enumerate() {
+            let from: BTreeSet<IpNet> = rule.from.iter().filter_map(|p| self.prefixes(p)).flatten().collect();
+            let to: BTreeSet<IpNet> = rule.to.iter().filter_map(|p| self.prefixes(p)).flatten().collect();
+            // Towards the Internet is egress' matter.
+            if from.is_empty() || to.is_empty() {
+                continue;
+            }
+            for family in Family::BOTH {
+                let Some(from) = self.set(&format!("from{i}_"), &from, family) else { continue };
+                let Some(to) = self.set(&format!("to{i}_"), &to, family) else { continue };
+                let ends = vec![
+                    Match::Saddr { family, with: from, is: true },
+                    Match::Daddr { family, with: to, is: true },
+                ];
+                rules.extend(accept_ports(&ends, &rule.ports, family));
+            }
+        }
+        Chain { name: "pairs".into(), hook: Hook::None, rules }
+    }
+
+    fn forward(&mut self, sites: &[(&Site, SiteMatch)]) -> Chain {
+        let (iif, oif) = (self.iif(true), self.oif(true));
+        let mut rules = vec![
+            rule([self.iif(false), self.oif(false)], Action::Accept),
+            rule([Match::TcpSyn], Action::ClampMss),
+            rule([Match::Ct(CtState::EstablishedRelated)], Action::Accept),
+            rule([Match::Ct(CtState::Invalid)], Action::Drop),
+        ];
+        let pairs = || Action::Jump("pairs".into());
+        if self.node.is_relay() {
+            rules.push(rule([iif.clone(), oif.clone()], pairs()));
+        }
+        for (site, link) in sites {
+            let family = Family::of(&site.subnet);
+            let with = || Addresses::Net(site.subnet);
+            let (out, back) = match link {
+                SiteMatch::Link(name) => {
+                    (Match::Oif { name: name.clone(), is: true }, Match::Iif { name: name.clone(), is: true })
+                }
+                SiteMatch::Subnet => (self.oif(false), self.iif(false)),
+            };
+            rules.push(rule([iif.clone(), out, Match::Daddr { family, with: with(), is: true }], pairs()));
+            rules.push(rule([back, oif.clone(), Match::Saddr { family, with: with(), is: true }], pairs()));
+        }
+        rules.extend(self.egress_forward());
+        rules.push(rule([iif], Action::Drop));
+        rules.push(rule([oif], Action::Drop));
+        Chain { name: "forward".into(), hook: Hook::Forward, rules }
+    }
+
+    /// Full-tunnel spokes on their way out to the Internet by this relay.
+    fn egress_forward(&mut self) -> Vec<Rule> {
+        if !(self.node.is_relay() && self.node.egress) {
+            return Vec::new();
+        }
+        let (places, spokes) = (self.places(), self.egress_sources());
+        let allow = self.network.allow.clone();
+        let mut rules = Vec::new();
+        for family in Family::BOTH {
+            let Some(places) = self.set("inside", &places, family) else { continue };
+            let outside = Match::Daddr { family, with: places, is: false };
+            if allow.is_empty() {
+                let Some(with) = self.set("egress", &spokes, family) else { continue };
+                let from = Match::Saddr { family, with, is: true };
+                rules.push(rule([self.iif(true), self.oif(false), from, outside], Action::Accept));
+                continue;
+            }
+            for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
+                let from: BTreeSet<IpNet> =
+                    r.from.iter().filter_map(|p| self.prefixes(p)).flatten().collect();
+                let Some(with) = self.set(&format!("out{i}_"), &from, family) else { continue };
+                let from = Match::Saddr { family, with, is: true };
+                let ends = vec![self.iif(true), self.oif(false), from, outside.clone()];
+                rules.extend(accept_ports(&ends, &r.ports, family));
+            }
+        }
+        rules
+    }
+
+    /// The tunnel addresses (and sites) of spokes that send more than the network into the tunnel.
+    fn egress_sources(&self) -> BTreeSet<IpNet> {
+        self.network
+            .spokes()
+            .filter(|n| n.is_active(self.now) && !matches!(n.routes, Routes::Split))
+            .flat_map(crate::model::claimed_by_spoke)
+            .collect()
+    }
+
+    fn postrouting(&mut self, sites: &[(&Site, SiteMatch)]) -> Chain {
+        let mut rules = Vec::new();
+        let remote = self.remote();
+        for (site, link) in sites.iter().filter(|(s, _)| s.is_masqueraded()) {
+            let family = Family::of(&site.subnet);
+            let Some(with) = self.set("remote", &remote, family) else { continue };
+            let out = match link {
+                SiteMatch::Link(name) => Match::Oif { name: name.clone(), is: true },
+                SiteMatch::Subnet => self.oif(false),
+            };
+            let mut matches = vec![
+                out,
+                Match::Saddr { family, with, is: true },
+                Match::Daddr { family, with: Addresses::Net(site.subnet), is: true },
+            ];
+            matches.extend(self.not_from_here(family));
+            rules.push(Rule { matches, action: Action::Masquerade });
+        }
+        if self.node.is_relay() && self.node.egress {
+            let (places, spokes) = (self.places(), self.egress_sources());
+            for family in Family::BOTH {
+                let Some(inside) = self.set("inside", &places, family) else { continue };
+                let Some(from) = self.set("egress", &spokes, family) else { continue };
+                let matches = [
+                    self.oif(false),
+                    Match::Saddr { family, with: from, is: true },
+                    Match::Daddr { family, with: inside, is: false },
+                ];
+                rules.push(rule(matches, Action::Masquerade));
+            }
+        }
+        for (site, link) in sites.iter().filter(|(s, _)| s.egress) {
+            let family = Family::of(&site.subnet);
+            let places = self.places();
+            let Some(inside) = self.set("inside", &places, family) else { continue };
+            let mut matches = vec![self.oif(false)];
+            if let SiteMatch::Link(name) = link {
+                matches.push(Match::Oif { name: name.clone(), is: false });
+            }
+            matches.push(Match::Saddr { family, with: Addresses::Net(site.subnet), is: true });
+            matches.push(Match::Daddr { family, with: inside, is: false });
+            rules.push(Rule { matches, action: Action::Masquerade });
+        }
+        Chain { name: "postrouting".into(), hook: Hook::Postrouting, rules }
+    }
+
+    /// This node's own tunnel address is inside the masqueraded prefixes, and its own packets are nobody's else.
+    fn not_from_here(&self, family: Family) -> Option<Match> {
+        let own = match family {
+            Family::V4 => IpAddr::V4(self.node.address),
+            Family::V6 => IpAddr::V6(self.node.address6?),
+        };
+        Some(Match::Saddr { family, with: Addresses::Net(own.into()), is: false })
+    }
+
+    fn iif(&self, is: bool) -> Match {
+        Match::Iif { name: self.tunnel.clone(), is }
+    }
+
+    fn oif(&self, is: bool) -> Match {
+        Match::Oif { name: self.tunnel.clone(), is }
+    }
+}
+
+fn rule<const N: usize>(matches: [Match; N], action: Action) -> Rule {
+    Rule { matches: matches.to_vec(), action }
+}
+
+/// One accept for each port of a rule, or one for everything.
+fn accept_ports(ends: &[Match], ports: &[PortSpec], family: Family) -> Vec<Rule> {
+    let with = |port: Option<Match>| Rule {
+        matches: ends.iter().cloned().chain(port).collect(),
+        action: Action::Accept,
+    };
+    if ports.is_empty() {
+        return vec![with(None)];
+    }
+    let matching = |port: &PortSpec| match port {
+        PortSpec::Tcp(r) => Match::Tcp(r.first, r.last),
+        PortSpec::Udp(r) => Match::Udp(r.first, r.last),
+        PortSpec::Icmp => Match::Icmp(family),
+    };
+    ports.iter().map(|p| with(Some(matching(p)))).collect()
+}

@@ -1,0 +1,88 @@
+//! PostUp and PostDown lines that give a host under `wg-quick(8)` what `up` would give it.
+//!
+//! They name the interface as `%i` and sites by their subnets, so that they survive a Docker network
+//! that comes back with another bridge. `#` would begin a comment and appears nowhere.
+
+use super::compile::{SiteMatch, compile};
+use super::rule::{Family, Match, Table};
+use super::{iptables_text, nft_text};
+use crate::model::{Network, Node, Site, SiteInterface, Timestamp};
+use ipnet::IpNet;
+
+/// Lines for the `[Interface]` section.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Run by bash after the interface is up.
+    pub post_up: Vec<String>,
+    /// Run by bash after it is gone.
+    pub post_down: Vec<String>,
+}
+
+/// Makes the hooks of a node; empty for one that forwards nothing.
+pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
+    let sites: Vec<(&Site, SiteMatch)> = node.sites.iter().map(|s| (s, SiteMatch::Subnet)).collect();
+    let Some(table) = compile(network, node, &sites, now) else { return Hooks::default() };
+    let table = with_placeholder(table, network.name.as_str());
+    let mut post_up: Vec<String> = forwarding(network, node);
+    let mut iptables_up = Vec::new();
+    let mut iptables_down = Vec::new();
+    for (family, program) in [(Family::V4, "iptables"), (Family::V6, "ip6tables")] {
+        if family == Family::V6 && !table.sets.values().any(|s| s.family == Family::V6) {
+            continue;
+        }
+        if let Some(restore) = iptables_text::restore(&table, family) {
+            iptables_up.push(format!("{program}-restore -n <<< {}", ansi_c(&restore.up)));
+            iptables_down.push(format!("{program}-restore -n <<< {}", ansi_c(&restore.down)));
+        }
+    }
+    post_up.push(format!(
+        "if command -v nft >/dev/null; then nft -f - <<< '{}'; else {}; fi",
+        nft_text::one_line(&table),
+        iptables_up.join("; ")
+    ));
+    let post_down = vec![format!(
+        "if command -v nft >/dev/null; then nft delete table inet {}; else {}; fi",
+        table.name,
+        iptables_down.join("; ")
+    )];
+    Hooks { post_up, post_down }
+}
+
+/// Switches forwarding on for the interfaces concerned, never globally for IPv4.
+fn forwarding(network: &Network, node: &Node) -> Vec<String> {
+    let mut lines = vec!["echo 1 > /proc/sys/net/ipv4/conf/%i/forwarding".to_string()];
+    for site in node.sites.iter().filter(|s| matches!(s.subnet, IpNet::V4(_))) {
+        lines.push(match &site.interface {
+            Some(SiteInterface::Link(link)) => {
+                format!("if [ -e /proc/sys/net/ipv4/conf/{link} ]; then echo 1 > /proc/sys/net/ipv4/conf/{link}/forwarding; fi")
+            }
+            _ => format!(
+                "for d in $(ip -4 -o route show {} scope link | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p'); \
+                 do echo 1 > /proc/sys/net/ipv4/conf/$d/forwarding; done",
+                site.subnet
+            ),
+        });
+    }
+    let v6 = network.subnet6.is_some() || node.sites.iter().any(|s| matches!(s.subnet, IpNet::V6(_)));
+    if v6 {
+        lines.push("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding".into());
+    }
+    lines
+}
+
+fn with_placeholder(mut table: Table, tunnel: &str) -> Table {
+    table.name = "wgrelay-%i".into();
+    for m in table.chains.iter_mut().flat_map(|c| &mut c.rules).flat_map(|r| &mut r.matches) {
+        if let Match::Iif { name, .. } | Match::Oif { name, .. } = m
+            && name == tunnel
+        {
+            *name = "%i".into();
+        }
+    }
+    table
+}
+
+/// Quotes a text of several lines for bash on one line.
+fn ansi_c(text: &str) -> String {
+    format!("$'{}'", text.trim_end().replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"))
+}

@@ -1,0 +1,140 @@
+//! A table as input of `iptables-restore --noflush`, for an exported file on a host without nft.
+//!
+//! iptables has no named sets here, so each rule that uses sets becomes a small tree of chains: linear in
+//! the number of prefixes, not their product.
+
+use std::fmt::Write as _;
+
+use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Table};
+
+/// What to load and what takes it away again: the text of one `iptables-restore` call each.
+pub struct Restore {
+    /// Creates and fills our chains and attaches them.
+    pub up: String,
+    /// Detaches and deletes them.
+    pub down: String,
+}
+
+struct Writer<'a> {
+    table: &'a Table,
+    family: Family,
+    chains: Vec<String>,
+    rules: Vec<String>,
+}
+
+/// Returns the rules of one family; `None` where it has none.
+pub fn restore(table: &Table, family: Family) -> Option<Restore> {
+    let mut out = Restore { up: String::new(), down: String::new() };
+    for (iptables_table, hook, attached) in
+        [("filter", Hook::Forward, "FORWARD"), ("nat", Hook::Postrouting, "POSTROUTING")]
+    {
+        let Some(chain) = table.chains.iter().find(|c| c.hook == hook) else { continue };
+        let mut w = Writer { table, family, chains: Vec::new(), rules: Vec::new() };
+        let entry = w.chain(chain);
+        if w.chains.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out.up, "*{iptables_table}");
+        let _ = writeln!(out.down, "*{iptables_table}");
+        for name in &w.chains {
+            let _ = writeln!(out.up, ":{name} - [0:0]");
+        }
+        for rule in &w.rules {
+            let _ = writeln!(out.up, "{rule}");
+        }
+        let _ = writeln!(out.up, "-I {attached} 1 -j {entry}");
+        let _ = writeln!(out.down, "-D {attached} -j {entry}");
+        for name in &w.chains {
+            let _ = writeln!(out.down, "-F {name}");
+        }
+        for name in &w.chains {
+            let _ = writeln!(out.down, "-X {name}");
+        }
+        out.up += "COMMIT\n";
+        out.down += "COMMIT\n";
+    }
+    (!out.up.is_empty()).then_some(out)
+}
+
+impl Writer<'_> {
+    fn new_chain(&mut self, suffix: &str) -> String {
+        // `wgrelay-` and 15 characters of interface leave 5 of iptables' 28.
+        let name = format!("{}{suffix}", self.table.name);
+        self.chains.push(name.clone());
+        name
+    }
+
+    fn chain(&mut self, chain: &Chain) -> String {
+        let name = self.new_chain(match chain.hook {
+            Hook::Forward => "-f",
+            Hook::Postrouting => "-n",
+            Hook::None => "-p",
+        });
+        for rule in &chain.rules {
+            self.rule(&name, rule);
+        }
+        name
+    }
+
+    fn rule(&mut self, chain: &str, rule: &Rule) {
+        if rule.matches.iter().any(|m| family_of(m).is_some_and(|f| f != self.family)) {
+            return;
+        }
+        let mut target = match &rule.action {
+            Action::Accept => "ACCEPT".to_string(),
+            Action::Drop => "DROP".to_string(),
+            Action::Masquerade => "MASQUERADE".to_string(),
+            Action::ClampMss => "TCPMSS --clamp-mss-to-pmtu".to_string(),
+            Action::Jump(to) => match self.table.chains.iter().find(|c| &c.name == to) {
+                Some(inner) if !self.chains.iter().any(|c| c.ends_with("-p")) => self.chain(inner),
+                _ => format!("{}-p", self.table.name),
+            },
+        };
+        // From the last set to the first: each becomes a chain that goes on to the one made before it.
+        for m in rule.matches.iter().rev() {
+            let (flag, set, is) = match m {
+                Match::Saddr { with: Addresses::Set(s), is, .. } => ("-s", s, *is),
+                Match::Daddr { with: Addresses::Set(s), is, .. } => ("-d", s, *is),
+                _ => continue,
+            };
+            let inner = self.new_chain(&format!("-{}", self.chains.len()));
+            let elements = self.table.sets.get(set).into_iter().flat_map(|s| &s.elements);
+            let to = if is { target.as_str() } else { "RETURN" };
+            for net in elements {
+                self.rules.push(format!("-A {inner} {flag} {net} -j {to}"));
+            }
+            if !is {
+                self.rules.push(format!("-A {inner} -j {target}"));
+            }
+            target = inner;
+        }
+        let words: String = rule.matches.iter().filter_map(plain).map(|w| w + " ").collect();
+        self.rules.push(format!("-A {chain} {words}-j {target}"));
+    }
+}
+
+fn family_of(m: &Match) -> Option<Family> {
+    match m {
+        Match::Saddr { family, .. } | Match::Daddr { family, .. } | Match::Icmp(family) => Some(*family),
+        _ => None,
+    }
+}
+
+/// A condition that needs no set.
+fn plain(m: &Match) -> Option<String> {
+    let not = |is: bool| if is { "" } else { "! " };
+    Some(match m {
+        Match::Iif { name, is } => format!("{}-i {name}", not(*is)),
+        Match::Oif { name, is } => format!("{}-o {name}", not(*is)),
+        Match::Saddr { with: Addresses::Net(net), is, .. } => format!("{}-s {net}", not(*is)),
+        Match::Daddr { with: Addresses::Net(net), is, .. } => format!("{}-d {net}", not(*is)),
+        Match::Saddr { .. } | Match::Daddr { .. } => return None,
+        Match::Ct(CtState::EstablishedRelated) => "-m conntrack --ctstate ESTABLISHED,RELATED".into(),
+        Match::Ct(CtState::Invalid) => "-m conntrack --ctstate INVALID".into(),
+        Match::Tcp(a, b) => format!("-p tcp --dport {a}:{b}"),
+        Match::Udp(a, b) => format!("-p udp --dport {a}:{b}"),
+        Match::Icmp(Family::V4) => "-p icmp".into(),
+        Match::Icmp(Family::V6) => "-p ipv6-icmp".into(),
+        Match::TcpSyn => "-p tcp --tcp-flags SYN,RST SYN".into(),
+    })
+}

@@ -1,0 +1,18 @@
+//! The firewall as data: one nft table of a network, made from its policy, and the texts it becomes.
+//!
+//! Apart from the rest of `plan`, because `reach` evaluates the very same rules.
+
+mod compile;
+pub mod fingerprint;
+mod hooks;
+mod iptables_text;
+mod nft_json;
+pub mod nft_text;
+mod prefixes;
+mod rule;
+
+pub use compile::{SiteMatch, compile};
+pub use hooks::{Hooks, hooks};
+pub use nft_json::{add_elements, delete_elements, delete_table, elements, load_table};
+pub use prefixes::aggregate;
+pub use rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Set, Table};

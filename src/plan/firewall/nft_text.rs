@@ -1,0 +1,75 @@
+//! A table as nft's own language: for the hooks of an exported file, and for people to read in `plan`.
+
+use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Table};
+
+/// Returns one rule as nft writes it.
+pub fn rule_text(rule: &Rule) -> String {
+    let mut words: Vec<String> = rule.matches.iter().map(match_text).collect();
+    words.push(match &rule.action {
+        Action::Accept => "accept".into(),
+        Action::Drop => "drop".into(),
+        Action::Jump(chain) => format!("jump {chain}"),
+        Action::Masquerade => "masquerade".into(),
+        Action::ClampMss => "tcp option maxseg size set rt mtu".into(),
+    });
+    words.join(" ")
+}
+
+fn match_text(m: &Match) -> String {
+    let not = |is: bool| if is { "" } else { "!= " };
+    let with = |a: &Addresses| match a {
+        Addresses::Set(name) => format!("@{name}"),
+        Addresses::Net(net) if net.prefix_len() == net.max_prefix_len() => net.addr().to_string(),
+        Addresses::Net(net) => net.to_string(),
+    };
+    let range = |a: u16, b: u16| if a == b { a.to_string() } else { format!("{a}-{b}") };
+    match m {
+        Match::Iif { name, is } => format!("iifname {}\"{name}\"", not(*is)),
+        Match::Oif { name, is } => format!("oifname {}\"{name}\"", not(*is)),
+        Match::Saddr { family, with: a, is } => format!("{} saddr {}{}", family.nft(), not(*is), with(a)),
+        Match::Daddr { family, with: a, is } => format!("{} daddr {}{}", family.nft(), not(*is), with(a)),
+        Match::Ct(CtState::EstablishedRelated) => "ct state established,related".into(),
+        Match::Ct(CtState::Invalid) => "ct state invalid".into(),
+        Match::Tcp(a, b) => format!("tcp dport {}", range(*a, *b)),
+        Match::Udp(a, b) => format!("udp dport {}", range(*a, *b)),
+        Match::Icmp(Family::V4) => "meta l4proto icmp".into(),
+        Match::Icmp(Family::V6) => "meta l4proto ipv6-icmp".into(),
+        Match::TcpSyn => "tcp flags syn".into(),
+    }
+}
+
+/// Returns a chain's attachment as nft writes it; empty for a chain that is only jumped to.
+pub fn hook_text(chain: &Chain) -> &'static str {
+    match chain.hook {
+        Hook::Forward => "type filter hook forward priority 0; policy accept;",
+        Hook::Postrouting => "type nat hook postrouting priority 100; policy accept;",
+        Hook::None => "",
+    }
+}
+
+/// Returns the whole table on one line: nft 1.0.6 needs the `;` before each `}`.
+pub fn one_line(table: &Table) -> String {
+    let name = &table.name;
+    let mut out = format!("add table inet {name}; delete table inet {name}; table inet {name} {{ ");
+    for (set_name, set) in &table.sets {
+        let kind = match set.family {
+            Family::V4 => "ipv4_addr",
+            Family::V6 => "ipv6_addr",
+        };
+        out += &format!("set {set_name} {{ type {kind}; flags interval; ");
+        if !set.elements.is_empty() {
+            let list: Vec<String> = set.elements.iter().map(ToString::to_string).collect();
+            out += &format!("elements = {{ {} }}; ", list.join(", "));
+        }
+        out += "}; ";
+    }
+    for chain in &table.chains {
+        out += &format!("chain {} {{ {} ", chain.name, hook_text(chain));
+        for rule in &chain.rules {
+            out += &rule_text(rule);
+            out += "; ";
+        }
+        out += "}; ";
+    }
+    out + "}"
+}

@@ -1,0 +1,182 @@
+//! Tables, sets, chains and rules: as much of nft's language as a network needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// IPv4 or IPv6, of a set or a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Family {
+    /// `ip`
+    V4,
+    /// `ip6`
+    V6,
+}
+
+impl Family {
+    /// Both, in the order that rules are written.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+    /// Returns the family of a prefix.
+    pub const fn of(net: &IpNet) -> Self {
+        match net {
+            IpNet::V4(_) => Self::V4,
+            IpNet::V6(_) => Self::V6,
+        }
+    }
+    /// Returns `4` or `6`, the suffix of set names.
+    pub const fn digit(self) -> char {
+        match self {
+            Self::V4 => '4',
+            Self::V6 => '6',
+        }
+    }
+    /// Returns nft's name of the protocol.
+    pub const fn nft(self) -> &'static str {
+        match self {
+            Self::V4 => "ip",
+            Self::V6 => "ip6",
+        }
+    }
+}
+
+/// A named set of prefixes that do not overlap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// The prefixes, aggregated: none contains or touches another of its size.
+    pub elements: BTreeSet<IpNet>,
+}
+
+/// Where addresses are matched: in a named set, or one prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Addresses {
+    /// A set of the table.
+    Set(String),
+    /// One prefix.
+    Net(IpNet),
+}
+
+/// A state of connection tracking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CtState {
+    /// `established,related`
+    EstablishedRelated,
+    /// `invalid`
+    Invalid,
+}
+
+/// One condition; a rule's conditions must all hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Match {
+    /// The link a packet came by.
+    Iif {
+        /// Its name.
+        name: String,
+        /// Whether it is this one (`true`) or any other.
+        is: bool,
+    },
+    /// The link a packet leaves by.
+    Oif {
+        /// Its name.
+        name: String,
+        /// Whether it is this one (`true`) or any other.
+        is: bool,
+    },
+    /// Source address.
+    Saddr {
+        /// IPv4 or IPv6.
+        family: Family,
+        /// What it is compared with.
+        with: Addresses,
+        /// Whether it is inside (`true`) or outside.
+        is: bool,
+    },
+    /// Destination address.
+    Daddr {
+        /// IPv4 or IPv6.
+        family: Family,
+        /// What it is compared with.
+        with: Addresses,
+        /// Whether it is inside (`true`) or outside.
+        is: bool,
+    },
+    /// Connection tracking.
+    Ct(CtState),
+    /// TCP with a destination port in this range, both ends included.
+    Tcp(u16, u16),
+    /// UDP with a destination port in this range, both ends included.
+    Udp(u16, u16),
+    /// ICMP (IPv4) or ICMPv6, by the family.
+    Icmp(Family),
+    /// A TCP packet with SYN set: `tcp flags & syn != 0`.
+    TcpSyn,
+}
+
+/// What happens to a packet that matches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Leaves this base chain; another table's drop still holds.
+    Accept,
+    /// Final.
+    Drop,
+    /// Goes on in a chain of the same table, and comes back where that says nothing.
+    Jump(String),
+    /// Takes the address of the link it leaves by.
+    Masquerade,
+    /// Lowers the TCP MSS to what the route's MTU carries.
+    ClampMss,
+}
+
+/// Conditions and an action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// All must hold.
+    pub matches: Vec<Match>,
+    /// Done where they do.
+    pub action: Action,
+}
+
+/// Where a base chain is attached. The policy is always accept: what is not ours passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hook {
+    /// `type filter hook forward priority 0`
+    Forward,
+    /// `type nat hook postrouting priority 100`
+    Postrouting,
+    /// Reached by a jump only.
+    None,
+}
+
+/// A chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    /// Its name. `fwd` and the like are words of nft 1.0.6 and cannot be one.
+    pub name: String,
+    /// Where it is attached.
+    pub hook: Hook,
+    /// In order.
+    pub rules: Vec<Rule>,
+}
+
+/// One network's table, of family `inet`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Sets by name.
+    pub sets: BTreeMap<String, Set>,
+    /// Chains in the order they are made; one that is jumped to comes first.
+    pub chains: Vec<Chain>,
+}
+
+impl Table {
+    /// Says whether the two differ in nothing but the elements of their sets.
+    pub fn same_structure(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.chains == other.chains
+            && self.sets.len() == other.sets.len()
+            && self.sets.iter().zip(&other.sets).all(|((a, x), (b, y))| a == b && x.family == y.family)
+    }
+}

@@ -1,0 +1,37 @@
+//! A Linux spoke that sends everything into the tunnel: marks, a table of its own, two policy rules.
+//!
+//! The outer packets carry a mark and are kept out of the tunnel's table; everything else looks at the main
+//! table without its default route first, so that connected networks stay reachable.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::state::{PolicyRule, Route, RuleSelector};
+
+/// The table with the tunnel's default route, and the outer packets' mark: wg-quick(8) uses the same number.
+pub const TABLE: u32 = 51820;
+/// Priorities of the two rules, below the main table's 32766; fixed, so that they can be found again.
+const PRIORITY_MAIN: u32 = 32_400;
+const PRIORITY_TUNNEL: u32 = 32_401;
+
+/// Returns the table that a route belongs in.
+pub fn table_of(dst: &IpNet) -> u32 {
+    if dst.prefix_len() == 0 { TABLE } else { super::MAIN_TABLE }
+}
+
+/// Returns the rules for the families that have a default route.
+pub fn rules(routes: &BTreeSet<Route>) -> BTreeSet<PolicyRule> {
+    routes
+        .iter()
+        .filter(|r| r.dst.prefix_len() == 0)
+        .flat_map(|r| {
+            let ipv6 = matches!(r.dst, IpNet::V6(_));
+            let tunnel = RuleSelector::NotMarked { mark: TABLE, table: TABLE };
+            [
+                PolicyRule { ipv6, priority: PRIORITY_MAIN, selector: RuleSelector::MainWithoutDefault },
+                PolicyRule { ipv6, priority: PRIORITY_TUNNEL, selector: tunnel },
+            ]
+        })
+        .collect()
+}

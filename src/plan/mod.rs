@@ -1,0 +1,24 @@
+//! What a host should be, what it is, and the difference.
+//!
+//! [`wanted`] turns a network, a node and the host's [`Facts`] into a [`HostState`]; [`diff`] turns two
+//! states into a [`Plan`]. Pure: the same inputs give the same plan, so `plan`, `up`, verification and
+//! undo cannot disagree.
+
+mod change;
+mod diff;
+mod facts;
+pub mod firewall;
+mod full_tunnel;
+mod site_link;
+mod state;
+mod wanted;
+
+pub use change::{Change, Line, Plan};
+pub use diff::diff;
+pub use facts::{DockerNetwork, Facts, ForeignRoute, Link, WslMode};
+pub use site_link::{SiteLink, resolve as resolve_site};
+pub use state::{
+    Backend, Device, HostState, IFALIAS_PREFIX, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route,
+    RuleSelector, ifalias, table_name,
+};
+pub use wanted::{Keys, Wanted, wanted};

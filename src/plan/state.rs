@@ -1,0 +1,133 @@
+//! Everything that wgrelay owns on one host for one network: wanted and observed are the same type.
+//!
+//! What others own (their links, routes, rules) is in [`super::Facts`]; what only reports (learned
+//! endpoints, counters, handshakes) is telemetry and never compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::firewall::Table;
+use crate::model::{InterfaceName, PresharedKey, PrivateKey, PublicKey};
+
+/// The protocol number of our routes and rules (`ip route show proto 87`): unassigned in
+/// `/etc/iproute2/rt_protos` and above the kernel's own range.
+pub const ROUTE_PROTOCOL: u8 = 87;
+/// The kernel's main routing table (`RT_TABLE_MAIN`).
+pub const MAIN_TABLE: u32 = 254;
+/// What the `ifalias` of an interface of ours begins with.
+pub const IFALIAS_PREFIX: &str = "wgrelay:";
+
+/// Returns the `ifalias` that marks a network's interface as ours.
+pub fn ifalias(network: &InterfaceName) -> String {
+    format!("{IFALIAS_PREFIX}{network}")
+}
+
+/// Returns the name of a network's nft table, of family `inet`.
+pub fn table_name(network: &InterfaceName) -> String {
+    format!("wgrelay-{network}")
+}
+
+/// Which data plane carries the packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// The kernel's WireGuard.
+    Kernel,
+    /// Our own, in the agent's process.
+    Embedded,
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Kernel => "kernel",
+            Self::Embedded => "embedded",
+        })
+    }
+}
+
+/// A WireGuard peer as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The key both sides add to the handshake; `None`: none.
+    pub preshared_key: Option<PresharedKey>,
+    /// The endpoint we gave it; `None`: it starts the session. A learned one is telemetry.
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds between keepalives; `None`: off.
+    pub keepalive: Option<u16>,
+    /// What may come from it and goes to it.
+    pub allowed_ips: BTreeSet<IpNet>,
+}
+
+/// Our WireGuard interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Kernel or embedded.
+    pub backend: Backend,
+    /// The node's identity; `None` only in an observation or a record without secrets.
+    pub private_key: Option<PrivateKey>,
+    /// UDP port; `None`: whatever the system gives.
+    pub listen_port: Option<u16>,
+    /// Mark of the outer packets; 0: none.
+    pub fwmark: u32,
+    /// MTU in bytes.
+    pub mtu: u16,
+    /// Whether the link is administratively up.
+    pub up: bool,
+    /// Addresses with prefix lengths.
+    pub addresses: BTreeSet<IpNet>,
+    /// The peers by public key.
+    pub peers: BTreeMap<PublicKey, Peer>,
+}
+
+/// A route of ours: into our interface, with our protocol number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Route {
+    /// Destination.
+    pub dst: IpNet,
+    /// Routing table.
+    pub table: u32,
+}
+
+/// What a policy rule looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RuleSelector {
+    /// `not fwmark MARK lookup TABLE`: what is not the tunnel's own goes into the tunnel.
+    NotMarked {
+        /// The outer packets' mark.
+        mark: u32,
+        /// The table that holds the tunnel's default route.
+        table: u32,
+    },
+    /// `lookup main suppress_prefixlength 0`: every route but a default one comes first.
+    MainWithoutDefault,
+}
+
+/// A policy rule of ours, with our protocol number and a fixed priority.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PolicyRule {
+    /// Whether it is an IPv6 rule.
+    pub ipv6: bool,
+    /// Lower comes first.
+    pub priority: u32,
+    /// What it selects and does.
+    pub selector: RuleSelector,
+}
+
+/// All that is ours on a host. `default()` is a host without wgrelay.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostState {
+    /// Our interface.
+    pub device: Option<Device>,
+    /// Our routes.
+    pub routes: BTreeSet<Route>,
+    /// Our policy rules.
+    pub rules: BTreeSet<PolicyRule>,
+    /// Switches under `/proc/sys`, by path below it, such as `net/ipv4/conf/br-ext/forwarding`.
+    pub sysctls: BTreeMap<String, String>,
+    /// Our nft table.
+    pub firewall: Option<Table>,
+}

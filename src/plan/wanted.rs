@@ -1,0 +1,252 @@
+//! What a node's host should be: from the network, the node and what is on the host already.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::Facts;
+use super::firewall::{SiteMatch, compile};
+use super::full_tunnel;
+use super::site_link::{SiteLink, resolve};
+use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route, ifalias};
+use crate::model::{
+    EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Timestamp, claimed_by_spoke,
+    derive_for_spoke,
+};
+
+/// The secrets that one node needs.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    /// The node's own.
+    pub private_key: Option<PrivateKey>,
+    /// With each peer, by the peer's name.
+    pub preshared_keys: BTreeMap<NodeName, PresharedKey>,
+}
+
+/// A wanted state, and what to say about it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// What the host should be.
+    pub state: HostState,
+    /// Errors: it must not be applied. Warnings: it can, and something will be missing (degraded).
+    pub problems: Vec<Problem>,
+}
+
+impl Wanted {
+    /// Says whether an error forbids to apply the state.
+    pub fn is_refused(&self) -> bool {
+        self.problems.iter().any(Problem::is_error)
+    }
+}
+
+/// Computes what `node`'s host should be.
+pub fn wanted(
+    network: &Network,
+    node: &Node,
+    keys: &Keys,
+    backend: Backend,
+    facts: &Facts,
+    now: Timestamp,
+) -> Wanted {
+    let mut problems = Vec::new();
+    if !node.is_active(now) {
+        let (code, why) = if node.enabled { ("expired", "has expired") } else { ("disabled", "is disabled") };
+        problems.push(Problem::error(
+            code,
+            format!("node {}", node.name),
+            format!("{} {why}: it is no member of the network", node.name),
+            format!("`wgrelay enable {}`, or correct `expires`", node.name),
+        ));
+    }
+    let peers = peers(network, node, keys, facts, now, &mut problems);
+    let addresses: BTreeSet<IpNet> = network.interface_addresses(node).into_iter().collect();
+    let routes = routes(&peers, &addresses);
+    let rules = full_tunnel::rules(&routes);
+    let is_full = !rules.is_empty();
+    conflicts(network, node, &routes, &addresses, facts, &mut problems);
+
+    let mut sites = Vec::new();
+    for site in &node.sites {
+        match resolve(site, facts) {
+            SiteLink::Found(link) => sites.push((site, SiteMatch::Link(link))),
+            SiteLink::Missing(problem) => problems.push(*problem),
+        }
+    }
+    let firewall = compile(network, node, &sites, now);
+    let mut sysctls = BTreeMap::new();
+    if firewall.is_some() {
+        let links = sites.iter().filter_map(|(site, link)| match link {
+            SiteMatch::Link(name) => Some((site.subnet, name.as_str())),
+            SiteMatch::Subnet => None,
+        });
+        forwarding(network, node, links, facts, &mut sysctls);
+    }
+    if rules.iter().any(|r| !r.ipv6) {
+        // Replies to marked packets pass the reverse-path check only with this (ip-sysctl, src_valid_mark).
+        sysctls.insert("net/ipv4/conf/all/src_valid_mark".into(), "1".into());
+    }
+    let device = Device {
+        backend,
+        private_key: keys.private_key.clone(),
+        listen_port: node.listen_port(),
+        fwmark: if is_full { full_tunnel::TABLE } else { 0 },
+        mtu: network.mtu_of(node),
+        up: true,
+        addresses,
+        peers,
+    };
+    Wanted { state: HostState { device: Some(device), routes, rules, sysctls, firewall }, problems }
+}
+
+fn peers(
+    network: &Network,
+    node: &Node,
+    keys: &Keys,
+    facts: &Facts,
+    now: Timestamp,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<crate::model::PublicKey, Peer> {
+    let others = network.nodes.values().filter(|n| n.name != node.name && n.is_active(now));
+    // Every pair has a relay in it: spokes peer with relays only.
+    others
+        .filter(|other| node.is_relay() != other.is_relay())
+        .map(|other| {
+            let allowed_ips =
+                if node.is_relay() { claimed_by_spoke(other) } else { derive_for_spoke(network, node, now) };
+            let keepalive = if node.is_relay() { None } else { network.keepalive_of(node) };
+            let endpoint = endpoint(other, facts, problems);
+            let preshared_key = keys.preshared_keys.get(&other.name).cloned();
+            (other.public_key, Peer { preshared_key, endpoint, keepalive, allowed_ips })
+        })
+        .collect()
+}
+
+fn endpoint(node: &Node, facts: &Facts, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
+    let endpoint = node.endpoint.as_ref()?;
+    if let EndpointHost::Name(name) = &endpoint.host {
+        let address = facts.resolved.get(name);
+        if address.is_none() {
+            problems.push(Problem::warning(
+                "no-endpoint",
+                format!("node {}", node.name),
+                format!(
+                    "the name {name} does not resolve here, so no session with {} can be started",
+                    node.name
+                ),
+                "check the name and this host's DNS; the agent tries again, and so does `wgrelay up`",
+            ));
+        }
+        return address.map(|ip| SocketAddr::new(*ip, endpoint.port));
+    }
+    endpoint.socket_addr()
+}
+
+/// The routes into the tunnel: every AllowedIPs prefix that the interface's own subnet does not cover.
+fn routes(peers: &BTreeMap<crate::model::PublicKey, Peer>, addresses: &BTreeSet<IpNet>) -> BTreeSet<Route> {
+    peers
+        .values()
+        .flat_map(|p| &p.allowed_ips)
+        .filter(|net| !addresses.iter().any(|a| a.trunc().contains(*net)))
+        .map(|net| Route { dst: *net, table: full_tunnel::table_of(net) })
+        .collect()
+}
+
+/// What stands in the way on this host: a foreign interface of our name, the same prefix elsewhere.
+fn conflicts(
+    network: &Network,
+    node: &Node,
+    routes: &BTreeSet<Route>,
+    addresses: &BTreeSet<IpNet>,
+    facts: &Facts,
+    problems: &mut Vec<Problem>,
+) {
+    let ours = network.name.as_str();
+    if let Some(link) = facts.links.get(ours).filter(|l| l.alias != ifalias(&network.name)) {
+        let kind = if link.kind.is_empty() { "another" } else { link.kind.as_str() };
+        let release = match link.kind.as_str() {
+            "wireguard" | "tun" => format!(
+                "if wg-quick made it: `systemctl disable --now wg-quick@{ours}` or `wg-quick down {ours}`; \
+                 otherwise `ip link delete {ours}`"
+            ),
+            _ => format!("remove it with `ip link delete {ours}`, or give the network another name"),
+        };
+        problems.push(Problem::error(
+            "foreign-interface",
+            format!("interface {ours}"),
+            format!("there is a {kind} interface {ours} on this host already, and wgrelay did not make it"),
+            release,
+        ));
+    }
+    for address in addresses {
+        let subnet = address.trunc();
+        let other = facts
+            .links
+            .iter()
+            .filter(|(name, _)| *name != ours)
+            .find(|(_, l)| l.addresses.iter().any(|a| subnet.contains(&a.addr())));
+        if let Some((name, _)) = other {
+            problems.push(Problem::error(
+                "overlap",
+                format!("subnet {subnet}"),
+                format!("{name} on this host has an address inside the tunnel subnet {subnet}"),
+                "give the network another `subnet`, or take the address off that interface",
+            ));
+        }
+    }
+    for route in routes.iter().filter(|r| r.table == MAIN_TABLE) {
+        let taken = facts.routes.iter().find(|r| r.dst == route.dst && r.device != ours);
+        if let Some(taken) = taken {
+            problems.push(Problem::error(
+                "overlap",
+                format!("route {}", route.dst),
+                format!(
+                    "this host reaches {} by {} already, not through the tunnel",
+                    route.dst, taken.device
+                ),
+                format!(
+                    "if {} is attached to that network itself, write local = [\"{}\"] in [node.{}]; \
+                     otherwise one of the two networks must be renumbered",
+                    node.name, route.dst, node.name
+                ),
+            ));
+        }
+    }
+}
+
+fn forwarding<'a>(
+    network: &Network,
+    node: &Node,
+    sites: impl Iterator<Item = (IpNet, &'a str)>,
+    facts: &Facts,
+    sysctls: &mut BTreeMap<String, String>,
+) {
+    let sites: Vec<(IpNet, &str)> = sites.collect();
+    let mut v4 = |link: &str| sysctls.insert(format!("net/ipv4/conf/{link}/forwarding"), "1".into());
+    v4(network.name.as_str());
+    for (_, link) in sites.iter().filter(|(net, _)| matches!(net, IpNet::V4(_))) {
+        v4(link);
+    }
+    if node.egress || node.sites.iter().any(|s| s.egress) {
+        // Answers from outside come in by the uplink.
+        for route in facts.routes.iter().filter(|r| is_default(r, false)) {
+            v4(&route.device);
+        }
+    }
+    let has_v6 = network.subnet6.is_some() || sites.iter().any(|(net, _)| matches!(net, IpNet::V6(_)));
+    // A host without IPv6 has no such switch.
+    if has_v6 && facts.sysctl("net/ipv6/conf/all/forwarding").is_some() {
+        sysctls.insert("net/ipv6/conf/all/forwarding".into(), "1".into());
+        // A forwarding host stops listening to router advertisements unless told 2 (ip-sysctl, accept_ra).
+        const ROUTER_ADVERTISEMENT: u8 = 9;
+        for route in facts.routes.iter().filter(|r| is_default(r, true) && r.protocol == ROUTER_ADVERTISEMENT)
+        {
+            sysctls.insert(format!("net/ipv6/conf/{}/accept_ra", route.device), "2".into());
+        }
+    }
+}
+
+fn is_default(route: &super::ForeignRoute, ipv6: bool) -> bool {
+    let family = matches!(route.dst.addr(), IpAddr::V6(_)) == ipv6;
+    family && route.dst.prefix_len() == 0 && !route.device.is_empty()
+}

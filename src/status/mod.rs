@@ -1,0 +1,188 @@
+//! From what was observed to what a person wants to know: who is online, and whether the host is as applied.
+
+mod health;
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+pub use health::{Health, health};
+
+use crate::dataplane::DeviceReport;
+use crate::model::{Network, Node, NodeName, Problem, PublicKey, Timestamp};
+use crate::plan::{Backend, Line};
+
+/// The state of a network on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The interface is there and all that was wanted with it.
+    Up,
+    /// There is no interface.
+    Down,
+    /// Up, but a site is missing, something drifted, or a node with sites is away.
+    Degraded,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Degraded => "degraded",
+        })
+    }
+}
+
+/// One peer of this host. Times are Unix seconds, ages seconds; unknown is `null`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PeerStatus {
+    /// The node; `None`: a peer on the interface that the network does not know.
+    pub name: Option<NodeName>,
+    /// Its key.
+    pub public_key: PublicKey,
+    /// Where it was last heard, or is to be reached.
+    pub endpoint: Option<SocketAddr>,
+    /// When the last handshake was completed.
+    pub last_handshake: Option<u64>,
+    /// How long ago that is.
+    pub handshake_age: Option<u64>,
+    /// What follows from it.
+    pub health: Health,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Its AllowedIPs.
+    pub allowed_ips: Vec<IpNet>,
+    /// Whether this host depends on it: it is a relay, or has sites.
+    pub matters: bool,
+}
+
+/// A difference between what was applied and what is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Drift {
+    /// Kind, target, what is, what should be.
+    #[serde(flatten)]
+    pub line: Line,
+}
+
+/// What `status` tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Always 1.
+    pub version: u32,
+    /// The network.
+    pub network: String,
+    /// The node that this host is.
+    pub node: Option<NodeName>,
+    /// The data plane; `null` while down.
+    pub backend: Option<Backend>,
+    /// In one word.
+    pub state: State,
+    /// Peers by name.
+    pub peers: Vec<PeerStatus>,
+    /// What differs from what was applied.
+    pub drift: Vec<Drift>,
+    /// What is wrong or pending.
+    pub problems: Vec<Problem>,
+}
+
+impl Status {
+    /// Says whether all that matters is as it should be (exit code 0, else 4).
+    pub fn is_healthy(&self) -> bool {
+        self.state == State::Up
+    }
+}
+
+/// What a status is made from.
+pub struct Inputs<'a> {
+    /// The network last applied, else the file's.
+    pub network: &'a Network,
+    /// The node that this host is.
+    pub node: &'a Node,
+    /// The data plane in use.
+    pub backend: Option<Backend>,
+    /// The interface's telemetry; `None`: there is no interface.
+    pub report: Option<&'a DeviceReport>,
+    /// What would have to change for the host to be as applied.
+    pub drift: Vec<Line>,
+    /// What is known to be wrong, pending or missing.
+    pub problems: Vec<Problem>,
+    /// The time of the observation.
+    pub now: Timestamp,
+}
+
+/// Judges an observation.
+pub fn status(inputs: Inputs<'_>) -> Status {
+    let Inputs { network, node, backend, report, drift, mut problems, now } = inputs;
+    let mut peers: Vec<PeerStatus> =
+        report.into_iter().flat_map(|r| &r.peers).map(|peer| peer_status(network, node, peer, now)).collect();
+    peers.sort_by(|a, b| (&a.name, a.public_key).cmp(&(&b.name, b.public_key)));
+    for peer in peers.iter().filter(|p| p.matters && p.health.is_away()) {
+        problems.push(away(peer));
+    }
+    let missing = problems.iter().any(|p| is_degrading(&p.code));
+    let state = match report {
+        None => State::Down,
+        Some(_) if missing || !drift.is_empty() => State::Degraded,
+        Some(_) => State::Up,
+    };
+    let drift = drift.into_iter().map(|line| Drift { line }).collect();
+    Status {
+        version: 1,
+        network: network.name.to_string(),
+        node: Some(node.name.clone()),
+        backend,
+        state,
+        peers,
+        drift,
+        problems,
+    }
+}
+
+/// Problems that make a network degraded; the rest (a newer file, a name that did not resolve yet) are told only.
+fn is_degrading(code: &str) -> bool {
+    matches!(code, "interface-missing" | "peer-away" | "agent-away")
+}
+
+fn away(peer: &PeerStatus) -> Problem {
+    let name = peer.name.as_ref().map_or_else(|| peer.public_key.to_string(), ToString::to_string);
+    let (message, hint) = match (peer.health, peer.endpoint) {
+        (Health::Never, None) => (
+            format!("{name} has never been heard"),
+            format!("start it there; this side cannot: it knows no endpoint of {name}"),
+        ),
+        (Health::Never, Some(endpoint)) => (
+            format!("{name} has never answered at {endpoint}"),
+            "check that the address and the UDP port are right and open, and that both sides have each other's keys".into(),
+        ),
+        _ => (
+            format!("{name} has been silent for {} s", peer.handshake_age.unwrap_or_default()),
+            "check that it is running and has a network".into(),
+        ),
+    };
+    Problem::warning("peer-away", format!("peer {name}"), message, hint)
+}
+
+fn peer_status(network: &Network, here: &Node, peer: &crate::dataplane::PeerReport, now: Timestamp) -> PeerStatus {
+    let node = network.nodes.values().find(|n| n.public_key == peer.public_key);
+    let last = peer.last_handshake.map(|t| t.seconds);
+    let age = last.map(|t| now.since(Timestamp(t)));
+    // The side with the keepalive keeps the session alive: the spoke's own, whichever side looks.
+    let spoke = if here.is_relay() { node } else { Some(here) };
+    let has_keepalive = peer.keepalive > 0 || spoke.is_some_and(|n| network.keepalive_of(n).is_some());
+    PeerStatus {
+        name: node.map(|n| n.name.clone()),
+        public_key: peer.public_key,
+        endpoint: peer.endpoint,
+        last_handshake: last,
+        handshake_age: age,
+        health: health(age, has_keepalive),
+        rx_bytes: peer.rx_bytes,
+        tx_bytes: peer.tx_bytes,
+        allowed_ips: peer.allowed_ips.clone(),
+        matters: node.is_some_and(|n| n.is_relay() || !n.sites.is_empty()),
+    }
+}
