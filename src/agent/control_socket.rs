@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::device::LocalDevice;
 use crate::control::{self, Answer, MAX_LINE, Request};
-use crate::host::runtime::Runtime;
+use crate::host::agent_process::Runtime;
 
 /// What the socket speaks for.
 #[derive(Clone)]

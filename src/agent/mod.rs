@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 pub use device::LocalDevice;
 
 use crate::apply::HostError;
-use crate::host::runtime::Runtime;
+use crate::host::agent_process::Runtime;
 use crate::model::InterfaceName;
 
 /// How often the host is compared with what was applied, in seconds. iptables-legacy, for one, tells nobody of
@@ -76,7 +76,7 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let accept = tokio::spawn(control_socket::accept(listener, socket));
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let ended = serving.device.as_ref().map(LocalDevice::ended).transpose()?.map(AsyncFd::new).transpose()?;
+    let ended = serving.device.as_ref().map(LocalDevice::ended).transpose()?.map(AsyncFd::register).transpose()?;
     let end = loop {
         let device_end = async {
             match &ended {

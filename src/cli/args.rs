@@ -62,7 +62,6 @@ pub struct Global {
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it all")]
 pub enum Color {
     Auto,
     Always,

@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::output::Role;
 use crate::config::{EditError, NetworkDocument, Secrets, parse_network};
 use crate::host::random;
+use crate::host::store::WriterLock;
 use crate::model::{
     Nat, Network, Node, Platform, Problem, Role as NodeRole, Site, SiteInterface, next_address,
     next_address6,
@@ -119,7 +120,7 @@ fn edit(
     change: impl FnOnce(&Loaded, &mut NetworkDocument, &mut Secrets) -> Result<String, Fault>,
 ) -> Result<Exit, Fault> {
     let folder = ctx.folder()?;
-    let _lock = folder.lock()?;
+    let lock = folder.lock()?;
     let loaded = ctx.load_network()?;
     if let Some(bundle) = loaded.folder.installed_node()? {
         return Err(Fault::failed(
@@ -136,15 +137,15 @@ fn edit(
         secrets: (secrets != secrets_before).then_some(secrets),
         said,
     };
-    write(ctx, &loaded, &edited)?;
-    drop(_lock);
+    write(ctx, &loaded, &lock, &edited)?;
+    drop(lock);
     if up {
         return super::up::up(ctx, &super::args::Up { bundle: None, backend: super::args::BackendChoice::Auto });
     }
     Ok(Exit::Done)
 }
 
-fn write(ctx: &Context, loaded: &Loaded, edited: &Edited) -> Result<(), Fault> {
+fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> Result<(), Fault> {
     if edited.text != loaded.text || edited.secrets.is_some() {
         let parsed = parse_network(edited.text.as_bytes(), "the result");
         if parsed.value.is_none() {
@@ -152,7 +153,7 @@ fn write(ctx: &Context, loaded: &Loaded, edited: &Edited) -> Result<(), Fault> {
             return Err(Fault { problems, ..Fault::failed("the network would not be valid any more; nothing was changed", "") });
         }
         let secrets: Option<Zeroizing<String>> = edited.secrets.as_ref().map(Secrets::render);
-        loaded.folder.write(&edited.text, secrets.as_ref().map(|s| s.as_str()))?;
+        loaded.folder.write(lock, &edited.text, secrets.as_ref().map(|s| s.as_str()))?;
     }
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({"version": 1, "changed": edited.text != loaded.text}))?;

@@ -8,7 +8,7 @@ use super::context::{Context, Loaded};
 use super::exit::Exit;
 use super::fault::Fault;
 use crate::apply::Failure;
-use crate::host::runtime::Runtime;
+use crate::host::agent_process::Runtime;
 use crate::model::InterfaceName;
 use crate::operate::{BackendChoice, Refusal, Target};
 use crate::plan::Backend;
@@ -46,8 +46,8 @@ pub fn target(ctx: &Context, loaded: &Loaded) -> Result<Target, Fault> {
 }
 
 /// Returns the runtime folder of a network.
-pub fn runtime(name: &InterfaceName) -> Runtime {
-    Runtime::new(name)
+pub fn runtime(name: &InterfaceName) -> Result<Runtime, Fault> {
+    Ok(Runtime::here(name)?)
 }
 
 /// Returns what starts an agent for a network.

@@ -11,7 +11,7 @@ use crate::config::profile::{self, ProfileError, ProfileValues};
 use crate::config::{Secrets, parse_network};
 use crate::host::discover::{self, Discovery};
 use crate::host::random;
-use crate::host::store::NetworkDir;
+use crate::host::folder::Folder;
 use crate::model::{Endpoint, EndpointHost, Network, NodeName, PrivateKey, SiteInterface};
 
 /// Writes a new network.
@@ -40,7 +40,7 @@ pub fn init(ctx: &Context, args: &Init) -> Result<Exit, Fault> {
     })?;
     let secrets = Secrets { private_keys, preshared_keys: preshared(&network) };
 
-    let folder = NetworkDir::new(&ctx.dir, &network.name);
+    let folder = Folder::new(&ctx.dir, &network.name);
     folder.create(&text, &secrets.render())?;
     tell(ctx, &folder, &network, args, &found, typed.is_none())?;
     Ok(Exit::Done)
@@ -76,7 +76,7 @@ fn profile_fault(error: &ProfileError) -> Fault {
 /// A few lines: what was chosen, what to look at, what to do next.
 fn tell(
     ctx: &Context,
-    folder: &NetworkDir,
+    folder: &Folder,
     network: &Network,
     args: &Init,
     found: &Discovery,

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::look::recorded_target;
 use super::up::{Refusal, up};
 use crate::apply::{Host, HostError};
-use crate::host::runtime::Runtime;
-use crate::host::store::NetworkDir;
+use crate::host::agent_process::Runtime;
+use crate::host::folder::Folder;
 use crate::model::{InterfaceName, Timestamp};
 use crate::plan::Line;
 
@@ -21,7 +21,7 @@ pub fn reconcile<H: Host>(
     runtime: &Runtime,
     now: Timestamp,
 ) -> Result<Option<Vec<Line>>, HostError> {
-    let folder = NetworkDir::new(dir, network);
+    let folder = Folder::new(dir, network);
     let Some(_lock) = folder.try_lock().map_err(|e| HostError::new("lock", network.to_string(), e))? else {
         return Ok(None);
     };
