@@ -40,13 +40,21 @@ impl Context {
     /// Makes the context of a run.
     #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
     pub fn new(global: Global, out: Output) -> Self {
-        Self { out, dir: global.dir, network: global.network, node: global.node, now: SystemTime::now().into() }
+        Self {
+            out,
+            dir: global.dir,
+            network: global.network,
+            node: global.node,
+            now: SystemTime::now().into(),
+        }
     }
 
     /// Returns the network's name as typed, checked; `None`: not given.
     pub fn network_name(&self) -> Result<Option<InterfaceName>, Fault> {
         let parse = |text: &String| {
-            text.parse().map_err(|e| Fault::usage(format!("--network {text:?}: {e}"), "it is the interface's name, such as wg0"))
+            text.parse().map_err(|e| {
+                Fault::usage(format!("--network {text:?}: {e}"), "it is the interface's name, such as wg0")
+            })
         };
         self.network.as_ref().map(parse).transpose()
     }
@@ -66,7 +74,12 @@ impl Context {
             many => {
                 let list: Vec<String> = many.iter().map(ToString::to_string).collect();
                 Err(Fault::usage(
-                    format!("there are {} networks in {}: {}", many.len(), self.dir.display(), list.join(", ")),
+                    format!(
+                        "there are {} networks in {}: {}",
+                        many.len(),
+                        self.dir.display(),
+                        list.join(", ")
+                    ),
                     "say which one with --network NAME",
                 ))
             }
@@ -93,7 +106,11 @@ impl Context {
             return Err(Fault::invalid(vec![Problem::error(
                 "name-mismatch",
                 format!("{file}:1:1"),
-                format!("the folder is {}, and the network in it calls itself {}", folder.name(), network.name),
+                format!(
+                    "the folder is {}, and the network in it calls itself {}",
+                    folder.name(),
+                    network.name
+                ),
                 "rename the folder, or correct `name`",
             )]));
         }

@@ -86,7 +86,8 @@ fn qr(ctx: &Context, args: &Export, exported: &Exported, node: &Node) -> Result<
     let code = code(exported, node)?;
     let style = if ctx.out.colored() { Style::Colour } else { Style::Plain };
     // Into a file there is no terminal to be too small.
-    let size = if args.out.is_some() { None } else { terminal_size::terminal_size().map(|(w, h)| (w.0, h.0)) };
+    let size =
+        if args.out.is_some() { None } else { terminal_size::terminal_size().map(|(w, h)| (w.0, h.0)) };
     let text = code.terminal(style, size).map_err(|e| qr_fault(&e))?;
     write(ctx, args.out.as_deref(), text.as_bytes(), "QR code", node)
 }
@@ -114,7 +115,8 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
     let network = &loaded.network;
     let jobs: Vec<&Node> = network.nodes.values().collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
+    let workers =
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
     let work = || -> Result<Vec<crate::model::Problem>, Fault> {
         let mut problems = Vec::new();
         while let Some(node) = jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
@@ -128,7 +130,8 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
         handles.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
     for result in results {
-        let problems = result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?;
+        let problems =
+            result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?;
         for problem in problems {
             ctx.out.problem(&problem);
         }

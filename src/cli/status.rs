@@ -77,7 +77,11 @@ fn text(out: &Output, status: &Status) -> String {
     text.push('\n');
     if !status.peers.is_empty() {
         let rows: Vec<Vec<Cell>> = status.peers.iter().map(row).collect();
-        text += &table(out, &["PEER", "HEALTH", "HANDSHAKE", "ENDPOINT", "RECEIVED", "SENT", "ALLOWED IPS"], &rows);
+        text += &table(
+            out,
+            &["PEER", "HEALTH", "HANDSHAKE", "ENDPOINT", "RECEIVED", "SENT", "ALLOWED IPS"],
+            &rows,
+        );
     }
     if !status.drift.is_empty() {
         text += &format!("{} from what was applied:\n", out.paint(Role::Warn, "drift"));

@@ -27,7 +27,8 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     let target = target(ctx, &loaded)?;
     let runtime = runtime(&loaded.network.name)?;
     let command = agent_command(&ctx.dir, &loaded.network.name)?;
-    let (mut host, backend) = operate::host_for(&runtime, &command, &loaded.network.name, args.backend.into())?;
+    let (mut host, backend) =
+        operate::host_for(&runtime, &command, &loaded.network.name, args.backend.into())?;
     let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
@@ -44,7 +45,10 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         1 => "1 change".into(),
         n => format!("{n} changes"),
     };
-    ctx.out.result(&format!("{} is {word}: node {}, {backend} backend, {what}", loaded.network.name, target.node))?;
+    ctx.out.result(&format!(
+        "{} is {word}: node {}, {backend} backend, {what}",
+        loaded.network.name, target.node
+    ))?;
     for problem in &done.problems {
         ctx.out.problem(problem);
     }
@@ -101,7 +105,11 @@ fn plan_text(out: &Output, plan: &Plan, network: &InterfaceName) -> String {
     if plan.is_empty() {
         return format!("nothing to change: {network} is as the file says");
     }
-    let count = if plan.changes.len() == 1 { "1 change".to_string() } else { format!("{} changes", plan.changes.len()) };
+    let count = if plan.changes.len() == 1 {
+        "1 change".to_string()
+    } else {
+        format!("{} changes", plan.changes.len())
+    };
     let mut text = format!("{count} to make for {network}\n");
     for line in plan.lines() {
         text += &line_text(out, &line);
@@ -136,7 +144,11 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
             "version": 1, "network": name, "changes": done.plan.lines(), "errors": errors,
         }))?;
     } else if done.errors.is_empty() {
-        let what = if done.plan.is_empty() { "it was down already".into() } else { format!("{} changes", done.plan.changes.len()) };
+        let what = if done.plan.is_empty() {
+            "it was down already".into()
+        } else {
+            format!("{} changes", done.plan.changes.len())
+        };
         ctx.out.result(&format!("{name} is down: {what}"))?;
     }
     for error in &done.errors {
@@ -158,4 +170,3 @@ fn down_name(ctx: &Context) -> Result<InterfaceName, Fault> {
         },
     }
 }
-

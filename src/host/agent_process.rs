@@ -171,7 +171,8 @@ impl Runtime {
             return Ok(());
         }
         let id = i32::try_from(pid).map_err(|e| HostError::new("end", format!("process {pid}"), e))?;
-        kill(Pid::from_raw(id), Signal::SIGKILL).map_err(|e| HostError::new("end", format!("process {pid}"), e))
+        kill(Pid::from_raw(id), Signal::SIGKILL)
+            .map_err(|e| HostError::new("end", format!("process {pid}"), e))
     }
 }
 
@@ -202,4 +203,3 @@ impl AgentLock {
         Ok(Self { _file: file })
     }
 }
-

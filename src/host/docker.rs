@@ -222,7 +222,8 @@ mod tests {
         assert_eq!(body_of(plain).unwrap(), b"hello");
         assert!(!is_complete(&plain[..plain.len() - 1]));
         assert_eq!(body_of(&plain[..plain.len() - 1]), None);
-        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n";
+        let chunked =
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n";
         assert!(is_complete(chunked));
         assert_eq!(body_of(chunked).unwrap(), b"hello");
         assert_eq!(body_of(b"HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n"), None);
@@ -235,7 +236,10 @@ mod tests {
     fn docker_host() {
         let socket = |v: Option<&str>| Engine::from_docker_host(v).map(|e| e.socket);
         assert_eq!(socket(None), Some(DEFAULT_SOCKET.into()));
-        assert_eq!(socket(Some("unix:///run/user/1000/docker.sock")), Some("/run/user/1000/docker.sock".into()));
+        assert_eq!(
+            socket(Some("unix:///run/user/1000/docker.sock")),
+            Some("/run/user/1000/docker.sock".into())
+        );
         assert_eq!(socket(Some("tcp://192.0.2.1:2375")), None);
     }
 

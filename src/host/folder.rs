@@ -165,6 +165,10 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), StoreError> {
         let failed = |source| StoreError::Io { operation: "write", path: path.into(), source };
         return std::fs::write(path, content).map_err(failed);
     }
-    let path = if path.parent().is_some_and(|p| p.as_os_str().is_empty()) { Path::new(".").join(path) } else { path.into() };
+    let path = if path.parent().is_some_and(|p| p.as_os_str().is_empty()) {
+        Path::new(".").join(path)
+    } else {
+        path.into()
+    };
     store::write_atomic(&path, 0o600, content)
 }

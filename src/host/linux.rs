@@ -83,8 +83,8 @@ impl LinuxHost {
         scope: &Scope,
         links: &BTreeMap<String, NumberedLink>,
     ) -> Result<BTreeSet<PolicyRule>, HostError> {
-        let mut rules = route::read_rules(&mut self.netlink)
-            .map_err(|e| HostError::new("list", "policy rules", e))?;
+        let mut rules =
+            route::read_rules(&mut self.netlink).map_err(|e| HostError::new("list", "policy rules", e))?;
         let ours = ifalias(&scope.network);
         let others = links.values().any(|l| l.link.alias.starts_with(IFALIAS_PREFIX) && l.link.alias != ours);
         if others {
@@ -257,11 +257,7 @@ fn tolerate(network: &InterfaceName, change: &Change, refusal: &Refusal) -> Resu
 }
 
 impl Host for LinuxHost {
-    fn facts(
-        &mut self,
-        names: &BTreeSet<String>,
-        sysctls: &BTreeSet<String>,
-    ) -> Result<Facts, HostError> {
+    fn facts(&mut self, names: &BTreeSet<String>, sysctls: &BTreeSet<String>) -> Result<Facts, HostError> {
         let links = self.links()?;
         let routes = self.routes(&links)?.foreign;
         Ok(Facts {
@@ -321,7 +317,8 @@ impl Host for LinuxHost {
                 (By::Alone, Change::CreateDevice { backend, mtu }) => {
                     self.wireguard(*backend)?.create(network, *mtu)?;
                     // From here on it is ours, whichever data plane made it.
-                    let answers = self.netlink.batch(vec![link::set_alias(network.as_str(), &ifalias(network))]);
+                    let answers =
+                        self.netlink.batch(vec![link::set_alias(network.as_str(), &ifalias(network))]);
                     let failed = |cause: String| HostError::new("mark interface", network.as_str(), cause);
                     for answer in answers.map_err(|e| failed(e.to_string()))? {
                         answer.map_err(|refusal| failed(refusal.to_string()))?;

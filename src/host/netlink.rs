@@ -91,7 +91,10 @@ impl Netlink {
     }
 
     /// Sends every request and returns the answer to each, in their order. The kernel goes on past a refusal.
-    pub(crate) fn batch<I>(&mut self, requests: Vec<Request<I>>) -> Result<Vec<Result<(), Refusal>>, NetlinkError>
+    pub(crate) fn batch<I>(
+        &mut self,
+        requests: Vec<Request<I>>,
+    ) -> Result<Vec<Result<(), Refusal>>, NetlinkError>
     where
         I: NetlinkSerializable,
         NetlinkPayload<I>: From<I>,

@@ -25,10 +25,7 @@ pub(super) struct Routes {
 }
 
 /// Reads every route. `names` are the links' names by number.
-pub(super) fn read_all(
-    netlink: &mut Netlink,
-    names: &BTreeMap<u32, String>,
-) -> Result<Routes, NetlinkError> {
+pub(super) fn read_all(netlink: &mut Netlink, names: &BTreeMap<u32, String>) -> Result<Routes, NetlinkError> {
     let mut routes = Routes::default();
     for reply in netlink.dump(&RouteNetlinkMessage::GetRoute(RouteMessage::default()))? {
         let RouteNetlinkMessage::NewRoute(message) = reply else { continue };
@@ -128,7 +125,9 @@ pub(super) fn read_rules(netlink: &mut Netlink) -> Result<BTreeSet<PolicyRule>, 
         request.header.family = family;
         let replies = match netlink.dump(&RouteNetlinkMessage::GetRule(request)) {
             // A kernel without IPv6, or without policy routing.
-            Err(NetlinkError::Refused(r)) if matches!(r.errno, libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => continue,
+            Err(NetlinkError::Refused(r)) if matches!(r.errno, libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => {
+                continue;
+            }
             other => other?,
         };
         rules.extend(replies.iter().filter_map(|reply| match reply {

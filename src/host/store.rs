@@ -103,7 +103,10 @@ impl StoreError {
                 _ => String::new(),
             },
             Self::Exposed { path, .. } => {
-                format!("`chmod 600 {}`; if others could read it, `wgrelay rotate` gives new keys", path.display())
+                format!(
+                    "`chmod 600 {}`; if others could read it, `wgrelay rotate` gives new keys",
+                    path.display()
+                )
             }
             Self::Owner { path, user, .. } => format!("`chown {user} {}`", path.display()),
             Self::Exists { path } => format!(

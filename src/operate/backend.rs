@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use crate::apply::{Host, HostError};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
-use crate::host::wireguard::embedded::Embedded;
 use crate::host::docker::Engine;
+use crate::host::wireguard::embedded::Embedded;
 use crate::host::wireguard::kernel_probe;
-use crate::plan::{Backend, Facts, WslMode, ifalias};
 use crate::model::InterfaceName;
+use crate::plan::{Backend, Facts, WslMode, ifalias};
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,9 @@ pub fn choose(choice: BackendChoice, in_use: Option<Backend>, facts: &Facts) -> 
     match (choice, in_use) {
         (BackendChoice::Only(backend), _) => backend,
         (BackendChoice::Auto, Some(backend)) => backend,
-        (BackendChoice::Auto, None) if facts.wsl.is_some_and(WslMode::kernel_hears_nothing) => Backend::Embedded,
+        (BackendChoice::Auto, None) if facts.wsl.is_some_and(WslMode::kernel_hears_nothing) => {
+            Backend::Embedded
+        }
         (BackendChoice::Auto, None) if kernel_probe() => Backend::Kernel,
         (BackendChoice::Auto, None) => Backend::Embedded,
     }

@@ -8,8 +8,8 @@ use crate::apply::{Host, HostError, Scope};
 use crate::config::{Secrets, parse_network};
 use crate::dataplane::DeviceReport;
 use crate::host::agent_process::Runtime;
-use crate::host::runtime::Applied;
 use crate::host::folder::Folder;
+use crate::host::runtime::Applied;
 use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
 use crate::plan::{Backend, Line, diff, wanted};
 
@@ -38,7 +38,12 @@ pub struct Look {
 ///
 /// # Errors
 /// The host, or the record, cannot be read.
-pub fn look(dir: &Path, name: &InterfaceName, runtime: &Runtime, now: Timestamp) -> Result<Option<Look>, HostError> {
+pub fn look(
+    dir: &Path,
+    name: &InterfaceName,
+    runtime: &Runtime,
+    now: Timestamp,
+) -> Result<Option<Look>, HostError> {
     let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
     let mut problems = Vec::new();
     let folder = Folder::new(dir, name);
@@ -82,7 +87,8 @@ pub(super) fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) ->
     let fault = |cause: String| HostError::new("read", "the record of what was applied", cause);
     let network = parse_network(applied.network_text.as_bytes(), "the network last applied").value;
     let network = network.ok_or_else(|| {
-        fault("an `up` was cut short before it was done".into()).hint("run `wgrelay up` again, or `wgrelay down`")
+        fault("an `up` was cut short before it was done".into())
+            .hint("run `wgrelay up` again, or `wgrelay down`")
     })?;
     let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()))?;
     let secrets = Secrets::parse(secrets.as_bytes(), "secrets.toml").value.unwrap_or_default();

@@ -35,7 +35,8 @@ pub fn reconcile<H: Host>(
         Err(Refusal::Host(error)) => Err(error),
         Err(Refusal::Failure(error)) => Err(HostError::new("repair", network.to_string(), error)),
         Err(Refusal::Problems(problems)) => {
-            let text = problems.iter().filter(|p| p.is_error()).map(|p| p.message.clone()).collect::<Vec<_>>();
+            let text =
+                problems.iter().filter(|p| p.is_error()).map(|p| p.message.clone()).collect::<Vec<_>>();
             Err(HostError::new("repair", network.to_string(), text.join("; ")))
         }
     }

@@ -83,7 +83,8 @@ pub fn up<H: Host>(
     };
     let mut displaced = c.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
     if plan.is_empty() {
-        let unchanged = c.applied.as_ref().is_some_and(|a| a.network_text == target.text && a.node == target.node);
+        let unchanged =
+            c.applied.as_ref().is_some_and(|a| a.network_text == target.text && a.node == target.node);
         if !unchanged {
             runtime.write_applied(&record(&c.wanted, &displaced, &target.text))?;
         }
@@ -170,7 +171,11 @@ pub(super) fn may_restore(path: &str, facts: &Facts) -> bool {
 }
 
 /// Notes the values that switches have now, before they are set; what is noted already stays.
-fn displace<H: Host>(plan: &Plan, host: &mut H, displaced: &mut BTreeMap<String, String>) -> Result<(), HostError> {
+fn displace<H: Host>(
+    plan: &Plan,
+    host: &mut H,
+    displaced: &mut BTreeMap<String, String>,
+) -> Result<(), HostError> {
     const ALL_V6: &str = "net/ipv6/conf/all/forwarding";
     for change in &plan.changes {
         let Change::Sysctl { path, from: Some(from), .. } = change else { continue };

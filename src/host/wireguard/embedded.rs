@@ -35,7 +35,9 @@ pub fn ask(runtime: &Runtime, request: &Request) -> Result<Answer, HostError> {
     let bytes = zeroize::Zeroizing::new(control::line(request).map_err(|e| fault(e.to_string()))?);
     stream.write_all(&bytes).map_err(|e| fault(e.to_string()))?;
     let mut line = zeroize::Zeroizing::new(Vec::new());
-    BufReader::new(stream.take(MAX_LINE as u64)).read_until(b'\n', &mut line).map_err(|e| fault(e.to_string()))?;
+    BufReader::new(stream.take(MAX_LINE as u64))
+        .read_until(b'\n', &mut line)
+        .map_err(|e| fault(e.to_string()))?;
     serde_json::from_slice(&line).map_err(|_| fault("an answer that this version does not understand".into()))
 }
 
@@ -113,7 +115,11 @@ impl WireGuard for Embedded {
             if start.elapsed() > READY_WITHIN {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(HostError::new("start", "the embedded data plane", "it was not ready within 10 s"));
+                return Err(HostError::new(
+                    "start",
+                    "the embedded data plane",
+                    "it was not ready within 10 s",
+                ));
             }
             std::thread::sleep(Duration::from_millis(3));
         }

@@ -19,7 +19,6 @@ use netlink_packet_wireguard::{
     WireguardDeviceFlags, WireguardMessage, WireguardPeer, WireguardPeerAttribute, WireguardPeerFlags,
 };
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
-use zeroize::Zeroize as _;
 
 use super::WireGuard;
 use crate::apply::HostError;
@@ -60,7 +59,8 @@ impl KernelWireGuard {
                 GenlCtrlAttrs::FamilyId(number) => Some(*number),
                 _ => None,
             });
-            let number = number.ok_or_else(|| NetlinkError::Unreadable("a family without a number".into()))?;
+            let number =
+                number.ok_or_else(|| NetlinkError::Unreadable("a family without a number".into()))?;
             self.generic = Some((netlink, number));
         }
         Ok(self.generic.as_mut().expect("it was set above where it was missing"))
@@ -92,7 +92,9 @@ impl WireGuard for KernelWireGuard {
             link::set_alias(name.as_str(), &ifalias(name)),
         ];
         // An existing link must not get our alias.
-        if let Some(found) = link::read_one(&mut self.route, name.as_str()).map_err(|e| failed(e.to_string()))? {
+        if let Some(found) =
+            link::read_one(&mut self.route, name.as_str()).map_err(|e| failed(e.to_string()))?
+        {
             let kind = found.link.kind;
             return Err(failed(format!("there is an interface of this name already, of kind {kind:?}"))
                 .hint(format!("see `ip -d link show {name}`; if wg-quick made it, `wg-quick down {name}`")));
@@ -137,9 +139,9 @@ impl WireGuard for KernelWireGuard {
             return Ok(None);
         }
         let api = WGApi::<Kernel>::new(name.as_str()).map_err(|e| failed(e.to_string()))?;
-        let host = api.read_interface_data().map_err(|e| {
-            failed(e.to_string()).hint("reading keys takes CAP_NET_ADMIN: run as root")
-        })?;
+        let host = api
+            .read_interface_data()
+            .map_err(|e| failed(e.to_string()).hint("reading keys takes CAP_NET_ADMIN: run as root"))?;
         let private_key = host.private_key.as_ref().map(|k| PrivateKey::from_bytes(k.as_array()));
         let mut peers: Vec<PeerReport> = host.peers.values().map(peer_report).collect();
         peers.sort_by_key(|p| p.public_key);
@@ -330,7 +332,9 @@ mod tests {
                 for attribute in list.iter().flat_map(|p| &p.0) {
                     match attribute {
                         WireguardPeerAttribute::AllowedIps(list) => prefixes += list.len(),
-                        WireguardPeerAttribute::Flags(f) if f.contains(WireguardPeerFlags::ReplaceAllowedIps) => {
+                        WireguardPeerAttribute::Flags(f)
+                            if f.contains(WireguardPeerFlags::ReplaceAllowedIps) =>
+                        {
                             replacing += 1;
                         }
                         _ => {}
