@@ -3,22 +3,27 @@
 //! One thread of tokio: a control socket, the device's end, signals, and a tick. Looking at the host and
 //! changing it is blocking work and runs beside it, under the same lock that `up` and `down` take.
 
-#![expect(clippy::disallowed_methods, reason = "the agent lives on the machine: sockets, processes, the clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the agent lives on the machine: sockets, processes, the clock"
+)]
 
 mod control_socket;
 mod device;
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 pub use device::LocalDevice;
 
 use crate::apply::HostError;
-use crate::host::runtime::Runtime;
+use crate::host::agent_process::Runtime;
 use crate::model::InterfaceName;
 
 /// How often the host is compared with what was applied, in seconds. iptables-legacy, for one, tells nobody of
@@ -76,19 +81,16 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let accept = tokio::spawn(control_socket::accept(listener, socket));
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let ended = serving.device.as_ref().map(LocalDevice::ended).transpose()?.map(AsyncFd::new).transpose()?;
+    let (device_ended, mut ended) = mpsc::channel(1);
+    if let Some(device) = &serving.device {
+        watch(device.ended()?, device_ended.clone());
+    }
     let end = loop {
-        let device_end = async {
-            match &ended {
-                Some(fd) => fd.readable().await.map(|_| ()),
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = terminate.recv() => break End::Signal,
             _ = interrupt.recv() => break End::Signal,
             Some(()) = stopped.recv() => break End::Stopped,
-            _ = device_end => {
+            Some(()) = ended.recv() => {
                 let why = serving.device.as_ref().map(LocalDevice::why_ended).unwrap_or_default();
                 break End::Device(why);
             }
@@ -108,4 +110,14 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     }
     serving.runtime.remove_control_socket();
     Ok(end)
+}
+
+/// Waits on a thread of its own for the device's end: one wait in a process's life is not worth an event loop's trust
+/// in the descriptor.
+fn watch(ended: OwnedFd, tell: mpsc::Sender<()>) {
+    std::thread::spawn(move || {
+        let mut fds = [PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        let _ = tell.blocking_send(());
+    });
 }

@@ -31,8 +31,10 @@ pub fn check(ctx: &Context) -> Result<Exit, Fault> {
                 1 => ", 1 warning".into(),
                 n => format!(", {n} warnings"),
             };
-            let (nodes, sites) =
-                (loaded.network.nodes.len(), loaded.network.nodes.values().map(|n| n.sites.len()).sum::<usize>());
+            let (nodes, sites) = (
+                loaded.network.nodes.len(),
+                loaded.network.nodes.values().map(|n| n.sites.len()).sum::<usize>(),
+            );
             ctx.out.result(&format!(
                 "{} {}: {nodes} nodes, {sites} sites{warnings}",
                 ctx.out.paint(Role::Good, "valid"),

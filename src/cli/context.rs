@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use super::args::Global;
 use super::fault::Fault;
 use super::output::Output;
-use crate::config::{Secrets, check_secrets, parse_network};
-use crate::host::store::NetworkDir;
+use crate::config::{Secrets, parse_network};
+use crate::host::folder::Folder;
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
 
 /// The options and the surroundings of one run.
@@ -27,7 +27,7 @@ pub struct Context {
 /// A network file that was read without errors.
 pub struct Loaded {
     /// Its folder.
-    pub folder: NetworkDir,
+    pub folder: Folder,
     /// What it says.
     pub network: Network,
     /// Its text.
@@ -40,25 +40,33 @@ impl Context {
     /// Makes the context of a run.
     #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
     pub fn new(global: Global, out: Output) -> Self {
-        Self { out, dir: global.dir, network: global.network, node: global.node, now: SystemTime::now().into() }
+        Self {
+            out,
+            dir: global.dir,
+            network: global.network,
+            node: global.node,
+            now: SystemTime::now().into(),
+        }
     }
 
     /// Returns the network's name as typed, checked; `None`: not given.
     pub fn network_name(&self) -> Result<Option<InterfaceName>, Fault> {
         let parse = |text: &String| {
-            text.parse().map_err(|e| Fault::usage(format!("--network {text:?}: {e}"), "it is the interface's name, such as wg0"))
+            text.parse().map_err(|e| {
+                Fault::usage(format!("--network {text:?}: {e}"), "it is the interface's name, such as wg0")
+            })
         };
         self.network.as_ref().map(parse).transpose()
     }
 
     /// Finds the folder of the network that is meant.
-    pub fn folder(&self) -> Result<NetworkDir, Fault> {
+    pub fn folder(&self) -> Result<Folder, Fault> {
         if let Some(name) = self.network_name()? {
-            return Ok(NetworkDir::new(&self.dir, &name));
+            return Ok(Folder::new(&self.dir, &name));
         }
-        let names = NetworkDir::list(&self.dir)?;
+        let names = Folder::list(&self.dir)?;
         match names.as_slice() {
-            [only] => Ok(NetworkDir::new(&self.dir, only)),
+            [only] => Ok(Folder::new(&self.dir, only)),
             [] => Err(Fault::failed(
                 format!("there is no network in {}", self.dir.display()),
                 "`wgrelay init` writes one; `--dir DIR` looks elsewhere",
@@ -66,7 +74,12 @@ impl Context {
             many => {
                 let list: Vec<String> = many.iter().map(ToString::to_string).collect();
                 Err(Fault::usage(
-                    format!("there are {} networks in {}: {}", many.len(), self.dir.display(), list.join(", ")),
+                    format!(
+                        "there are {} networks in {}: {}",
+                        many.len(),
+                        self.dir.display(),
+                        list.join(", ")
+                    ),
                     "say which one with --network NAME",
                 ))
             }
@@ -84,7 +97,7 @@ impl Context {
     }
 
     /// Reads the network of a folder, saying nothing.
-    pub fn load_from(&self, folder: NetworkDir) -> Result<Loaded, Fault> {
+    pub fn load_from(&self, folder: Folder) -> Result<Loaded, Fault> {
         let bytes = folder.read_network()?;
         let file = folder.network_path().display().to_string();
         let parsed = parse_network(&bytes, &file);
@@ -93,7 +106,11 @@ impl Context {
             return Err(Fault::invalid(vec![Problem::error(
                 "name-mismatch",
                 format!("{file}:1:1"),
-                format!("the folder is {}, and the network in it calls itself {}", folder.name(), network.name),
+                format!(
+                    "the folder is {}, and the network in it calls itself {}",
+                    folder.name(),
+                    network.name
+                ),
                 "rename the folder, or correct `name`",
             )]));
         }
@@ -106,18 +123,14 @@ impl Context {
     pub fn load_secrets(&self, loaded: &Loaded) -> Result<Secrets, Fault> {
         let bytes = loaded.folder.read_secrets()?;
         let file = loaded.folder.secrets_path().display().to_string();
-        let parsed = Secrets::parse(&bytes, &file);
+        // A bundle brings one node's secrets only, and that is the point of it.
+        let parsed = if loaded.folder.installed_node()?.is_some() {
+            Secrets::parse(bytes.as_bytes(), &file)
+        } else {
+            Secrets::parse_for(bytes.as_bytes(), &file, &loaded.network)
+        };
         let Some(secrets) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
-        let own = loaded.folder.installed_node()?;
-        let mut problems = check_secrets(&loaded.network, &secrets, &file);
-        if own.is_some() {
-            // A bundle brings one node's secrets only, and that is the point of it.
-            problems.retain(|p| p.code != "missing-preshared-key");
-        }
-        if problems.iter().any(Problem::is_error) {
-            return Err(Fault::invalid(problems));
-        }
-        for problem in &problems {
+        for problem in &parsed.problems {
             self.out.problem(problem);
         }
         Ok(secrets)

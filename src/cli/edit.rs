@@ -9,9 +9,9 @@ use super::fault::Fault;
 use super::output::Role;
 use crate::config::{EditError, NetworkDocument, Secrets, parse_network};
 use crate::host::random;
+use crate::host::store::WriterLock;
 use crate::model::{
-    Nat, Network, Node, Platform, Problem, Role as NodeRole, Site, SiteInterface, next_address,
-    next_address6,
+    Nat, Network, Node, Platform, Problem, Role as NodeRole, Site, SiteInterface, next_address, next_address6,
 };
 
 /// What an edit changes: the text, and the secrets where they change too.
@@ -38,17 +38,20 @@ pub fn add(ctx: &Context, args: &Add) -> Result<Exit, Fault> {
 }
 
 fn new_node(network: &Network, args: &Add, secrets: &mut Secrets) -> Result<Node, Fault> {
-    let full = |e: crate::model::Exhausted| Fault::failed(e, "remove a node, or give the network a larger `subnet`");
+    let full =
+        |e: crate::model::Exhausted| Fault::failed(e, "remove a node, or give the network a larger `subnet`");
     let address = match args.address {
         Some(a) => a,
         None => next_address(network).map_err(full)?,
     };
-    let platform = Platform::ALL.iter().find(|(name, _)| *name == args.platform).map(|(_, p)| *p).ok_or_else(|| {
-        let names: Vec<&str> = Platform::ALL.iter().map(|(n, _)| *n).collect();
-        let near = crate::model::nearest(&args.platform, names.iter().copied());
-        let hint = near.map_or_else(|| format!("use {}", names.join(", ")), |n| format!("did you mean {n}?"));
-        Fault::usage(format!("there is no platform {:?}", args.platform), hint)
-    })?;
+    let platform =
+        Platform::ALL.iter().find(|(name, _)| *name == args.platform).map(|(_, p)| *p).ok_or_else(|| {
+            let names: Vec<&str> = Platform::ALL.iter().map(|(n, _)| *n).collect();
+            let near = crate::model::nearest(&args.platform, names.iter().copied());
+            let hint =
+                near.map_or_else(|| format!("use {}", names.join(", ")), |n| format!("did you mean {n}?"));
+            Fault::usage(format!("there is no platform {:?}", args.platform), hint)
+        })?;
     let public_key = match args.public_key {
         Some(key) => key,
         None => {
@@ -74,9 +77,9 @@ fn new_node(network: &Network, args: &Add, secrets: &mut Secrets) -> Result<Node
 /// Reads `CIDR` or `CIDR@IFACE`.
 fn site(text: &str) -> Result<Site, Fault> {
     let (subnet, interface) = text.split_once('@').map_or((text, None), |(s, i)| (s, Some(i)));
-    let subnet: ipnet::IpNet = subnet
-        .parse()
-        .map_err(|_| Fault::usage(format!("--site {text:?}: {subnet:?} is no prefix"), "such as 10.20.0.0/16@eth1"))?;
+    let subnet: ipnet::IpNet = subnet.parse().map_err(|_| {
+        Fault::usage(format!("--site {text:?}: {subnet:?} is no prefix"), "such as 10.20.0.0/16@eth1")
+    })?;
     let interface = interface.map(|name| match name.strip_prefix("docker:") {
         Some(network) => SiteInterface::Docker(network.into()),
         None => SiteInterface::Link(name.into()),
@@ -119,7 +122,7 @@ fn edit(
     change: impl FnOnce(&Loaded, &mut NetworkDocument, &mut Secrets) -> Result<String, Fault>,
 ) -> Result<Exit, Fault> {
     let folder = ctx.folder()?;
-    let _lock = folder.lock()?;
+    let lock = folder.lock()?;
     let loaded = ctx.load_network()?;
     if let Some(bundle) = loaded.folder.installed_node()? {
         return Err(Fault::failed(
@@ -131,28 +134,31 @@ fn edit(
     let mut document = NetworkDocument::parse(&loaded.text).map_err(|e| edit_fault(&e))?;
     let mut secrets = secrets_before.clone();
     let said = change(&loaded, &mut document, &mut secrets)?;
-    let edited = Edited {
-        text: document.to_string(),
-        secrets: (secrets != secrets_before).then_some(secrets),
-        said,
-    };
-    write(ctx, &loaded, &edited)?;
-    drop(_lock);
+    let edited =
+        Edited { text: document.to_string(), secrets: (secrets != secrets_before).then_some(secrets), said };
+    write(ctx, &loaded, &lock, &edited)?;
+    drop(lock);
     if up {
-        return super::up::up(ctx, &super::args::Up { bundle: None, backend: super::args::BackendChoice::Auto });
+        return super::up::up(
+            ctx,
+            &super::args::Up { bundle: None, backend: super::args::BackendChoice::Auto },
+        );
     }
     Ok(Exit::Done)
 }
 
-fn write(ctx: &Context, loaded: &Loaded, edited: &Edited) -> Result<(), Fault> {
+fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> Result<(), Fault> {
     if edited.text != loaded.text || edited.secrets.is_some() {
         let parsed = parse_network(edited.text.as_bytes(), "the result");
         if parsed.value.is_none() {
             let problems: Vec<Problem> = parsed.problems.into_iter().filter(Problem::is_error).collect();
-            return Err(Fault { problems, ..Fault::failed("the network would not be valid any more; nothing was changed", "") });
+            return Err(Fault {
+                problems,
+                ..Fault::failed("the network would not be valid any more; nothing was changed", "")
+            });
         }
         let secrets: Option<Zeroizing<String>> = edited.secrets.as_ref().map(Secrets::render);
-        loaded.folder.write(&edited.text, secrets.as_ref().map(|s| s.as_str()))?;
+        loaded.folder.write(lock, &edited.text, secrets.as_ref().map(|s| s.as_str()))?;
     }
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({"version": 1, "changed": edited.text != loaded.text}))?;
@@ -170,4 +176,3 @@ fn edit_fault(error: &EditError) -> Fault {
     };
     Fault::failed(error, hint)
 }
-

@@ -10,8 +10,10 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
 use crate::config::{Bundle, Secrets};
-use crate::export::{Code, Exported, Keys, QrError, Style, node_conf};
-use crate::host::store;
+use crate::export::qr::{Code, QrError, Style};
+use crate::export::{Exported, Keys, node_conf};
+use crate::host::folder::write_private;
+use crate::host::store::create_private_dir;
 use crate::model::{Network, Node, NodeName, Timestamp};
 use crate::plan::firewall::hooks;
 
@@ -84,7 +86,8 @@ fn qr(ctx: &Context, args: &Export, exported: &Exported, node: &Node) -> Result<
     let code = code(exported, node)?;
     let style = if ctx.out.colored() { Style::Colour } else { Style::Plain };
     // Into a file there is no terminal to be too small.
-    let size = if args.out.is_some() { None } else { terminal_size::terminal_size().map(|(w, h)| (w.0, h.0)) };
+    let size =
+        if args.out.is_some() { None } else { terminal_size::terminal_size().map(|(w, h)| (w.0, h.0)) };
     let text = code.terminal(style, size).map_err(|e| qr_fault(&e))?;
     write(ctx, args.out.as_deref(), text.as_bytes(), "QR code", node)
 }
@@ -94,7 +97,7 @@ fn write(ctx: &Context, out: Option<&Path>, bytes: &[u8], what: &str, node: &Nod
     match out {
         None => ctx.out.bytes(bytes)?,
         Some(path) => {
-            store::write_private(path, bytes)?;
+            write_private(path, bytes)?;
             ctx.out.say(&format!(
                 "{} the {what} of {} to {} (mode 0600: it holds a private key)",
                 ctx.out.paint_talk(Role::Good, "wrote"),
@@ -108,11 +111,12 @@ fn write(ctx: &Context, out: Option<&Path>, bytes: &[u8], what: &str, node: &Nod
 
 fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Result<Exit, Fault> {
     let Some(dir) = &args.out else { return Err(Fault::usage("--all needs --out DIR", "")) };
-    store::create_private_dir(dir)?;
+    create_private_dir(dir)?;
     let network = &loaded.network;
     let jobs: Vec<&Node> = network.nodes.values().collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
+    let workers =
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
     let work = || -> Result<Vec<crate::model::Problem>, Fault> {
         let mut problems = Vec::new();
         while let Some(node) = jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
@@ -126,7 +130,8 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
         handles.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
     for result in results {
-        let problems = result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?;
+        let problems =
+            result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?;
         for problem in problems {
             ctx.out.problem(&problem);
         }
@@ -150,23 +155,23 @@ fn one_of_all(
 ) -> Result<Vec<crate::model::Problem>, Fault> {
     let path = |extension: &str| dir.join(format!("{}.{extension}", node.name));
     if format == Format::Bundle {
-        store::write_private(&path("bundle"), bundle(network, secrets, node)?.as_bytes())?;
+        write_private(&path("bundle"), bundle(network, secrets, node)?.as_bytes())?;
         return Ok(Vec::new());
     }
     let exported = conf(network, secrets, node, now)?;
     let mut problems = exported.problems.clone();
-    store::write_private(&path("conf"), exported.text().as_bytes())?;
+    write_private(&path("conf"), exported.text().as_bytes())?;
     if format == Format::Conf || node.is_relay() || !exported.complete {
         return Ok(problems);
     }
     match Code::new(&exported.short_text()) {
         Ok(code) => match format {
-            Format::Svg => store::write_private(&path("svg"), code.svg().as_bytes())?,
+            Format::Svg => write_private(&path("svg"), code.svg().as_bytes())?,
             Format::Qr => {
                 let text = code.terminal(Style::Plain, None).map_err(|e| qr_fault(&e))?;
-                store::write_private(&path("txt"), text.as_bytes())?;
+                write_private(&path("txt"), text.as_bytes())?;
             }
-            _ => store::write_private(&path("png"), &code.png())?,
+            _ => write_private(&path("png"), &code.png())?,
         },
         // One node's list of prefixes is too long for a code; its .conf is there all the same.
         Err(e) => problems.push(crate::model::Problem::warning(

@@ -3,6 +3,7 @@
 use super::exit::Exit;
 use super::output::Output;
 use crate::apply::HostError;
+use crate::host::store::StoreError;
 use crate::model::Problem;
 
 /// What went wrong.
@@ -51,6 +52,13 @@ impl Fault {
 impl From<HostError> for Fault {
     fn from(error: HostError) -> Self {
         let hint = error.hint.clone();
+        Self::failed(error, hint)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let hint = error.hint();
         Self::failed(error, hint)
     }
 }

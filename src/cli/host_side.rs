@@ -8,7 +8,7 @@ use super::context::{Context, Loaded};
 use super::exit::Exit;
 use super::fault::Fault;
 use crate::apply::Failure;
-use crate::host::runtime::Runtime;
+use crate::host::agent_process::Runtime;
 use crate::model::InterfaceName;
 use crate::operate::{BackendChoice, Refusal, Target};
 use crate::plan::Backend;
@@ -28,7 +28,10 @@ pub fn require_root(what: &str) -> Result<(), Fault> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    Err(Fault::failed(format!("{what} changes interfaces, routes and the firewall, which only root may"), format!("sudo wgrelay {what}")))
+    Err(Fault::failed(
+        format!("{what} changes interfaces, routes and the firewall, which only root may"),
+        format!("sudo wgrelay {what}"),
+    ))
 }
 
 /// Puts the target together.
@@ -46,13 +49,15 @@ pub fn target(ctx: &Context, loaded: &Loaded) -> Result<Target, Fault> {
 }
 
 /// Returns the runtime folder of a network.
-pub fn runtime(name: &InterfaceName) -> Runtime {
-    Runtime::new(name)
+pub fn runtime(name: &InterfaceName) -> Result<Runtime, Fault> {
+    Ok(Runtime::here(name)?)
 }
 
 /// Returns what starts an agent for a network.
 pub fn agent_command(dir: &Path, network: &InterfaceName) -> Result<Vec<String>, Fault> {
-    let fault = |e: &dyn std::fmt::Display| Fault::failed(format!("cannot find this program to start the agent: {e}"), "");
+    let fault = |e: &dyn std::fmt::Display| {
+        Fault::failed(format!("cannot find this program to start the agent: {e}"), "")
+    };
     let program = std::env::current_exe().map_err(|e| fault(&e))?;
     // A program that was replaced while it runs is still there under /proc.
     let program = if program.exists() { program } else { "/proc/self/exe".into() };

@@ -10,17 +10,20 @@ use super::output::Role;
 use crate::config::profile::{self, ProfileError, ProfileValues};
 use crate::config::{Secrets, parse_network};
 use crate::host::discover::{self, Discovery};
+use crate::host::folder::Folder;
 use crate::host::random;
-use crate::host::store::NetworkDir;
 use crate::model::{Endpoint, EndpointHost, Network, NodeName, PrivateKey, SiteInterface};
 
 /// Writes a new network.
 pub fn init(ctx: &Context, args: &Init) -> Result<Exit, Fault> {
     let found = discover::discover();
     let typed = args.endpoint.as_deref().map(Endpoint::parse_with_default_port).transpose();
-    let typed = typed.map_err(|e| Fault::usage(format!("--endpoint: {e}"), "such as vpn.example.org or 203.0.113.7:51820"))?;
+    let typed = typed.map_err(|e| {
+        Fault::usage(format!("--endpoint: {e}"), "such as vpn.example.org or 203.0.113.7:51820")
+    })?;
     // A profile's own endpoint stands: it is an example to correct. What this machine tells fills a gap.
-    let endpoint = typed.clone().or_else(|| if has_endpoint(&args.profile) { None } else { found.endpoint() });
+    let endpoint =
+        typed.clone().or_else(|| if has_endpoint(&args.profile) { None } else { found.endpoint() });
     let values = ProfileValues {
         name: ctx.network_name()?,
         endpoint: endpoint.clone(),
@@ -36,11 +39,14 @@ pub fn init(ctx: &Context, args: &Init) -> Result<Exit, Fault> {
     };
     let text = profile::instantiate(&args.profile, &values, &mut make).map_err(|e| profile_fault(&e))?;
     let network = parse_network(text.as_bytes(), "profile").value.ok_or_else(|| {
-        Fault::failed("the profile does not make a valid network", "this is a fault of wgrelay: please report it")
+        Fault::failed(
+            "the profile does not make a valid network",
+            "this is a fault of wgrelay: please report it",
+        )
     })?;
     let secrets = Secrets { private_keys, preshared_keys: preshared(&network) };
 
-    let folder = NetworkDir::new(&ctx.dir, &network.name);
+    let folder = Folder::new(&ctx.dir, &network.name);
     folder.create(&text, &secrets.render())?;
     tell(ctx, &folder, &network, args, &found, typed.is_none())?;
     Ok(Exit::Done)
@@ -66,9 +72,10 @@ fn profile_fault(error: &ProfileError) -> Fault {
             Fault::usage(error, near.map_or_else(String::new, |n| format!("did you mean {n}?")))
         }
         ProfileError::TooSmall { .. } => Fault::usage(error, "use a larger --subnet"),
-        ProfileError::Invalid(problems) => {
-            Fault { problems: problems.clone(), ..Fault::usage("these values do not make a valid network", "") }
-        }
+        ProfileError::Invalid(problems) => Fault {
+            problems: problems.clone(),
+            ..Fault::usage("these values do not make a valid network", "")
+        },
         ProfileError::Edit(_) => Fault::failed(error, "this is a fault of wgrelay: please report it"),
     }
 }
@@ -76,7 +83,7 @@ fn profile_fault(error: &ProfileError) -> Fault {
 /// A few lines: what was chosen, what to look at, what to do next.
 fn tell(
     ctx: &Context,
-    folder: &NetworkDir,
+    folder: &Folder,
     network: &Network,
     args: &Init,
     found: &Discovery,
@@ -138,11 +145,17 @@ fn warnings(network: &Network, found: &Discovery, guessed: bool) -> Vec<String> 
     });
     for (name, subnet) in wanted {
         match found.docker.as_ref().map(|d| d.get(name)) {
-            None => list.push(format!("no Docker engine answers here; the site {subnet} expects its network {name}")),
-            Some(None) => list.push(format!("Docker has no network {name} yet; the site {subnet} waits for it")),
+            None => list
+                .push(format!("no Docker engine answers here; the site {subnet} expects its network {name}")),
+            Some(None) => {
+                list.push(format!("Docker has no network {name} yet; the site {subnet} waits for it"))
+            }
             Some(Some(n)) if !n.subnets.contains(&subnet) => {
                 let has: Vec<String> = n.subnets.iter().map(ToString::to_string).collect();
-                list.push(format!("Docker's network {name} is {}, not {subnet}: correct the site's `subnet`", has.join(", ")));
+                list.push(format!(
+                    "Docker's network {name} is {}, not {subnet}: correct the site's `subnet`",
+                    has.join(", ")
+                ));
             }
             Some(Some(_)) => {}
         }
@@ -152,7 +165,9 @@ fn warnings(network: &Network, found: &Discovery, guessed: bool) -> Vec<String> 
 
 fn endpoint_warning(endpoint: &Endpoint, found: &Discovery) -> Option<String> {
     let EndpointHost::Ip(ip) = endpoint.host else {
-        return Some(format!("the endpoint {endpoint} is the profile's example: correct it, or use --endpoint"));
+        return Some(format!(
+            "the endpoint {endpoint} is the profile's example: correct it, or use --endpoint"
+        ));
     };
     if !found.is_local(ip) {
         let here = found.address.map_or_else(String::new, |a| format!(" (it has {a})"));
@@ -167,6 +182,8 @@ fn endpoint_warning(endpoint: &Endpoint, found: &Discovery) -> Option<String> {
             "the endpoint {endpoint} is WSL's own address behind Windows, which only this PC reaches and which changes: \
              correct `endpoint`"
         )),
-        _ => Some(format!("the endpoint {endpoint} is a guess from this machine's address: correct it where it is wrong")),
+        _ => Some(format!(
+            "the endpoint {endpoint} is a guess from this machine's address: correct it where it is wrong"
+        )),
     }
 }

@@ -30,10 +30,9 @@ pub fn pubkey(out: &Output) -> Result<Exit, Fault> {
         .take(4096)
         .read_to_string(&mut text)
         .map_err(|e| Fault::failed(format!("cannot read the key from standard input: {e}"), ""))?;
-    let key: PrivateKey = text
-        .trim()
-        .parse()
-        .map_err(|e| Fault::failed(format!("standard input is no private key: {e}"), "wgrelay genkey | wgrelay pubkey"))?;
+    let key: PrivateKey = text.trim().parse().map_err(|e| {
+        Fault::failed(format!("standard input is no private key: {e}"), "wgrelay genkey | wgrelay pubkey")
+    })?;
     out.result(&key.public_key().to_string())?;
     Ok(Exit::Done)
 }

@@ -52,6 +52,9 @@ fn read(path: &Path) -> Result<Zeroizing<String>, Fault> {
     std::fs::File::open(path).map_err(fault)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(fault)?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(Fault { exit: Exit::No, ..Fault::failed(format!("{} is not UTF-8", path.display()), "save it as UTF-8") }),
+        Err(_) => Err(Fault {
+            exit: Exit::No,
+            ..Fault::failed(format!("{} is not UTF-8", path.display()), "save it as UTF-8")
+        }),
     }
 }

@@ -21,7 +21,6 @@ mod table;
 mod up;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
@@ -30,9 +29,6 @@ use context::Context;
 use exit::Exit;
 use fault::Fault;
 use output::Output;
-
-/// How long a command waits for another one that is writing.
-const LOCK_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs the command line.
 pub fn main() -> ExitCode {

@@ -11,11 +11,9 @@ use super::host_side::{refusal, require_root, runtime, target};
 use crate::agent::{End, LocalDevice, Reconcile, Serving, serve};
 use crate::apply::HostError;
 use crate::host::LinuxHost;
-use crate::host::agent_process::AgentLock;
-use crate::host::runtime::RuntimeDir;
-use crate::host::store::NetworkDir;
-use crate::host::wireguard::WireGuard;
-use crate::host::wireguard::kernel::KernelWireGuard;
+use crate::host::agent_process::{AgentLock, Runtime};
+use crate::host::docker::Engine;
+use crate::host::folder::Folder;
 use crate::model::InterfaceName;
 use crate::operate;
 use crate::plan::Backend;
@@ -34,10 +32,9 @@ fn attached(ctx: &Context, mtu: u16) -> Result<Exit, Fault> {
     // Out of the caller's session: its terminal may close.
     let _ = nix::unistd::setsid();
     let name = ctx.network_name()?.ok_or_else(|| Fault::usage("--attach needs --network", ""))?;
-    let runtime = runtime(&name);
+    let runtime = runtime(&name)?;
     let _alive = AgentLock::take(&runtime)?;
     let device = LocalDevice::start(&name, mtu)?;
-    crate::host::link::mark_ours(&name)?;
     let end = serve(serving(ctx, &name, &runtime, Some(device)))?;
     finish(ctx, &name, &runtime, None, &end)
 }
@@ -46,15 +43,15 @@ fn attached(ctx: &Context, mtu: u16) -> Result<Exit, Fault> {
 fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let folder = ctx.folder()?;
     let name = folder.name().clone();
-    let runtime = runtime(&name);
+    let runtime = runtime(&name)?;
     let _alive = AgentLock::take(&runtime)?;
     let (_, backend) = operate::host_for(&runtime, &[], &name, args.backend.into())?;
     let device = (backend == Backend::Embedded).then(LocalDevice::default);
     {
-        let _lock = folder.lock(super::LOCK_WITHIN)?;
-        let loaded = ctx.load_from(NetworkDir::new(&ctx.dir, &name))?;
+        let _lock = folder.lock()?;
+        let loaded = ctx.load_from(Folder::new(&ctx.dir, &name))?;
         let target = target(ctx, &loaded)?;
-        let mut host = machine(device.as_ref(), backend)?;
+        let mut host = machine(device.as_ref())?;
         let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
         ctx.out.say(&format!("{name} is up: node {}, {backend} backend; Ctrl-C takes it down", target.node));
         for problem in &done.problems {
@@ -69,16 +66,17 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
 fn finish(
     ctx: &Context,
     name: &InterfaceName,
-    runtime: &RuntimeDir,
-    _device: Option<LocalDevice>,
+    runtime: &Runtime,
+    device: Option<LocalDevice>,
     end: &End,
 ) -> Result<Exit, Fault> {
     match end {
         End::Stopped => Ok(Exit::Done),
         End::Signal => {
-            let folder = NetworkDir::new(&ctx.dir, name);
-            let _lock = if folder.exists() { Some(folder.lock(super::LOCK_WITHIN)?) } else { None };
-            let done = operate::down(&ctx.dir, name, runtime)?;
+            let folder = Folder::new(&ctx.dir, name);
+            let _lock = if folder.exists() { Some(folder.lock()?) } else { None };
+            let mut host = machine(device.as_ref())?;
+            let done = operate::down(&mut host, &ctx.dir, name, runtime)?;
             for error in &done.errors {
                 ctx.out.error(&error.to_string(), &error.hint);
             }
@@ -91,21 +89,20 @@ fn finish(
     }
 }
 
-fn machine(device: Option<&LocalDevice>, backend: Backend) -> Result<LinuxHost, HostError> {
-    let wireguard: Box<dyn WireGuard> = match device {
-        Some(device) => Box::new(device.clone()),
-        None => Box::new(KernelWireGuard::open()?),
-    };
-    LinuxHost::new(wireguard, backend)
+fn machine(device: Option<&LocalDevice>) -> Result<LinuxHost, HostError> {
+    let host = LinuxHost::open()?.with_docker(Engine::here());
+    Ok(match device {
+        Some(device) => host.with_embedded(Box::new(device.clone())),
+        None => host,
+    })
 }
 
-fn serving(ctx: &Context, name: &InterfaceName, runtime: &RuntimeDir, device: Option<LocalDevice>) -> Serving {
-    let backend = if device.is_some() { Backend::Embedded } else { Backend::Kernel };
+fn serving(ctx: &Context, name: &InterfaceName, runtime: &Runtime, device: Option<LocalDevice>) -> Serving {
     Serving {
         network: name.clone(),
         runtime: runtime.clone(),
         device: device.clone(),
-        reconcile: reconcile(ctx, name, runtime, device, backend),
+        reconcile: reconcile(ctx, name, runtime, device),
     }
 }
 
@@ -113,14 +110,13 @@ fn serving(ctx: &Context, name: &InterfaceName, runtime: &RuntimeDir, device: Op
 fn reconcile(
     ctx: &Context,
     name: &InterfaceName,
-    runtime: &RuntimeDir,
+    runtime: &Runtime,
     device: Option<LocalDevice>,
-    backend: Backend,
 ) -> Reconcile {
     let (dir, name, runtime) = (ctx.dir.clone(), name.clone(), runtime.clone());
     Arc::new(move || {
         let look = || {
-            let mut host = machine(device.as_ref(), backend)?;
+            let mut host = machine(device.as_ref())?;
             operate::reconcile(&mut host, &dir, &name, &runtime, SystemTime::now().into())
         };
         match look() {

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::host_side::runtime;
 use super::output::{Output, Role};
 use super::table::{Cell, table};
-use crate::host::store::NetworkDir;
+use crate::host::folder::Folder;
 use crate::model::InterfaceName;
 use crate::operate::look;
 use crate::status::{Health, Inputs, PeerStatus, State, Status, status as judge};
@@ -30,7 +30,7 @@ pub fn status(ctx: &Context) -> Result<Exit, Fault> {
 }
 
 fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
-    let runtime = runtime(name);
+    let runtime = runtime(name)?;
     if let Some(seen) = look(&ctx.dir, name, &runtime, ctx.now)? {
         let node = &seen.network.nodes[&seen.node];
         return Ok(judge(Inputs {
@@ -44,7 +44,7 @@ fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
         }));
     }
     // Never applied since this host started: the file tells what would be.
-    let loaded = ctx.load_from(NetworkDir::new(&ctx.dir, name))?;
+    let loaded = ctx.load_from(Folder::new(&ctx.dir, name))?;
     let node = ctx.this_node(&loaded)?;
     Ok(judge(Inputs {
         network: &loaded.network,
@@ -77,7 +77,11 @@ fn text(out: &Output, status: &Status) -> String {
     text.push('\n');
     if !status.peers.is_empty() {
         let rows: Vec<Vec<Cell>> = status.peers.iter().map(row).collect();
-        text += &table(out, &["PEER", "HEALTH", "HANDSHAKE", "ENDPOINT", "RECEIVED", "SENT", "ALLOWED IPS"], &rows);
+        text += &table(
+            out,
+            &["PEER", "HEALTH", "HANDSHAKE", "ENDPOINT", "RECEIVED", "SENT", "ALLOWED IPS"],
+            &rows,
+        );
     }
     if !status.drift.is_empty() {
         text += &format!("{} from what was applied:\n", out.paint(Role::Warn, "drift"));

@@ -9,7 +9,8 @@ use super::fault::Fault;
 use super::host_side::{agent_command, refusal, require_root, runtime, target};
 use super::output::{Output, Role};
 use crate::config::Bundle;
-use crate::host::store::{self, InstalledBundle, NetworkDir};
+use crate::host::folder::{Folder, InstalledBundle};
+use crate::host::store;
 use crate::model::InterfaceName;
 use crate::operate::{self, BackendChoice};
 use crate::plan::{Line, Plan};
@@ -24,9 +25,10 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     let _lock = folder.lock()?;
     let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
     let target = target(ctx, &loaded)?;
-    let runtime = runtime(&loaded.network.name);
+    let runtime = runtime(&loaded.network.name)?;
     let command = agent_command(&ctx.dir, &loaded.network.name)?;
-    let (mut host, backend) = operate::host_for(&runtime, &command, &loaded.network.name, args.backend.into())?;
+    let (mut host, backend) =
+        operate::host_for(&runtime, &command, &loaded.network.name, args.backend.into())?;
     let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
@@ -43,7 +45,10 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         1 => "1 change".into(),
         n => format!("{n} changes"),
     };
-    ctx.out.result(&format!("{} is {word}: node {}, {backend} backend, {what}", loaded.network.name, target.node))?;
+    ctx.out.result(&format!(
+        "{} is {word}: node {}, {backend} backend, {what}",
+        loaded.network.name, target.node
+    ))?;
     for problem in &done.problems {
         ctx.out.problem(problem);
     }
@@ -58,11 +63,11 @@ fn tell_warnings(ctx: &Context, loaded: Loaded) -> Loaded {
 }
 
 /// Installs a bundle: the network as this node needs it, and its secrets.
-fn install(ctx: &Context, file: &Path) -> Result<NetworkDir, Fault> {
-    let bytes = store::read_private(file)?;
-    let parsed = Bundle::parse(&bytes, &file.display().to_string());
+fn install(ctx: &Context, file: &Path) -> Result<Folder, Fault> {
+    let bytes = store::read_secret(file)?;
+    let parsed = Bundle::parse(bytes.as_bytes(), &file.display().to_string());
     let Some(bundle) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
-    let folder = NetworkDir::new(&ctx.dir, &bundle.network.name);
+    let folder = Folder::new(&ctx.dir, &bundle.network.name);
     if folder.exists() && folder.installed_node()?.is_none() {
         return Err(Fault::failed(
             format!("{} holds a network that did not come in a bundle", folder.path().display()),
@@ -79,7 +84,7 @@ fn install(ctx: &Context, file: &Path) -> Result<NetworkDir, Fault> {
 pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     let loaded = ctx.load_network()?;
     let target = target(ctx, &loaded)?;
-    let runtime = runtime(&loaded.network.name);
+    let runtime = runtime(&loaded.network.name)?;
     let choice: BackendChoice = args.backend.into();
     let (mut host, backend) = operate::host_for(&runtime, &[], &loaded.network.name, choice)?;
     let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
@@ -100,7 +105,11 @@ fn plan_text(out: &Output, plan: &Plan, network: &InterfaceName) -> String {
     if plan.is_empty() {
         return format!("nothing to change: {network} is as the file says");
     }
-    let count = if plan.changes.len() == 1 { "1 change".to_string() } else { format!("{} changes", plan.changes.len()) };
+    let count = if plan.changes.len() == 1 {
+        "1 change".to_string()
+    } else {
+        format!("{} changes", plan.changes.len())
+    };
     let mut text = format!("{count} to make for {network}\n");
     for line in plan.lines() {
         text += &line_text(out, &line);
@@ -123,17 +132,23 @@ fn line_text(out: &Output, line: &Line) -> String {
 pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     require_root("down")?;
     let name = down_name(ctx)?;
-    let folder = NetworkDir::new(&ctx.dir, &name);
+    let folder = Folder::new(&ctx.dir, &name);
     // Also where the network's folder is gone: what was made is taken away all the same.
     let _lock = if folder.exists() { Some(folder.lock()?) } else { None };
-    let done = operate::down(&ctx.dir, &name, &runtime(&name))?;
+    let runtime = runtime(&name)?;
+    let mut host = operate::host(&runtime, &[])?;
+    let done = operate::down(&mut host, &ctx.dir, &name, &runtime)?;
     if ctx.out.json {
         let errors: Vec<String> = done.errors.iter().map(ToString::to_string).collect();
         ctx.out.json(&serde_json::json!({
             "version": 1, "network": name, "changes": done.plan.lines(), "errors": errors,
         }))?;
     } else if done.errors.is_empty() {
-        let what = if done.plan.is_empty() { "it was down already".into() } else { format!("{} changes", done.plan.changes.len()) };
+        let what = if done.plan.is_empty() {
+            "it was down already".into()
+        } else {
+            format!("{} changes", done.plan.changes.len())
+        };
         ctx.out.result(&format!("{name} is down: {what}"))?;
     }
     for error in &done.errors {
@@ -149,10 +164,9 @@ fn down_name(ctx: &Context) -> Result<InterfaceName, Fault> {
     }
     match ctx.folder() {
         Ok(folder) => Ok(folder.name().clone()),
-        Err(fault) => match crate::host::runtime::Runtime::list().as_slice() {
+        Err(fault) => match crate::host::agent_process::Runtime::list().as_slice() {
             [only] => Ok(only.clone()),
             _ => Err(fault),
         },
     }
 }
-

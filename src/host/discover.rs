@@ -32,8 +32,8 @@ impl Discovery {
 pub fn discover() -> Discovery {
     Discovery {
         address: outgoing_address(),
-        docker: super::docker::networks(None),
-        wsl: super::wsl::mode(),
+        docker: super::docker::Engine::here().and_then(|e| e.networks()),
+        wsl: super::facts::wsl(),
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::apply::{Host, HostError};
 use crate::host::LinuxHost;
-use crate::host::runtime::Runtime;
+use crate::host::agent_process::Runtime;
+use crate::host::docker::Engine;
 use crate::host::wireguard::embedded::Embedded;
-use crate::host::wireguard::kernel::{self, Kernel};
-use crate::host::wsl;
-use crate::plan::{Backend, Facts, WslMode, ifalias};
+use crate::host::wireguard::kernel_probe;
 use crate::model::InterfaceName;
+use crate::plan::{Backend, Facts, WslMode, ifalias};
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,22 +27,25 @@ pub fn in_use(network: &InterfaceName, facts: &Facts) -> Option<Backend> {
 }
 
 /// Decides. What is in use stays in use, because changing over drops every session.
-pub fn choose(choice: BackendChoice, in_use: Option<Backend>) -> Backend {
+pub fn choose(choice: BackendChoice, in_use: Option<Backend>, facts: &Facts) -> Backend {
     match (choice, in_use) {
         (BackendChoice::Only(backend), _) => backend,
         (BackendChoice::Auto, Some(backend)) => backend,
-        (BackendChoice::Auto, None) if wsl::mode().is_some_and(WslMode::kernel_hears_nothing) => Backend::Embedded,
-        (BackendChoice::Auto, None) if kernel::probe() => Backend::Kernel,
+        (BackendChoice::Auto, None) if facts.wsl.is_some_and(WslMode::kernel_hears_nothing) => {
+            Backend::Embedded
+        }
+        (BackendChoice::Auto, None) if kernel_probe() => Backend::Kernel,
         (BackendChoice::Auto, None) => Backend::Embedded,
     }
 }
 
-/// Makes the host that speaks to a data plane from outside the agent.
-pub fn host(backend: Backend, runtime: &Runtime, agent_command: &[String]) -> Result<LinuxHost, HostError> {
-    match backend {
-        Backend::Kernel => LinuxHost::new(Box::new(Kernel::default()), backend),
-        Backend::Embedded => LinuxHost::new(Box::new(Embedded::new(runtime.clone(), agent_command.to_vec())), backend),
-    }
+/// Opens this machine, with both data planes: the embedded one through its agent.
+///
+/// # Errors
+/// The kernel gives no netlink socket.
+pub fn host(runtime: &Runtime, agent_command: &[String]) -> Result<LinuxHost, HostError> {
+    let embedded = Embedded::new(runtime.clone(), agent_command.to_vec());
+    Ok(LinuxHost::open()?.with_embedded(Box::new(embedded)).with_docker(Engine::here()))
 }
 
 /// Decides for a data plane, and makes the host that speaks to it.
@@ -55,10 +58,10 @@ pub fn host_for(
     network: &InterfaceName,
     choice: BackendChoice,
 ) -> Result<(LinuxHost, Backend), HostError> {
-    // The links are the same through either.
-    let facts = host(Backend::Kernel, runtime, &[])?.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    let mut host = host(runtime, agent_command)?;
+    let facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
     let in_use = in_use(network, &facts);
-    let backend = choose(choice, in_use);
+    let backend = choose(choice, in_use, &facts);
     if let Some(other) = in_use.filter(|b| *b != backend) {
         return Err(HostError::new(
             "change the backend of",
@@ -67,5 +70,5 @@ pub fn host_for(
         )
         .hint(format!("`wgrelay down`, then `wgrelay up --backend {backend}`")));
     }
-    Ok((host(backend, runtime, agent_command)?, backend))
+    Ok((host, backend))
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::backend::{host, in_use};
+use super::backend::in_use;
 use super::up::release;
 use crate::apply::{Host, HostError, Scope};
-use crate::host::runtime::Runtime;
+use crate::host::agent_process::Runtime;
 use crate::model::InterfaceName;
 use crate::plan::{Backend, Facts, HostState, Plan, diff};
 
@@ -23,15 +23,18 @@ pub struct Down {
 ///
 /// # Errors
 /// The host cannot be read.
-pub fn down(dir: &Path, network: &InterfaceName, runtime: &Runtime) -> Result<Down, HostError> {
+pub fn down<H: Host>(
+    machine: &mut H,
+    dir: &Path,
+    network: &InterfaceName,
+    runtime: &Runtime,
+) -> Result<Down, HostError> {
     let applied = runtime.read_applied(dir)?;
     let mut errors = Vec::new();
-    // Any data plane reads the facts; which one the interface has decides who takes it away.
-    let facts = host(Backend::Kernel, runtime, &[])?.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    let facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
     let recorded = applied.as_ref().map(|a| a.backend);
     let backend = in_use(network, &facts).or(recorded).unwrap_or(Backend::Embedded);
-    let mut machine = host(backend, runtime, &[])?;
-    let plan = clear(&mut machine, network, backend, applied.as_ref(), &facts, &mut errors)?;
+    let plan = clear(machine, network, backend, applied.as_ref(), &facts, &mut errors)?;
     // An agent whose interface somebody deleted is still there.
     if let Err(error) = stop_agent(network, runtime) {
         errors.push(error);

@@ -7,8 +7,9 @@ use super::backend::{host, in_use};
 use crate::apply::{Host, HostError, Scope};
 use crate::config::{Secrets, parse_network};
 use crate::dataplane::DeviceReport;
-use crate::host::runtime::{Applied, Runtime};
-use crate::host::store::NetworkDir;
+use crate::host::agent_process::Runtime;
+use crate::host::folder::Folder;
+use crate::host::runtime::Applied;
 use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
 use crate::plan::{Backend, Line, diff, wanted};
 
@@ -37,15 +38,20 @@ pub struct Look {
 ///
 /// # Errors
 /// The host, or the record, cannot be read.
-pub fn look(dir: &Path, name: &InterfaceName, runtime: &Runtime, now: Timestamp) -> Result<Option<Look>, HostError> {
+pub fn look(
+    dir: &Path,
+    name: &InterfaceName,
+    runtime: &Runtime,
+    now: Timestamp,
+) -> Result<Option<Look>, HostError> {
     let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
     let mut problems = Vec::new();
-    let folder = NetworkDir::new(dir, name);
+    let folder = Folder::new(dir, name);
     let target = match recorded_target(dir, &folder, &applied) {
         Ok(target) => target,
         Err(error) => return Err(error),
     };
-    let mut machine = host(applied.backend, runtime, &[])?;
+    let mut machine = host(runtime, &[])?;
     let facts = machine.facts(&target.names(), &BTreeSet::new())?;
     let backend = in_use(name, &facts);
     let wanted = wanted(&target.network, target.this(), &target.keys, applied.backend, &facts, now);
@@ -77,15 +83,15 @@ pub fn look(dir: &Path, name: &InterfaceName, runtime: &Runtime, now: Timestamp)
 }
 
 /// Reads the network last applied, with the secrets of today.
-pub(super) fn recorded_target(dir: &Path, folder: &NetworkDir, applied: &Applied) -> Result<Target, HostError> {
+pub(super) fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result<Target, HostError> {
     let fault = |cause: String| HostError::new("read", "the record of what was applied", cause);
     let network = parse_network(applied.network_text.as_bytes(), "the network last applied").value;
     let network = network.ok_or_else(|| {
-        fault("an `up` was cut short before it was done".into()).hint("run `wgrelay up` again, or `wgrelay down`")
+        fault("an `up` was cut short before it was done".into())
+            .hint("run `wgrelay up` again, or `wgrelay down`")
     })?;
     let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()))?;
-    let secrets = Secrets::parse(&secrets, "secrets.toml").value.unwrap_or_default();
-    let node: NodeName = applied.node.parse().map_err(|_| fault("it names no node".into()))?;
-    Target::new(dir.to_path_buf(), network, applied.network_text.clone(), &node, &secrets)
-        .ok_or_else(|| fault(format!("it has no node {node}")))
+    let secrets = Secrets::parse(secrets.as_bytes(), "secrets.toml").value.unwrap_or_default();
+    Target::new(dir.to_path_buf(), network, applied.network_text.clone(), &applied.node, &secrets)
+        .ok_or_else(|| fault(format!("it has no node {}", applied.node)))
 }

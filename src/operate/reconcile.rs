@@ -5,8 +5,8 @@ use std::path::Path;
 use super::look::recorded_target;
 use super::up::{Refusal, up};
 use crate::apply::{Host, HostError};
-use crate::host::runtime::Runtime;
-use crate::host::store::NetworkDir;
+use crate::host::agent_process::Runtime;
+use crate::host::folder::Folder;
 use crate::model::{InterfaceName, Timestamp};
 use crate::plan::Line;
 
@@ -21,7 +21,7 @@ pub fn reconcile<H: Host>(
     runtime: &Runtime,
     now: Timestamp,
 ) -> Result<Option<Vec<Line>>, HostError> {
-    let folder = NetworkDir::new(dir, network);
+    let folder = Folder::new(dir, network);
     let Some(_lock) = folder.try_lock().map_err(|e| HostError::new("lock", network.to_string(), e))? else {
         return Ok(None);
     };
@@ -35,7 +35,8 @@ pub fn reconcile<H: Host>(
         Err(Refusal::Host(error)) => Err(error),
         Err(Refusal::Failure(error)) => Err(HostError::new("repair", network.to_string(), error)),
         Err(Refusal::Problems(problems)) => {
-            let text = problems.iter().filter(|p| p.is_error()).map(|p| p.message.clone()).collect::<Vec<_>>();
+            let text =
+                problems.iter().filter(|p| p.is_error()).map(|p| p.message.clone()).collect::<Vec<_>>();
             Err(HostError::new("repair", network.to_string(), text.join("; ")))
         }
     }

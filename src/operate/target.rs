@@ -24,7 +24,13 @@ pub struct Target {
 
 impl Target {
     /// Puts a target together; `None`: the network has no such node.
-    pub fn new(dir: PathBuf, network: Network, text: String, node: &NodeName, secrets: &Secrets) -> Option<Self> {
+    pub fn new(
+        dir: PathBuf,
+        network: Network,
+        text: String,
+        node: &NodeName,
+        secrets: &Secrets,
+    ) -> Option<Self> {
         let this = network.nodes.get(node)?;
         let keys = keys(&network, this, secrets);
         Some(Self { dir, text, node: node.clone(), keys, network })

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::target::Target;
 use crate::apply::{Failure, Host, HostError, Scope, apply};
-use crate::host::runtime::{Applied, Runtime};
+use crate::host::agent_process::Runtime;
+use crate::host::runtime::Applied;
 use crate::model::{Problem, Timestamp};
 use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, diff, wanted};
 
@@ -71,17 +72,19 @@ pub fn up<H: Host>(
     let c = compare(host, target, runtime, backend, now)?;
     let plan = diff(&c.before, &c.wanted);
     let record = |state: &HostState, displaced: &BTreeMap<String, String>, text: &str| Applied {
-        node: target.node.to_string(),
+        place: runtime.place(),
+        dir: target.dir.clone(),
+        node: target.node.clone(),
         backend,
-        applied_at: now.0,
+        applied_at: now,
         network_text: text.to_string(),
-        state: without_secrets(state),
+        state: state.clone(),
         displaced: displaced.clone(),
-        ..runtime.new_record(&target.dir)
     };
     let mut displaced = c.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
     if plan.is_empty() {
-        let unchanged = c.applied.as_ref().is_some_and(|a| a.network_text == target.text && a.node == target.node.as_str());
+        let unchanged =
+            c.applied.as_ref().is_some_and(|a| a.network_text == target.text && a.node == target.node);
         if !unchanged {
             runtime.write_applied(&record(&c.wanted, &displaced, &target.text))?;
         }
@@ -168,7 +171,11 @@ pub(super) fn may_restore(path: &str, facts: &Facts) -> bool {
 }
 
 /// Notes the values that switches have now, before they are set; what is noted already stays.
-fn displace<H: Host>(plan: &Plan, host: &mut H, displaced: &mut BTreeMap<String, String>) -> Result<(), HostError> {
+fn displace<H: Host>(
+    plan: &Plan,
+    host: &mut H,
+    displaced: &mut BTreeMap<String, String>,
+) -> Result<(), HostError> {
     const ALL_V6: &str = "net/ipv6/conf/all/forwarding";
     for change in &plan.changes {
         let Change::Sysctl { path, from: Some(from), .. } = change else { continue };
@@ -190,16 +197,4 @@ fn displace<H: Host>(plan: &Plan, host: &mut H, displaced: &mut BTreeMap<String,
         }
     }
     Ok(())
-}
-
-/// The record is read by people who look for faults; keys are none of their business.
-fn without_secrets(state: &HostState) -> HostState {
-    let mut state = state.clone();
-    if let Some(device) = &mut state.device {
-        device.private_key = None;
-        for peer in device.peers.values_mut() {
-            peer.preshared_key = None;
-        }
-    }
-    state
 }
