@@ -47,7 +47,16 @@ fn down_puts_back_what_was_there() {
     clients_up(&t, &relay);
     assert!(ping(&t.windows, "172.19.0.5"));
     let during = before.diff(&Snapshot::of(&t.relay));
-    for section in ["addresses", "links", "nft", "routes of IPv4", "routes of IPv6", "sysctls", "files"] {
+    for section in [
+        "addresses of IPv4",
+        "addresses of IPv6",
+        "links",
+        "nft",
+        "routes of IPv4",
+        "routes of IPv6",
+        "sysctls",
+        "files",
+    ] {
         assert!(during.contains(&format!("{section}:\n")), "{section} is not in\n{during}");
     }
     relay.ok(&["down"]);

@@ -89,7 +89,7 @@ fn a_network_made_by_hand_passes_and_leaves_nothing() {
 
     for node in [&t.docker, &t.windows, &t.relay] {
         let during = Snapshot::of(node);
-        assert!(during.section("addresses").iter().any(|a| a.contains("192.168.3.")), "{during:?}");
+        assert!(during.section("addresses of IPv4").iter().any(|a| a.contains("192.168.3.")), "{during:?}");
         wg_quick_down(node, "wg0").ok();
         node.run(&["rm", "/etc/wireguard/wg0.conf"]).ok();
         // WireGuard in the kernel switches this off for the whole namespace, and nobody puts it back.
@@ -133,12 +133,12 @@ fn snapshots_disturb_nothing_and_see_everything() {
     let before = Snapshot::of(&t.relay);
     before.assert_same(&Snapshot::of(&t.relay), "after a snapshot");
     for (change, section) in [
-        ("ip addr add 10.1.1.1/24 dev eth0", "addresses"),
+        ("ip addr add 10.1.1.1/24 dev eth0", "addresses of IPv4"),
         ("ip route add 10.2.0.0/16 via 192.168.39.1 table 77", "routes of IPv4"),
         ("ip -6 route add fd00:77::/64 via fd00:39::1", "routes of IPv6"),
         ("ip rule add from 10.1.1.1 table 77", "rules of IPv4"),
         ("ip link set eth0 alias somebody", "links"),
-        ("ip neigh add proxy 10.1.1.2 dev eth0", "proxied neighbours"),
+        ("ip neigh add proxy 10.1.1.2 dev eth0", "proxied neighbours of IPv4"),
         ("nft add table ip somebody", "nft"),
         ("iptables-nft -A FORWARD -j ACCEPT", "iptables-nft"),
         ("sysctl -q -w net.ipv4.conf.eth0.forwarding=1", "sysctls"),

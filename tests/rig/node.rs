@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// The node's private folder for files of a test; gone with the node.
@@ -13,15 +14,11 @@ pub const PLACE: &str = "/mnt";
 /// Longest that any command may take: the guest is slow, and a hang must still end.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// What the holder does before it waits: each mount is the node's own. The shell is the first process of the node,
-/// so it reaps what daemons leave, and everything ends when it ends: when its standard input is closed.
-const HOLDER: &str = "set -e
-for d in /run /etc/wireguard /mnt; do mount -t tmpfs -o mode=755 tmpfs $d; done
-mkdir -p /run/lock /run/wireguard /var/run/wireguard
-mount -t sysfs sysfs /sys
-ip link set lo up
-echo ready
-read -r _ || :";
+/// What the holder does: it is the first process of the node, so it reaps what daemons leave, and everything ends when
+/// it ends: when its standard input is closed.
+const HOLDER: &str = "echo ready; read -r _ || :";
+/// The folders that every node has for itself.
+const PRIVATE: [&str; 3] = ["/run", "/etc/wireguard", PLACE];
 
 /// A namespace with a name.
 #[derive(Debug)]
@@ -112,7 +109,7 @@ impl Node {
         let pid: u32 = children.trim().parse().expect("unshare has exactly one child");
         let open =
             |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).expect("the holder has namespaces");
-        Self {
+        let this = Self {
             name: name.to_owned(),
             net: open("net"),
             mnt: open("mnt"),
@@ -120,7 +117,22 @@ impl Node {
             holder,
             _alive: alive,
             pid,
-        }
+        };
+        this.enter(Enter::All, || {
+            let mounted = |kind: &str, at: &str, options: Option<&str>| {
+                mount(Some(kind), at, Some(kind), MsFlags::empty(), options)
+                    .unwrap_or_else(|e| panic!("{name}: {kind} at {at}: {e}"));
+            };
+            for folder in PRIVATE {
+                mounted("tmpfs", folder, Some("mode=755"));
+            }
+            mounted("sysfs", "/sys", None);
+            for folder in ["/run/lock", "/run/wireguard"] {
+                std::fs::create_dir(folder).expect("the new file system is empty");
+            }
+        });
+        this.ip("link set lo up");
+        this
     }
 
     /// Returns the process that holds the node, as `ip link … netns PID` wants it.
@@ -210,8 +222,19 @@ impl Node {
     /// Runs a script of `ip(8)` lines in this node's network; they see the test's process numbers (`netns PID`).
     #[track_caller]
     pub fn ip(&self, lines: &str) {
+        self.ip_batch(&[], lines);
+    }
+
+    /// Returns what `ip(8)` lines show for a family (`-4`, `-6`), with all details, as JSON: a list a line.
+    #[track_caller]
+    pub fn ip_shows(&self, family: &str, lines: &str) -> String {
+        self.ip_batch(&[family, "-json", "-details"], lines)
+    }
+
+    #[track_caller]
+    fn ip_batch(&self, options: &[&str], lines: &str) -> String {
         let mut command = Command::new("ip");
-        command.args(["-batch", "-"]).env("PATH", path());
+        command.args(options).args(["-batch", "-"]).env("PATH", path());
         let began = Instant::now();
         let mut child = self.enter(Enter::Network, || {
             command
@@ -228,7 +251,7 @@ impl Node {
             .expect("stdin is piped")
             .write_all(script.as_bytes())
             .expect("ip reads its script");
-        finish(&format!("{}: ip -batch: {script}", self.name), child, began, LONG).ok();
+        finish(&format!("{}: ip -batch: {script}", self.name), child, began, LONG).ok().stdout
     }
 
     /// Writes a sysctl below net/, such as `ipv4/ip_forward`.

@@ -6,6 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::node::Node;
 
 /// The folders whose files are looked at. /run and /mnt are the node's own.
@@ -20,42 +22,45 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Takes a snapshot. It changes nothing: the kernel's own lists come first, and the iptables of both kinds are
-    /// asked only by their `-save`, which makes no table.
+    /// Takes a snapshot. It changes nothing: iptables is asked by its `-save`, which makes no table, and only where the
+    /// kernel has tables of that kind. In the guest every process counts; this takes three, and what iptables takes.
     #[track_caller]
     pub fn of(node: &Node) -> Self {
-        // One shell for all lists: eleven process starts, which the guest feels, but no more.
-        let script = "
-            section() { echo \"@@ $1\"; shift; \"$@\" 2>&1; }
-            section nft nft -s list ruleset
-            section links ip -d -o link
-            section addresses ip -o addr
-            section 'routes of IPv4' ip -4 route show table all
-            section 'routes of IPv6' ip -6 route show table all
-            section 'rules of IPv4' ip -4 rule
-            section 'rules of IPv6' ip -6 rule
-            section neighbours ip neigh show nud permanent
-            section 'proxied neighbours' ip neigh show proxy
-            for v in '' 6; do for k in legacy nft; do
-                ! command -v ip${v}tables-$k-save >/dev/null || section ip${v}tables-$k ip${v}tables-$k-save
-            done; done";
-        let listing = node.run(&["bash", "-c", script]).ok().stdout;
         let mut sections: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-        let mut current = "";
-        for line in listing.lines() {
-            if let Some(name) = line.strip_prefix("@@ ") {
-                current = SECTIONS.iter().find(|s| **s == name).expect("the script has only known sections");
-                sections.entry(current).or_default();
-            } else if let Some(line) = lasting(line) {
-                sections.entry(current).or_default().push(line);
+        let nft = node.run(&["nft", "-s", "list", "ruleset"]).ok().stdout;
+        for (family, names) in FAMILIES {
+            let shown = node.ip_shows(family, SHOWN);
+            let lists = serde_json::Deserializer::from_str(&shown).into_iter::<Value>();
+            let mut count = 0;
+            for (name, list) in names.iter().zip(lists) {
+                let list = list.unwrap_or_else(|e| panic!("{}: ip -j: {e}: {shown}", node.name));
+                let mut lines = Vec::new();
+                for item in list.as_array().expect("ip -j prints lists") {
+                    told(name, item, &mut lines);
+                }
+                if !name.starts_with("rules") {
+                    lines.sort(); // the order of rules is their meaning; that of the rest is the order of making
+                }
+                sections.insert(name, lines);
+                count += 1;
+            }
+            assert_eq!(count, names.len(), "{}: ip -j printed {shown}", node.name);
+        }
+        for (family, legacy, modern) in
+            [("", "iptables-legacy", "iptables-nft"), ("6", "ip6tables-legacy", "ip6tables-nft")]
+        {
+            let names = format!("/proc/thread-self/net/ip{family}_tables_names");
+            let has_legacy =
+                node.inside(|| std::fs::read_to_string(names).is_ok_and(|names| !names.is_empty()));
+            for (section, asked) in
+                [(legacy, has_legacy), (modern, nft.contains(&format!("table ip{family} ")))]
+            {
+                let saved =
+                    if asked { node.run(&[&format!("{section}-save")]).ok().stdout } else { String::new() };
+                sections.insert(section, saved.lines().filter_map(rule).collect());
             }
         }
-        for (name, lines) in &mut sections {
-            // The order of rules is their meaning; the order of the rest is the order of making.
-            if !name.contains("tables") && *name != "nft" && !name.starts_with("rules") {
-                lines.sort();
-            }
-        }
+        sections.insert("nft", nft.lines().map(|line| line.trim().to_owned()).collect());
         sections.insert("sysctls", sysctls(node));
         sections.insert("files", files(node));
         sections.insert("processes", node.processes().into_iter().map(|(_, line)| line).collect());
@@ -100,40 +105,70 @@ impl Snapshot {
     }
 }
 
-const SECTIONS: [&str; 13] = [
-    "nft",
-    "links",
-    "addresses",
-    "routes of IPv4",
-    "routes of IPv6",
-    "rules of IPv4",
-    "rules of IPv6",
-    "neighbours",
-    "proxied neighbours",
-    "iptables-legacy",
-    "iptables-nft",
-    "ip6tables-legacy",
-    "ip6tables-nft",
+/// What `ip(8)` is asked to show, for each family.
+const SHOWN: &str = "addr show
+    route show table all
+    rule show
+    neigh show nud permanent
+    neigh show proxy
+    link show";
+
+/// The sections that the answers go to, in that order; the links of both families are the same.
+const FAMILIES: [(&str, &[&str]); 2] = [
+    (
+        "-4",
+        &[
+            "addresses of IPv4",
+            "routes of IPv4",
+            "rules of IPv4",
+            "neighbours of IPv4",
+            "proxied neighbours of IPv4",
+            "links",
+        ],
+    ),
+    (
+        "-6",
+        &[
+            "addresses of IPv6",
+            "routes of IPv6",
+            "rules of IPv6",
+            "neighbours of IPv6",
+            "proxied neighbours of IPv6",
+        ],
+    ),
 ];
 
-/// Returns a line without what changes by itself (the timers of bridges, the time in iptables-save's comments).
-fn lasting(line: &str) -> Option<String> {
-    if line.starts_with('#') {
-        return None;
+/// Tells one item of a list: links a line a field, so that a difference is one short line; addresses, routes and the
+/// like a line each.
+fn told(section: &str, item: &Value, lines: &mut Vec<String>) {
+    let link = item["ifname"].as_str().unwrap_or_default();
+    if section == "links" {
+        fields(link, item, lines);
+    } else if let Some(addresses) = item["addr_info"].as_array() {
+        lines.extend(addresses.iter().map(|address| format!("{link} {address}")));
+    } else {
+        lines.push(item.to_string());
     }
-    let mut words = line.split_whitespace().peekable();
-    let mut kept = Vec::new();
-    while let Some(word) = words.next() {
-        let moving = word.ends_with("_timer") || word == "fdb_n_learned" || word == "message_age";
-        if moving && words.peek().is_some_and(|next| next.starts_with(|c: char| c.is_ascii_digit())) {
-            words.next();
-        } else if line.starts_with(':') && word.starts_with('[') {
-            // The counters of an iptables chain's policy.
-        } else {
-            kept.push(word);
+}
+
+/// Tells the fields of an object, nested ones too, without the timers of bridges, which run.
+fn fields(name: &str, value: &Value, lines: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                if !key.ends_with("_timer") && key != "fdb_n_learned" && key != "message_age" {
+                    fields(&format!("{name} {key}"), value, lines);
+                }
+            }
         }
+        value => lines.push(format!("{name} {value}")),
     }
-    Some(kept.join(" "))
+}
+
+/// Returns a line of iptables-save without counters; comments tell the time only.
+fn rule(line: &str) -> Option<String> {
+    let counters = line.starts_with(':').then(|| line.find(" [")).flatten();
+    (!line.starts_with('#')).then(|| line[..counters.unwrap_or(line.len())].to_owned())
 }
 
 fn sysctls(node: &Node) -> Vec<String> {
