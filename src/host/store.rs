@@ -217,7 +217,14 @@ pub struct NetworkDir {
 /// The right to write in a folder, given back when dropped.
 #[derive(Debug)]
 pub struct WriterLock {
-    _file: Flock<File>,
+    file: Flock<File>,
+}
+
+impl Drop for WriterLock {
+    fn drop(&mut self) {
+        // Nobody holds it any more, so nobody's name stays in it.
+        let _ = self.file.set_len(0);
+    }
 }
 
 impl NetworkDir {
@@ -284,7 +291,7 @@ impl NetworkDir {
                     // For the one who waits; a full disk takes nothing from the lock itself.
                     let _ = locked.set_len(0);
                     let _ = locked.write_all(format!("{}\n", std::process::id()).as_bytes());
-                    return Ok(WriterLock { _file: locked });
+                    return Ok(WriterLock { file: locked });
                 }
                 Err((returned, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < end => {
                     file = returned;
