@@ -22,8 +22,14 @@ const PORT: u16 = 7007;
 /// Pings until an answer comes, at most [`PATIENCE`].
 #[must_use]
 pub fn ping(from: &Node, to: &str) -> bool {
+    ping_within(PATIENCE, from, to)
+}
+
+/// The same with a limit of its own.
+#[must_use]
+pub fn ping_within(limit: Duration, from: &Node, to: &str) -> bool {
     let began = Instant::now();
-    while began.elapsed() < PATIENCE {
+    while began.elapsed() < limit {
         if from.run(&["ping", "-n", "-c", "1", "-W", "2", to]).code == Some(0) {
             return true;
         }
