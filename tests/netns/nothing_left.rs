@@ -95,7 +95,9 @@ fn an_up_that_fails_is_undone() {
     );
     t.relay.run(&["bash", "-c", &hide]).ok();
     let without_nft = relay.up();
-    t.relay.run(&["bash", "-c", &format!("umount /usr/sbin {PLACE}/sbin && rmdir {PLACE}/sbin")]).ok();
+    t.relay
+        .run(&["bash", "-c", &format!("umount /usr/sbin {PLACE}/sbin && rm -r {PLACE}/sbin /run/mount")])
+        .ok();
     refused(&without_nft, &["nft"]);
     unchanged("after an up without nft");
 

@@ -1,4 +1,4 @@
-//! Sessions live: a change to one spoke disturbs no other. A hundred pings a second, in both directions, and none lost
+//! Sessions live: a change to one spoke disturbs no other. A hundred datagrams a second, in both directions, and none lost
 //! while a hundred spokes come, change and go.
 
 use crate::foreign_clients::clients_up;
@@ -29,9 +29,9 @@ fn no_packet_is_lost_while_other_spokes_come_change_and_go() {
     let handshakes = || t.windows.run(&["wg", "show", "wg0", "latest-handshakes"]).ok().stdout;
     let session = handshakes();
     let flows = [
-        ("windows to the relay", Flow::start(&t.windows, "192.168.3.1")),
-        ("the relay to windows", Flow::start(&t.relay, "192.168.3.2")),
-        ("windows to a VM", Flow::start(&t.windows, "192.168.33.71")),
+        ("windows to the relay", Flow::start(&t.windows, &t.relay, "192.168.3.1")),
+        ("the relay to windows", Flow::start(&t.relay, &t.windows, "192.168.3.2")),
+        ("windows to a VM", Flow::start(&t.windows, &t.vm, "192.168.33.71")),
     ];
     let began = std::time::Instant::now();
 
