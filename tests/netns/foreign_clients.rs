@@ -6,7 +6,7 @@ use crate::rig::need::{NAMESPACES, met};
 use crate::rig::node::Node;
 use crate::rig::probe::{no_ping, ping, tcp, udp, udp_as};
 use crate::rig::snapshot::Snapshot;
-use crate::rig::topology::{Families, Topology};
+use crate::rig::topology::{BRIDGE, Families, Topology};
 
 /// Fails unless everything reaches everything that it should, and each end sees the address it should.
 #[track_caller]
@@ -114,6 +114,7 @@ fn exported_files_alone_make_the_network() {
     }
     let t = Topology::new(Families::V4);
     let relay = Wgrelay::relay_of(&t, Families::V4);
+    t.relay.run(&["mkdir", "/run/wireguard"]).ok(); // wireguard-go makes it, and leaves it
     let before = Snapshot::of(&t.relay);
     wg_quick_up(&t.relay, "wg0", &relay.ok(&["export", "wsl"])).ok();
     clients_up(&t, &relay);
@@ -121,6 +122,8 @@ fn exported_files_alone_make_the_network() {
     crate::rig::drive::wg_quick_down(&t.relay, "wg0").ok();
     t.relay.run(&["rm", "/etc/wireguard/wg0.conf"]).ok();
     t.relay.set_sysctl("ipv4/conf/all/send_redirects", "1");
+    // A PostDown cannot know who else wants the bridge to forward.
+    t.relay.set_sysctl(&format!("ipv4/conf/{BRIDGE}/forwarding"), "0");
     before.assert_same(&Snapshot::of(&t.relay), "after wg-quick down");
 }
 

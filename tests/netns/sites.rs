@@ -33,7 +33,8 @@ fn a_missing_interface_degrades_and_is_finished_later() {
     while relay.status()["state"] != "up" && began.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(100));
     }
-    assert_eq!(relay.status()["state"], "up", "the interface is there, and the agent finished its site");
+    let status = relay.status();
+    assert_eq!(status["state"], "up", "the interface is there, and the agent finished its site: {status}");
     assert_reaches(&t, Families::V4);
 }
 

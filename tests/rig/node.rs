@@ -127,9 +127,7 @@ impl Node {
                 mounted("tmpfs", folder, Some("mode=755"));
             }
             mounted("sysfs", "/sys", None);
-            for folder in ["/run/lock", "/run/wireguard"] {
-                std::fs::create_dir(folder).expect("the new file system is empty");
-            }
+            std::fs::create_dir("/run/lock").expect("the new file system is empty");
         });
         this.ip("link set lo up");
         this

@@ -2,13 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use super::node::{Node, finish};
+use super::node::Node;
 
 /// Longest wait for an answer: a first handshake in the guest, with its retries of a second each, fits well.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,12 +17,22 @@ const IMPATIENCE: Duration = Duration::from_millis(2500);
 const PAYLOAD: usize = 300_000;
 /// The port of the echo servers.
 const PORT: u16 = 7007;
+/// The port of the flows.
+const FLOW_PORT: u16 = 7008;
+/// Longest that a flow waits for its last echoes.
+const FLOW_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Pings until an answer comes, at most [`PATIENCE`].
 #[must_use]
 pub fn ping(from: &Node, to: &str) -> bool {
+    ping_within(PATIENCE, from, to)
+}
+
+/// The same with a limit of its own.
+#[must_use]
+pub fn ping_within(limit: Duration, from: &Node, to: &str) -> bool {
     let began = Instant::now();
-    while began.elapsed() < PATIENCE {
+    while began.elapsed() < limit {
         if from.run(&["ping", "-n", "-c", "1", "-W", "2", to]).code == Some(0) {
             return true;
         }
@@ -134,63 +143,93 @@ fn parsed(address: &str) -> IpAddr {
     address.parse().unwrap_or_else(|e| panic!("{address}: {e}"))
 }
 
-/// A hundred pings a second, from one node to an address, until stopped.
+/// A hundred datagrams a second from one node to an address of another, each echoed, until stopped.
 #[derive(Debug)]
 pub struct Flow {
-    ping: Child,
-    name: String,
-    began: Instant,
+    ends: Arc<AtomicBool>,
+    server: JoinHandle<()>,
+    client: JoinHandle<Tally>,
 }
 
 /// What became of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tally {
-    /// Pings sent.
+    /// Datagrams sent.
     pub sent: u32,
-    /// Answers received.
+    /// Echoes received.
     pub received: u32,
 }
 
 impl Flow {
     /// Starts the flow.
-    pub fn start(from: &Node, to: &str) -> Self {
-        let mut command = Command::new("ping");
-        command.args(["-n", "-q", "-i", "0.01", to]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self {
-            ping: from.spawn(&mut command),
-            name: format!("{}: ping {to}", from.name),
-            began: Instant::now(),
+    pub fn start(from: &Node, to: &Node, address: &str) -> Self {
+        let address = SocketAddr::new(parsed(address), FLOW_PORT);
+        let server =
+            to.inside(|| UdpSocket::bind(address)).unwrap_or_else(|e| panic!("{}: {address}: {e}", to.name));
+        let client = from.inside(|| UdpSocket::bind(("0.0.0.0", 0))).expect("a port is free");
+        client.connect(address).unwrap_or_else(|e| panic!("{}: {address}: {e}", from.name));
+        for socket in [&server, &client] {
+            socket.set_read_timeout(Some(Duration::from_millis(1))).expect("the time is not zero");
         }
+        let ends = Arc::new(AtomicBool::new(false));
+        let echo = {
+            let ends = Arc::clone(&ends);
+            move || {
+                let mut bytes = [0; 64];
+                // The client's patience after the end is the server's too: it holds the other end of the flag.
+                while !ends.load(Ordering::Relaxed) || Arc::strong_count(&ends) > 1 {
+                    if let Ok((size, from)) = server.recv_from(&mut bytes) {
+                        let _an_error_shows_as_a_loss = server.send_to(&bytes[..size], from);
+                    }
+                }
+            }
+        };
+        let call = {
+            let ends = Arc::clone(&ends);
+            move || run(&client, &ends)
+        };
+        Self { ends, server: std::thread::spawn(echo), client: std::thread::spawn(call) }
     }
 
-    /// Waits for answers that are under way, ends the flow, and counts.
+    /// Sends no more, waits for what is under way, and counts.
     pub fn stop(self) -> Tally {
-        let pid = Pid::from_raw(self.ping.id().try_into().expect("a process number fits"));
-        // ping has no word for "send no more but wait": a paused ping answers to nothing, so let the last one in
-        // flight be lost in the count. The one after the last answer is known by its age: under 10 ms.
-        kill(pid, Signal::SIGINT).expect("ping runs");
-        let output =
-            finish(&self.name, self.ping, self.began, self.began.elapsed() + Duration::from_secs(10));
-        let line = output
-            .stdout
-            .lines()
-            .find(|l| l.contains("packets transmitted"))
-            .unwrap_or_else(|| panic!("{output}"));
-        let number = |after: &str| -> u32 {
-            let before = line.split(after).next().expect("split gives one part at least");
-            let word = before.split([' ', ',']).filter(|w| !w.is_empty()).next_back();
-            word.and_then(|w| w.parse().ok())
-                .unwrap_or_else(|| panic!("no number before {after:?} in {line:?}"))
-        };
-        Tally { sent: number(" packets transmitted"), received: number(" received") }
+        let Self { ends, server, client } = self;
+        ends.store(true, Ordering::Relaxed);
+        drop(ends);
+        let tally = client.join().expect("the client does not panic");
+        server.join().expect("the server does not panic");
+        tally
+    }
+}
+
+/// Sends every 10 ms until told to end, then waits for the rest of the echoes, at most [`FLOW_PATIENCE`].
+fn run(client: &UdpSocket, ends: &AtomicBool) -> Tally {
+    let mut tally = Tally { sent: 0, received: 0 };
+    let mut bytes = [0; 64];
+    let began = Instant::now();
+    let mut ended = None;
+    loop {
+        if ended.is_none() && ends.load(Ordering::Relaxed) {
+            ended = Some(Instant::now());
+        }
+        match ended {
+            None if began.elapsed() >= Duration::from_millis(10) * tally.sent => {
+                tally.sent += 1;
+                let _an_error_shows_as_a_loss = client.send(&tally.sent.to_be_bytes());
+            }
+            Some(ended) if tally.received == tally.sent || ended.elapsed() > FLOW_PATIENCE => return tally,
+            _ => {}
+        }
+        if client.recv(&mut bytes).is_ok() {
+            tally.received += 1;
+        }
     }
 }
 
 impl Tally {
-    /// Returns the pings that were not answered, less the one that was on its way when the flow ended.
+    /// Returns the datagrams that were not answered.
     #[must_use]
     pub fn lost(self) -> u32 {
-        (self.sent - self.received).saturating_sub(1)
+        self.sent.abs_diff(self.received)
     }
 }

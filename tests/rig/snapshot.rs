@@ -14,6 +14,8 @@ use super::node::Node;
 const FOLDERS: [&str; 4] = ["/run", "/etc/wireguard", "/etc/wgrelay", "/mnt"];
 /// Files that other programs leave by design: iptables' own lock.
 const NOT_OURS: [&str; 1] = ["/run/xtables.lock"];
+/// Files whose content is nobody's: a lock tells who holds it.
+const LOCK: &str = "/.lock";
 
 /// A node as it stood at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +83,7 @@ impl Snapshot {
                 continue;
             }
             let _ = writeln!(text, "{name}:");
-            let (gone, come) = (without(old, new), without(new, old));
+            let (gone, come) = (only_in(old, new), only_in(new, old));
             if gone.is_empty() && come.is_empty() {
                 let _ = writeln!(text, "  the same lines in another order");
             }
@@ -89,6 +91,13 @@ impl Snapshot {
             come.iter().for_each(|line| _ = writeln!(text, "  + {line}"));
         }
         text
+    }
+
+    /// Leaves a section out, where it may differ.
+    #[must_use]
+    pub fn without(mut self, section: &str) -> Self {
+        self.sections.remove(section).unwrap_or_else(|| panic!("no section {section}"));
+        self
     }
 
     /// Fails with the differences, if there are any.
@@ -205,7 +214,9 @@ fn files(node: &Node) -> Vec<String> {
             }
             let Ok(metadata) = std::fs::symlink_metadata(path) else { return };
             let mode = metadata.permissions().mode() & 0o7777;
-            let what = if kind.is_file() {
+            let what = if shown.ends_with(LOCK) {
+                "lock".to_owned()
+            } else if kind.is_file() {
                 let mut hasher = DefaultHasher::new();
                 std::fs::read(path).unwrap_or_default().hash(&mut hasher);
                 format!("file of {} bytes, {:016x}", metadata.len(), hasher.finish())
@@ -235,7 +246,7 @@ fn walk(path: &Path, see: &mut impl FnMut(&Path, std::fs::FileType)) {
 }
 
 /// Returns the lines of `these` that are not in `those`, each as often as it is missing.
-fn without(these: &[String], those: &[String]) -> Vec<String> {
+fn only_in(these: &[String], those: &[String]) -> Vec<String> {
     let mut left = those.to_vec();
     these
         .iter()
