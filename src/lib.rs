@@ -5,5 +5,6 @@
 
 pub mod apply;
 pub mod dataplane;
+pub mod host;
 pub mod model;
 pub mod plan;

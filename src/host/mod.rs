@@ -1,0 +1,19 @@
+//! The thin edge to a Linux machine: the one place, with the data plane's I/O, that reads and changes it.
+//!
+//! Every function here runs in the network namespace of the thread that called [`LinuxHost::open`].
+
+#![expect(clippy::disallowed_methods, reason = "this is the layer that the other layers are kept away from")]
+
+pub mod docker;
+mod facts;
+mod link;
+mod linux;
+mod netlink;
+mod nft;
+mod route;
+pub mod runtime;
+pub mod store;
+pub mod sysctl;
+pub mod wireguard;
+
+pub use linux::LinuxHost;
