@@ -3,6 +3,11 @@
 //! Root is needed. With `WGRELAY_REAL=1` a test that cannot run fails; with `WGRELAY_KERNEL=1` so does one that
 //! finds no kernel WireGuard. Otherwise such a test says why it did not run.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops where it fails, and says why it did not run"
+)]
 #![expect(clippy::disallowed_methods, reason = "these tests are about the machine")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,10 @@
 //! The folder of a network on real file systems: full, read-only, shared with another writer, open to others.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops where it fails, and says why it did not run"
+)]
 #![expect(clippy::disallowed_methods, reason = "these tests are about files")]
 
 use std::fs;
