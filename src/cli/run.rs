@@ -45,7 +45,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let name = folder.name().clone();
     let runtime = runtime(&name)?;
     let _alive = AgentLock::take(&runtime)?;
-    let (_, backend) = operate::host_for(&runtime, &[], &name, args.backend.into())?;
+    let (_, backend) = operate::host_for(&runtime, &[], &ctx.dir, &name, args.backend.into())?;
     let device = (backend == Backend::Embedded).then(LocalDevice::default);
     {
         let _lock = folder.lock()?;

@@ -28,7 +28,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     let runtime = runtime(&loaded.network.name)?;
     let command = agent_command(&ctx.dir, &loaded.network.name)?;
     let (mut host, backend) =
-        operate::host_for(&runtime, &command, &loaded.network.name, args.backend.into())?;
+        operate::host_for(&runtime, &command, &ctx.dir, &loaded.network.name, args.backend.into())?;
     let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
@@ -86,7 +86,7 @@ pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     let target = target(ctx, &loaded)?;
     let runtime = runtime(&loaded.network.name)?;
     let choice: BackendChoice = args.backend.into();
-    let (mut host, backend) = operate::host_for(&runtime, &[], &loaded.network.name, choice)?;
+    let (mut host, backend) = operate::host_for(&runtime, &[], &ctx.dir, &loaded.network.name, choice)?;
     let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
