@@ -93,7 +93,7 @@ impl Guard {
         }
     }
 
-    fn within_share(&mut self, address: IpAddr, now: Duration) -> bool {
+    pub(super) fn within_share(&mut self, address: IpAddr, now: Duration) -> bool {
         // One subscriber has a whole /64 of IPv6 addresses.
         let address = match address {
             IpAddr::V6(a) => Ipv6Addr::from(u128::from(a) & !u128::from(u64::MAX)).into(),
