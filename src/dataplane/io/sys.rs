@@ -225,7 +225,8 @@ impl Incoming {
             // SAFETY: the kernel has written `msg_len` bytes at the start of the spare capacity of this buffer,
             // whose length is 0, and `length` is no more than that capacity.
             unsafe { self.buffers[i].set_len(length) };
-            self.control_lengths[i] = (header.msg_hdr.msg_controllen as usize).min(CONTROL);
+            // The field's type differs between C libraries.
+            self.control_lengths[i] = (header.msg_hdr.msg_controllen as u64).min(CONTROL as u64) as usize;
         }
         Ok(count)
     }

@@ -248,8 +248,8 @@ impl Udp {
         let had_source = run[0].to.local.is_some();
         let before = self.messages.len();
         let mut worked = false;
-        for offset in 0..count {
-            self.push_message(&run[offset], first + offset, 1, None);
+        for (offset, datagram) in run.iter().enumerate() {
+            self.push_message(datagram, first + offset, 1, None);
         }
         for extra in before..self.messages.len() {
             worked |= sys::send_batch(self.socket.as_fd(), &mut self.messages[extra..=extra], slices).is_ok();
