@@ -19,7 +19,7 @@ use super::device::{DeviceChange, DeviceReport, Dropped, PeerChange, PeerReport}
 use super::guard::{Admission, Guard};
 use super::packet;
 use super::peer::{Peer, PeerId};
-use crate::model::{PrivateKey, PublicKey};
+use crate::model::{KEY_LEN, PrivateKey, PublicKey};
 
 /// Where a datagram came from, or goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,9 +279,7 @@ impl Core {
 
     /// Applies a change. Sessions of peers that stay go on, unless the private key becomes another one.
     pub(super) fn apply(&mut self, change: &DeviceChange, now: Moment, out: &mut Outbox) {
-        if let Some(key) = &change.private_key {
-            self.set_private_key(key);
-        }
+        let rekeyed = change.private_key.as_ref().is_some_and(|key| self.set_private_key(key));
         if let Some(mark) = change.fwmark {
             self.fwmark = mark;
         }
@@ -294,19 +292,41 @@ impl Core {
         for peer in &change.peers {
             self.apply_peer(peer, now, out);
         }
+        if rekeyed {
+            self.greet(now, out);
+        }
         self.settle(out);
     }
 
-    fn set_private_key(&mut self, key: &PrivateKey) {
-        if self.identity.as_ref().is_some_and(|i| i.private_key == *key) {
-            return;
+    /// Speaks to every peer that has a keepalive and has not been spoken to, as after a new private key.
+    fn greet(&mut self, now: Moment, out: &mut Outbox) {
+        let waiting: Vec<PeerId> = self
+            .peers
+            .iter()
+            .flatten()
+            .filter(|p| p.keepalive != 0 && p.endpoint.is_some() && p.tunn.is_none())
+            .map(|p| p.id)
+            .collect();
+        for id in waiting {
+            if let Some(peer) = self.ready(id) {
+                peer.send_keepalive(now.boot, out);
+            }
+        }
+    }
+
+    /// Takes this key, and tells whether it is another one than before.
+    fn set_private_key(&mut self, key: &PrivateKey) -> bool {
+        let before = self.identity.as_ref().map(|i| &i.private_key);
+        let none = *key.expose() == [0; KEY_LEN];
+        if before.map_or(none, |before| before == key) {
+            return false;
         }
         for peer in self.peers.iter_mut().flatten() {
             peer.end_sessions();
         }
-        if *key.expose() == [0; 32] {
+        if none {
             self.identity = None;
-            return;
+            return true;
         }
         let secret = x25519::StaticSecret::from(*key.expose());
         let public = x25519::PublicKey::from(&secret);
@@ -320,6 +340,7 @@ impl Core {
         });
         // A device is not its own peer.
         self.remove_peer(&public_key);
+        true
     }
 
     fn apply_peer(&mut self, change: &PeerChange, now: Moment, out: &mut Outbox) {

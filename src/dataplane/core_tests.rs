@@ -188,6 +188,17 @@ fn a_keepalive_brings_the_handshake_at_once_and_then_keeps_its_interval() {
 }
 
 #[test]
+fn a_keepalive_survives_a_new_private_key() {
+    let (mut spoke, mut hub) = spoke_and_hub();
+    spoke.change(PeerChange { keepalive: Some(25), ..PeerChange::new(hub.public_key) });
+    settle(&mut spoke, &mut hub);
+    let change = DeviceChange { private_key: Some(key(3)), ..Default::default() };
+    spoke.core.apply(&change, spoke.now, &mut spoke.out);
+    spoke.core.apply(&change, spoke.now, &mut spoke.out);
+    assert_eq!(spoke.take_datagrams().iter().map(|d| d[0]).collect::<Vec<_>>(), [1], "once for a new key");
+}
+
+#[test]
 fn only_an_authenticated_datagram_moves_the_endpoint() {
     let (mut spoke, mut hub) = connected();
     let (elsewhere, stranger) = (at("[2001:db8::7]:7"), at("203.0.113.66:666"));

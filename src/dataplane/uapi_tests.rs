@@ -12,7 +12,7 @@ const KEY_B: &str = "58402e695ba1772b1cc9309755f043251ea77fdcf10fbe63989ceb7e193
 
 fn set(body: &str) -> Result<DeviceChange, Errno> {
     let text = format!("set=1\n{body}\n");
-    match next_request(text.as_bytes()) {
+    match next_request(text.as_bytes(), 0) {
         Some((length, Ok(Request::Set(change)))) => {
             assert_eq!(length, text.len());
             Ok(change)
@@ -65,18 +65,18 @@ fn what_set_and_syncconf_send() {
 #[test]
 fn requests_come_in_pieces_and_in_a_row() {
     for cut in ["", "g", "get=1", "get=1\n", "set=1\nlisten_port=1\n"] {
-        assert_eq!(next_request(cut.as_bytes()), None, "{cut:?}");
+        assert_eq!(next_request(cut.as_bytes(), 0), None, "{cut:?}");
     }
-    assert_eq!(next_request(b"get=1\n\nset=1\n\n"), Some((7, Ok(Request::Get))));
+    assert_eq!(next_request(b"get=1\n\nset=1\n\n", 6), Some((7, Ok(Request::Get))));
     for nonsense in ["\n", "get=2\n\n", "GET / HTTP/1.1\r\n\r\n", "\0\0"] {
         assert_eq!(
-            next_request(nonsense.as_bytes()),
+            next_request(nonsense.as_bytes(), 0),
             Some((nonsense.len(), Err(Errno::Protocol))),
             "{nonsense:?}"
         );
     }
-    assert_eq!(next_request(b"get=1\nfwmark=1\n\n"), Some((16, Err(Errno::Invalid))));
-    assert_eq!(next_request(b"set=1\nfwmark=\xff\n\n"), Some((16, Err(Errno::Invalid))));
+    assert_eq!(next_request(b"get=1\nfwmark=1\n\n", 0), Some((16, Err(Errno::Invalid))));
+    assert_eq!(next_request(b"set=1\nfwmark=\xff\n\n", 0), Some((16, Err(Errno::Invalid))));
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn changes_and_reports_travel_as_json() {
 proptest! {
     #[test]
     fn no_request_does_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = next_request(&bytes);
-        let _ = next_request(&[b"set=1\n", &bytes[..], b"\n\n"].concat());
+        let _ = next_request(&bytes, bytes.len() / 2);
+        let _ = next_request(&[b"set=1\n", &bytes[..], b"\n\n"].concat(), 0);
     }
 
     #[test]

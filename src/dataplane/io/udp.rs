@@ -246,6 +246,10 @@ impl Udp {
             }
         }
         let had_source = run[0].to.local.is_some();
+        if count == 1 && !had_source {
+            tracing::trace!(%error, to = %run[0].to.address, "dropped");
+            return;
+        }
         let before = self.messages.len();
         let mut worked = false;
         for (offset, datagram) in run.iter().enumerate() {
@@ -283,5 +287,96 @@ impl Udp {
 impl AsFd for Udp {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gotatun::packet::Packet;
+
+    use super::*;
+
+    fn datagram(length: usize, to: SocketAddr, local: Option<IpAddr>, ecn: u8) -> Datagram {
+        let message = Packet::copy_from(&vec![length as u8; length][..]);
+        Datagram { peer: Some(PeerId(7)), to: Remote { address: to, local }, ecn, message }
+    }
+
+    fn bind(family: Family) -> Udp {
+        let (af, any): (_, IpAddr) = match family {
+            Family::V4 => (libc::AF_INET, Ipv4Addr::UNSPECIFIED.into()),
+            Family::Dual => (libc::AF_INET6, Ipv6Addr::UNSPECIFIED.into()),
+        };
+        Udp::bind_to(sys::udp_socket(af).unwrap(), family, (any, 0).into(), 0).unwrap()
+    }
+
+    /// Receives `count` datagrams.
+    fn receive(udp: &mut Udp, count: usize) -> Vec<(Vec<u8>, Remote, u8)> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let mut found = Vec::new();
+        while found.len() < count {
+            let ready =
+                poll(&mut [PollFd::new(udp.as_fd(), PollFlags::POLLIN)], PollTimeout::from(2000u16)).unwrap();
+            assert!(ready > 0, "{} of {count} came", found.len());
+            udp.receive(|bytes, from, ecn| found.push((bytes.to_vec(), from, ecn))).unwrap();
+        }
+        found
+    }
+
+    #[test]
+    fn batches_arrive_whole_and_in_order() {
+        for family in [Family::V4, Family::Dual] {
+            for segmentation in [true, false] {
+                let (mut from, mut to) = (bind(family), bind(family));
+                from.segmentation &= segmentation;
+                let there: SocketAddr = (Ipv4Addr::LOCALHOST, to.port()).into();
+                // Runs of one size, a short end, a longer one, another mark: each ends a message.
+                let lengths = [1400, 1400, 1400, 60, 1400, 1452, 1452, 32, 32, 32];
+                let batch: Vec<Datagram> = (0..3)
+                    .flat_map(|ecn| lengths.iter().map(move |l| datagram(*l, there, None, ecn)))
+                    .collect();
+                from.send(&batch, |_| panic!("no source was given"));
+                let received = receive(&mut to, batch.len());
+                for (sent, (bytes, remote, ecn)) in batch.iter().zip(&received) {
+                    assert_eq!((&bytes[..], *ecn), (&sent.message[..], sent.ecn));
+                    assert_eq!(remote.address, (Ipv4Addr::LOCALHOST, from.port()).into());
+                    assert_eq!(remote.local, Some(Ipv4Addr::LOCALHOST.into()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_source_is_kept_while_it_is_there() {
+        for family in [Family::V4, Family::Dual] {
+            let (mut from, mut to) = (bind(family), bind(family));
+            let there: SocketAddr = (Ipv4Addr::new(127, 0, 0, 2), to.port()).into();
+            let (own, gone) = (Some([127, 0, 0, 3].into()), Some([192, 0, 2, 99].into()));
+            from.send(&[datagram(100, there, own, 0)], |_| panic!("the source is fine"));
+            let received = receive(&mut to, 1);
+            assert_eq!(received[0].1.address.ip(), own.unwrap());
+            let mut lost = Vec::new();
+            from.send(&[datagram(100, there, gone, 0), datagram(100, there, gone, 0)], |peer| {
+                lost.push(peer)
+            });
+            assert_eq!(lost, [PeerId(7)]);
+            assert_eq!(receive(&mut to, 2).len(), 2, "they went from another");
+        }
+    }
+
+    #[test]
+    fn a_port_is_taken_once() {
+        let Ok(first) = Udp::bind(0, 0) else { panic!("some port is free") };
+        let Err(error) = Udp::bind(first.port(), 0) else { panic!("the port is taken") };
+        assert_eq!(error.raw_os_error(), Some(libc::EADDRINUSE));
+    }
+
+    #[test]
+    fn a_place_without_route_loses_only_its_own() {
+        let (mut from, mut to) = (bind(Family::V4), bind(Family::V4));
+        let there: SocketAddr = (Ipv4Addr::LOCALHOST, to.port()).into();
+        let (v6, broadcast) = ("[2001:db8::1]:9".parse().unwrap(), "255.255.255.255:9".parse().unwrap());
+        let batch = [v6, there, broadcast, there].map(|to| datagram(50, to, None, 0));
+        from.send(&batch, |_| {});
+        assert_eq!(receive(&mut to, 2).len(), 2);
     }
 }
