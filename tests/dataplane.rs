@@ -13,7 +13,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -290,6 +290,33 @@ fn two_devices_talk_and_leave_nothing() {
 }
 
 #[test]
+fn datagrams_of_every_size_arrive_as_they_were_sent() {
+    let Some(rig) = Rig::new() else { return };
+    let (_a, _b) = connected(&rig);
+    // The largest packet that fits, in one piece; a larger one, in fragments.
+    assert!(rig.pings('b', "-s 1392 -M do 10.99.0.1"));
+    assert!(rig.pings('b', "-s 1372 -M do fd99::1"));
+    assert!(rig.pings('b', "-s 9000 10.99.0.1"));
+    for (to, from) in [("10.99.0.1:5001", "10.99.0.2:0"), ("[fd99::1]:5001", "[fd99::2]:0")] {
+        let receiver = rig.inside('a', || UdpSocket::bind(to)).unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let sender = rig.inside('b', || UdpSocket::bind(from)).unwrap();
+        sender.connect(to).unwrap();
+        let datagram = |size: usize, i: usize| vec![(i + size) as u8; size];
+        let mut buffer = [0; 65536];
+        // Bursts, so that packets are joined on the way, but no more than a socket's buffer holds.
+        for size in [1, 100, 1000, 1372, 1391, 1392, 1393, 5000] {
+            let count = if size > 2000 { 8 } else { 40 };
+            (0..count).for_each(|i| assert_eq!(sender.send(&datagram(size, i)).unwrap(), size));
+            for i in 0..count {
+                let length = receiver.recv(&mut buffer).unwrap();
+                assert!(buffer[..length] == datagram(size, i), "datagram {i} of {size} bytes");
+            }
+        }
+    }
+}
+
+#[test]
 fn it_talks_with_wireguard_go() {
     for own_begins in [true, false] {
         let Some(rig) = Rig::new() else { return };
@@ -401,7 +428,7 @@ fn wg_reads_and_changes_it() {
     assert_eq!((report.peers.len(), report.listen_port, report.fwmark), (0, 51821, 0));
 
     // A refused port leaves all as it was.
-    let taken = rig.inside('a', || std::net::UdpSocket::bind("0.0.0.0:700")).unwrap();
+    let taken = rig.inside('a', || UdpSocket::bind("0.0.0.0:700")).unwrap();
     assert!(!succeeds(&format!("wg set {wg} listen-port 700 fwmark 9")));
     let refused = a.configure(DeviceChange { listen_port: Some(700), fwmark: Some(9), ..Default::default() });
     assert!(matches!(refused, Err(ConfigureError::PortInUse(700))), "{refused:?}");
