@@ -356,7 +356,7 @@ mod tests {
             assert_eq!(received[0].1.address.ip(), own.unwrap());
             let mut lost = Vec::new();
             from.send(&[datagram(100, there, gone, 0), datagram(100, there, gone, 0)], |peer| {
-                lost.push(peer)
+                lost.push(peer);
             });
             assert_eq!(lost, [PeerId(7)]);
             assert_eq!(receive(&mut to, 2).len(), 2, "they went from another");

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::super::packet::samples;
 use super::*;
+use crate::dataplane::{DeviceChange, PeerChange, PeerReport};
 use crate::model::PresharedKey;
 
 const MTU: u16 = 1420;
