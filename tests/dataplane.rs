@@ -153,7 +153,7 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        for side in ['a', 'b'] {
+        for side in ['a', 'b', 'c'] {
             succeeds(&format!("ip netns del {}", self.ns(side)));
         }
     }
@@ -516,4 +516,75 @@ fn the_network_may_go_and_come_back() {
         rig.ns('b')
     ));
     stream(&rig, "10.99.0.1:5000", 1 << 20);
+}
+
+#[test]
+fn hosts_without_ipv6_talk_over_ipv4() {
+    let Some(rig) = Rig::new() else { return };
+    for side in ['a', 'b'] {
+        rig.run(side, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+    }
+    let (a, b) = (rig.start('a'), rig.start('b'));
+    a.configure(change('a', None)).expect("a change");
+    b.configure(change('b', Some("10.77.0.1:51820"))).expect("a change");
+    for (side, host) in [('a', 1), ('b', 2)] {
+        let (ns, wg) = (rig.ns(side), rig.wg(side));
+        run(&format!("ip -n {ns} addr add 10.99.0.{host}/24 dev {wg} && ip -n {ns} link set {wg} up"));
+    }
+    assert!(rig.pings('b', "10.99.0.1"));
+    // An address that cannot be reached from here is an error of the packet, not of the device.
+    a.configure(change('a', Some("[2001:db8::1]:1"))).expect("a change");
+    rig.pings('a', "10.99.0.2");
+    assert!(rig.pings('b', "10.99.0.1"), "and the peer's next packet puts it right");
+}
+
+#[test]
+fn a_relay_carries_packets_between_its_peers() {
+    let Some(rig) = Rig::new() else { return };
+    // Two spokes in one namespace, the hub in the other.
+    let hub = rig.start('a');
+    let mut spokes = Vec::new();
+    let mut change =
+        DeviceChange { private_key: Some(key('a')), listen_port: Some(PORT), ..Default::default() };
+    rig.run('a', "sysctl -qw net.ipv4.ip_forward=1");
+    run(&format!("ip netns add {}", rig.ns('c')));
+    run(&format!("ip link add toa netns {} type veth peer name toc netns {}", rig.ns('c'), rig.ns('a')));
+    run(&format!("ip -n {0} addr add 10.78.0.1/24 dev toc && ip -n {0} link set toc up", rig.ns('a')));
+    run(&format!("ip -n {0} addr add 10.78.0.2/24 dev toa && ip -n {0} link set toa up", rig.ns('c')));
+    for (side, host, endpoint) in [('b', 2, "10.77.0.1:51820"), ('c', 3, "10.78.0.1:51820")] {
+        change.peers.push(PeerChange {
+            allowed_ips: vec![format!("10.99.0.{host}/32").parse().unwrap()],
+            ..PeerChange::new(key(side).public_key())
+        });
+        let device = rig.start(side);
+        let peer = PeerChange {
+            endpoint: Some(endpoint.parse().unwrap()),
+            keepalive: Some(25),
+            allowed_ips: vec!["10.99.0.0/24".parse().unwrap()],
+            ..PeerChange::new(key('a').public_key())
+        };
+        let spoke = DeviceChange { private_key: Some(key(side)), peers: vec![peer], ..Default::default() };
+        spokes.push((device, spoke, side, host));
+    }
+    hub.configure(change).unwrap();
+    let up = |side, host| {
+        let (ns, wg) = (rig.ns(side), rig.wg(side));
+        run(&format!("ip -n {ns} addr add 10.99.0.{host}/24 dev {wg} && ip -n {ns} link set {wg} up"));
+    };
+    up('a', 1);
+    for (device, change, side, host) in &spokes {
+        device.configure(change.clone()).unwrap();
+        up(*side, *host);
+    }
+    eventually("both handshakes", || hub.report().unwrap().peers.iter().all(|p| p.last_handshake.is_some()));
+    assert!(rig.pings('b', "10.99.0.3") && rig.pings('c', "10.99.0.2"));
+    let to: SocketAddr = "10.99.0.3:5000".parse().unwrap();
+    let listener = rig.inside('c', || TcpListener::bind(to)).unwrap();
+    let data: Vec<u8> = (0..8_000_000u32).map(|i| (i / 251) as u8).collect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| rig.inside('b', || TcpStream::connect(to)).unwrap().write_all(&data).unwrap());
+        let mut received = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut received).unwrap();
+        assert!(received == data);
+    });
 }
