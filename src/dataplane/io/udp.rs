@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use super::super::core::{Datagram, Remote};
 use super::super::peer::PeerId;
 use super::address::{self, Ancillary, ControlWriter, Family};
-use super::sys::{self, Incoming, Outgoing};
+use super::sys::{self, Incoming, Outgoing, RECEIVE_BATCH, RECEIVE_CALLS};
 
 /// Bytes of socket buffer asked for in each direction.
 const BUFFER: i32 = 7 << 20;
@@ -126,12 +126,30 @@ impl Udp {
         self.unsegmented.clear();
     }
 
-    /// Takes what has arrived and calls `deliver` for each datagram. Returns whether there was any.
+    /// Takes what has arrived, up to some hundred datagrams, and calls `deliver` for each. Returns whether there was
+    /// any.
     pub(super) fn receive(&mut self, mut deliver: impl FnMut(BytesMut, Remote, u8)) -> io::Result<bool> {
-        let count = match self.incoming.receive(self.socket.as_fd()) {
+        let mut any = false;
+        for call in 0..RECEIVE_CALLS {
+            let count = self.receive_batch(call, &mut deliver)?;
+            any |= count > 0;
+            // A full batch promises more, and what is handed on together is joined better.
+            if count < RECEIVE_BATCH {
+                break;
+            }
+        }
+        Ok(any)
+    }
+
+    fn receive_batch(
+        &mut self,
+        call: usize,
+        deliver: &mut impl FnMut(BytesMut, Remote, u8),
+    ) -> io::Result<usize> {
+        let count = match self.incoming.receive(self.socket.as_fd(), call) {
             Ok(count) => count,
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return Ok(false);
+                return Ok(0);
             }
             Err(e) => return Err(e),
         };
@@ -145,7 +163,7 @@ impl Udp {
                 deliver(datagram, ancillary.remote(from), ancillary.ecn);
             }
         }
-        Ok(count > 0)
+        Ok(count)
     }
 
     /// Sends datagrams in order, those that follow one another to one place as one message, and calls `lost_source`
