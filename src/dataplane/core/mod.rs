@@ -81,10 +81,15 @@ pub(super) struct Core {
     fwmark: u32,
     mtu: u16,
     dropped: Dropped,
+    next_slice: usize,
     /// Where packets are put together before they are encrypted.
     scratch: BytesMut,
 }
 
+/// How often each peer's timers are looked at. The protocol's own jitter is a third of a second.
+const TICK: Duration = Duration::from_millis(250);
+/// Peers in one turn: about a quarter of a millisecond.
+const PEERS_PER_TICK: usize = 512;
 /// Space for a few dozen packets before the buffer starts over.
 const SCRATCH: usize = 65536;
 
@@ -102,6 +107,7 @@ impl Core {
             fwmark: 0,
             mtu,
             dropped: Dropped::default(),
+            next_slice: 0,
             scratch: BytesMut::with_capacity(SCRATCH),
         }
     }
@@ -269,14 +275,19 @@ impl Core {
         }
     }
 
-    /// Lets time pass. To be called a few times a second.
-    pub(super) fn tick(&mut self, now: Moment, out: &mut Outbox) {
-        let Some(identity) = &mut self.identity else { return };
+    /// Lets time pass for some of the peers, and returns after what time to call again: each peer's turn comes every
+    /// [`TICK`], and no turn holds packets up for long.
+    pub(super) fn tick(&mut self, now: Moment, out: &mut Outbox) -> Duration {
+        let Some(identity) = &mut self.identity else { return TICK };
         identity.guard.tick(now.boot);
-        for peer in self.peers.iter_mut().flatten() {
+        let slices = self.peers.len().div_ceil(PEERS_PER_TICK).max(1);
+        self.next_slice = (self.next_slice + 1) % slices;
+        let turn = self.peers.iter_mut().skip(self.next_slice * PEERS_PER_TICK).take(PEERS_PER_TICK);
+        for peer in turn.flatten() {
             peer.tick(now.boot, out);
         }
         self.settle(out);
+        TICK / u32::try_from(slices).unwrap_or(u32::MAX)
     }
 
     /// Tells that a datagram could not leave from the address that its peer is answered from.

@@ -458,6 +458,27 @@ fn a_change_among_five_thousand_peers_is_quick() {
     assert!(each < Duration::from_micros(500), "{each:?}: does it scan?");
 }
 
+#[test]
+fn every_one_of_many_peers_gets_its_turn() {
+    let mut hub = Side::new(1, "192.0.2.1:1");
+    let change = |i: u16| PeerChange {
+        endpoint: Some((ip("192.0.2.2"), i + 1).into()),
+        keepalive: Some(25),
+        ..PeerChange::new(PublicKey::from_bytes(std::array::from_fn(|n| i.to_le_bytes()[n % 2])))
+    };
+    let all = DeviceChange { peers: (0..1100).map(change).collect(), ..Default::default() };
+    hub.core.apply(&all, hub.now, &mut hub.out);
+    let expire = |peer: &mut Peer| peer.traversed = Duration::ZERO;
+    hub.core.peers.iter_mut().flatten().for_each(expire);
+    let (mut waited, mut turns) = (Duration::ZERO, 0);
+    while waited < TICK - Duration::from_millis(1) {
+        waited += hub.core.tick(hub.now, &mut hub.out);
+        turns += 1;
+    }
+    assert_eq!(turns, 3);
+    assert!(hub.core.peers.iter().flatten().all(|p| p.traversed == hub.now.boot));
+}
+
 #[expect(clippy::disallowed_methods, reason = "the noise protocol's timers run on the real clock")]
 fn wait(time: Duration) {
     std::thread::sleep(time);

@@ -24,8 +24,6 @@ use crate::dataplane::split::split;
 use crate::dataplane::vnet::{VNET_HEADER, VnetHeader};
 use crate::dataplane::{DeviceChange, DeviceReport, icmp, uapi};
 
-/// How often timers are looked at. The protocol's own jitter is a third of a second.
-const TICK: Duration = Duration::from_millis(250);
 /// How often the interface's MTU is read, and how often refused offloads are tried again.
 const MTU_TICK: Duration = Duration::from_secs(1);
 const OFFLOAD_TICK: Duration = Duration::from_secs(60);
@@ -119,8 +117,7 @@ impl EventLoop {
     fn tick(&mut self) {
         let now = self.now.boot;
         if now >= self.next_tick {
-            self.next_tick = now + TICK;
-            self.core.tick(self.now, &mut self.out);
+            self.next_tick = now + self.core.tick(self.now, &mut self.out);
         }
         if now >= self.next_mtu {
             self.next_mtu = now + MTU_TICK;
