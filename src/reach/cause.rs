@@ -1,0 +1,431 @@
+//! Why a packet ends: a code that programs rely on, a sentence, and the smallest fix in the words of a line or a command.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::host::Dev;
+use super::world::{NodeId, SiteId, World};
+use crate::model::{Node, Problem, Routes};
+use crate::plan::SiteLink;
+
+/// The reason codes (docs/reasons.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "docs/reasons.md has a section for each")]
+pub enum Code {
+    NoRoute,
+    NotInAllowedIps,
+    SourceNotAllowed,
+    NoEndpoint,
+    PolicyDenied,
+    ForwardDisabled,
+    ForwardDropped,
+    DockerRawDrop,
+    InterfaceMissing,
+    NoReturnRoute,
+    NoReturnSession,
+    Disabled,
+    Expired,
+    Overlap,
+    UnknownPlace,
+}
+
+impl Code {
+    /// Every code, in the order of docs/reasons.md.
+    pub const ALL: [Self; 15] = [
+        Self::NoRoute,
+        Self::NotInAllowedIps,
+        Self::SourceNotAllowed,
+        Self::NoEndpoint,
+        Self::PolicyDenied,
+        Self::ForwardDisabled,
+        Self::ForwardDropped,
+        Self::DockerRawDrop,
+        Self::InterfaceMissing,
+        Self::NoReturnRoute,
+        Self::NoReturnSession,
+        Self::Disabled,
+        Self::Expired,
+        Self::Overlap,
+        Self::UnknownPlace,
+    ];
+    /// Returns the code as JSON and text write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no-route",
+            Self::NotInAllowedIps => "not-in-allowed-ips",
+            Self::SourceNotAllowed => "source-not-allowed",
+            Self::NoEndpoint => "no-endpoint",
+            Self::PolicyDenied => "policy-denied",
+            Self::ForwardDisabled => "forward-disabled",
+            Self::ForwardDropped => "forward-dropped",
+            Self::DockerRawDrop => "docker-raw-drop",
+            Self::InterfaceMissing => "interface-missing",
+            Self::NoReturnRoute => "no-return-route",
+            Self::NoReturnSession => "no-return-session",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::Overlap => "overlap",
+            Self::UnknownPlace => "unknown-place",
+        }
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a flow does not get through.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Reason {
+    /// The code.
+    pub code: Code,
+    /// Where the packet ends: a node, or the address of a site's host.
+    pub node: String,
+    /// What happens there, in one sentence.
+    pub message: String,
+    /// What to change; names the line or the command.
+    pub fix: String,
+}
+
+/// Why no session can be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// Neither side has an endpoint of the other.
+    NobodyKnows,
+    /// The other side could start it, and does not keep it alive.
+    NoKeepalive,
+    /// This side's packets to the endpoint would go into the tunnel.
+    Swallowed(IpAddr),
+    /// The other host has no such peer.
+    Stranger,
+    /// The other host's interface is not up.
+    Down,
+}
+
+/// Where and why a packet ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cause {
+    Inactive(NodeId),
+    Refused(NodeId),
+    NotUp(NodeId),
+    /// A site's host without a gateway.
+    HostHasNoWay { site: SiteId, host: IpAddr, dst: IpAddr },
+    /// A link is asked for an address that is not there.
+    NotOnLink { at: String, owner: NodeId, subnet: IpNet, dst: IpAddr },
+    NoAddress { node: NodeId, dst: IpAddr },
+    NoRoute { node: NodeId, dst: IpAddr, by: Option<String> },
+    NotAllowed { node: NodeId, dst: IpAddr },
+    NoSession { node: NodeId, peer: NodeId, why: Silence },
+    SourceNotAllowed { node: NodeId, from: NodeId, src: IpAddr },
+    OwnSource { node: NodeId, src: IpAddr },
+    ForwardDisabled { node: NodeId, came_by: Dev, ipv6: bool },
+    Dropped { node: NodeId, src: IpAddr, dst: IpAddr, port: String, rule: String, policy: bool, untracked: bool },
+    InterfaceMissing { site: SiteId },
+    NoAnswerFromOutside { node: NodeId, src: IpAddr },
+    NothingInCommon,
+    /// A site, every address of which belongs to longer prefixes of other sites.
+    Shadowed(IpNet),
+    Loop(NodeId),
+}
+
+/// The cause, and whether it was the answer that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Death {
+    pub cause: Cause,
+    pub answer: bool,
+}
+
+impl Death {
+    pub(super) fn code(&self, world: &World) -> Code {
+        match &self.cause {
+            Cause::Inactive(id) if world.node(*id).enabled => Code::Expired,
+            Cause::Inactive(_) => Code::Disabled,
+            Cause::Refused(id) => refusal(world, *id).map_or(Code::Overlap, |p| match p.code.as_str() {
+                "disabled" => Code::Disabled,
+                "expired" => Code::Expired,
+                _ => Code::Overlap,
+            }),
+            Cause::NotOnLink { .. } | Cause::Shadowed(_) => Code::Overlap,
+            Cause::NotAllowed { .. } | Cause::NoRoute { .. } | Cause::HostHasNoWay { .. } if self.answer => {
+                Code::NoReturnRoute
+            }
+            Cause::NoAnswerFromOutside { .. } => Code::NoReturnRoute,
+            Cause::NoSession { .. } if self.answer => Code::NoReturnSession,
+            Cause::NoSession { .. } | Cause::NotUp(_) => Code::NoEndpoint,
+            Cause::NotAllowed { .. } => Code::NotInAllowedIps,
+            Cause::SourceNotAllowed { .. } | Cause::OwnSource { .. } => Code::SourceNotAllowed,
+            Cause::ForwardDisabled { .. } => Code::ForwardDisabled,
+            Cause::Dropped { policy: true, .. } => Code::PolicyDenied,
+            Cause::Dropped { .. } => Code::ForwardDropped,
+            Cause::InterfaceMissing { .. } => Code::InterfaceMissing,
+            Cause::HostHasNoWay { .. }
+            | Cause::NoAddress { .. }
+            | Cause::NoRoute { .. }
+            | Cause::NothingInCommon
+            | Cause::Loop(_) => Code::NoRoute,
+        }
+    }
+
+    fn place(&self, world: &World) -> String {
+        match &self.cause {
+            Cause::HostHasNoWay { host, .. } => host.to_string(),
+            Cause::NotOnLink { at, .. } => at.clone(),
+            Cause::InterfaceMissing { site } => world.name(site.node).to_string(),
+            Cause::NothingInCommon => String::new(),
+            Cause::Shadowed(net) => net.to_string(),
+            Cause::NoAnswerFromOutside { .. } => "internet".into(),
+            Cause::Inactive(id)
+            | Cause::Refused(id)
+            | Cause::NotUp(id)
+            | Cause::Loop(id)
+            | Cause::NoAddress { node: id, .. }
+            | Cause::NoRoute { node: id, .. }
+            | Cause::NotAllowed { node: id, .. }
+            | Cause::NoSession { node: id, .. }
+            | Cause::SourceNotAllowed { node: id, .. }
+            | Cause::OwnSource { node: id, .. }
+            | Cause::ForwardDisabled { node: id, .. }
+            | Cause::Dropped { node: id, .. } => world.name(*id).to_string(),
+        }
+    }
+
+    pub(super) fn reason(&self, world: &World) -> Reason {
+        let (mut message, fix) = self.words(world);
+        if self.answer {
+            message = format!("the answer ends here: {message}");
+        }
+        Reason { code: self.code(world), node: self.place(world), message, fix }
+    }
+
+    fn words(&self, world: &World) -> (String, String) {
+        let name = |id: &NodeId| world.name(*id);
+        match &self.cause {
+            Cause::Inactive(id) => inactive(world, *id),
+            Cause::Refused(id) => refusal(world, *id)
+                .map_or_else(Default::default, |p| (format!("{} is not up: {}", name(id), p.message), p.hint.clone())),
+            Cause::NotUp(id) => (
+                format!("{} has no interface {} that is up", name(id), world.network().name),
+                format!("run wgrelay up on {}", name(id)),
+            ),
+            Cause::HostHasNoWay { site, host, dst } => host_has_no_way(world, *site, *host, *dst, self.answer),
+            Cause::NotOnLink { at, owner, subnet, dst } => (
+                format!("{at} looks for {dst} on its own link, because {subnet} contains it, and it is not there"),
+                format!("two networks use the same addresses: renumber one, or make {subnet} of {} narrower", name(owner)),
+            ),
+            Cause::NoAddress { node, dst } => {
+                let family = if dst.is_ipv6() { "IPv6" } else { "IPv4" };
+                let key = if dst.is_ipv6() { "subnet6 under [network], and address6" } else { "address" };
+                (
+                    format!("{} has no {family} address to send from to {dst}", name(node)),
+                    format!("write {key} under [node.{}]", name(node)),
+                )
+            }
+            Cause::NoRoute { node, dst, by } => {
+                let how = by.as_ref().map_or_else(
+                    || "has no route to it".into(),
+                    |link| format!("sends it out by {link}, not into the tunnel"),
+                );
+                (
+                    format!("AllowedIPs on {} hold {dst}, and {} {how}", name(node), name(node)),
+                    format!("ip route add {} dev {} on {}, or wgrelay up there", world.prefix_of(*dst), world.network().name, name(node)),
+                )
+            }
+            Cause::NotAllowed { node, dst } => not_allowed(world, *node, *dst),
+            Cause::NoSession { node, peer, why } => no_session(world, *node, *peer, *why),
+            Cause::SourceNotAllowed { node, from, src } => source_not_allowed(world, *node, *from, *src),
+            Cause::OwnSource { node, src } => (
+                format!("{} drops what comes from elsewhere with its own address {src}", name(node)),
+                "nothing to change: only a forged packet looks like this".into(),
+            ),
+            Cause::ForwardDisabled { node, came_by, ipv6 } => {
+                let switch = world.host(*node).forwarding_switch(came_by, *ipv6);
+                (
+                    format!("{} forwards nothing that comes in by {}: {switch} is 0", name(node), world.host(*node).name_of(came_by)),
+                    format!("run wgrelay up on {} (it sets sysctl -w {}=1)", name(node), switch.replace('/', ".")),
+                )
+            }
+            Cause::Dropped { .. } => self.dropped(world),
+            Cause::InterfaceMissing { site } => match world.host(site.node).site_links.get(site.index) {
+                Some(SiteLink::Missing(problem)) => (problem.message.clone(), problem.hint.clone()),
+                _ => (format!("the interface of {} is not there", world.site(*site).subnet), String::new()),
+            },
+            Cause::NoAnswerFromOutside { node, src } => (
+                format!("nobody outside knows a way to {src}: it left {} without masquerade", name(node)),
+                format!("egress = true under [node.{}]", name(node)),
+            ),
+            Cause::NothingInCommon => (
+                "the two ends have no address of the same family".into(),
+                "give both an address of one family: subnet6 under [network] gives every node IPv6".into(),
+            ),
+            Cause::Shadowed(net) => (
+                format!("every address of {net} belongs to a longer prefix of another site, or to a node"),
+                format!("take {net} away, or make the sites inside it smaller"),
+            ),
+            Cause::Loop(id) => (
+                format!("the packet comes back to {} and goes round", name(id)),
+                "look at the trace: two nodes send each other the same prefix".into(),
+            ),
+        }
+    }
+
+    fn dropped(&self, world: &World) -> (String, String) {
+        let Cause::Dropped { node, src, dst, port, rule, policy, untracked } = &self.cause else {
+            return Default::default();
+        };
+        let name = world.name(*node);
+        let (from, to) = (world.label(*src), world.label(*dst));
+        if *untracked {
+            return (
+                format!("{name} never saw the flow that {src} → {dst} answers, and drops it ({rule})"),
+                format!("let the answer come back the way the packet went: masquerade at the site of {from}"),
+            );
+        }
+        if *policy {
+            let ports = if port.is_empty() { String::new() } else { format!(", ports = [\"{port}\"]") };
+            return (
+                format!("no [[allow]] lets {from} start {} to {to}; {name} drops it ({rule})", what(port)),
+                format!("add [[allow]] with from = [\"{from}\"], to = [\"{to}\"]{ports}"),
+            );
+        }
+        let fix = if World::is_internet(*dst) {
+            let spoke = world.by_tunnel_address(*src).map(|id| world.node(id)).filter(|n| !matches!(n.routes, Routes::Split));
+            let or = spoke.map_or_else(String::new, |n| format!(", or routes = \"split\" under [node.{}]", n.name));
+            format!("egress = true under [node.{name}]{or}")
+        } else {
+            format!("{src} or {dst} is in no place of the network: add it as a [[node.NAME.site]]")
+        };
+        (format!("{name} does not forward {src} → {dst} ({rule})"), fix)
+    }
+}
+
+fn what(port: &str) -> String {
+    if port.is_empty() { "a flow".into() } else { port.to_owned() }
+}
+
+fn refusal(world: &World, id: NodeId) -> Option<&Problem> {
+    world.host(id).refused.first()
+}
+
+fn inactive(world: &World, id: NodeId) -> (String, String) {
+    let node = world.node(id);
+    if node.enabled {
+        let when = node.expires.map_or_else(String::new, |t| format!(" on {t}"));
+        (
+            format!("{} has expired{when}: it is no member of the network", node.name),
+            format!("a later expires under [node.{}], or take the line away", node.name),
+        )
+    } else {
+        (
+            format!("{} is disabled: it is no member of the network", node.name),
+            format!("wgrelay enable {}", node.name),
+        )
+    }
+}
+
+/// `[[node.NAME.site]]`, where a site's lines are.
+fn site_table(world: &World, site: SiteId) -> String {
+    format!("[[node.{}.site]] {}", world.name(site.node), world.site(site).subnet)
+}
+
+fn host_has_no_way(world: &World, site: SiteId, host: IpAddr, dst: IpAddr, answer: bool) -> (String, String) {
+    let (name, subnet) = (world.name(site.node), world.site(site).subnet);
+    let own = world.host(site.node).facts.links.values().flat_map(|l| &l.addresses);
+    let via = own.map(IpNet::addr).find(|a| subnet.contains(a)).map_or_else(|| name.to_string(), |a| a.to_string());
+    let gateway = format!("gateway = true under {}", site_table(world, site));
+    let route = format!("ip route add {} via {via} on the hosts", world.prefix_of(dst));
+    let message = format!("host {host} knows no way to {dst}: {name} is not the gateway of {subnet}");
+    if answer {
+        (message, format!("nat = \"masquerade\" under {}, or {route} and {gateway}", site_table(world, site)))
+    } else {
+        (message, format!("{route}, and {gateway}"))
+    }
+}
+
+fn not_allowed(world: &World, id: NodeId, dst: IpAddr) -> (String, String) {
+    let node = world.node(id);
+    let prefix = world.prefix_of(dst);
+    let message = format!("no peer's AllowedIPs on {} hold {dst}: nothing of {prefix} goes into its tunnel", node.name);
+    let fix = match &node.routes {
+        _ if node.is_relay() => format!("give {dst} to a node: its address, or a [[node.NAME.site]] that holds it"),
+        Routes::Only(_) => extend_routes(world, node, prefix),
+        _ if node.local.iter().any(|l| l.contains(&dst)) => {
+            format!("connect {} to {prefix}, or take it out of local under [node.{}]", node.name, node.name)
+        }
+        _ => format!("give {dst} to a node: its address, or a [[node.NAME.site]] that holds it"),
+    };
+    (message, fix)
+}
+
+/// The line of a spoke whose `routes` are a list: in the network file, and in the client's own.
+fn extend_routes(world: &World, node: &Node, prefix: IpNet) -> String {
+    let relay = world.network().relays().next().map_or("the relay", |r| r.name.as_str());
+    let name = &node.name;
+    format!(
+        "extend AllowedIPs of [Peer] {relay} in {name}.conf with {prefix}: add it to routes under [node.{name}], \
+         or routes = \"split\""
+    )
+}
+
+fn no_session(world: &World, node: NodeId, peer: NodeId, why: Silence) -> (String, String) {
+    let (name, other) = (world.name(node), world.name(peer));
+    let relay = if world.node(node).is_relay() { name } else { other };
+    match why {
+        Silence::NobodyKnows => (
+            format!("neither {name} nor {other} has an endpoint of the other: nobody can start the session"),
+            format!("endpoint = \"HOST:51820\" under [node.{relay}]"),
+        ),
+        Silence::NoKeepalive => (
+            format!("{name} has no endpoint of {other}, and {other} keeps no session alive: {name} cannot speak first"),
+            format!("keepalive = 25 under [node.{other}], or an endpoint there"),
+        ),
+        Silence::Swallowed(endpoint) => (
+            format!("{name} would send its packets to the endpoint {endpoint} into the tunnel itself"),
+            format!("local = [\"{}\"] under [node.{name}], if it is attached to that network; else another endpoint", world.prefix_of(endpoint)),
+        ),
+        Silence::Stranger => (
+            format!("{other} has no peer with the public key of {name}: it answers no handshake"),
+            format!("run wgrelay up on {other}"),
+        ),
+        Silence::Down => (
+            format!("{other} has no interface {} that is up", world.network().name),
+            format!("run wgrelay up on {other}"),
+        ),
+    }
+}
+
+fn source_not_allowed(world: &World, id: NodeId, from: NodeId, src: IpAddr) -> (String, String) {
+    let (node, sender) = (world.node(id), world.node(from));
+    let prefix = world.prefix_of(src);
+    let message = format!(
+        "{} drops a packet from {src} that comes from peer {}: AllowedIPs of that peer do not hold it",
+        node.name, sender.name
+    );
+    let fix = if node.is_relay() {
+        if world.by_tunnel_address(src).is_some() || world.site_of(src).is_some() {
+            format!(
+                "{src} belongs to {}: {} has to answer by the link the packet came by, so let that site be masqueraded \
+                 (nat = \"masquerade\")",
+                world.label(src),
+                sender.name
+            )
+        } else {
+            format!("a [[node.{}.site]] with {prefix}, or masquerade it there", sender.name)
+        }
+    } else if node.local.iter().any(|l| l.contains(&src)) {
+        format!(
+            "local under [node.{0}] keeps {prefix} out of its tunnel: speak to {0} at its address in {prefix}, or take it \
+             out of local",
+            node.name
+        )
+    } else if matches!(node.routes, Routes::Only(_)) {
+        extend_routes(world, node, prefix)
+    } else {
+        format!("a [[node.NAME.site]] that holds {src}, so that every AllowedIPs do")
+    };
+    (message, fix)
+}
