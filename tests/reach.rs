@@ -1,0 +1,132 @@
+//! What `check` and `trace` say of whole networks: a folder of tests/cases/reach is a case.
+//!
+//! `network.toml` is the network; `traces.txt` holds commands (`$ trace FROM TO [--port P]`), each followed by what it prints;
+//! `expected-matrix.txt` is what `check` prints. `live.txt`, where there is one, says how a host was found to differ:
+//! `NODE: without link L`, `NODE: without route PREFIX`, `NODE: set SWITCH = VALUE`, `NODE: down`.
+//! `UPDATE_CASES=1` rewrites what is printed.
+
+#![expect(clippy::disallowed_methods, reason = "tests read their cases")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wgrelay::config::parse_network;
+use wgrelay::model::{Network, Timestamp};
+use wgrelay::plan::{Backend, Keys, wanted};
+use wgrelay::reach::{
+    Check, Code, Flow, Trace, World, assumed_facts, check, expectations, lint, matrix, matrix_text, place, trace,
+    trace_text,
+};
+
+/// 2026-11-24T00:00:00Z.
+const NOW: Timestamp = Timestamp(1_795_478_400);
+const WIDTH: usize = 100;
+
+fn folders() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/reach");
+    let mut out: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|e| e.unwrap().path()).collect();
+    out.sort();
+    out
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn golden(path: &Path, fresh: &str) {
+    if std::env::var_os("UPDATE_CASES").is_some() {
+        fs::write(path, fresh).unwrap();
+        return;
+    }
+    let kept = read(path);
+    assert!(kept == fresh, "{} differs (UPDATE_CASES=1 rewrites it); now:\n{fresh}", path.display());
+}
+
+fn network(folder: &Path) -> Network {
+    let path = folder.join("network.toml");
+    let parsed = parse_network(read(&path).as_bytes(), "network.toml");
+    let Some(network) = parsed.value else { panic!("{}: {:#?}", path.display(), parsed.problems) };
+    network
+}
+
+fn world(folder: &Path, network: &Network) -> World {
+    let mut world = World::assumed(network, NOW);
+    for line in read(&folder.join("live.txt")).lines() {
+        let (name, what) = line.split_once(": ").unwrap();
+        let node = &network.nodes[name];
+        let mut facts = assumed_facts(network, node);
+        if let Some(link) = what.strip_prefix("without link ") {
+            facts.links.remove(link).unwrap();
+            facts.routes.retain(|r| r.device != link);
+        }
+        let mut state = wanted(network, node, &Keys::default(), Backend::Kernel, &facts, NOW).state;
+        if let Some(prefix) = what.strip_prefix("without route ") {
+            let before = state.routes.len();
+            state.routes.retain(|r| r.dst.to_string() != prefix);
+            assert_ne!(before, state.routes.len(), "{line}");
+        } else if let Some(switch) = what.strip_prefix("set ") {
+            let (path, value) = switch.split_once(" = ").unwrap();
+            *state.sysctls.get_mut(path).unwrap() = value.into();
+        } else if what == "down" {
+            state = wgrelay::plan::HostState::default();
+        } else {
+            assert!(what.starts_with("without link "), "{line}");
+        }
+        world = world.with_observed(&node.name, state, facts);
+    }
+    world
+}
+
+fn run(world: &World, command: &str) -> Trace {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let (from, to, port) = match words.as_slice() {
+        ["trace", from, to] => (*from, *to, None),
+        ["trace", from, to, "--port", port] => (*from, *to, Some(port.parse().unwrap())),
+        _ => panic!("{command}"),
+    };
+    match (place(world.network(), from), place(world.network(), to)) {
+        (Ok(from), Ok(to)) => trace(world, &Flow { from, to, port }),
+        (Err(unknown), _) | (_, Err(unknown)) => Trace::unknown(from, to, &unknown),
+    }
+}
+
+fn traces(folder: &Path, world: &World) -> Vec<(String, Trace)> {
+    let text = read(&folder.join("traces.txt"));
+    let commands = text.lines().filter_map(|l| l.strip_prefix("$ "));
+    commands.map(|c| (c.to_owned(), run(world, c))).collect()
+}
+
+#[test]
+fn every_case_prints_what_it_did() {
+    for folder in folders() {
+        let network = network(&folder);
+        let world = world(&folder, &network);
+        let all = matrix(&world);
+        let mut problems = lint(&network, NOW);
+        problems.extend(expectations(&world, &all));
+        let printed = Check { version: 1, classes: all.classes, pairs: all.pairs, problems };
+        golden(&folder.join("expected-matrix.txt"), &matrix_text(&printed, WIDTH));
+        if !folder.join("live.txt").exists() {
+            assert_eq!(check(&network, NOW), printed);
+        }
+        let text: Vec<String> = traces(&folder, &world)
+            .iter()
+            .map(|(command, trace)| format!("$ {command}\n{}", trace_text(trace)))
+            .collect();
+        golden(&folder.join("traces.txt"), &text.join("\n"));
+    }
+}
+
+#[test]
+fn every_code_has_a_case() {
+    let mut seen = BTreeSet::new();
+    for folder in folders() {
+        let network = network(&folder);
+        let world = world(&folder, &network);
+        seen.extend(traces(&folder, &world).into_iter().filter_map(|(_, t)| Some(t.reason?.code)));
+    }
+    // Docker's own rules are no part of a host's state yet.
+    let expected: BTreeSet<Code> = Code::ALL.into_iter().filter(|c| *c != Code::DockerRawDrop).collect();
+    assert_eq!(seen, expected);
+}
