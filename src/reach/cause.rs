@@ -6,8 +6,9 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::host::Dev;
+use super::place::Place;
 use super::world::{NodeId, SiteId, World};
-use crate::model::{Node, Problem, Routes};
+use crate::model::{Node, NodeName, Problem, Routes};
 use crate::plan::SiteLink;
 
 /// The reason codes (docs/reasons.md).
@@ -126,6 +127,8 @@ pub(super) enum Cause {
     ForwardDisabled { node: NodeId, came_by: Dev, ipv6: bool },
     Dropped { node: NodeId, src: IpAddr, dst: IpAddr, port: String, rule: String, policy: bool, untracked: bool },
     InterfaceMissing { site: SiteId },
+    /// An answer with another address than the one that was spoken to.
+    Mistaken { at: String, asked: IpAddr, answered: IpAddr },
     NoAnswerFromOutside { node: NodeId, src: IpAddr },
     NothingInCommon,
     /// A site, every address of which belongs to longer prefixes of other sites.
@@ -154,7 +157,7 @@ impl Death {
             Cause::NotAllowed { .. } | Cause::NoRoute { .. } | Cause::HostHasNoWay { .. } if self.answer => {
                 Code::NoReturnRoute
             }
-            Cause::NoAnswerFromOutside { .. } => Code::NoReturnRoute,
+            Cause::NoAnswerFromOutside { .. } | Cause::Mistaken { .. } => Code::NoReturnRoute,
             Cause::NoSession { .. } if self.answer => Code::NoReturnSession,
             Cause::NoSession { .. } | Cause::NotUp(_) => Code::NoEndpoint,
             Cause::NotAllowed { .. } => Code::NotInAllowedIps,
@@ -174,7 +177,7 @@ impl Death {
     fn place(&self, world: &World) -> String {
         match &self.cause {
             Cause::HostHasNoWay { host, .. } => host.to_string(),
-            Cause::NotOnLink { at, .. } => at.clone(),
+            Cause::NotOnLink { at, .. } | Cause::Mistaken { at, .. } => at.clone(),
             Cause::InterfaceMissing { site } => world.name(site.node).to_string(),
             Cause::NothingInCommon => String::new(),
             Cause::Shadowed(net) => net.to_string(),
@@ -194,8 +197,12 @@ impl Death {
         }
     }
 
-    pub(super) fn reason(&self, world: &World) -> Reason {
-        let (mut message, fix) = self.words(world);
+    /// Puts the death of a flow between two places into words.
+    pub(super) fn reason(&self, world: &World, from: &Place, to: &Place) -> Reason {
+        let (mut message, fix) = match &self.cause {
+            Cause::Dropped { node, port, rule, policy: true, .. } => denied(world.name(*node), port, rule, from, to),
+            _ => self.words(world),
+        };
         if self.answer {
             message = format!("the answer ends here: {message}");
         }
@@ -254,6 +261,10 @@ impl Death {
                 Some(SiteLink::Missing(problem)) => (problem.message.clone(), problem.hint.clone()),
                 _ => (format!("the interface of {} is not there", world.site(*site).subnet), String::new()),
             },
+            Cause::Mistaken { at, asked, answered } => (
+                format!("{at} asked {asked} and is answered by {answered}: the answer took another way and was rewritten there"),
+                format!("nat = \"masquerade\" under {}: the answer then comes back the way the packet went", owner_table(world, *asked)),
+            ),
             Cause::NoAnswerFromOutside { node, src } => (
                 format!("nobody outside knows a way to {src}: it left {} without masquerade", name(node)),
                 format!("egress = true under [node.{}]", name(node)),
@@ -274,22 +285,14 @@ impl Death {
     }
 
     fn dropped(&self, world: &World) -> (String, String) {
-        let Cause::Dropped { node, src, dst, port, rule, policy, untracked } = &self.cause else {
+        let Cause::Dropped { node, src, dst, rule, untracked, .. } = &self.cause else {
             return Default::default();
         };
         let name = world.name(*node);
-        let (from, to) = (world.label(*src), world.label(*dst));
         if *untracked {
             return (
-                format!("{name} never saw the flow that {src} → {dst} answers, and drops it ({rule})"),
-                format!("let the answer come back the way the packet went: masquerade at the site of {from}"),
-            );
-        }
-        if *policy {
-            let ports = if port.is_empty() { String::new() } else { format!(", ports = [\"{port}\"]") };
-            return (
-                format!("no [[allow]] lets {from} start {} to {to}; {name} drops it ({rule})", what(port)),
-                format!("add [[allow]] with from = [\"{from}\"], to = [\"{to}\"]{ports}"),
+                format!("{name} never saw the flow that {src} -> {dst} answers, and drops it ({rule})"),
+                format!("let the answer come back the way the packet went: masquerade at the site of {}", world.label(*src)),
             );
         }
         let fix = if World::is_internet(*dst) {
@@ -299,12 +302,17 @@ impl Death {
         } else {
             format!("{src} or {dst} is in no place of the network: add it as a [[node.NAME.site]]")
         };
-        (format!("{name} does not forward {src} → {dst} ({rule})"), fix)
+        (format!("{name} does not forward {src} -> {dst} ({rule})"), fix)
     }
 }
 
-fn what(port: &str) -> String {
-    if port.is_empty() { "a flow".into() } else { port.to_owned() }
+fn denied(node: &NodeName, port: &str, rule: &str, from: &Place, to: &Place) -> (String, String) {
+    let (what, ports) =
+        if port.is_empty() { ("a flow", String::new()) } else { (port, format!(", ports = [\"{port}\"]")) };
+    (
+        format!("no [[allow]] lets {from} start {what} to {to}; {node} drops it ({rule})"),
+        format!("add [[allow]] with from = [\"{from}\"], to = [\"{to}\"]{ports}"),
+    )
 }
 
 fn refusal(world: &World, id: NodeId) -> Option<&Problem> {
@@ -330,6 +338,10 @@ fn inactive(world: &World, id: NodeId) -> (String, String) {
 /// `[[node.NAME.site]]`, where a site's lines are.
 fn site_table(world: &World, site: SiteId) -> String {
     format!("[[node.{}.site]] {}", world.name(site.node), world.site(site).subnet)
+}
+
+fn owner_table(world: &World, ip: IpAddr) -> String {
+    world.site_of(ip).map_or_else(|| "the site".into(), |site| site_table(world, site))
 }
 
 fn host_has_no_way(world: &World, site: SiteId, host: IpAddr, dst: IpAddr, answer: bool) -> (String, String) {
@@ -381,7 +393,12 @@ fn no_session(world: &World, node: NodeId, peer: NodeId, why: Silence) -> (Strin
         ),
         Silence::NoKeepalive => (
             format!("{name} has no endpoint of {other}, and {other} keeps no session alive: {name} cannot speak first"),
-            format!("keepalive = 25 under [node.{other}], or an endpoint there"),
+            // Relays send no keepalives: their spokes do.
+            if world.node(peer).is_relay() {
+                format!("endpoint = \"HOST:51820\" under [node.{other}]")
+            } else {
+                format!("keepalive = 25 under [node.{other}], or an endpoint there")
+            },
         ),
         Silence::Swallowed(endpoint) => (
             format!("{name} would send its packets to the endpoint {endpoint} into the tunnel itself"),
@@ -421,6 +438,11 @@ fn source_not_allowed(world: &World, id: NodeId, from: NodeId, src: IpAddr) -> (
             "local under [node.{0}] keeps {prefix} out of its tunnel: speak to {0} at its address in {prefix}, or take it \
              out of local",
             node.name
+        )
+    } else if let Some(site) = node.sites.iter().find(|s| s.subnet.contains(&src)) {
+        format!(
+            "{} of {} holds {src} too and is kept out of its tunnel: make that site narrower, or renumber one of the two",
+            site.subnet, node.name
         )
     } else if matches!(node.routes, Routes::Only(_)) {
         extend_routes(world, node, prefix)

@@ -86,7 +86,7 @@ fn holds(world: &World, promise: &Expectation, from: &Place, to: &Place) -> (boo
     let (verdict, reason) = match promise.port {
         None => {
             let judgement = judge(world, &probes(world.network()), from, to);
-            (judgement.verdict(), judgement.death.map(|d| d.reason(world)))
+            (judgement.verdict(), judgement.death.map(|d| d.reason(world, from, to)))
         }
         Some(port) => {
             let flow = super::Flow { from: from.clone(), to: to.clone(), port: Some(port) };

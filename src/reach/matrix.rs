@@ -83,7 +83,7 @@ pub(super) fn pair(world: &World, probes: &[Probe], from: &Place, to: &Place) ->
     let judgement = judge(world, probes, from, to);
     let verdict = judgement.verdict();
     let Judgement { ports, families, death } = judgement;
-    let reason = death.map(|d| d.reason(world));
+    let reason = death.map(|d| d.reason(world, from, to));
     Pair { from: from.clone(), to: to.clone(), verdict, ports, reason, families }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::cause::Reason;
+use super::cause::{Code, Reason};
 use super::check::Check;
 use super::judge::Ports;
 use super::matrix::{Matrix, Pair};
@@ -137,29 +137,45 @@ fn list(matrix: &Matrix, names: &[String]) -> String {
     out
 }
 
-/// The blocked pairs by reason: pairs with one fix are told together.
+/// The blocked pairs by what ends them, and where; every fix once.
 fn blocked(matrix: &Matrix) -> String {
-    let mut groups: Vec<(&Reason, Vec<String>)> = Vec::new();
+    let mut groups: Vec<(&Reason, Vec<String>, Vec<&str>)> = Vec::new();
     let pairs = matrix.pairs.iter().filter_map(|p| Some((p, p.reason.as_ref()?)));
     for (pair, reason) in pairs {
         let text = format!("{} -> {}", pair.from, pair.to);
-        let same = |(r, _): &&mut (&Reason, Vec<String>)| {
-            (r.code, &r.node, &r.fix) == (reason.code, &reason.node, &reason.fix)
+        let same = |(r, ..): &&mut (&Reason, Vec<String>, Vec<&str>)| {
+            // What policy refuses is refused wherever the packet comes first.
+            r.code == reason.code && (r.node == reason.node || r.code == Code::PolicyDenied)
         };
         match groups.iter_mut().find(same) {
-            Some((_, list)) => list.push(text),
-            None => groups.push((reason, vec![text])),
+            Some((_, pairs, fixes)) => {
+                pairs.push(text);
+                if !fixes.contains(&reason.fix.as_str()) {
+                    fixes.push(&reason.fix);
+                }
+            }
+            None => groups.push((reason, vec![text], vec![&reason.fix])),
         }
     }
     let mut out = String::new();
-    for (reason, list) in groups {
-        let more = if list.len() > NAMED { format!(", and {} more", list.len() - NAMED) } else { String::new() };
-        let shown = list[..list.len().min(NAMED)].join(", ");
+    for (reason, pairs, fixes) in groups {
+        let _ = writeln!(out, "\n{}", some(&pairs, NAMED, ", "));
+        if reason.code == Code::PolicyDenied && pairs.len() > 1 {
+            let _ = writeln!(out, "  {}: no [[allow]] lets these start a flow", reason.code);
+            let _ = writeln!(out, "  fix: where one should, {}", reason.fix);
+            continue;
+        }
         let at = if reason.node.is_empty() { String::new() } else { format!(" at {}", reason.node) };
-        let _ = write!(out, "\n{shown}{more}\n  {}{at}: {}\n", reason.code, reason.message);
-        if !reason.fix.is_empty() {
-            let _ = writeln!(out, "  fix: {}", reason.fix);
+        let _ = writeln!(out, "  {}{at}: {}", reason.code, reason.message);
+        for fix in fixes.iter().filter(|f| !f.is_empty()) {
+            let _ = writeln!(out, "  fix: {fix}");
         }
     }
     out
+}
+
+/// The first of a list, and how many more there are.
+fn some(list: &[String], limit: usize, between: &str) -> String {
+    let more = if list.len() > limit { format!("{between}and {} more", list.len() - limit) } else { String::new() };
+    format!("{}{more}", list[..list.len().min(limit)].join(between))
 }

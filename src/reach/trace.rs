@@ -68,7 +68,7 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
     let (from, to) = (flow.from.to_string(), flow.to.to_string());
     let (ends, probe, verdict) = match telling(world, &flow.from, &flow.to, flow.port) {
         Ok(found) => found,
-        Err(cause) => return Trace::blocked(from, to, Death { cause, answer: false }.reason(world)),
+        Err(cause) => return Trace::blocked(from, to, Death { cause, answer: false }.reason(world, &flow.from, &flow.to)),
     };
     let walked = ends.walk(world, probe, true);
     Trace {
@@ -76,7 +76,7 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
         from,
         to,
         verdict,
-        reason: walked.result.err().map(|death| death.reason(world)),
+        reason: walked.result.err().map(|death| death.reason(world, &flow.from, &flow.to)),
         forward: walked.forward,
         reply: walked.reply,
         family: Some(PathFamily::of(ends.to.address())),

@@ -28,12 +28,13 @@ pub fn trace_text(trace: &Trace) -> String {
             }
         }
     }
-    let names = trace.forward.iter().chain(&trace.reply).map(|h| h.node.chars().count());
+    let hops = trace.forward.iter().chain(&trace.reply).map(|h| &h.node);
+    let names = hops.chain(trace.reason.iter().map(|r| &r.node)).map(|n| n.chars().count());
     let width = names.max().unwrap_or(0);
     path(&mut out, "there", &trace.forward, trace.forward.first().map(|h| (h.src, h.dst)), width);
     path(&mut out, "back", &trace.reply, trace.forward.last().map(|h| (h.dst, h.src)), width);
-    if trace.reason.is_some() && !(trace.forward.is_empty() && trace.reply.is_empty()) {
-        let _ = writeln!(out, "  {:width$}  it ends here", "x");
+    if let Some(reason) = trace.reason.as_ref().filter(|_| !trace.forward.is_empty()) {
+        let _ = writeln!(out, "  {:width$}  {:10}  {}", reason.node, "ends", reason.code);
     }
     for note in &trace.notes {
         let _ = writeln!(out, "\nnote: {note}");

@@ -61,6 +61,8 @@ struct Walk<'w> {
     protocol: Protocol,
     entries: Vec<Entry>,
     sessions: Vec<(NodeId, NodeId)>,
+    /// The start's own addresses, which the answer must come back with.
+    asked: Addresses,
     /// Whether this is the answer.
     answer: bool,
     by_protocol: bool,
@@ -79,8 +81,10 @@ pub(super) fn walk(
     protocol: Protocol,
     record: bool,
 ) -> Walked {
+    let mut at = Addresses { src: from.address(), dst: to.address() };
     let mut walk = Walk {
         world,
+        asked: at,
         protocol,
         entries: Vec::new(),
         sessions: Vec::new(),
@@ -90,7 +94,6 @@ pub(super) fn walk(
         mtu: None,
         notes: Vec::new(),
     };
-    let mut at = Addresses { src: from.address(), dst: to.address() };
     let there = walk.there(from, bound, &mut at);
     let forward = walk.hops.replace(Vec::new()).unwrap_or_default();
     if !record {
@@ -139,6 +142,7 @@ impl<'w> Walk<'w> {
                 let way = self.way(id, at.dst)?;
                 let picked = if bound { Some(at.src) } else { host.source(&way, at.dst) };
                 at.src = picked.ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
+                self.asked = *at;
                 self.routed(id, host, &way, *at);
                 self.leave(id, None, &way, at, Tracking::New)?
             }
@@ -169,7 +173,16 @@ impl<'w> Walk<'w> {
                 Next::Node(id, link)
             }
         };
-        self.fly(first, &mut at).map(|_| ())
+        let landing = self.fly(first, &mut at)?;
+        if (at.src, at.dst) == (self.asked.dst, self.asked.src) {
+            return Ok(());
+        }
+        let at_end = match landing {
+            Landing::Node(id) => world.name(id).to_string(),
+            Landing::Host(_, ip) => ip.to_string(),
+            Landing::Outside(_) => "internet".into(),
+        };
+        Err(Cause::Mistaken { at: at_end, asked: self.asked.dst, answered: at.src })
     }
 
     fn fly(&mut self, first: Next, at: &mut Addresses) -> Result<Landing, Cause> {
@@ -459,7 +472,9 @@ impl<'w> Walk<'w> {
             Dev::Tunnel => self.encrypt(id, host, at),
             Dev::Link(_) if World::is_internet(at.dst) => Ok(Next::Outside(id)),
             Dev::Link(link) => {
-                if let Some(mtu) = host.facts.links.get(link).map(|l| l.mtu).filter(|m| *m > 0) {
+                // What starts outside the tunnel is used to the larger packets of its own link.
+                let mtu = host.facts.links.get(link).map(|l| l.mtu).filter(|m| *m > 0 && self.mtu.is_some());
+                if let Some(mtu) = mtu {
                     self.narrow(mtu, || format!("{link} of {}", self.world.name(id)));
                 }
                 if way.gateway.is_some() {
