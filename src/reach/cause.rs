@@ -201,6 +201,10 @@ impl Death {
     pub(super) fn reason(&self, world: &World, from: &Place, to: &Place) -> Reason {
         let (mut message, fix) = match &self.cause {
             Cause::Dropped { node, port, rule, policy: true, .. } => denied(world.name(*node), port, rule, from, to),
+            Cause::Dropped { node, src, dst, rule, untracked: true, .. } => (
+                format!("{} never saw the flow that {src} -> {dst} answers, and drops it ({rule})", world.name(*node)),
+                format!("masquerade {from} where it enters {to}: the answer then comes back the way the packet went"),
+            ),
             _ => self.words(world),
         };
         if self.answer {
@@ -285,16 +289,10 @@ impl Death {
     }
 
     fn dropped(&self, world: &World) -> (String, String) {
-        let Cause::Dropped { node, src, dst, rule, untracked, .. } = &self.cause else {
+        let Cause::Dropped { node, src, dst, rule, .. } = &self.cause else {
             return Default::default();
         };
         let name = world.name(*node);
-        if *untracked {
-            return (
-                format!("{name} never saw the flow that {src} -> {dst} answers, and drops it ({rule})"),
-                format!("let the answer come back the way the packet went: masquerade at the site of {}", world.label(*src)),
-            );
-        }
         let fix = if World::is_internet(*dst) {
             let spoke = world.by_tunnel_address(*src).map(|id| world.node(id)).filter(|n| !matches!(n.routes, Routes::Split));
             let or = spoke.map_or_else(String::new, |n| format!(", or routes = \"split\" under [node.{}]", n.name));

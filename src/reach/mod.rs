@@ -17,6 +17,8 @@ mod matrix;
 mod matrix_text;
 mod place;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod trace_text;
 mod walk;

@@ -239,7 +239,10 @@ impl<'w> Walk<'w> {
         if let Some((id, dev)) = self.world.attached_at(site, dst) {
             return Some(Next::Node(id, dev));
         }
-        (self.world.site_of(dst) == Some(site)).then_some(Next::Host(site, dst))
+        if self.world.site_of(dst) == Some(site) && self.world.by_tunnel_address(dst).is_none() {
+            return Some(Next::Host(site, dst));
+        }
+        self.world.answers_arp(site, dst).map(|(id, dev)| Next::Node(id, dev))
     }
 
     fn usable(&self, id: NodeId) -> Result<(), Cause> {
@@ -265,11 +268,12 @@ impl<'w> Walk<'w> {
             self.hop(name, Step::Deliver, *at, || "its own address".into());
             return Ok(None);
         }
+        let way = self.way(id, at.dst)?;
         let ipv6 = at.dst.is_ipv6();
         if !host.forwards(came_by, ipv6) {
+            self.usable(id)?;
             return Err(Cause::ForwardDisabled { node: id, came_by: came_by.clone(), ipv6 });
         }
-        let way = self.way(id, at.dst)?;
         self.routed(id, host, &way, *at);
         self.pass(id, host, came_by, &way, *at, tracking)?;
         self.leave(id, Some(came_by), &way, at, tracking).map(Some)
@@ -422,6 +426,9 @@ impl<'w> Walk<'w> {
 
     fn astray(&self, id: NodeId, host: &Host, way: Option<&Way>, dst: IpAddr) -> Cause {
         let world = self.world;
+        if let Err(cause) = self.usable(id) {
+            return cause;
+        }
         let node = world.node(id);
         let missing = node.sites.iter().enumerate().find(|(i, s)| {
             s.subnet.contains(&dst) && host.site_links.get(*i).is_some_and(|l| l.name().is_none())
@@ -497,7 +504,8 @@ impl<'w> Walk<'w> {
         // Another node's address on the same link, though in a prefix of another site.
         let here = world.node(id).sites.iter().enumerate().map(|(index, _)| SiteId { node: id, index });
         let mut here = here.filter(|s| world.is_on(id, link, *s) && world.site(*s).subnet.contains(&dst));
-        if let Some((other, dev)) = here.clone().find_map(|s| world.attached_at(s, dst)) {
+        let answers = |s| world.attached_at(s, dst).or_else(|| world.answers_arp(s, dst));
+        if let Some((other, dev)) = here.clone().find_map(answers) {
             return Ok(Next::Node(other, dev));
         }
         if let Some(site) = here.next() {

@@ -167,8 +167,10 @@ impl World {
             let (node, facts) = (self.node(id), &self.facts[id]);
             let wanted =
                 wanted(&self.network, node, &Keys::default(), Backend::Kernel, facts, self.now);
+            // What must not be applied is not there.
+            let state = if wanted.is_refused() { HostState::default() } else { wanted.state };
             let refused = wanted.problems.into_iter().filter(Problem::is_error).collect();
-            Host::new(self.network.name.as_str(), node, wanted.state, facts.clone(), refused)
+            Host::new(self.network.name.as_str(), node, state, facts.clone(), refused)
         })
     }
 
@@ -196,14 +198,35 @@ impl World {
         })
     }
 
+    /// The node on a site's link that has an IPv4 address on any link of its own: Linux answers ARP for all of them
+    /// (`arp_ignore` 0), while an IPv6 neighbour answers only for the link that is asked.
+    pub(super) fn answers_arp(&self, site: SiteId, address: IpAddr) -> Option<(NodeId, Dev)> {
+        if address.is_ipv6() {
+            return None;
+        }
+        let owners = self.by_tunnel_address(address).into_iter();
+        let owners = owners.chain(self.attached.get(&address).into_iter().flatten().copied());
+        owners.filter(|id| self.host(*id).owns(address).is_some()).find_map(|id| {
+            let link = self.facts[id].links.keys().find(|link| self.is_on(id, link, site))?;
+            Some((id, Dev::Link(link.clone())))
+        })
+    }
+
     /// Says whether a node's link is the site's: its own side of the site, or another node's that has an address in it.
     pub(super) fn is_on(&self, node: NodeId, link: &str, site: SiteId) -> bool {
         if node == site.node {
             return self.site_link(site) == Some(link);
         }
         let subnet = self.site(site).subnet;
+        let of = self.node(node);
+        // An address in a site of its own is on that site's link, whatever wider site of another surrounds it.
+        let is_elsewhere = |a: &IpNet| {
+            of.sites.iter().any(|s| s.subnet.contains(&a.addr()))
+                && !of.local.iter().any(|l| l.contains(&a.addr()))
+        };
         self.facts[node].links.get(link).is_some_and(|l| {
-            l.addresses.iter().any(|a| subnet.contains(&a.addr()) && a.prefix_len() < a.max_prefix_len())
+            let mut inside = l.addresses.iter().filter(|a| subnet.contains(&a.addr()));
+            inside.any(|a| a.prefix_len() < a.max_prefix_len() && !is_elsewhere(a))
         })
     }
 
