@@ -7,12 +7,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read their cases")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use wgrelay::config::parse_network;
-use wgrelay::model::{Network, Timestamp};
+use wgrelay::model::{
+    AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Site, Timestamp,
+};
 use wgrelay::plan::{Backend, Keys, wanted};
 use wgrelay::reach::{
     Check, Code, Flow, Trace, World, assumed_facts, check, expectations, lint, matrix, matrix_text, place, trace,
@@ -129,4 +131,68 @@ fn every_code_has_a_case() {
     // Docker's own rules are no part of a host's state yet.
     let expected: BTreeSet<Code> = Code::ALL.into_iter().filter(|c| *c != Code::DockerRawDrop).collect();
     assert_eq!(seen, expected);
+}
+
+/// A relay, 100 gateways with a site each, 899 plain spokes, and a policy with ports.
+fn large() -> Network {
+    let key = |i: usize| {
+        let mut bytes = [1; 32];
+        bytes[..8].copy_from_slice(&(i as u64).to_be_bytes());
+        PublicKey::from_bytes(bytes)
+    };
+    let mut nodes = BTreeMap::new();
+    for i in 0..1000_usize {
+        let role = if i == 0 { Role::Relay } else { Role::Spoke };
+        let name: NodeName = format!("node{i:04}").parse().unwrap();
+        let address = std::net::Ipv4Addr::from(0x0a58_0001 + i as u32);
+        let mut node = Node::new(name.clone(), role, address, key(i));
+        if i == 0 {
+            node.endpoint = Some("192.0.2.1:51820".parse().unwrap());
+        }
+        if (1..=100).contains(&i) {
+            node.sites = vec![Site {
+                subnet: format!("172.{}.{}.0/24", 16 + i / 50, i).parse().unwrap(),
+                interface: None,
+                nat: Nat::Auto,
+                gateway: i % 2 == 0,
+                address: None,
+                egress: false,
+            }];
+        }
+        nodes.insert(name, node);
+    }
+    let place = |t: &str| PlaceRef::parse(t).unwrap();
+    Network {
+        name: "wg0".parse().unwrap(),
+        subnet: "10.88.0.0/16".parse().unwrap(),
+        subnet6: None,
+        keepalive: 25,
+        mtu: 1420,
+        preshared_keys: false,
+        nodes,
+        allow: vec![
+            AllowRule { from: vec![place("*")], to: vec![place("172.16.2.0/24")], ports: Vec::new() },
+            AllowRule {
+                from: vec![place("node0500")],
+                to: vec![place("*")],
+                ports: vec!["tcp/22".parse().unwrap(), "icmp".parse().unwrap()],
+            },
+        ],
+        expect: Vec::new(),
+    }
+}
+
+#[test]
+fn a_thousand_nodes_are_a_few_classes() {
+    let network = large();
+    let result = check(&network, NOW);
+    assert_eq!(result.classes.iter().map(Vec::len).sum::<usize>(), 1100);
+    let of = |name: &str| {
+        let place = place(&network, name).unwrap();
+        result.classes.iter().position(|c| c.contains(&place)).unwrap()
+    };
+    assert_eq!(of("node0200"), of("node0999"));
+    assert_ne!(of("node0200"), of("node0500"));
+    assert_ne!(of("172.16.2.0/24"), of("172.16.4.0/24"));
+    assert!(matrix_text(&result, WIDTH).lines().count() < 1000);
 }

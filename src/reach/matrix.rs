@@ -39,18 +39,6 @@ pub struct Matrix {
     pub pairs: Vec<Pair>,
 }
 
-impl Matrix {
-    /// Returns how many places there are behind a pair's two ends: the pairs that it stands for.
-    pub fn weight(&self, pair: &Pair) -> usize {
-        let class = |place: &Place| self.classes.iter().find(|c| c.contains(place));
-        match (class(&pair.from), class(&pair.to)) {
-            (Some(a), Some(b)) if a == b => a.len() * (a.len() - 1),
-            (Some(a), Some(b)) => a.len() * b.len(),
-            _ => 1,
-        }
-    }
-}
-
 /// Judges every pair of places: nodes, sites, and the Internet for those that go there through the network.
 pub fn matrix(world: &World) -> Matrix {
     let places = places(world.network());

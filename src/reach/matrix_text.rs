@@ -12,6 +12,11 @@ use crate::model::{Severity, Verdict};
 
 /// How many pairs one reason names before it says how many more there are.
 const NAMED: usize = 6;
+/// How many fixes are told for one place, and how many places for one reason.
+const FIXES: usize = 4;
+const PLACES: usize = 8;
+/// How many ends of a kind the list names for one start.
+const LISTED: usize = 12;
 
 /// Writes a check for a terminal of so many columns; ends with a newline.
 pub fn matrix_text(check: &Check, width: usize) -> String {
@@ -38,13 +43,21 @@ pub fn matrix_text(check: &Check, width: usize) -> String {
 }
 
 fn headline(matrix: &Matrix) -> String {
-    let weight = |blocked: bool| -> usize {
-        let pairs = matrix.pairs.iter().filter(|p| (p.verdict == Verdict::Blocked) == blocked);
-        pairs.map(|p| matrix.weight(p)).sum()
+    let members = |(i, class): (usize, &Vec<Place>)| {
+        let size = class.len();
+        class.iter().take(2).map(move |p| (p.clone(), (i, size))).collect::<Vec<_>>()
     };
-    let (blocked, reaching) = (weight(true), weight(false));
-    let partly = matrix.pairs.iter().filter(|p| p.verdict == Verdict::Reaches && p.ports != Ports::All);
-    let partly: usize = partly.map(|p| matrix.weight(p)).sum();
+    let classes: BTreeMap<Place, (usize, usize)> =
+        matrix.classes.iter().enumerate().flat_map(members).collect();
+    // A pair stands for all pairs of its two classes.
+    let weight = |pair: &Pair| match (classes.get(&pair.from), classes.get(&pair.to)) {
+        (Some((a, size)), Some((b, _))) if a == b => size * (size - 1),
+        (Some((_, a)), Some((_, b))) => a * b,
+        _ => 1,
+    };
+    let sum = |mark_is: char| -> usize { matrix.pairs.iter().filter(|p| mark(p) == mark_is).map(weight).sum() };
+    let (blocked, partly) = (sum('-'), sum('p'));
+    let reaching = sum('+') + partly;
     let some = match partly {
         0 => String::new(),
         n => format!(", {n} with some ports only"),
@@ -115,10 +128,10 @@ fn list(matrix: &Matrix, names: &[String]) -> String {
     let cells: BTreeMap<_, _> = matrix.pairs.iter().map(|p| ((&p.from, &p.to), p)).collect();
     let mut out = String::new();
     for (from, name) in matrix.classes.iter().zip(names) {
-        let mut lines: BTreeMap<(u8, String), Vec<&str>> = BTreeMap::new();
+        let mut lines: BTreeMap<(u8, String), Vec<String>> = BTreeMap::new();
         for (to, other) in matrix.classes.iter().zip(names) {
             let Some(pair) = find(&cells, from, to) else { continue };
-            let other = if from == to { "each other" } else { other };
+            let other = if from == to { "each other".into() } else { other.clone() };
             let key = match (pair.verdict, &pair.ports) {
                 (Verdict::Reaches, Ports::All) => (0, "reaches".into()),
                 (Verdict::Reaches, ports) => (1, format!("with {ports} only")),
@@ -131,51 +144,77 @@ fn list(matrix: &Matrix, names: &[String]) -> String {
         }
         let _ = writeln!(out, "{name}");
         for ((_, what), others) in lines {
-            let _ = writeln!(out, "  {what}: {}", others.join(", "));
+            let _ = writeln!(out, "  {what}: {}", some(&others[..others.len().min(LISTED)], others.len(), ", "));
         }
     }
     out
+}
+
+/// Blocked pairs that one change would help.
+struct Group<'m> {
+    reason: &'m Reason,
+    pairs: usize,
+    named: Vec<String>,
+    fixes: Vec<&'m str>,
 }
 
 /// The blocked pairs by what ends them, and where; every fix once.
 fn blocked(matrix: &Matrix) -> String {
-    let mut groups: Vec<(&Reason, Vec<String>, Vec<&str>)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut known: BTreeMap<(Code, &str), usize> = BTreeMap::new();
     let pairs = matrix.pairs.iter().filter_map(|p| Some((p, p.reason.as_ref()?)));
     for (pair, reason) in pairs {
-        let text = format!("{} -> {}", pair.from, pair.to);
-        let same = |(r, ..): &&mut (&Reason, Vec<String>, Vec<&str>)| {
-            // What policy refuses is refused wherever the packet comes first.
-            r.code == reason.code && (r.node == reason.node || r.code == Code::PolicyDenied)
-        };
-        match groups.iter_mut().find(same) {
-            Some((_, pairs, fixes)) => {
-                pairs.push(text);
-                if !fixes.contains(&reason.fix.as_str()) {
-                    fixes.push(&reason.fix);
-                }
-            }
-            None => groups.push((reason, vec![text], vec![&reason.fix])),
+        // What policy refuses is refused wherever the packet comes first.
+        let node = if reason.code == Code::PolicyDenied { "" } else { reason.node.as_str() };
+        let at = *known.entry((reason.code, node)).or_insert_with(|| {
+            groups.push(Group { reason, pairs: 0, named: Vec::new(), fixes: Vec::new() });
+            groups.len() - 1
+        });
+        let group = &mut groups[at];
+        group.pairs += 1;
+        if group.named.len() < NAMED {
+            group.named.push(format!("{} -> {}", pair.from, pair.to));
+        }
+        let fix = reason.fix.as_str();
+        if group.fixes.len() < FIXES && !fix.is_empty() && !group.fixes.contains(&fix) {
+            group.fixes.push(fix);
         }
     }
     let mut out = String::new();
-    for (reason, pairs, fixes) in groups {
-        let _ = writeln!(out, "\n{}", some(&pairs, NAMED, ", "));
-        if reason.code == Code::PolicyDenied && pairs.len() > 1 {
-            let _ = writeln!(out, "  {}: no [[allow]] lets these start a flow", reason.code);
-            let _ = writeln!(out, "  fix: where one should, {}", reason.fix);
-            continue;
+    let mut told: BTreeMap<Code, usize> = BTreeMap::new();
+    for group in &groups {
+        let count = told.entry(group.reason.code).or_default();
+        *count += 1;
+        if *count <= PLACES {
+            group.write(&mut out);
         }
-        let at = if reason.node.is_empty() { String::new() } else { format!(" at {}", reason.node) };
-        let _ = writeln!(out, "  {}{at}: {}", reason.code, reason.message);
-        for fix in fixes.iter().filter(|f| !f.is_empty()) {
-            let _ = writeln!(out, "  fix: {fix}");
-        }
+    }
+    for (code, count) in told.iter().filter(|(_, n)| **n > PLACES) {
+        let _ = writeln!(out, "\n{code} at {} more places: wgrelay trace FROM TO tells each", count - PLACES);
     }
     out
 }
 
-/// The first of a list, and how many more there are.
-fn some(list: &[String], limit: usize, between: &str) -> String {
-    let more = if list.len() > limit { format!("{between}and {} more", list.len() - limit) } else { String::new() };
-    format!("{}{more}", list[..list.len().min(limit)].join(between))
+impl Group<'_> {
+    fn write(&self, out: &mut String) {
+        let reason = self.reason;
+        let _ = writeln!(out, "\n{}", some(&self.named, self.pairs, ", "));
+        if reason.code == Code::PolicyDenied && self.pairs > 1 {
+            let _ = writeln!(out, "  {}: no [[allow]] lets these start a flow", reason.code);
+            let _ = writeln!(out, "  fix: where one should, {}", reason.fix);
+            return;
+        }
+        let at = if reason.node.is_empty() { String::new() } else { format!(" at {}", reason.node) };
+        let _ = writeln!(out, "  {}{at}: {}", reason.code, reason.message);
+        for fix in &self.fixes {
+            let _ = writeln!(out, "  fix: {fix}");
+        }
+    }
+}
+
+/// The first of so many, and how many more there are.
+fn some(named: &[String], all: usize, between: &str) -> String {
+    let more =
+        if all > named.len() { format!("{between}and {} more", all - named.len()) } else { String::new() };
+    format!("{}{more}", named.join(between))
 }
