@@ -2,15 +2,19 @@
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
 //! [`model`], [`config`], [`conf`], [`plan`], [`reach`], [`export`], [`status`], [`dataplane`], [`control`], [`apply`],
-//! `host`, `operate`, `agent`, `cli`.
+//! [`host`], [`operate`], [`agent`], [`cli`].
 
+pub mod agent;
 pub mod apply;
+pub mod cli;
 pub mod conf;
 pub mod config;
 pub mod control;
 pub mod dataplane;
 pub mod export;
+pub mod host;
 pub mod model;
+pub mod operate;
 pub mod plan;
 pub mod reach;
 pub mod status;

@@ -1,3 +1,5 @@
 //! Parses the command line, runs it, and exits.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    wgrelay::cli::main()
+}

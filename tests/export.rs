@@ -3,7 +3,12 @@
 //! `UPDATE_CASES=1` rewrites the files. The programs (`wg`, `wg-quick`, `zbarimg`) must be there where `WGRELAY_REAL=1`;
 //! elsewhere a test that misses one says so and checks nothing.
 
-#![expect(clippy::disallowed_methods, reason = "tests read their cases and run the real programs")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests read their cases and run the real programs; a fault in their own set-up ends them"
+)]
 
 #[path = "export/networks.rs"]
 mod networks;
@@ -20,8 +25,16 @@ use wgrelay::conf::{self, Client, Comments, Key};
 use wgrelay::export::qr::{Code, Style};
 use wgrelay::export::{ExportError, Exported, Hooks, Keys, node_conf};
 use wgrelay::model::{NodeName, PresharedKey, Problem};
+use wgrelay::plan::firewall::hooks;
 
+/// Exports with hooks of the tests' own, so that a changed firewall changes no kept file.
 fn export(case: &Case, name: &str) -> Result<Exported, ExportError> {
+    let node = &case.network.nodes[name];
+    let gateway = node.is_relay() || !node.sites.is_empty();
+    export_with(case, name, if gateway { &HOOKS } else { &NO_HOOKS })
+}
+
+fn export_with(case: &Case, name: &str, hooks: &Hooks) -> Result<Exported, ExportError> {
     let node = &case.network.nodes[name];
     let own = private_key(name);
     let stored = !case.without_private_key.contains(&name);
@@ -29,10 +42,10 @@ fn export(case: &Case, name: &str) -> Result<Exported, ExportError> {
         private_key: stored.then_some(&own),
         preshared_key: &|relay: &NodeName, spoke: &NodeName| Some(preshared_key(relay, spoke)),
     };
-    let gateway = node.is_relay() || !node.sites.is_empty();
-    let hooks = if gateway { HOOKS.clone() } else { Hooks::default() };
-    node_conf(&case.network, keys, node, &hooks, NOW)
+    node_conf(&case.network, keys, node, hooks, NOW)
 }
+
+static NO_HOOKS: Hooks = Hooks { post_up: Vec::new(), post_down: Vec::new() };
 
 fn every_file() -> Vec<(String, Exported)> {
     let mut out = Vec::new();
@@ -189,6 +202,10 @@ fn faults() {
     let wsl = network.nodes["wsl"].clone();
     assert!(matches!(code(node_conf(&network, wsl_keys, &wsl, &hooks, NOW)), ExportError::Hook { .. }));
 
+    node_mut(&mut network, "wsl").endpoint = None;
+    let exported = node_conf(&network, keys, &windows, &no_hooks, NOW).unwrap();
+    assert_eq!(exported.problems.iter().map(|p| p.code.as_str()).collect::<Vec<_>>(), ["no-endpoint"]);
+
     node_mut(&mut network, "wsl").enabled = false;
     let fault = code(node_conf(&network, keys, &windows, &no_hooks, NOW));
     assert_eq!(fault.to_string(), "windows has no relay to connect to: none is enabled");
@@ -220,6 +237,28 @@ fn wg_quick_and_wg_take_every_file() {
     // Both can say no.
     assert!(real::wg_quick_strip("[Interface]\nSaveConfig = maybe\n").is_err());
     assert!(real::wg_setconf("[Interface]\nAddress = 10.0.0.1/24\n").is_err());
+}
+
+#[test]
+fn the_firewall_fits_its_lines() {
+    let wg_quick = real::has("wg-quick");
+    for case in every_case() {
+        for (name, node) in &case.network.nodes {
+            let lines = hooks(&case.network, node, NOW);
+            let exported = export_with(&case, name.as_str(), &lines).unwrap();
+            let written = &exported.document.interface;
+            let expected =
+                if node.platform.is_linux() { (lines.post_up.len(), lines.post_down.len()) } else { (0, 0) };
+            assert_eq!((written.post_up.len(), written.post_down.len()), expected, "{} {name}", case.name);
+            assert_eq!(conf::parse(&exported.text(), "x").as_ref(), Ok(&exported.document));
+            if wg_quick {
+                real::wg_quick_strip(&exported.text())
+                    .unwrap_or_else(|e| panic!("{} {name}: {e}", case.name));
+            }
+        }
+        let relay = case.network.relays().next().unwrap();
+        assert!(!hooks(&case.network, relay, NOW).post_up.is_empty(), "{}: a relay forwards", case.name);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::device::LocalDevice;
 use crate::control::{self, Answer, MAX_LINE, Request};
-use crate::host::runtime::Runtime;
+use crate::host::agent_process::Runtime;
 
 /// What the socket speaks for.
 #[derive(Clone)]
@@ -58,7 +58,9 @@ async fn converse(stream: UnixStream, served: Served) {
         let answer = match serde_json::from_slice::<Request>(&line) {
             Ok(request) => answer(request, &served).await,
             // What was said may hold a key, so it is not repeated.
-            Err(_) => Answer::Refused { message: "not a request of this version".into(), hint: String::new() },
+            Err(_) => {
+                Answer::Refused { message: "not a request of this version".into(), hint: String::new() }
+            }
         };
         let Ok(bytes) = control::line(&answer).map(Zeroizing::new) else { return };
         if write.write_all(&bytes).await.is_err() {
@@ -68,7 +70,8 @@ async fn converse(stream: UnixStream, served: Served) {
 }
 
 async fn answer(request: Request, served: &Served) -> Answer {
-    let none = || Answer::Refused { message: "this agent hosts no embedded device".into(), hint: String::new() };
+    let none =
+        || Answer::Refused { message: "this agent hosts no embedded device".into(), hint: String::new() };
     match request {
         Request::Hello => Answer::Hello {
             version: control::VERSION,

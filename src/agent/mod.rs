@@ -3,27 +3,36 @@
 //! One thread of tokio: a control socket, the device's end, signals, and a tick. Looking at the host and
 //! changing it is blocking work and runs beside it, under the same lock that `up` and `down` take.
 
-#![expect(clippy::disallowed_methods, reason = "the agent lives on the machine: sockets, processes, the clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the agent lives on the machine: sockets, processes, the clock"
+)]
 
 mod control_socket;
 mod device;
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 pub use device::LocalDevice;
 
 use crate::apply::HostError;
-use crate::host::runtime::Runtime;
+use crate::host::agent_process::Runtime;
+use crate::host::link_changes::LinkChanges;
 use crate::model::InterfaceName;
 
 /// How often the host is compared with what was applied, in seconds. iptables-legacy, for one, tells nobody of
 /// its changes, so something has to look.
 const TICK: Duration = Duration::from_secs(30);
+
+/// How long links are left to settle after a change before the host is looked at.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Why the agent ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,23 +85,27 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let accept = tokio::spawn(control_socket::accept(listener, socket));
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let ended = serving.device.as_ref().map(LocalDevice::ended).transpose()?.map(AsyncFd::new).transpose()?;
+    let (changed, mut changes) = mpsc::channel(1);
+    watch_links(changed)?;
+    let (device_ended, mut ended) = mpsc::channel(1);
+    if let Some(device) = &serving.device {
+        watch(device.ended()?, device_ended.clone());
+    }
     let end = loop {
-        let device_end = async {
-            match &ended {
-                Some(fd) => fd.readable().await.map(|_| ()),
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = terminate.recv() => break End::Signal,
             _ = interrupt.recv() => break End::Signal,
             Some(()) = stopped.recv() => break End::Stopped,
-            _ = device_end => {
+            Some(()) = ended.recv() => {
                 let why = serving.device.as_ref().map(LocalDevice::why_ended).unwrap_or_default();
                 break End::Device(why);
             }
             Some(()) = woken.recv() => {}
+            Some(()) = changes.recv() => {
+                // What changes together is looked at together, and our own changes come back here too.
+                tokio::time::sleep(SETTLE).await;
+                while changes.try_recv().is_ok() {}
+            }
             _ = tick.tick() => {}
         }
         let reconcile = Arc::clone(&serving.reconcile);
@@ -108,4 +121,29 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     }
     serving.runtime.remove_control_socket();
     Ok(end)
+}
+
+/// Waits on a thread of its own for the device's end: one wait in a process's life is not worth an event loop's trust
+/// in the descriptor.
+fn watch(ended: OwnedFd, tell: mpsc::Sender<()>) {
+    std::thread::spawn(move || {
+        let mut fds = [PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        let _ = tell.blocking_send(());
+    });
+}
+
+/// Tells when links or addresses of this network namespace change: a site's interface appears, somebody takes an
+/// address off ours.
+fn watch_links(tell: mpsc::Sender<()>) -> std::io::Result<()> {
+    let changes = LinkChanges::open()?;
+    std::thread::spawn(move || {
+        while changes.wait().is_ok() {
+            // A full queue means that a look at the host is coming anyway.
+            if let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(()) {
+                return;
+            }
+        }
+    });
+    Ok(())
 }

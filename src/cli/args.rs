@@ -62,7 +62,6 @@ pub struct Global {
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the names say it all")]
 pub enum Color {
     Auto,
     Always,
@@ -125,8 +124,10 @@ pub enum Command {
     /// Say what `up` would change on this host
     Plan(PlanArgs),
     /// Make this host match the network
-    #[command(after_help = "Running it again changes nothing; it is also the reload.\n\nExamples:\n  wgrelay up\n  \
-                            wgrelay up --bundle docker.bundle\n  wgrelay up --backend embedded")]
+    #[command(
+        after_help = "Running it again changes nothing; it is also the reload.\n\nExamples:\n  wgrelay up\n  \
+                            wgrelay up --bundle docker.bundle\n  wgrelay up --backend embedded"
+    )]
     Up(Up),
     /// Take away all that wgrelay made on this host, and nothing else
     Down,

@@ -86,7 +86,11 @@ impl Output {
     pub fn result(&self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        forgive(out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush()))
+        forgive(
+            out.write_all(text.as_bytes())
+                .and_then(|()| out.write_all(end.as_bytes()))
+                .and_then(|()| out.flush()),
+        )
     }
 
     /// Prints bytes as they are: a picture.

@@ -1,7 +1,7 @@
 //! A `.conf` with the eyes of one client: what it refuses is an error, what it takes in another way than meant a warning.
 
 use super::client::{Client, HookRepeats, KeepaliveOff, Repeats};
-use super::parse::{Entry, Fault, Walk};
+use super::walk::{Fault, Walk};
 use super::{Document, Key, Section};
 use crate::model::{Problem, Severity};
 
@@ -44,7 +44,7 @@ fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
     let mut add = |severity, code, (line, column), message: String, hint: &str| {
         out.push(Fault { code, severity, taken_by: &[], line, column, message, hint: hint.into() });
     };
-    for (index, entry) in walk.entries.iter().enumerate() {
+    for entry in &walk.entries {
         let (key, place) = (entry.key, (entry.line, entry.column));
         if !client.accepts(key) {
             add(
@@ -56,8 +56,7 @@ fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
             );
             continue;
         }
-        let earlier = walk.entries[..index].iter().rev().find(|e| repeats(e, entry));
-        if let Some(line) = earlier.map(|e| e.line) {
+        if let Some(line) = entry.earlier {
             if key.is_hook() && rules.hook_repeats == HookRepeats::LastWins {
                 let message = format!("{client} runs only the last {key}; the one of line {line} is lost");
                 add(
@@ -85,7 +84,7 @@ fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
             let message = format!("{client} refuses an MTU below {}", rules.min_mtu);
             add(Severity::Error, "bad-mtu", place, message, "");
         }
-        if client == Client::Windows && key.is_hook() && earlier.is_none() {
+        if client == Client::Windows && key.is_hook() && entry.earlier.is_none() {
             let message =
                 format!("WireGuard for Windows runs {key} only where DangerousScriptExecution is set");
             let hint =
@@ -125,9 +124,98 @@ fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
     out
 }
 
-/// Says whether `later` is the same key of the same section again.
-fn repeats(earlier: &Entry, later: &Entry) -> bool {
-    earlier.key == later.key
-        && !later.key.accumulates()
-        && (later.key.section() == Section::Interface || earlier.section == later.section)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "GtL7fZc/bLnqZldpVofMCD6hDjrK28SsdLxevJ+qtKU=";
+
+    /// Judges a text for every client: `!` refused, `?` taken with a warning, `.` taken.
+    fn verdicts(text: &str) -> String {
+        Client::ALL
+            .iter()
+            .map(|(_, client)| {
+                let problems = lint(text, "f", *client);
+                if problems.iter().any(Problem::is_error) {
+                    '!'
+                } else if problems.is_empty() {
+                    '.'
+                } else {
+                    '?'
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_same_line_to_five_clients() {
+        let interface = format!("[Interface]\nPrivateKey = {KEY}\n");
+        // In the order of Client::ALL: wg, wg-quick, Windows, Apple, Android.
+        for (line, expected) in [
+            ("", "....."),
+            ("ListenPort = 1", "....."),
+            ("ListenPort = 666666666", "??!!!"),
+            ("ListenPort = 1\nListenPort = 2", "???!?"),
+            ("FwMark = 1", "..!!!"),
+            ("Address = 10.0.0.1/24", "!...."),
+            ("DNS = a_b", "!???!"),
+            ("Table = off", "!..!!"),
+            ("PostUp = a", "!.?!!"),
+            ("SaveConfig = true", "!.!!!"),
+            ("IncludedApplications = a.b", "!!!!."),
+            ("MTU = 500", "!.!.."),
+            ("Address =", "!?!!!"),
+            ("[Interface]", "...!."),
+            ("[ Peer ]\nPublicKey = GtL7fZc/bLnqZldpVofMCD6hDjrK28SsdLxevJ+qtKU=", "??!!!"),
+        ] {
+            let found = verdicts(&format!("{interface}{line}\n"));
+            assert_eq!(found, expected, "{line}");
+        }
+        let peer = format!("{interface}[Peer]\nPublicKey = {KEY}\n");
+        for (line, expected) in [
+            ("PersistentKeepalive = off", "...!!"),
+            ("PersistentKeepalive = OFF", "..!!!"),
+            ("AllowedIPs = 10.0.0.0/8,", "!!!?!"),
+            ("AllowedIPs = 10.0.0.1/8", "?????"),
+            ("Endpoint = ::1:1", "??!!!"),
+            ("[Peer]\nPublicKey = GtL7fZc/bLnqZldpVofMCD6hDjrK28SsdLxevJ+qtKU=", "???!?"),
+        ] {
+            assert_eq!(verdicts(&format!("{peer}{line}\n")), expected, "{line}");
+        }
+        assert_eq!(verdicts(""), "..!!!");
+        assert_eq!(verdicts("[Interface]\n"), "..!!!");
+        assert_eq!(verdicts(&format!("\u{feff}{interface}")), "!!?!!");
+    }
+
+    #[test]
+    fn each_fault_is_told_once() {
+        let text = format!(
+            "[Interface]\nPrivateKey = {KEY}\nListenPort = 1\nListenPort = 2\nPostUp = a\nPostUp = b\n"
+        );
+        let codes = |client| -> Vec<(String, String)> {
+            lint(&text, "f", client).into_iter().map(|p| (p.code, p.place)).collect()
+        };
+        let told = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+            list.iter().map(|(c, p)| ((*c).into(), (*p).into())).collect()
+        };
+        assert_eq!(codes(Client::WgQuick), told(&[("repeated-key", "f:4:1")]));
+        assert_eq!(
+            codes(Client::Apple),
+            told(&[("repeated-key", "f:4:1"), ("refused-key", "f:5:1"), ("refused-key", "f:6:1")])
+        );
+        assert_eq!(
+            codes(Client::Windows),
+            told(&[("repeated-key", "f:4:1"), ("hook-not-run", "f:5:1"), ("repeated-key", "f:6:1")])
+        );
+    }
+
+    #[test]
+    fn keys_of_a_document() {
+        let text = format!("[Interface]\nPrivateKey = {KEY}\nFwMark = 1\nMTU = 1400\nPostUp = a\n");
+        let document = super::super::parse(&text, "f").unwrap();
+        assert_eq!(rejected_keys(Client::WgQuick, &document), []);
+        assert_eq!(rejected_keys(Client::Windows, &document), [Key::FwMark]);
+        assert_eq!(rejected_keys(Client::Apple, &document), [Key::FwMark, Key::PostUp]);
+        assert_eq!(rejected_keys(Client::Wg, &document), [Key::Mtu, Key::PostUp]);
+    }
 }

@@ -11,8 +11,9 @@ mod parse;
 mod render;
 mod scan;
 mod value;
+mod walk;
 
-pub use client::{Client, HookRepeats, KeepaliveOff, Repeats, Rules};
+pub use client::{Client, ClientError, HookRepeats, KeepaliveOff, Repeats, Rules};
 pub use document::{Dns, DnsError, Document, Hook, HookError, Interface, Peer, Table};
 pub use key::{Key, Section};
 pub use lint::{lint, rejected_keys};

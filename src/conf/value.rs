@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::scan::is_space;
 use super::{Client, Dns, Hook, HookError, Table};
 use crate::model::{Endpoint, EndpointError, KeyError};
 
@@ -58,17 +57,19 @@ fn number(text: &str) -> Option<u64> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().unwrap_or(u64::MAX))
 }
 
+/// What only wg and wg-quick take.
+const BY_WG: &[Client] = &[Client::Wg, Client::WgQuick];
+
 pub(super) fn port(text: &str) -> Result<u16, Bad> {
-    match number(text) {
-        Some(n) if n <= u64::from(u16::MAX) => Ok(n as u16),
-        // getaddrinfo(3), which wg asks, keeps the lower 16 bits of what fits an int.
-        Some(n) if n <= i32::MAX as u64 => Err(Bad::new(
-            "bad-port",
-            format!("{n} is not a UDP port; wg and wg-quick make {} of it", n & 0xffff),
-            "use 0 to 65535",
-        )
-        .taken_by(&[Client::Wg, Client::WgQuick])),
-        _ => Err(Bad::new("bad-port", format!("{} is not a UDP port", shown(text)), "use 0 to 65535")),
+    let bad = |message: String| Bad::new("bad-port", message, "use 0 to 65535");
+    match number(text.strip_prefix('+').unwrap_or(text)) {
+        Some(n) if n <= u64::from(u16::MAX) && !text.starts_with('+') => Ok(n as u16),
+        // getaddrinfo(3), which wg asks, takes a sign and keeps the lower 16 bits of what fits an int.
+        Some(n) if n <= i32::MAX as u64 => {
+            let message = format!("{text} is not a UDP port; wg and wg-quick make {} of it", n & 0xffff);
+            Err(bad(message).taken_by(BY_WG))
+        }
+        _ => Err(bad(format!("{} is not a UDP port", shown(text)))),
     }
 }
 
@@ -114,31 +115,37 @@ pub(super) fn prefix(text: &str) -> Result<IpNet, Bad> {
     if text.starts_with(['+', '-']) {
         return bad("older tools do not know + and -: write the whole list");
     }
-    if text.contains(is_space) {
-        return bad("separate prefixes by commas");
-    }
-    let parsed = match text.split_once('/') {
-        None => text.parse::<IpAddr>().map(IpNet::from).ok(),
-        // ipnet would take a sign in front of the length.
-        Some((_, length)) if number(length).is_none() => None,
-        Some(_) => text.parse().ok(),
-    };
-    parsed.map_or_else(|| bad("write ADDRESS/LENGTH, such as 192.168.3.0/24 or fd00::/64"), Ok)
+    let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
+    // IpNet's own reading takes leading zeros, which are octal to some and refused by wg.
+    let net = address.parse::<IpAddr>().ok().and_then(|ip| match length {
+        None => Some(IpNet::from(ip)),
+        Some(length) => IpNet::new(ip, number(length)?.try_into().ok()?).ok(),
+    });
+    net.map_or_else(|| bad("write ADDRESS/LENGTH, such as 192.168.3.0/24 or fd00::/64, commas between"), Ok)
 }
 
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, Bad> {
-    text.parse().map_err(|e| match e {
-        EndpointError::NoPort => {
-            Bad::new("bad-endpoint", e.to_string(), "WireGuard's usual port is 51820: HOST:51820")
+    const HINT: &str = "write HOST:PORT, an IPv6 address in brackets: [2001:db8::1]:51820";
+    let fault = match text.parse() {
+        Ok(endpoint) => return Ok(endpoint),
+        Err(fault) => fault,
+    };
+    Err(match fault {
+        EndpointError::NoPort => Bad::new("bad-endpoint", fault.to_string(), HINT),
+        EndpointError::Port(given) => {
+            let bad =
+                Bad::new("bad-endpoint", format!("{} is not a UDP port", shown(&given)), "use 1 to 65535");
+            match port(&given) {
+                Ok(_) => bad.taken_by(BY_WG),
+                Err(same) => bad.taken_by(same.taken_by),
+            }
         }
-        EndpointError::Port(port) => {
-            Bad::new("bad-endpoint", format!("{} is not a UDP port", shown(&port)), "use 1 to 65535")
+        EndpointError::Host(host) => {
+            let message = format!("{} is neither an address nor a host name", shown(&host));
+            let bad = Bad::new("bad-endpoint", message, HINT);
+            let is_address = host.split('%').next().is_some_and(|a| a.parse::<IpAddr>().is_ok());
+            if is_address { bad.taken_by(BY_WG) } else { bad }
         }
-        EndpointError::Host(host) => Bad::new(
-            "bad-endpoint",
-            format!("{} is neither an address nor a host name", shown(&host)),
-            "write HOST:PORT, an IPv6 address in brackets: [2001:db8::1]:51820",
-        ),
     })
 }
 

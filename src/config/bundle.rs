@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::network::{format_is_known, read_network};
 use super::render::{render_network, text};
-use super::secrets::{Secrets, check_secrets, read_secrets};
+use super::secrets::{Secrets, misfits, read_secrets};
 use super::section::Section;
 use super::source::{Parsed, Source};
 use crate::model::validate::Mark;
@@ -104,7 +104,7 @@ impl Bundle {
         }
         let made_from = top.text("made_from", &mut source).map_or_else(String::new, |t| t.value.to_owned());
         let network = read_network(&top, &mut source);
-        let secrets = read_secrets(&top, &mut source);
+        let (secrets, places) = read_secrets(&top, &mut source);
         let Some(this) = this else { return source.finish(None) };
         if !network.nodes.contains_key(&this.value) {
             source.error(
@@ -115,23 +115,18 @@ impl Bundle {
             );
         }
         if source.is_sound() {
-            for problem in check_secrets(&network, &secrets, file) {
+            for (key, problem) in misfits(&network, &secrets) {
+                let (relay, node) = &key;
+                let own = *node == this.value || relay.as_ref() == Some(&this.value);
                 // Of the others a bundle has no keys, and that is the point of it.
-                let others =
-                    problem.code == "missing-preshared-key" && !misses_own(&network, &secrets, &this.value);
-                if !others {
-                    source.put(this.mark, problem);
+                if own || problem.code != "missing-preshared-key" {
+                    source.put(places.get(&key).copied().unwrap_or(this.mark), problem);
                 }
             }
         }
         let network_text = installed_text(&network, &this.value);
         source.finish(Some(Self { this: this.value, network, network_text, secrets, made_from }))
     }
-}
-
-fn misses_own(network: &Network, secrets: &Secrets, this: &NodeName) -> bool {
-    let pairs = network.relays().flat_map(|r| network.spokes().map(move |s| (&r.name, &s.name)));
-    pairs.filter(|(r, s)| *r == this || *s == this).any(|(r, s)| secrets.preshared_key(r, s).is_none())
 }
 
 fn installed_text(network: &Network, this: &NodeName) -> String {

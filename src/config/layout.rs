@@ -193,7 +193,7 @@ pub(super) fn key_path(text: &str) -> Vec<(String, Range<usize>)> {
 
 /// Every value below a table that stands on a line of its own, with the span of its last key: dotted keys are opened,
 /// tables with headers and inline tables are not.
-pub(super) fn lines_of<'d>(table: &'d dyn TableLike) -> Vec<(Range<usize>, &'d Value)> {
+pub(super) fn lines_of(table: &dyn TableLike) -> Vec<(Range<usize>, &Value)> {
     let mut lines = Vec::new();
     for (key, item) in table.iter() {
         match item {

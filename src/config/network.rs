@@ -1,50 +1,24 @@
 //! network.toml to [`Network`], with every fault of the file at once.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use toml_edit::Value;
 
-use super::section::{At, Section, mark_of};
+use super::node::node_table;
+use super::rules::{allow_table, expect_table};
+use super::section::{At, Section};
 use super::source::{Parsed, Source};
-use crate::model::validate::{self, BridgeMarks, Mark, Marks, NodeMarks, SiteMarks};
-use crate::model::{
-    AllowRule, Bridge, DEFAULT_KEEPALIVE, DEFAULT_MTU, Expectation, InterfaceName, Nat, Network, Node,
-    NodeName, PlaceRef, Platform, PortSpec, PublicKey, Role, Routes, Site, SiteInterface, Timestamp, Verdict,
-};
+use crate::model::validate::{self, Mark, Marks};
+use crate::model::{DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, NodeName};
 
 /// The format that this program writes, and the only one it reads.
 pub(super) const FORMAT: i64 = 1;
 
 /// The least MTU in bytes that IPv4 asks of a link for whole datagrams (RFC 791); `wg-quick(8)` clients refuse less.
-const MIN_MTU: u16 = 576;
+pub(super) const MIN_MTU: u16 = 576;
 
 const TOP_KEYS: &[&str] = &["format", "network", "node", "allow", "expect"];
 const NETWORK_KEYS: &[&str] = &["name", "subnet", "subnet6", "keepalive", "mtu", "preshared_keys"];
-/// Every key of a node, in the order in which the program writes them.
-pub(super) const NODE_KEYS: &[&str] = &[
-    "role",
-    "platform",
-    "enabled",
-    "expires",
-    "address",
-    "address6",
-    "endpoint",
-    "public_key",
-    "listen_port",
-    "routes",
-    "local",
-    "egress",
-    "dns",
-    "mtu",
-    "keepalive",
-    "site",
-    "bridge",
-];
-const SITE_KEYS: &[&str] = &["subnet", "interface", "nat", "gateway", "address", "egress"];
-const BRIDGE_KEYS: &[&str] = &["name", "addresses", "ports", "stp", "mtu"];
-
 /// Reads network.toml. `file` is what places call it.
 pub fn parse_network(bytes: &[u8], file: &str) -> Parsed<Network> {
     let mut source = match Source::new(bytes, file) {
@@ -149,7 +123,7 @@ fn network_table(section: &Section<'_>, network: &mut Network, marks: &mut Marks
     }
     match section.prefix("subnet6", source) {
         Some(At { value: IpNet::V6(net), mark }) => {
-            (network.subnet6, marks.subnet6) = (Some(net), Some(mark))
+            (network.subnet6, marks.subnet6) = (Some(net), Some(mark));
         }
         Some(At { value, mark }) => {
             let message = format!("{value} cannot be subnet6 of network: it is IPv4");
@@ -167,288 +141,5 @@ fn network_table(section: &Section<'_>, network: &mut Network, marks: &mut Marks
     }
     if let Some(flag) = section.flag("preshared_keys", source) {
         network.preshared_keys = flag.value;
-    }
-}
-
-fn node_table(section: &Section<'_>, name: Option<NodeName>, source: &mut Source<'_>) -> (Node, NodeMarks) {
-    section.known(NODE_KEYS, source);
-    section.required("address", "its address in the tunnel, out of network.subnet", source);
-    section.required("public_key", "wgrelay pubkey computes it from the private key", source);
-    let name = name.unwrap_or_else(|| "unnamed".parse().expect("unnamed is a name"));
-    let mut node = Node::new(name, Role::Spoke, Ipv4Addr::UNSPECIFIED, PublicKey::from_bytes([0; 32]));
-    let mut at = NodeMarks { node: section.mark, ..NodeMarks::default() };
-
-    let roles = [("relay", Role::Relay), ("spoke", Role::Spoke)];
-    match section.word("role", &roles, source) {
-        Some(role) => (node.role, at.role) = (role.value, Some(role.mark)),
-        None if !section.has("role") => at.role = Some(section.mark),
-        None => {}
-    }
-    if let Some(platform) = section.word("platform", &Platform::ALL, source) {
-        node.platform = platform.value;
-    }
-    if let Some(address) = section.address::<Ipv4Addr>("address", "192.168.3.2", source) {
-        (node.address, at.address) = (address.value, Some(address.mark));
-    }
-    if let Some(address) = section.address::<Ipv6Addr>("address6", "fd5e::2", source) {
-        (node.address6, at.address6) = (Some(address.value), Some(address.mark));
-    }
-    at.has_endpoint = section.has("endpoint");
-    if let Some(endpoint) = section.parsed("endpoint", "bad-endpoint", source) {
-        (node.endpoint, at.endpoint) = (Some(endpoint.value), Some(endpoint.mark));
-    }
-    if let Some(key) = section.parsed("public_key", "bad-key", source) {
-        (node.public_key, at.public_key) = (key.value, Some(key.mark));
-    }
-    node.listen_port = section.number("listen_port", 1..=u16::MAX, "", source).map(|p| p.value);
-    (node.routes, at.routes) = routes(section, source);
-    for text in section.list("local", source).unwrap_or_default() {
-        if let Some(net) = section.prefix_of("local", &text, source) {
-            node.local.push(net.value);
-            at.local.push(net.mark);
-        }
-    }
-    if let Some(flag) = section.flag("egress", source) {
-        (node.egress, at.egress) = (flag.value, Some(flag.mark));
-    }
-    if let Some(flag) = section.flag("enabled", source) {
-        node.enabled = flag.value;
-    }
-    node.expires = expires(section, source);
-    node.dns = dns(section, source);
-    if let Some(mtu) = section.number("mtu", MIN_MTU..=u16::MAX, " bytes", source) {
-        (node.mtu, at.mtu) = (Some(mtu.value), Some(mtu.mark));
-    }
-    node.keepalive =
-        section.number("keepalive", 0..=u16::MAX, " seconds, 0 for none", source).map(|k| k.value);
-    for section in section.tables("site", source) {
-        let (site, marks) = site_table(&section, source);
-        node.sites.push(site);
-        at.sites.push(marks);
-    }
-    for section in section.tables("bridge", source) {
-        let (bridge, marks) = bridge_table(&section, source);
-        node.bridges.push(bridge);
-        at.bridges.push(marks);
-    }
-    (node, at)
-}
-
-fn routes(section: &Section<'_>, source: &mut Source<'_>) -> (Routes, Option<Mark>) {
-    match section.item("routes").and_then(|i| i.as_value()) {
-        None if !section.has("routes") => (Routes::Split, None),
-        Some(value @ Value::Array(_)) => {
-            let texts = section.list("routes", source).unwrap_or_default();
-            let nets = texts.iter().filter_map(|t| section.prefix_of("routes", t, source));
-            (Routes::Only(nets.map(|n| n.value).collect()), Some(mark_of(value)))
-        }
-        Some(Value::String(_)) => {
-            let words = [("split", true), ("full", false)];
-            match section.word("routes", &words, source) {
-                Some(At { value: true, mark }) => (Routes::Split, Some(mark)),
-                Some(At { value: false, mark }) => (Routes::Full, Some(mark)),
-                None => (Routes::Split, None),
-            }
-        }
-        _ => {
-            let mark =
-                Mark(section.item("routes").and_then(|i| i.span()).map_or(section.mark.0, |s| s.start));
-            let message =
-                format!("routes of {} must be \"split\", \"full\" or a list of prefixes", section.name);
-            source.error(mark, "wrong-type", message, "");
-            (Routes::Split, None)
-        }
-    }
-}
-
-fn expires(section: &Section<'_>, source: &mut Source<'_>) -> Option<Timestamp> {
-    let value = section.item("expires")?.as_value();
-    // TOML has dates of its own; written without quotes one means the same.
-    let text = match value {
-        Some(Value::Datetime(date)) => date.value().to_string(),
-        _ => section.text("expires", source)?.value.to_owned(),
-    };
-    let moment = Timestamp::parse(&text);
-    if moment.is_none() {
-        let mark = value.map_or(section.mark, mark_of);
-        let message = format!("{text:?} cannot be expires of {}", section.name);
-        let hint = match Timestamp::parse(&format!("{text}T00:00:00Z")) {
-            Some(_) => format!("with the time of day, in UTC: \"{text}T00:00:00Z\""),
-            None => "write a moment in UTC, such as \"2027-01-31T00:00:00Z\"".into(),
-        };
-        source.error(mark, "bad-date", message, hint);
-    }
-    moment
-}
-
-fn dns(section: &Section<'_>, source: &mut Source<'_>) -> Vec<String> {
-    let mut entries = Vec::new();
-    for text in section.list("dns", source).unwrap_or_default() {
-        if text.value.parse::<IpAddr>().is_ok() || is_domain(text.value) {
-            entries.push(text.value.to_owned());
-        } else {
-            let message = format!("{:?} cannot be in dns of {}", text.value, section.name);
-            source.error(
-                text.mark,
-                "bad-dns",
-                message,
-                "write a name server's address, or a search domain such as home.arpa",
-            );
-        }
-    }
-    entries
-}
-
-fn is_domain(text: &str) -> bool {
-    let text = text.strip_suffix('.').unwrap_or(text);
-    let label = |l: &str| {
-        (1..=63).contains(&l.len())
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-            && l.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
-    };
-    // A text of digits and points alone is a mistyped address.
-    text.len() <= 253 && text.chars().any(char::is_alphabetic) && text.split('.').all(label)
-}
-
-fn site_table(section: &Section<'_>, source: &mut Source<'_>) -> (Site, SiteMarks) {
-    section.known(SITE_KEYS, source);
-    section.required("subnet", "the network behind the node: subnet = \"192.168.33.0/24\"", source);
-    let mut at = SiteMarks::default();
-    let subnet = section.prefix("subnet", source);
-    at.subnet = subnet.as_ref().map(|s| s.mark);
-    let interface = section.text("interface", source);
-    let interface = interface.and_then(|text| {
-        at.interface = Some(text.mark);
-        let Some(docker) = text.value.strip_prefix("docker:") else {
-            return Some(SiteInterface::Link(text.value.into()));
-        };
-        if is_docker_name(docker) {
-            return Some(SiteInterface::Docker(docker.into()));
-        }
-        let message = format!("{docker:?} cannot be the name of a Docker network");
-        source.error(text.mark, "bad-interface", message, "docker network ls shows the names");
-        None
-    });
-    let kinds = [("auto", Nat::Auto), ("masquerade", Nat::Masquerade), ("none", Nat::None)];
-    let nat = section.word("nat", &kinds, source);
-    at.nat = nat.as_ref().map(|n| n.mark);
-    let address = section.address::<IpAddr>("address", "192.168.33.1", source);
-    at.address = address.as_ref().map(|a| a.mark);
-    let site = Site {
-        subnet: subnet.map_or_else(|| Ipv4Net::default().into(), |s| s.value),
-        interface,
-        nat: nat.map_or(Nat::Auto, |n| n.value),
-        gateway: section.flag("gateway", source).is_some_and(|f| f.value),
-        address: address.map(|a| a.value),
-        egress: section.flag("egress", source).is_some_and(|f| f.value),
-    };
-    (site, at)
-}
-
-fn is_docker_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-}
-
-fn bridge_table(section: &Section<'_>, source: &mut Source<'_>) -> (Bridge, BridgeMarks) {
-    section.known(BRIDGE_KEYS, source);
-    section.required("name", "the link's name: name = \"br-ext\"", source);
-    let mut at = BridgeMarks::default();
-    let name = section.parsed::<InterfaceName>("name", "bad-interface", source);
-    at.name = name.as_ref().map(|n| n.mark);
-    let mut addresses = Vec::new();
-    for text in section.list("addresses", source).unwrap_or_default() {
-        match text.value.parse::<IpNet>() {
-            Ok(net) => {
-                addresses.push(net);
-                at.addresses.push(text.mark);
-            }
-            Err(_) => {
-                let message = format!("{:?} cannot be in addresses of {}", text.value, section.name);
-                source.error(
-                    text.mark,
-                    "bad-address",
-                    message,
-                    "write an address with its prefix length, such as 192.168.33.1/24",
-                );
-            }
-        }
-    }
-    let ports = section.list("ports", source).unwrap_or_default();
-    at.ports = ports.iter().map(|p| p.mark).collect();
-    let bridge = Bridge {
-        name: name.map_or_else(|| "br".parse().expect("br is a link's name"), |n| n.value),
-        addresses,
-        ports: ports.into_iter().map(|p| p.value.to_owned()).collect(),
-        stp: section.flag("stp", source).is_some_and(|f| f.value),
-        // 68 bytes is the least that IPv4 lets a link have (RFC 791), and what the kernel takes.
-        mtu: section.number("mtu", 68..=u16::MAX, " bytes", source).map(|m| m.value),
-    };
-    (bridge, at)
-}
-
-fn allow_table(section: &Section<'_>, network: &mut Network, marks: &mut Marks, source: &mut Source<'_>) {
-    section.known(&["from", "to", "ports"], source);
-    let from = places(section, "from", source);
-    let to = places(section, "to", source);
-    let mut ports = Vec::new();
-    for text in section.list("ports", source).unwrap_or_default() {
-        match text.value.parse::<PortSpec>() {
-            Ok(port) => ports.push(port),
-            Err(why) => source.error(text.mark, "bad-port", format!("{why}"), ""),
-        }
-    }
-    marks.allow.push(from.iter().chain(&to).map(|p| p.mark).collect());
-    let values = |places: Vec<At<PlaceRef>>| places.into_iter().map(|p| p.value).collect();
-    network.allow.push(AllowRule { from: values(from), to: values(to), ports });
-}
-
-fn places(section: &Section<'_>, key: &str, source: &mut Source<'_>) -> Vec<At<PlaceRef>> {
-    section.required(key, "a list such as [\"windows\"]; [\"*\"] is every place", source);
-    let Some(texts) = section.list(key, source) else { return Vec::new() };
-    if texts.is_empty() {
-        let message = format!("{key} of {} is empty: the rule allows nothing", section.name);
-        source.error(section.mark, "empty-list", message, "[\"*\"] is every place");
-    }
-    texts.iter().filter_map(|t| place(section, key, t, source)).collect()
-}
-
-fn place(section: &Section<'_>, key: &str, text: &At<&str>, source: &mut Source<'_>) -> Option<At<PlaceRef>> {
-    if text.value.contains('/') {
-        let net = section.prefix_of(key, text, source)?;
-        return Some(At { value: PlaceRef::Prefix(net.value), mark: net.mark });
-    }
-    let place = PlaceRef::parse(text.value).map(|value| At { value, mark: text.mark });
-    if place.is_none() {
-        let message = format!("{:?} cannot be in {key} of {}", text.value, section.name);
-        source.error(
-            text.mark,
-            "unknown-place",
-            message,
-            "a node, a site's subnet, an address, a CIDR, \"*\" or \"internet\"",
-        );
-    }
-    place
-}
-
-fn expect_table(section: &Section<'_>, network: &mut Network, marks: &mut Marks, source: &mut Source<'_>) {
-    section.known(&["from", "to", "port", "verdict"], source);
-    for key in ["from", "to"] {
-        section.required(key, "a node, an address or a site's subnet", source);
-    }
-    section.required("verdict", "verdict = \"reaches\" or \"blocked\"", source);
-    let mut end = |key: &str| {
-        let text = section.text(key, source)?;
-        place(section, key, &text, source)
-    };
-    let (from, to) = (end("from"), end("to"));
-    let port = section.parsed::<PortSpec>("port", "bad-port", source);
-    let words = [("reaches", Verdict::Reaches), ("blocked", Verdict::Blocked)];
-    let verdict = section.word("verdict", &words, source);
-    if let (Some(from), Some(to), Some(verdict)) = (from, to, verdict) {
-        marks.expect.push([from.mark, to.mark]);
-        let port = port.map(|p| p.value);
-        network.expect.push(Expectation { from: from.value, to: to.value, port, verdict: verdict.value });
     }
 }

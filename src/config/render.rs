@@ -49,7 +49,7 @@ pub fn render_network(network: &Network, header_comment: Option<&str>) -> String
     for promise in &network.expect {
         out.push_str("\n[[expect]]\n");
         let mut put = |key: &str, value: &str| {
-            writeln!(out, "{key} = {}", text(value)).expect("a String takes every write")
+            writeln!(out, "{key} = {}", text(value)).expect("a String takes every write");
         };
         put("from", &promise.from.to_string());
         put("to", &promise.to.to_string());
@@ -172,7 +172,7 @@ pub(super) fn text(value: &str) -> String {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             c if c.is_control() => {
-                write!(out, "\\u{:04X}", u32::from(c)).expect("a String takes every write")
+                write!(out, "\\u{:04X}", u32::from(c)).expect("a String takes every write");
             }
             c => out.push(c),
         }

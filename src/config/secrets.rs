@@ -36,6 +36,15 @@ impl fmt::Debug for Secrets {
 impl Secrets {
     /// Reads secrets.toml. `file` is what places call it.
     pub fn parse(bytes: &[u8], file: &str) -> Parsed<Self> {
+        Self::read(bytes, file, None)
+    }
+
+    /// Reads secrets.toml and holds it against the network, as [`check_secrets`] does, each problem at its line.
+    pub fn parse_for(bytes: &[u8], file: &str, network: &Network) -> Parsed<Self> {
+        Self::read(bytes, file, Some(network))
+    }
+
+    fn read(bytes: &[u8], file: &str, network: Option<&Network>) -> Parsed<Self> {
         let mut source = match Source::new(bytes, file) {
             Ok(source) => source,
             Err(problem) => return Parsed { value: None, problems: vec![problem] },
@@ -46,7 +55,12 @@ impl Secrets {
             return source.finish(None);
         }
         top.known(&["format", "private_keys", "preshared_keys"], &mut source);
-        let secrets = read_secrets(&top, &mut source);
+        let (secrets, places) = read_secrets(&top, &mut source);
+        if let Some(network) = network.filter(|_| source.is_sound()) {
+            for (key, problem) in misfits(network, &secrets) {
+                source.put(places.get(&key).copied().unwrap_or_default(), problem);
+            }
+        }
         source.finish(Some(secrets))
     }
 
@@ -136,25 +150,36 @@ fn push_key(out: &mut Zeroizing<String>, name: &NodeName, key: &str) {
     out.push_str("\"\n");
 }
 
-/// Reads `[private_keys]` and `[preshared_keys.RELAY]` of a file, also of a bundle.
-pub(super) fn read_secrets(top: &Section<'_>, source: &mut Source<'_>) -> Secrets {
+/// A key of the file: the relay, of a preshared key; and the node on whose line it is.
+pub(super) type KeyOf = (Option<NodeName>, NodeName);
+
+/// Reads `[private_keys]` and `[preshared_keys.RELAY]` of a file, also of a bundle, and where each key's line is.
+pub(super) fn read_secrets(top: &Section<'_>, source: &mut Source<'_>) -> (Secrets, BTreeMap<KeyOf, Mark>) {
     let mut secrets = Secrets::default();
+    let mut places = BTreeMap::new();
     if let Some(section) = top.table("private_keys", source) {
-        secrets.private_keys = keys(&section, source);
+        secrets.private_keys = keys(&section, None, &mut places, source);
     }
     if let Some(section) = top.table("preshared_keys", source) {
         for (relay, section) in section.tables_by_name(source) {
             let name = At { value: relay, mark: section.mark };
             if let Some(relay) = name_of(&name, source) {
-                secrets.preshared_keys.insert(relay, keys(&section, source));
+                places.insert(
+                    (None, relay.clone()),
+                    places.get(&(None, relay.clone())).copied().unwrap_or(name.mark),
+                );
+                let spokes = keys(&section, Some(&relay), &mut places, source);
+                secrets.preshared_keys.insert(relay, spokes);
             }
         }
     }
-    secrets
+    (secrets, places)
 }
 
 fn keys<K: std::str::FromStr<Err = crate::model::KeyError>>(
     section: &Section<'_>,
+    relay: Option<&NodeName>,
+    places: &mut BTreeMap<KeyOf, Mark>,
     source: &mut Source<'_>,
 ) -> BTreeMap<NodeName, K> {
     let mut keys = BTreeMap::new();
@@ -162,7 +187,10 @@ fn keys<K: std::str::FromStr<Err = crate::model::KeyError>>(
         let node = name_of(&name, source);
         match text.value.parse::<K>() {
             Ok(key) => {
-                keys.extend(node.map(|n| (n, key)));
+                if let Some(node) = node {
+                    places.insert((relay.cloned(), node.clone()), name.mark);
+                    keys.insert(node, key);
+                }
             }
             Err(why) => {
                 let whose = node.map_or_else(String::new, |n| format!(" of node {n}"));
@@ -188,15 +216,27 @@ fn name_of(name: &At<&str>, source: &mut Source<'_>) -> Option<NodeName> {
 }
 
 /// Tells where keys and network do not fit: a private key of another node, keys of unknown nodes, and preshared keys that
-/// are missing. A relay or spoke without a private key here made its own: nothing is wrong with that.
+/// are missing. A relay or spoke without a private key here made its own: nothing is wrong with that. Every problem is at the
+/// start of the file; [`Secrets::parse_for`] knows the lines.
 pub fn check_secrets(network: &Network, secrets: &Secrets, file: &str) -> Vec<Problem> {
-    let place = || format!("{file}:1:1");
-    let mut problems = Vec::new();
+    let place = format!("{file}:1:1");
+    let mut problems: Vec<Problem> = misfits(network, secrets)
+        .into_iter()
+        .map(|(_, problem)| Problem { place: place.clone(), ..problem })
+        .collect();
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+/// The problems of [`check_secrets`], each with the key that it is about and without a place.
+pub(super) fn misfits(network: &Network, secrets: &Secrets) -> Vec<(KeyOf, Problem)> {
+    let mut found = Vec::new();
     let owners: HashMap<PublicKey, &NodeName> =
         network.nodes.values().map(|n| (n.public_key, &n.name)).collect();
     for (name, key) in &secrets.private_keys {
         let Some(node) = network.nodes.get(name) else {
-            problems.push(unknown(place(), name, "private_keys"));
+            found.push(((None, name.clone()), unknown(name, "private_keys")));
             continue;
         };
         let public = key.public_key();
@@ -216,35 +256,32 @@ pub fn check_secrets(network: &Network, secrets: &Secrets, file: &str) -> Vec<Pr
                 format!("its public key would be {public}; wgrelay rotate {name} makes a new pair"),
             ),
         };
-        problems.push(Problem::error("key-mismatch", place(), message, hint));
+        found.push(((None, name.clone()), Problem::error("key-mismatch", "", message, hint)));
     }
     for (relay, spokes) in &secrets.preshared_keys {
-        for name in std::iter::once(relay).chain(spokes.keys()) {
-            if !network.nodes.contains_key(name) {
-                problems.push(unknown(place(), name, "preshared_keys"));
-            }
+        if !network.nodes.contains_key(relay) {
+            found.push(((None, relay.clone()), unknown(relay, "preshared_keys")));
+        }
+        for name in spokes.keys().filter(|name| !network.nodes.contains_key(*name)) {
+            found.push(((Some(relay.clone()), name.clone()), unknown(name, "preshared_keys")));
         }
     }
     if network.preshared_keys {
         for relay in network.relays() {
-            for spoke in network.spokes() {
-                if secrets.preshared_key(&relay.name, &spoke.name).is_none() {
-                    let message =
-                        format!("relay {} and node {} have no preshared key", relay.name, spoke.name);
-                    let hint = "wgrelay rotate makes one; preshared_keys = false does without";
-                    problems.push(Problem::error("missing-preshared-key", place(), message, hint));
-                }
+            for spoke in network.spokes().filter(|s| secrets.preshared_key(&relay.name, &s.name).is_none()) {
+                let message = format!("relay {} and node {} have no preshared key", relay.name, spoke.name);
+                let hint = "wgrelay rotate makes one; preshared_keys = false does without";
+                let problem = Problem::error("missing-preshared-key", "", message, hint);
+                found.push(((Some(relay.name.clone()), spoke.name.clone()), problem));
             }
         }
     }
-    problems.sort();
-    problems.dedup();
-    problems
+    found
 }
 
-fn unknown(place: String, name: &NodeName, table: &str) -> Problem {
+fn unknown(name: &NodeName, table: &str) -> Problem {
     let message = format!("{table} has a key of {name}, and the network has no such node");
-    Problem::warning("unknown-node", place, message, "take the line away, or rename it")
+    Problem::warning("unknown-node", "", message, "take the line away, or rename it")
 }
 
 #[cfg(test)]
@@ -322,6 +359,14 @@ mod tests {
         let codes: Vec<_> = problems.iter().map(|p| p.code.as_str()).collect();
         assert_eq!(codes, ["key-mismatch", "key-mismatch", "missing-preshared-key", "unknown-node"]);
         assert!(problems[0].message.contains("belongs to the public key of node b"), "{}", problems[0]);
+        // The same with lines: header, format, blank, [private_keys], a, b, ghost, hub, blank, [preshared_keys.hub], a.
+        let parsed = Secrets::parse_for(s.render().as_bytes(), "f", &net);
+        assert!(parsed.value.is_none());
+        let told: Vec<_> = parsed.problems.iter().map(|p| format!("{} {}", p.place, p.code)).collect();
+        assert_eq!(
+            told,
+            ["f:1:1 missing-preshared-key", "f:5:1 key-mismatch", "f:6:1 key-mismatch", "f:7:1 unknown-node"]
+        );
     }
 
     #[test]

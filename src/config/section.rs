@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use toml_edit::{Item, TableLike, Value};
 
 use super::source::Source;
-use crate::model::validate::{Mark, nearest};
+use crate::model::nearest;
+use crate::model::validate::Mark;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -51,9 +52,10 @@ impl<'t> Section<'t> {
             if keys.contains(&key) {
                 continue;
             }
-            let hint = match nearest(key, keys.iter().copied()) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("known here: {}", keys.join(", ")),
+            let hint = match (elsewhere(key), nearest(key, keys.iter().copied())) {
+                (Some(hint), _) => hint.into(),
+                (_, Some(near)) => format!("did you mean {near}?"),
+                _ => format!("known here: {}", keys.join(", ")),
             };
             let inside = if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) };
             source.error(self.key_mark(key), "unknown-key", format!("there is no key {key}{inside}"), hint);
@@ -363,6 +365,23 @@ impl<'t> Section<'t> {
         }
         all
     }
+}
+
+/// What `wg(8)` and `wg-quick(8)` call a key says where it went.
+fn elsewhere(key: &str) -> Option<&'static str> {
+    Some(match key.to_ascii_lowercase().replace(['_', '-'], "").as_str() {
+        "allowedips" => "AllowedIPs are derived: from sites, local and routes",
+        "privatekey" => "private keys are kept in secrets.toml, not here",
+        "presharedkey" => {
+            "preshared keys are kept in secrets.toml; preshared_keys = true or false says whether there are any"
+        }
+        "persistentkeepalive" => "did you mean keepalive?",
+        "postup" | "postdown" | "preup" | "predown" => {
+            "wgrelay sets up firewall and routes itself; there are no hooks"
+        }
+        "table" | "fwmark" | "saveconfig" => "wgrelay takes care of it; there is no such setting",
+        _ => return None,
+    })
 }
 
 const TEXT: &str = "a text in quotes";

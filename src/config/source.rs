@@ -12,6 +12,9 @@ pub const MAX_BYTES: usize = 8 << 20;
 /// How many syntax errors of one file are told: each costs another reading, and a later one is seldom news.
 const MAX_SYNTAX_ERRORS: usize = 20;
 
+/// How many problems of one severity are told: nobody reads more, and a large file of something else has one on every line.
+const MAX_PROBLEMS: usize = 1000;
+
 /// What a file holds, and what is wrong with it.
 #[derive(Debug, Clone)]
 pub struct Parsed<T> {
@@ -34,6 +37,8 @@ pub(super) struct Source<'s> {
     text: String,
     lines: Vec<usize>,
     found: Vec<(usize, Problem)>,
+    /// How many warnings and errors there were.
+    told: [usize; 2],
     /// Whether something was lost to a syntax error, so that nothing may be called missing.
     pub(super) torn: bool,
 }
@@ -68,7 +73,7 @@ impl<'s> Source<'s> {
         let lines = std::iter::once(0)
             .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1));
         let lines = lines.collect();
-        Self { file, text, lines, found: Vec::new(), torn: false }
+        Self { file, text, lines, found: Vec::new(), told: [0; 2], torn: false }
     }
 
     /// Returns `FILE:LINE:COLUMN`, both from 1, columns in characters.
@@ -96,12 +101,16 @@ impl<'s> Source<'s> {
         self.add(Severity::Error, at, code, message.into(), hint.into());
     }
     pub(super) fn put(&mut self, at: Mark, problem: Problem) {
-        self.found.push((at.0, problem));
+        let told = &mut self.told[usize::from(problem.is_error())];
+        *told += 1;
+        if *told <= MAX_PROBLEMS {
+            self.found.push((at.0, problem));
+        }
     }
 
     /// Says whether no error has been found so far.
     pub(super) fn is_sound(&self) -> bool {
-        !self.found.iter().any(|(_, p)| p.is_error())
+        self.told[1] == 0
     }
 
     /// Returns the problems with their places, in the order of the file.
@@ -130,6 +139,21 @@ impl<'s> Source<'s> {
             };
             self.torn = true;
             let at = fault.span().map_or(0, |s| s.start).min(text.len());
+            if let Some(list) = self.open_list(&text, at, fault.message()) {
+                let hint = "a list ends with \"]\"; its entries have commas between them";
+                self.error(
+                    Mark(list.start),
+                    "syntax",
+                    "not TOML: the list that begins here does not end",
+                    hint,
+                );
+                let line = self.lines_at(&text, list.start).start;
+                text.replace_range(
+                    line..list.end,
+                    &text[line..list.end].chars().map(blanked).collect::<String>(),
+                );
+                continue;
+            }
             let lines = self.lines_at(&text, at);
             let line = &text[lines.clone()];
             if line.trim().is_empty() {
@@ -148,6 +172,29 @@ impl<'s> Source<'s> {
             text.replace_range(lines.start..end, &blank);
         }
         None
+    }
+
+    /// From the bracket of a list that was never closed to the line where the parser noticed: it takes the lines after the
+    /// list for its entries.
+    fn open_list(&self, text: &str, at: usize, message: &str) -> Option<std::ops::Range<usize>> {
+        if !message.contains("array") {
+            return None;
+        }
+        let noticed = self.lines.partition_point(|start| *start <= at).saturating_sub(1);
+        let bounds = |line: usize| {
+            self.lines[line]..self.lines.get(line + 1).map_or(text.len(), |next| next.saturating_sub(1))
+        };
+        let begins = |line: &str| {
+            let value = line.split_once('=').filter(|(key, _)| !key.trim_start().starts_with('#'))?.1;
+            (value.trim_start().starts_with('[') && value.matches('[').count() > value.matches(']').count())
+                .then(|| line.len() - value.trim_start().len())
+        };
+        let (first, column) = (0..=noticed).rev().find_map(|l| Some((l, begins(&text[bounds(l)])?)))?;
+        // The list's own entries go with it; the first line that is no entry is another fault, or none.
+        let entry =
+            |line: &str| line.trim_start().starts_with(['"', '\'', ']', ',']) || line.trim().is_empty();
+        let last = (first + 1..=noticed).take_while(|l| entry(&text[bounds(*l)])).last().unwrap_or(first);
+        Some(bounds(first).start + column..bounds(last).end)
     }
 
     /// The line around an offset; an error at the very start of a line, or at the end, is about the line before.
@@ -190,9 +237,12 @@ fn explain(message: &str, line: &str, rest: &str) -> (&'static str, String, Stri
     }
     let value = line.split_once('=').map(|(_, v)| v.trim());
     let bare = |v: &str| v.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if let Some(v) = value.filter(|v| bare(v) && !v.contains('"')) {
+        let v = v.split('#').next().unwrap_or(v).trim();
+        return ("syntax", format!("not TOML: the text {v} has no quotes"), format!("write \"{v}\""));
+    }
     let hint = match value {
         Some("") => "a value is missing after \"=\"",
-        Some(v) if bare(v) && !v.contains('"') => "text stands in double quotes: key = \"value\"",
         None if line.contains(':') && !line.starts_with('[') => "write key = \"value\", with \"=\"",
         None if !line.starts_with('[') => "a line is key = value, [table] or # comment",
         _ if message.contains("string") && !rest.trim_start().starts_with('"') => {
@@ -201,4 +251,41 @@ fn explain(message: &str, line: &str, rest: &str) -> (&'static str, String, Stri
         _ => "",
     };
     ("syntax", format!("not TOML: {message}"), hint.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_network;
+
+    fn codes(bytes: &[u8]) -> Vec<String> {
+        parse_network(bytes, "f").problems.into_iter().map(|p| format!("{} {}", p.place, p.code)).collect()
+    }
+
+    #[test]
+    fn a_large_file_is_refused_unread() {
+        assert_eq!(codes(&vec![b'a'; 10_000_000]), ["f:1:1 too-large"]);
+        assert_eq!(codes(&vec![b'#'; MAX_BYTES]), ["f:1:1 empty-file"]);
+    }
+
+    #[test]
+    fn other_files_are_told_from_ours_without_a_flood() {
+        // A log, a binary, brackets without end, and a key on each of many lines.
+        assert_eq!(codes("one line of words\n".repeat(50_000).as_bytes()).len(), MAX_SYNTAX_ERRORS);
+        assert_eq!(codes(b"\x7fELF\x02\x01\x01\0\xff"), ["f:1:9 not-utf8"]);
+        assert_eq!(codes(b"\0\0\0\0"), ["f:1:5 syntax"]);
+        assert!(!codes(format!("a = {}", "[".repeat(100_000)).as_bytes()).is_empty());
+        assert!(!codes(format!("a{} = 1", ".a".repeat(100_000)).as_bytes()).is_empty());
+        let keys: String = (0..20_000).map(|i| format!("k{i} = 1\n")).collect();
+        assert_eq!(codes(keys.as_bytes()).len(), MAX_PROBLEMS);
+    }
+
+    #[test]
+    fn places_count_characters() {
+        let source = Source::new("a = \"é\" x\r\nb\n".as_bytes(), "f").unwrap();
+        assert_eq!(source.place(0), "f:1:1");
+        assert_eq!(source.place(9), "f:1:9");
+        assert_eq!(source.place(12), "f:2:1");
+        assert_eq!(source.place(14), "f:3:1");
+    }
 }

@@ -2,11 +2,15 @@
 //!
 //! The text holds a private key, and so does every picture of it: all of them are wiped when dropped.
 
+mod mask;
+
 use std::fmt::Write as _;
 
 use qrcode::bits::{Bits, encode_auto};
+use qrcode::canvas::Canvas;
+use qrcode::ec::construct_codewords;
 use qrcode::types::QrError as EncodeError;
-use qrcode::{Color, EcLevel, QrCode, Version};
+use qrcode::{EcLevel, Version};
 use zeroize::Zeroizing;
 
 /// Most bytes that a QR code holds: version 40, error correction level L (ISO/IEC 18004, table 7).
@@ -84,15 +88,19 @@ impl Code {
     pub fn new(text: &str) -> Result<Self, QrError> {
         let too_long = |_: EncodeError| QrError::TooLong { bytes: text.len(), limit: MAX_BYTES };
         let low = encode_auto(text.as_bytes(), EcLevel::L).map_err(too_long)?;
-        let code = match with_correction(text, low.version()) {
-            Some(bits) => QrCode::with_bits(bits, EcLevel::M),
-            None => QrCode::with_bits(low, EcLevel::L),
-        }
-        .map_err(too_long)?;
-        let mut colors = code.to_colors();
-        let modules = colors.iter().map(|c| *c == Color::Dark).collect();
-        colors.fill(Color::Light);
-        Ok(Self { width: code.width(), modules: Zeroizing::new(modules) })
+        let version = low.version();
+        let (bits, level) = match with_correction(text, version) {
+            Some(bits) => (bits, EcLevel::M),
+            None => (low, EcLevel::L),
+        };
+        let bytes = Zeroizing::new(bits.into_bytes());
+        let (data, correction) = construct_codewords(&bytes, version, level).map_err(too_long)?;
+        let (data, correction) = (Zeroizing::new(data), Zeroizing::new(correction));
+        let mut canvas = Canvas::new(version, level);
+        canvas.draw_all_functional_patterns();
+        canvas.draw_data(&data, &correction);
+        let width = usize::try_from(version.width()).expect("a width is 21 to 177");
+        Ok(Self { width, modules: mask::best(&canvas, width) })
     }
 
     /// Returns the modules a side, without the margin.
@@ -219,4 +227,55 @@ fn with_correction(text: &str, version: Version) -> Option<Bits> {
     bits.push_optimal_data(text.as_bytes()).ok()?;
     bits.push_terminator(EcLevel::M).ok()?;
     Some(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_and_what_does_not() {
+        assert!(Code::new(&"a".repeat(MAX_BYTES)).is_ok());
+        let fault = Code::new(&"a".repeat(MAX_BYTES + 1)).err();
+        assert_eq!(fault, Some(QrError::TooLong { bytes: MAX_BYTES + 1, limit: MAX_BYTES }));
+        assert!(Code::new("").is_ok());
+    }
+
+    #[test]
+    fn a_terminal_too_small_is_told_what_is_needed() {
+        let code = Code::new(&"a".repeat(300)).unwrap();
+        let side = code.width();
+        assert!(code.terminal(Style::Plain, Some((side as u16 + 8, 200))).is_ok());
+        // A narrower margin before none at all.
+        let art = code.terminal(Style::Plain, Some((side as u16 + 4, 200))).unwrap();
+        assert_eq!(art.lines().next().unwrap().chars().count(), side + 4);
+        let fault = code.terminal(Style::Colour, Some((side as u16 + 3, 24))).err();
+        let rows_needed = (side + 4).div_ceil(2) + 1;
+        assert_eq!(
+            fault,
+            Some(QrError::TooWide { columns_needed: side + 4, columns: side + 3, rows_needed, rows: 24 })
+        );
+        assert!(fault.unwrap().hint().contains("--format png"));
+        assert!(code.terminal(Style::Plain, Some((side as u16 + 4, rows_needed as u16))).is_ok());
+    }
+
+    #[test]
+    fn correction_grows_only_where_it_is_free() {
+        // Version 1 holds 17 bytes at L and 14 at M.
+        assert_eq!(Code::new(&"a".repeat(17)).unwrap().width(), 21);
+        assert!(with_correction(&"a".repeat(14), Version::Normal(1)).is_some());
+        assert!(with_correction(&"a".repeat(15), Version::Normal(1)).is_none());
+    }
+
+    #[test]
+    fn svg_and_png_have_the_margin() {
+        let code = Code::new("wgrelay").unwrap();
+        let svg = code.svg();
+        // The first finder pattern: seven dark modules, four from the edge.
+        assert!(svg.contains("d=\"M4 4h7v1h-7z"), "{}", &*svg);
+        assert!(svg.contains("viewBox=\"0 0 29 29\"") && svg.ends_with("</svg>\n"));
+        let png = code.png();
+        let reader = png::Decoder::new(std::io::Cursor::new(png.as_slice())).read_info().unwrap();
+        assert_eq!((reader.info().width, reader.info().height), (232, 232));
+    }
 }

@@ -74,6 +74,10 @@ impl WslMode {
             _ => Self::Unknown,
         }
     }
+    /// Says whether WSL is behind an address translation of Windows.
+    pub const fn is_nat(self) -> bool {
+        matches!(self, Self::Nat | Self::Unknown)
+    }
     /// Says whether kernel WireGuard receives nothing in this mode, while a userspace socket does.
     pub const fn kernel_hears_nothing(self) -> bool {
         matches!(self, Self::Mirrored | Self::Virtioproxy | Self::Consomme)

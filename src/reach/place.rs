@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::validate::nearest;
-use crate::model::{Network, NodeName, PlaceRef};
+
+use crate::model::{Network, NodeName, PlaceRef, nearest};
 
 /// A start or an end of a flow.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -166,7 +166,12 @@ fn away(peer: &PeerStatus) -> Problem {
     Problem::warning("peer-away", format!("peer {name}"), message, hint)
 }
 
-fn peer_status(network: &Network, here: &Node, peer: &crate::dataplane::PeerReport, now: Timestamp) -> PeerStatus {
+fn peer_status(
+    network: &Network,
+    here: &Node,
+    peer: &crate::dataplane::PeerReport,
+    now: Timestamp,
+) -> PeerStatus {
     let node = network.nodes.values().find(|n| n.public_key == peer.public_key);
     let last = peer.last_handshake.map(|t| t.seconds);
     let age = last.map(|t| now.since(Timestamp(t)));

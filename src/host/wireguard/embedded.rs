@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use super::WireGuard;
 use crate::apply::HostError;
 use crate::control::{self, Answer, MAX_LINE, Request};
 use crate::dataplane::{DeviceChange, DeviceReport};
-use crate::host::runtime::Runtime;
+use crate::host::agent_process::Runtime;
 use crate::model::InterfaceName;
 
 /// How long an agent may take to answer: a change of 5,000 peers takes well under a second.
@@ -36,7 +35,9 @@ pub fn ask(runtime: &Runtime, request: &Request) -> Result<Answer, HostError> {
     let bytes = zeroize::Zeroizing::new(control::line(request).map_err(|e| fault(e.to_string()))?);
     stream.write_all(&bytes).map_err(|e| fault(e.to_string()))?;
     let mut line = zeroize::Zeroizing::new(Vec::new());
-    BufReader::new(stream.take(MAX_LINE as u64)).read_until(b'\n', &mut line).map_err(|e| fault(e.to_string()))?;
+    BufReader::new(stream.take(MAX_LINE as u64))
+        .read_until(b'\n', &mut line)
+        .map_err(|e| fault(e.to_string()))?;
     serde_json::from_slice(&line).map_err(|_| fault("an answer that this version does not understand".into()))
 }
 
@@ -100,8 +101,8 @@ impl Embedded {
 }
 
 impl WireGuard for Embedded {
-    fn create(&mut self, name: &InterfaceName, mtu: u16) -> Result<(), HostError> {
-        self.runtime.clear_stale_agent(name)?;
+    fn create(&mut self, _name: &InterfaceName, mtu: u16) -> Result<(), HostError> {
+        self.runtime.clear_stale_agent()?;
         let mut child = self.spawn(mtu)?;
         let start = Instant::now();
         loop {
@@ -114,7 +115,11 @@ impl WireGuard for Embedded {
             if start.elapsed() > READY_WITHIN {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(HostError::new("start", "the embedded data plane", "it was not ready within 10 s"));
+                return Err(HostError::new(
+                    "start",
+                    "the embedded data plane",
+                    "it was not ready within 10 s",
+                ));
             }
             std::thread::sleep(Duration::from_millis(3));
         }
@@ -131,11 +136,11 @@ impl WireGuard for Embedded {
         }
     }
 
-    fn delete(&mut self, name: &InterfaceName) -> Result<(), HostError> {
+    fn delete(&mut self, _name: &InterfaceName) -> Result<(), HostError> {
         if let Some(pid) = agent_pid(&self.runtime) {
             self.order(&Request::Stop)?;
             let start = Instant::now();
-            while self.runtime.agent_is_alive() {
+            while self.runtime.agent_pid().is_some() {
                 if start.elapsed() > END_WITHIN {
                     tracing::warn!(pid, "the agent did not end in time and is killed");
                     self.runtime.kill_agent(pid)?;
@@ -144,6 +149,6 @@ impl WireGuard for Embedded {
                 std::thread::sleep(Duration::from_millis(3));
             }
         }
-        self.runtime.clear_stale_agent(name)
+        self.runtime.clear_stale_agent()
     }
 }

@@ -1,0 +1,171 @@
+//! What every command starts from: where the networks are, which one is meant, and what its files say.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::args::Global;
+use super::fault::Fault;
+use super::output::Output;
+use crate::config::{Secrets, parse_network};
+use crate::host::folder::Folder;
+use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
+
+/// The options and the surroundings of one run.
+pub struct Context {
+    /// Where words go.
+    pub out: Output,
+    /// Folder with one folder per network.
+    pub dir: PathBuf,
+    /// Which network, as typed.
+    network: Option<String>,
+    /// Which node, as typed.
+    node: Option<NodeName>,
+    /// The time of this run.
+    pub now: Timestamp,
+}
+
+/// A network file that was read without errors.
+pub struct Loaded {
+    /// Its folder.
+    pub folder: Folder,
+    /// What it says.
+    pub network: Network,
+    /// Its text.
+    pub text: String,
+    /// Warnings.
+    pub warnings: Vec<Problem>,
+}
+
+impl Context {
+    /// Makes the context of a run.
+    #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
+    pub fn new(global: Global, out: Output) -> Self {
+        Self {
+            out,
+            dir: global.dir,
+            network: global.network,
+            node: global.node,
+            now: SystemTime::now().into(),
+        }
+    }
+
+    /// Returns the network's name as typed, checked; `None`: not given.
+    pub fn network_name(&self) -> Result<Option<InterfaceName>, Fault> {
+        let parse = |text: &String| {
+            text.parse().map_err(|e| {
+                Fault::usage(format!("--network {text:?}: {e}"), "it is the interface's name, such as wg0")
+            })
+        };
+        self.network.as_ref().map(parse).transpose()
+    }
+
+    /// Finds the folder of the network that is meant.
+    pub fn folder(&self) -> Result<Folder, Fault> {
+        if let Some(name) = self.network_name()? {
+            return Ok(Folder::new(&self.dir, &name));
+        }
+        let names = Folder::list(&self.dir)?;
+        match names.as_slice() {
+            [only] => Ok(Folder::new(&self.dir, only)),
+            [] => Err(Fault::failed(
+                format!("there is no network in {}", self.dir.display()),
+                "`wgrelay init` writes one; `--dir DIR` looks elsewhere",
+            )),
+            many => {
+                let list: Vec<String> = many.iter().map(ToString::to_string).collect();
+                Err(Fault::usage(
+                    format!(
+                        "there are {} networks in {}: {}",
+                        many.len(),
+                        self.dir.display(),
+                        list.join(", ")
+                    ),
+                    "say which one with --network NAME",
+                ))
+            }
+        }
+    }
+
+    /// Reads the network; every fault of the file at once.
+    pub fn load_network(&self) -> Result<Loaded, Fault> {
+        let folder = self.folder()?;
+        let loaded = self.load_from(folder)?;
+        for warning in &loaded.warnings {
+            self.out.problem(warning);
+        }
+        Ok(loaded)
+    }
+
+    /// Reads the network of a folder, saying nothing.
+    pub fn load_from(&self, folder: Folder) -> Result<Loaded, Fault> {
+        let bytes = folder.read_network()?;
+        let file = folder.network_path().display().to_string();
+        let parsed = parse_network(&bytes, &file);
+        let Some(network) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
+        if network.name.as_str() != folder.name().as_str() {
+            return Err(Fault::invalid(vec![Problem::error(
+                "name-mismatch",
+                format!("{file}:1:1"),
+                format!(
+                    "the folder is {}, and the network in it calls itself {}",
+                    folder.name(),
+                    network.name
+                ),
+                "rename the folder, or correct `name`",
+            )]));
+        }
+        // `parse_network` accepted it, so it is UTF-8.
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Loaded { folder, network, text, warnings: parsed.problems })
+    }
+
+    /// Reads the secrets that belong to a network.
+    pub fn load_secrets(&self, loaded: &Loaded) -> Result<Secrets, Fault> {
+        let bytes = loaded.folder.read_secrets()?;
+        let file = loaded.folder.secrets_path().display().to_string();
+        // A bundle brings one node's secrets only, and that is the point of it.
+        let parsed = if loaded.folder.installed_node()?.is_some() {
+            Secrets::parse(bytes.as_bytes(), &file)
+        } else {
+            Secrets::parse_for(bytes.as_bytes(), &file, &loaded.network)
+        };
+        let Some(secrets) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
+        for problem in &parsed.problems {
+            self.out.problem(problem);
+        }
+        Ok(secrets)
+    }
+
+    /// Finds the node that this host is: `--node`, else the installed bundle's, else the only relay.
+    pub fn this_node<'n>(&self, loaded: &'n Loaded) -> Result<&'n Node, Fault> {
+        let name = match &self.node {
+            Some(name) => Some(name.clone()),
+            None => loaded.folder.installed_node()?.map(|b| b.this),
+        };
+        if let Some(name) = name {
+            return find_node(&loaded.network, &name);
+        }
+        let relays: Vec<&Node> = loaded.network.relays().collect();
+        match relays.as_slice() {
+            [only] => Ok(only),
+            _ => Err(Fault::usage("which node is this host?", "say it with --node NAME")),
+        }
+    }
+}
+
+/// Finds a node by name, or tells which there are.
+pub fn find_node<'n>(network: &'n Network, name: &NodeName) -> Result<&'n Node, Fault> {
+    network.nodes.get(name).ok_or_else(|| {
+        let names: Vec<&str> = network.nodes.keys().map(NodeName::as_str).collect();
+        let near = nearest(name.as_str(), names.iter().copied());
+        let hint = near.map_or_else(|| known(&names), |n| format!("did you mean {n}?"));
+        Fault::usage(format!("there is no node {name} in {}", network.name), hint)
+    })
+}
+
+fn known(names: &[&str]) -> String {
+    const SHOWN: usize = 12;
+    let more = names.len().saturating_sub(SHOWN);
+    let list = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("there are {list} and {more} more") } else { format!("there are {list}") }
+}

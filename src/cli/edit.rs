@@ -1,0 +1,178 @@
+//! `add`, `remove`, `enable`, `disable`: edits of the network file that keep everything else as it was typed.
+
+use zeroize::Zeroizing;
+
+use super::args::{Add, Edit};
+use super::context::{Context, Loaded, find_node};
+use super::exit::Exit;
+use super::fault::Fault;
+use super::output::Role;
+use crate::config::{EditError, NetworkDocument, Secrets, parse_network};
+use crate::host::random;
+use crate::host::store::WriterLock;
+use crate::model::{
+    Nat, Network, Node, Platform, Problem, Role as NodeRole, Site, SiteInterface, next_address, next_address6,
+};
+
+/// What an edit changes: the text, and the secrets where they change too.
+struct Edited {
+    text: String,
+    secrets: Option<Secrets>,
+    said: String,
+}
+
+/// Adds a spoke.
+pub fn add(ctx: &Context, args: &Add) -> Result<Exit, Fault> {
+    edit(ctx, args.up, |loaded, document, secrets| {
+        if loaded.network.nodes.contains_key(&args.name) {
+            return Err(Fault::failed(
+                format!("there is a node {} already", args.name),
+                format!("`wgrelay show` or `list` has it; `wgrelay remove {}` takes it away", args.name),
+            ));
+        }
+        let node = new_node(&loaded.network, args, secrets)?;
+        let said = format!("{} {} at {}", ctx.out.paint(Role::Good, "added"), node.name, node.address);
+        document.add_node(&node).map_err(|e| edit_fault(&e))?;
+        Ok(said)
+    })
+}
+
+fn new_node(network: &Network, args: &Add, secrets: &mut Secrets) -> Result<Node, Fault> {
+    let full =
+        |e: crate::model::Exhausted| Fault::failed(e, "remove a node, or give the network a larger `subnet`");
+    let address = match args.address {
+        Some(a) => a,
+        None => next_address(network).map_err(full)?,
+    };
+    let platform =
+        Platform::ALL.iter().find(|(name, _)| *name == args.platform).map(|(_, p)| *p).ok_or_else(|| {
+            let names: Vec<&str> = Platform::ALL.iter().map(|(n, _)| *n).collect();
+            let near = crate::model::nearest(&args.platform, names.iter().copied());
+            let hint =
+                near.map_or_else(|| format!("use {}", names.join(", ")), |n| format!("did you mean {n}?"));
+            Fault::usage(format!("there is no platform {:?}", args.platform), hint)
+        })?;
+    let public_key = match args.public_key {
+        Some(key) => key,
+        None => {
+            let private = random::private_key();
+            let public = private.public_key();
+            secrets.private_keys.insert(args.name.clone(), private);
+            public
+        }
+    };
+    let mut node = Node::new(args.name.clone(), NodeRole::Spoke, address, public_key);
+    node.platform = platform;
+    node.address6 = next_address6(network, address).transpose().map_err(full)?;
+    node.sites = args.site.iter().map(|text| site(text)).collect::<Result<_, _>>()?;
+    if network.preshared_keys {
+        for relay in network.relays() {
+            let keys = secrets.preshared_keys.entry(relay.name.clone()).or_default();
+            keys.insert(args.name.clone(), random::preshared_key());
+        }
+    }
+    Ok(node)
+}
+
+/// Reads `CIDR` or `CIDR@IFACE`.
+fn site(text: &str) -> Result<Site, Fault> {
+    let (subnet, interface) = text.split_once('@').map_or((text, None), |(s, i)| (s, Some(i)));
+    let subnet: ipnet::IpNet = subnet.parse().map_err(|_| {
+        Fault::usage(format!("--site {text:?}: {subnet:?} is no prefix"), "such as 10.20.0.0/16@eth1")
+    })?;
+    let interface = interface.map(|name| match name.strip_prefix("docker:") {
+        Some(network) => SiteInterface::Docker(network.into()),
+        None => SiteInterface::Link(name.into()),
+    });
+    Ok(Site { subnet, interface, nat: Nat::Auto, gateway: false, address: None, egress: false })
+}
+
+/// Removes a node and its keys.
+pub fn remove(ctx: &Context, args: &Edit) -> Result<Exit, Fault> {
+    edit(ctx, args.up, |loaded, document, secrets| {
+        if find_node(&loaded.network, &args.name)?.is_relay() {
+            return Err(Fault::failed(
+                format!("{} is the relay, and a network needs one", args.name),
+                "edit the file where the relay is to be another one",
+            ));
+        }
+        document.remove_node(&args.name).map_err(|e| edit_fault(&e))?;
+        secrets.remove(&args.name);
+        Ok(format!("{} {}", ctx.out.paint(Role::Good, "removed"), args.name))
+    })
+}
+
+/// Enables or disables a node.
+pub fn set_enabled(ctx: &Context, args: &Edit, enabled: bool) -> Result<Exit, Fault> {
+    edit(ctx, args.up, |loaded, document, _| {
+        let node = find_node(&loaded.network, &args.name)?;
+        let word = if enabled { "enabled" } else { "disabled" };
+        if node.enabled == enabled {
+            return Ok(format!("{} is {word} already", args.name));
+        }
+        document.set_enabled(&args.name, enabled).map_err(|e| edit_fault(&e))?;
+        Ok(format!("{} {}", ctx.out.paint(Role::Good, word), args.name))
+    })
+}
+
+/// Edits under the lock: reads, changes in memory, checks the result, and writes it whole or not at all.
+fn edit(
+    ctx: &Context,
+    up: bool,
+    change: impl FnOnce(&Loaded, &mut NetworkDocument, &mut Secrets) -> Result<String, Fault>,
+) -> Result<Exit, Fault> {
+    let folder = ctx.folder()?;
+    let lock = folder.lock()?;
+    let loaded = ctx.load_network()?;
+    if let Some(bundle) = loaded.folder.installed_node()? {
+        return Err(Fault::failed(
+            format!("this network came here in a bundle for {}", bundle.this),
+            "change it where the bundle was made, export it again, and `wgrelay up --bundle` it here",
+        ));
+    }
+    let secrets_before = ctx.load_secrets(&loaded)?;
+    let mut document = NetworkDocument::parse(&loaded.text).map_err(|e| edit_fault(&e))?;
+    let mut secrets = secrets_before.clone();
+    let said = change(&loaded, &mut document, &mut secrets)?;
+    let edited =
+        Edited { text: document.to_string(), secrets: (secrets != secrets_before).then_some(secrets), said };
+    write(ctx, &loaded, &lock, &edited)?;
+    drop(lock);
+    if up {
+        return super::up::up(
+            ctx,
+            &super::args::Up { bundle: None, backend: super::args::BackendChoice::Auto },
+        );
+    }
+    Ok(Exit::Done)
+}
+
+fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> Result<(), Fault> {
+    if edited.text != loaded.text || edited.secrets.is_some() {
+        let parsed = parse_network(edited.text.as_bytes(), "the result");
+        if parsed.value.is_none() {
+            let problems: Vec<Problem> = parsed.problems.into_iter().filter(Problem::is_error).collect();
+            return Err(Fault {
+                problems,
+                ..Fault::failed("the network would not be valid any more; nothing was changed", "")
+            });
+        }
+        let secrets: Option<Zeroizing<String>> = edited.secrets.as_ref().map(Secrets::render);
+        loaded.folder.write(lock, &edited.text, secrets.as_ref().map(|s| s.as_str()))?;
+    }
+    if ctx.out.json {
+        ctx.out.json(&serde_json::json!({"version": 1, "changed": edited.text != loaded.text}))?;
+    } else {
+        ctx.out.result(&edited.said)?;
+    }
+    Ok(())
+}
+
+fn edit_fault(error: &EditError) -> Fault {
+    let hint = match error {
+        EditError::Mentioned { .. } => "change or remove those rules first",
+        EditError::ByHand { .. } => "edit the file by hand there",
+        _ => "",
+    };
+    Fault::failed(error, hint)
+}

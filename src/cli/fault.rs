@@ -1,0 +1,70 @@
+//! Why a command ended early: an exit code, a sentence, a hint, and the problems of a file.
+
+use super::exit::Exit;
+use super::output::Output;
+use crate::apply::HostError;
+use crate::host::store::StoreError;
+use crate::model::Problem;
+
+/// What went wrong.
+#[derive(Debug)]
+pub struct Fault {
+    /// The exit code.
+    pub exit: Exit,
+    /// Faults of a file or a network, told first.
+    pub problems: Vec<Problem>,
+    /// The sentence; empty where the problems say it all.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Fault {
+    /// Makes a failure (exit code 1).
+    pub fn failed(message: impl std::fmt::Display, hint: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, problems: Vec::new(), message: message.to_string(), hint: hint.into() }
+    }
+    /// Makes a usage error (exit code 2).
+    pub fn usage(message: impl std::fmt::Display, hint: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, ..Self::failed(message, hint) }
+    }
+    /// Makes a fault of the network file (exit code 3).
+    pub fn invalid(problems: Vec<Problem>) -> Self {
+        let errors = problems.iter().filter(|p| p.is_error()).count();
+        let message = match errors {
+            0 => String::new(),
+            1 => "the network file has a fault; nothing was changed".into(),
+            n => format!("the network file has {n} faults; nothing was changed"),
+        };
+        Self { exit: Exit::Invalid, problems, message, hint: String::new() }
+    }
+    /// Tells it.
+    pub fn tell(&self, out: &Output) {
+        for problem in &self.problems {
+            out.problem(problem);
+        }
+        if !self.message.is_empty() {
+            out.error(&self.message, &self.hint);
+        }
+    }
+}
+
+impl From<HostError> for Fault {
+    fn from(error: HostError) -> Self {
+        let hint = error.hint.clone();
+        Self::failed(error, hint)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let hint = error.hint();
+        Self::failed(error, hint)
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(format!("cannot print: {error}"), "")
+    }
+}

@@ -1,0 +1,105 @@
+//! What `plan`, `up`, `down`, `status` and `run` share: the target, the runtime folder, the data plane, root.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::args::BackendChoice as Typed;
+use super::context::{Context, Loaded};
+use super::exit::Exit;
+use super::fault::Fault;
+use crate::apply::Failure;
+use crate::host::agent_process::Runtime;
+use crate::model::InterfaceName;
+use crate::operate::{BackendChoice, Refusal, Target};
+use crate::plan::Backend;
+
+impl From<Typed> for BackendChoice {
+    fn from(typed: Typed) -> Self {
+        match typed {
+            Typed::Auto => Self::Auto,
+            Typed::Kernel => Self::Only(Backend::Kernel),
+            Typed::Embedded => Self::Only(Backend::Embedded),
+        }
+    }
+}
+
+/// Says no where the kernel would say no to everything.
+pub fn require_root(what: &str) -> Result<(), Fault> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Fault::failed(
+        format!("{what} changes interfaces, routes and the firewall, which only root may"),
+        format!("sudo wgrelay {what}"),
+    ))
+}
+
+/// Puts the target together.
+pub fn target(ctx: &Context, loaded: &Loaded) -> Result<Target, Fault> {
+    let secrets = ctx.load_secrets(loaded)?;
+    let node = ctx.this_node(loaded)?;
+    if !secrets.private_keys.contains_key(&node.name) {
+        return Err(Fault::failed(
+            format!("the private key of {} is not in {}", node.name, loaded.folder.secrets_path().display()),
+            "add it under [private_keys], or install a bundle that has it",
+        ));
+    }
+    Target::new(ctx.dir.clone(), loaded.network.clone(), loaded.text.clone(), &node.name, &secrets)
+        .ok_or_else(|| Fault::failed(format!("there is no node {}", node.name), ""))
+}
+
+/// Returns the runtime folder of a network.
+pub fn runtime(name: &InterfaceName) -> Result<Runtime, Fault> {
+    Ok(Runtime::here(name)?)
+}
+
+/// Returns what starts an agent for a network.
+pub fn agent_command(dir: &Path, network: &InterfaceName) -> Result<Vec<String>, Fault> {
+    let fault = |e: &dyn std::fmt::Display| {
+        Fault::failed(format!("cannot find this program to start the agent: {e}"), "")
+    };
+    let program = std::env::current_exe().map_err(|e| fault(&e))?;
+    // A program that was replaced while it runs is still there under /proc.
+    let program = if program.exists() { program } else { "/proc/self/exe".into() };
+    let text = |s: OsString| s.into_string().map_err(|_| fault(&"its path is not UTF-8"));
+    let dir = std::path::absolute(dir).map_err(|e| fault(&e))?;
+    Ok(vec![
+        text(program.into_os_string())?,
+        "--dir".into(),
+        text(dir.into_os_string())?,
+        "--network".into(),
+        network.to_string(),
+        "run".into(),
+    ])
+}
+
+/// Tells why an `up` was refused or failed.
+pub fn refusal(error: Refusal) -> Fault {
+    match error {
+        Refusal::Problems(problems) => {
+            let message = if problems.iter().filter(|p| p.is_error()).count() == 1 {
+                "this host cannot take the network as it is; nothing was changed"
+            } else {
+                "this host cannot take the network as it is, for more than one reason; nothing was changed"
+            };
+            Fault { problems, ..Fault::failed(message, "") }
+        }
+        Refusal::Host(error) => error.into(),
+        Refusal::Failure(failure) => failed(failure),
+    }
+}
+
+fn failed(failure: Failure) -> Fault {
+    match failure {
+        Failure::Undone { error } => {
+            let hint = error.hint.clone();
+            Fault::failed(format!("{error}; what had been changed was undone"), hint)
+        }
+        Failure::Unread(error) => error.into(),
+        not @ Failure::NotVerified { .. } => Fault {
+            exit: Exit::Undone,
+            ..Fault::failed(not, "something else on this host changes it back: `wgrelay plan` shows what")
+        },
+        stuck @ Failure::Stuck { .. } => Fault::failed(stuck, "`wgrelay down` takes away what is left"),
+    }
+}

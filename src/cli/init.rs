@@ -1,0 +1,189 @@
+//! `init`: a whole network from a profile, with what this machine tells about itself filled in.
+
+use std::collections::BTreeMap;
+
+use super::args::Init;
+use super::context::Context;
+use super::exit::Exit;
+use super::fault::Fault;
+use super::output::Role;
+use crate::config::profile::{self, ProfileError, ProfileValues};
+use crate::config::{Secrets, parse_network};
+use crate::host::discover::{self, Discovery};
+use crate::host::folder::Folder;
+use crate::host::random;
+use crate::model::{Endpoint, EndpointHost, Network, NodeName, PrivateKey, SiteInterface};
+
+/// Writes a new network.
+pub fn init(ctx: &Context, args: &Init) -> Result<Exit, Fault> {
+    let found = discover::discover();
+    let typed = args.endpoint.as_deref().map(Endpoint::parse_with_default_port).transpose();
+    let typed = typed.map_err(|e| {
+        Fault::usage(format!("--endpoint: {e}"), "such as vpn.example.org or 203.0.113.7:51820")
+    })?;
+    // A profile's own endpoint stands: it is an example to correct. What this machine tells fills a gap.
+    let endpoint =
+        typed.clone().or_else(|| if has_endpoint(&args.profile) { None } else { found.endpoint() });
+    let values = ProfileValues {
+        name: ctx.network_name()?,
+        endpoint: endpoint.clone(),
+        subnet: args.subnet,
+        subnet6: args.subnet6,
+    };
+    let mut private_keys: BTreeMap<NodeName, PrivateKey> = BTreeMap::new();
+    let mut make = |name: &NodeName| {
+        let key = random::private_key();
+        let public = key.public_key();
+        private_keys.insert(name.clone(), key);
+        public
+    };
+    let text = profile::instantiate(&args.profile, &values, &mut make).map_err(|e| profile_fault(&e))?;
+    let network = parse_network(text.as_bytes(), "profile").value.ok_or_else(|| {
+        Fault::failed(
+            "the profile does not make a valid network",
+            "this is a fault of wgrelay: please report it",
+        )
+    })?;
+    let secrets = Secrets { private_keys, preshared_keys: preshared(&network) };
+
+    let folder = Folder::new(&ctx.dir, &network.name);
+    folder.create(&text, &secrets.render())?;
+    tell(ctx, &folder, &network, args, &found, typed.is_none())?;
+    Ok(Exit::Done)
+}
+
+/// Says whether a profile tells where its relay is.
+fn has_endpoint(name: &str) -> bool {
+    profile::text(name).is_some_and(|text| text.lines().any(|line| line.trim_start().starts_with("endpoint")))
+}
+
+fn preshared(network: &Network) -> BTreeMap<NodeName, BTreeMap<NodeName, crate::model::PresharedKey>> {
+    if !network.preshared_keys {
+        return BTreeMap::new();
+    }
+    let spokes = || network.spokes().map(|s| (s.name.clone(), random::preshared_key())).collect();
+    network.relays().map(|r| (r.name.clone(), spokes())).collect()
+}
+
+fn profile_fault(error: &ProfileError) -> Fault {
+    match error {
+        ProfileError::Unknown { name } => {
+            let near = crate::model::nearest(name, profile::names());
+            Fault::usage(error, near.map_or_else(String::new, |n| format!("did you mean {n}?")))
+        }
+        ProfileError::TooSmall { .. } => Fault::usage(error, "use a larger --subnet"),
+        ProfileError::Invalid(problems) => Fault {
+            problems: problems.clone(),
+            ..Fault::usage("these values do not make a valid network", "")
+        },
+        ProfileError::Edit(_) => Fault::failed(error, "this is a fault of wgrelay: please report it"),
+    }
+}
+
+/// A few lines: what was chosen, what to look at, what to do next.
+fn tell(
+    ctx: &Context,
+    folder: &Folder,
+    network: &Network,
+    args: &Init,
+    found: &Discovery,
+    guessed: bool,
+) -> Result<(), Fault> {
+    let out = &ctx.out;
+    let file = folder.network_path().display().to_string();
+    if out.json {
+        out.json(&serde_json::json!({
+            "version": 1, "network": network.name, "profile": args.profile, "file": file,
+            "endpoint": network.relays().filter_map(|r| r.endpoint.as_ref()).map(ToString::to_string).next(),
+            "endpoint_guessed": guessed,
+            "nodes": network.nodes.keys().collect::<Vec<_>>(),
+        }))?;
+        return Ok(());
+    }
+    let mut text = format!(
+        "{} network {} in {} (profile {})\n",
+        out.paint(Role::Good, "wrote"),
+        out.paint(Role::Name, network.name.as_str()),
+        folder.path().display(),
+        args.profile
+    );
+    for node in network.nodes.values() {
+        let mut line = format!("  {:<8} {}", node.name.as_str(), node.address);
+        if let Some(endpoint) = &node.endpoint {
+            line += &format!(", relay at {endpoint}");
+        }
+        for site in &node.sites {
+            line += &format!(", {}", site.subnet);
+            if let Some(interface) = &site.interface {
+                line += &format!(" behind {interface}");
+            }
+        }
+        text += &line;
+        text.push('\n');
+    }
+    out.result(&text)?;
+    for warning in warnings(network, found, guessed) {
+        out.say(&format!("{} {warning}", out.paint_talk(Role::Warn, "check:")));
+    }
+    let spoke = network.spokes().next().map_or("NAME", |n| n.name.as_str());
+    out.say(&format!("{} wgrelay up    then: wgrelay export {spoke}", out.paint_talk(Role::Head, "next:")));
+    Ok(())
+}
+
+/// What was guessed, and what this machine does not have.
+fn warnings(network: &Network, found: &Discovery, guessed: bool) -> Vec<String> {
+    let mut list = Vec::new();
+    for relay in network.relays().filter(|_| guessed) {
+        match &relay.endpoint {
+            Some(endpoint) => list.extend(endpoint_warning(endpoint, found)),
+            None => list.push(format!("{} has no endpoint: give it one, or no spoke finds it", relay.name)),
+        }
+    }
+    let wanted = network.relays().flat_map(|r| &r.sites).filter_map(|s| match &s.interface {
+        Some(SiteInterface::Docker(name)) => Some((name, s.subnet)),
+        _ => None,
+    });
+    for (name, subnet) in wanted {
+        match found.docker.as_ref().map(|d| d.get(name)) {
+            None => list
+                .push(format!("no Docker engine answers here; the site {subnet} expects its network {name}")),
+            Some(None) => {
+                list.push(format!("Docker has no network {name} yet; the site {subnet} waits for it"))
+            }
+            Some(Some(n)) if !n.subnets.contains(&subnet) => {
+                let has: Vec<String> = n.subnets.iter().map(ToString::to_string).collect();
+                list.push(format!(
+                    "Docker's network {name} is {}, not {subnet}: correct the site's `subnet`",
+                    has.join(", ")
+                ));
+            }
+            Some(Some(_)) => {}
+        }
+    }
+    list
+}
+
+fn endpoint_warning(endpoint: &Endpoint, found: &Discovery) -> Option<String> {
+    let EndpointHost::Ip(ip) = endpoint.host else {
+        return Some(format!(
+            "the endpoint {endpoint} is the profile's example: correct it, or use --endpoint"
+        ));
+    };
+    if !found.is_local(ip) {
+        let here = found.address.map_or_else(String::new, |a| format!(" (it has {a})"));
+        return Some(format!(
+            "the endpoint {endpoint} is not an address of this machine{here}: right where a router or Windows \
+             forwards UDP {} here, otherwise correct `endpoint`",
+            endpoint.port
+        ));
+    }
+    match found.wsl {
+        Some(mode) if mode.is_nat() => Some(format!(
+            "the endpoint {endpoint} is WSL's own address behind Windows, which only this PC reaches and which changes: \
+             correct `endpoint`"
+        )),
+        _ => Some(format!(
+            "the endpoint {endpoint} is a guess from this machine's address: correct it where it is wrong"
+        )),
+    }
+}

@@ -1,0 +1,38 @@
+//! `genkey`, `pubkey`, `genpsk`: as `wg(8)` has them.
+
+use std::io::Read;
+
+use zeroize::Zeroizing;
+
+use super::exit::Exit;
+use super::fault::Fault;
+use super::output::Output;
+use crate::host::random;
+use crate::model::PrivateKey;
+
+/// Prints a new private key.
+pub fn genkey(out: &Output) -> Result<Exit, Fault> {
+    out.result(&random::private_key().expose_base64())?;
+    Ok(Exit::Done)
+}
+
+/// Prints a new preshared key.
+pub fn genpsk(out: &Output) -> Result<Exit, Fault> {
+    out.result(&random::preshared_key().expose_base64())?;
+    Ok(Exit::Done)
+}
+
+/// Prints the public key of the private key on standard input.
+pub fn pubkey(out: &Output) -> Result<Exit, Fault> {
+    let mut text = Zeroizing::new(String::new());
+    // A key has 44 characters; more than a page is something else.
+    std::io::stdin()
+        .take(4096)
+        .read_to_string(&mut text)
+        .map_err(|e| Fault::failed(format!("cannot read the key from standard input: {e}"), ""))?;
+    let key: PrivateKey = text.trim().parse().map_err(|e| {
+        Fault::failed(format!("standard input is no private key: {e}"), "wgrelay genkey | wgrelay pubkey")
+    })?;
+    out.result(&key.public_key().to_string())?;
+    Ok(Exit::Done)
+}

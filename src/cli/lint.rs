@@ -1,0 +1,60 @@
+//! `lint`: a .conf as a given client reads it.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::args::Lint;
+use super::context::Context;
+use super::exit::Exit;
+use super::fault::Fault;
+use super::output::Role;
+use crate::model::Problem;
+
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    client: String,
+    accepted: bool,
+    problems: Vec<Problem>,
+}
+
+/// The largest .conf that is read, in bytes: a relay's file for 5,000 spokes has about 1 MB.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// Lints files.
+pub fn lint(ctx: &Context, args: &Lint) -> Result<Exit, Fault> {
+    let mut problems = Vec::new();
+    for path in &args.files {
+        let text = read(path)?;
+        let file = path.display().to_string();
+        problems.extend(crate::conf::lint(&text, &file, args.client));
+    }
+    let accepted = !problems.iter().any(Problem::is_error);
+    if ctx.out.json {
+        ctx.out.json(&Report { version: 1, client: args.client.to_string(), accepted, problems })?;
+    } else {
+        for problem in &problems {
+            ctx.out.problem(problem);
+        }
+        let (role, word) = if accepted { (Role::Good, "accepted") } else { (Role::Bad, "rejected") };
+        ctx.out.result(&format!("{} by {}", ctx.out.paint(role, word), args.client))?;
+    }
+    Ok(if accepted { Exit::Done } else { Exit::No })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the files are named on the command line")]
+fn read(path: &Path) -> Result<Zeroizing<String>, Fault> {
+    let fault = |e: std::io::Error| Fault::failed(format!("cannot read {}: {e}", path.display()), "");
+    let mut bytes = Zeroizing::new(Vec::new());
+    std::fs::File::open(path).map_err(fault)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(fault)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(Fault {
+            exit: Exit::No,
+            ..Fault::failed(format!("{} is not UTF-8", path.display()), "save it as UTF-8")
+        }),
+    }
+}

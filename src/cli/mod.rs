@@ -1,0 +1,95 @@
+//! Words in, words out. Each command's file reads as a paragraph: load, compute, show or do.
+
+#![expect(clippy::print_stdout, reason = "this is where results are printed")]
+
+mod args;
+mod check;
+mod context;
+mod edit;
+mod exit;
+mod export;
+mod fault;
+mod host_side;
+mod init;
+mod keys;
+mod lint;
+mod list;
+mod output;
+mod run;
+mod status;
+mod table;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+use context::Context;
+use exit::Exit;
+use fault::Fault;
+use output::Output;
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints help on stdout and errors on stderr; help asked for is no error.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    let out = Output::new(&cli.global);
+    log(cli.global.verbose, matches!(cli.command, Command::Run(_)));
+    // Keys pass through this process: none of its memory ends in a core dump.
+    let _ = nix::sys::prctl::set_dumpable(false);
+    let ctx = Context::new(cli.global, out.clone());
+    match dispatch(&ctx, &cli.command) {
+        Ok(exit) => exit.into(),
+        Err(fault) => {
+            fault.tell(&out);
+            fault.exit.into()
+        }
+    }
+}
+
+fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
+    match command {
+        Command::Init(args) => init::init(ctx, args),
+        Command::Add(args) => edit::add(ctx, args),
+        Command::Remove(args) => edit::remove(ctx, args),
+        Command::Enable(args) => edit::set_enabled(ctx, args, true),
+        Command::Disable(args) => edit::set_enabled(ctx, args, false),
+        Command::List => list::list(ctx),
+        Command::Export(args) => export::export(ctx, args),
+        Command::Check => check::check(ctx),
+        Command::Plan(args) => up::plan(ctx, args),
+        Command::Up(args) => up::up(ctx, args),
+        Command::Down => up::down(ctx),
+        Command::Status => status::status(ctx),
+        Command::Run(args) => run::run(ctx, args),
+        Command::Genkey => keys::genkey(&ctx.out),
+        Command::Pubkey => keys::pubkey(&ctx.out),
+        Command::Genpsk => keys::genpsk(&ctx.out),
+        Command::Lint(args) => lint::lint(ctx, args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "wgrelay", &mut text);
+            ctx.out.bytes(&text)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Sends the log to stderr: warnings, and more for the agent and with `-v`.
+fn log(verbose: u8, agent: bool) {
+    use tracing_subscriber::filter::LevelFilter;
+    let level = match (verbose, agent) {
+        (0, false) => LevelFilter::WARN,
+        (0, true) => LevelFilter::INFO,
+        (1, _) => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -1,0 +1,132 @@
+//! `run`: the agent, in the foreground or on behalf of an `up`.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::args::Run;
+use super::context::Context;
+use super::exit::Exit;
+use super::fault::Fault;
+use super::host_side::{refusal, require_root, runtime, target};
+use crate::agent::{End, LocalDevice, Reconcile, Serving, serve};
+use crate::apply::HostError;
+use crate::host::LinuxHost;
+use crate::host::agent_process::{AgentLock, Runtime};
+use crate::host::docker::Engine;
+use crate::host::folder::Folder;
+use crate::model::InterfaceName;
+use crate::operate;
+use crate::plan::Backend;
+
+/// Runs the agent until it is told to end.
+pub fn run(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
+    require_root("run")?;
+    match args.attach {
+        Some(mtu) => attached(ctx, mtu),
+        None => foreground(ctx, args),
+    }
+}
+
+/// Hosts the embedded device for an `up` that holds the lock and waits.
+fn attached(ctx: &Context, mtu: u16) -> Result<Exit, Fault> {
+    // Out of the caller's session: its terminal may close.
+    let _ = nix::unistd::setsid();
+    let name = ctx.network_name()?.ok_or_else(|| Fault::usage("--attach needs --network", ""))?;
+    let runtime = runtime(&name)?;
+    let _alive = AgentLock::take(&runtime)?;
+    let device = LocalDevice::start(&name, mtu)?;
+    let end = serve(serving(ctx, &name, &runtime, Some(device)))?;
+    finish(ctx, &name, &runtime, None, &end)
+}
+
+/// Brings the network up, holds it, and takes it down at the end.
+fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
+    let folder = ctx.folder()?;
+    let name = folder.name().clone();
+    let runtime = runtime(&name)?;
+    let _alive = AgentLock::take(&runtime)?;
+    let (_, backend) = operate::host_for(&runtime, &[], &ctx.dir, &name, args.backend.into())?;
+    let device = (backend == Backend::Embedded).then(LocalDevice::default);
+    {
+        let _lock = folder.lock()?;
+        let loaded = ctx.load_from(Folder::new(&ctx.dir, &name))?;
+        let target = target(ctx, &loaded)?;
+        let mut host = machine(device.as_ref())?;
+        let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+        ctx.out.say(&format!("{name} is up: node {}, {backend} backend; Ctrl-C takes it down", target.node));
+        for problem in &done.problems {
+            ctx.out.problem(problem);
+        }
+    }
+    let end = serve(serving(ctx, &name, &runtime, device.clone()))?;
+    finish(ctx, &name, &runtime, device, &end)
+}
+
+/// Takes the network down after a signal; whoever asked over the socket does so himself.
+fn finish(
+    ctx: &Context,
+    name: &InterfaceName,
+    runtime: &Runtime,
+    device: Option<LocalDevice>,
+    end: &End,
+) -> Result<Exit, Fault> {
+    match end {
+        End::Stopped => Ok(Exit::Done),
+        End::Signal => {
+            let folder = Folder::new(&ctx.dir, name);
+            let _lock = if folder.exists() { Some(folder.lock()?) } else { None };
+            let mut host = machine(device.as_ref())?;
+            let done = operate::down(&mut host, &ctx.dir, name, runtime)?;
+            for error in &done.errors {
+                ctx.out.error(&error.to_string(), &error.hint);
+            }
+            Ok(if done.errors.is_empty() { Exit::Done } else { Exit::Failed })
+        }
+        End::Device(why) => Err(Fault::failed(
+            format!("the embedded data plane of {name} ended: {why}"),
+            "`wgrelay up` starts it again",
+        )),
+    }
+}
+
+fn machine(device: Option<&LocalDevice>) -> Result<LinuxHost, HostError> {
+    let host = LinuxHost::open()?.with_docker(Engine::here());
+    Ok(match device {
+        Some(device) => host.with_embedded(Box::new(device.clone())),
+        None => host,
+    })
+}
+
+fn serving(ctx: &Context, name: &InterfaceName, runtime: &Runtime, device: Option<LocalDevice>) -> Serving {
+    Serving {
+        network: name.clone(),
+        runtime: runtime.clone(),
+        device: device.clone(),
+        reconcile: reconcile(ctx, name, runtime, device),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the agent's tick reads the clock")]
+fn reconcile(
+    ctx: &Context,
+    name: &InterfaceName,
+    runtime: &Runtime,
+    device: Option<LocalDevice>,
+) -> Reconcile {
+    let (dir, name, runtime) = (ctx.dir.clone(), name.clone(), runtime.clone());
+    Arc::new(move || {
+        let look = || {
+            let mut host = machine(device.as_ref())?;
+            operate::reconcile(&mut host, &dir, &name, &runtime, SystemTime::now().into())
+        };
+        match look() {
+            Ok(repaired) => {
+                for line in repaired.unwrap_or_default() {
+                    tracing::info!(kind = line.kind, target = line.target, "repaired");
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    })
+}

@@ -1,0 +1,169 @@
+//! `status`: who is online, and whether the host is as it was applied.
+
+use super::context::Context;
+use super::exit::Exit;
+use super::fault::Fault;
+use super::host_side::runtime;
+use super::output::{Output, Role};
+use super::table::{Cell, table};
+use crate::host::folder::Folder;
+use crate::model::InterfaceName;
+use crate::operate::look;
+use crate::status::{Health, Inputs, PeerStatus, State, Status, status as judge};
+
+/// Shows the status.
+pub fn status(ctx: &Context) -> Result<Exit, Fault> {
+    let name = match ctx.network_name()? {
+        Some(name) => name,
+        None => ctx.folder()?.name().clone(),
+    };
+    let status = read(ctx, &name)?;
+    if ctx.out.json {
+        ctx.out.json(&status)?;
+    } else {
+        ctx.out.result(&text(&ctx.out, &status))?;
+        for problem in &status.problems {
+            ctx.out.problem(problem);
+        }
+    }
+    Ok(if status.is_healthy() { Exit::Done } else { Exit::No })
+}
+
+fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
+    let runtime = runtime(name)?;
+    if let Some(seen) = look(&ctx.dir, name, &runtime, ctx.now)? {
+        let node = &seen.network.nodes[&seen.node];
+        return Ok(judge(Inputs {
+            network: &seen.network,
+            node,
+            backend: seen.backend,
+            report: seen.report.as_ref(),
+            drift: seen.drift,
+            problems: seen.problems,
+            now: ctx.now,
+        }));
+    }
+    // Never applied since this host started: the file tells what would be.
+    let loaded = ctx.load_from(Folder::new(&ctx.dir, name))?;
+    let node = ctx.this_node(&loaded)?;
+    Ok(judge(Inputs {
+        network: &loaded.network,
+        node,
+        backend: None,
+        report: None,
+        drift: Vec::new(),
+        problems: Vec::new(),
+        now: ctx.now,
+    }))
+}
+
+fn text(out: &Output, status: &Status) -> String {
+    let (role, word) = match status.state {
+        State::Up => (Role::Good, "up"),
+        State::Down => (Role::Bad, "down"),
+        State::Degraded => (Role::Warn, "degraded"),
+    };
+    let mut text = format!("{} is {}", out.paint(Role::Name, &status.network), out.paint(role, word));
+    if let Some(node) = &status.node {
+        text += &format!(": node {node}");
+    }
+    if let Some(backend) = status.backend {
+        text += &format!(", {backend} backend");
+    }
+    let online = status.peers.iter().filter(|p| p.health == Health::Online).count();
+    if status.state != State::Down {
+        text += &format!(", {online} of {} peers online", status.peers.len());
+    }
+    text.push('\n');
+    if !status.peers.is_empty() {
+        let rows: Vec<Vec<Cell>> = status.peers.iter().map(row).collect();
+        text += &table(
+            out,
+            &["PEER", "HEALTH", "HANDSHAKE", "ENDPOINT", "RECEIVED", "SENT", "ALLOWED IPS"],
+            &rows,
+        );
+    }
+    if !status.drift.is_empty() {
+        text += &format!("{} from what was applied:\n", out.paint(Role::Warn, "drift"));
+        for drift in &status.drift {
+            let line = &drift.line;
+            let none = "nothing".to_string();
+            text += &format!(
+                "  {} {}: is {}, was applied as {}\n",
+                line.kind,
+                line.target,
+                line.from.as_ref().unwrap_or(&none),
+                line.to.as_ref().unwrap_or(&none)
+            );
+        }
+    }
+    text
+}
+
+fn row(peer: &PeerStatus) -> Vec<Cell> {
+    let name = peer.name.as_ref().map_or_else(|| format!("{:.8}…", peer.public_key), ToString::to_string);
+    let role = match peer.health {
+        Health::Online => Role::Good,
+        Health::Uncertain => Role::Warn,
+        Health::Down => Role::Bad,
+        Health::Idle | Health::Never => Role::Dim,
+    };
+    let age = peer.handshake_age.map_or_else(|| "-".into(), |s| format!("{} ago", duration(s)));
+    let mut allowed: Vec<String> = peer.allowed_ips.iter().take(3).map(ToString::to_string).collect();
+    if peer.allowed_ips.len() > 3 {
+        allowed.push(format!("and {} more", peer.allowed_ips.len() - 3));
+    }
+    vec![
+        Cell::with(Role::Name, name),
+        Cell::with(role, peer.health.as_str()),
+        Cell::new(age),
+        Cell::new(peer.endpoint.map_or_else(|| "-".into(), |e| e.to_string())),
+        Cell::new(bytes(peer.rx_bytes)),
+        Cell::new(bytes(peer.tx_bytes)),
+        Cell::new(allowed.join(", ")),
+    ]
+}
+
+/// A time of at most two units: `3 min 20 s`.
+fn duration(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (name, size) in units {
+        let n = rest / size;
+        rest %= size;
+        if n > 0 || (name == "s" && parts.is_empty()) {
+            parts.push(format!("{n} {name}"));
+        }
+        if parts.len() == 2 {
+            break;
+        }
+    }
+    parts.join(" ")
+}
+
+/// Bytes in units of 1,024, as `wg show` has them.
+fn bytes(n: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = n as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes() {
+        assert_eq!(duration(0), "0 s");
+        assert_eq!(duration(200), "3 min 20 s");
+        assert_eq!(duration(90_061), "1 d 1 h");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+    }
+}

@@ -1,0 +1,172 @@
+//! `up`, `plan`, `down`: this host and the network.
+
+use std::path::Path;
+
+use super::args::{PlanArgs, Up};
+use super::context::{Context, Loaded};
+use super::exit::Exit;
+use super::fault::Fault;
+use super::host_side::{agent_command, refusal, require_root, runtime, target};
+use super::output::{Output, Role};
+use crate::config::Bundle;
+use crate::host::folder::{Folder, InstalledBundle};
+use crate::host::store;
+use crate::model::InterfaceName;
+use crate::operate::{self, BackendChoice};
+use crate::plan::{Line, Plan};
+
+/// Makes this host match the network.
+pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
+    require_root("up")?;
+    let folder = match &args.bundle {
+        Some(file) => install(ctx, file)?,
+        None => ctx.folder()?,
+    };
+    let _lock = folder.lock()?;
+    let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
+    let target = target(ctx, &loaded)?;
+    let runtime = runtime(&loaded.network.name)?;
+    let command = agent_command(&ctx.dir, &loaded.network.name)?;
+    let (mut host, backend) =
+        operate::host_for(&runtime, &command, &ctx.dir, &loaded.network.name, args.backend.into())?;
+    let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+    if ctx.out.json {
+        ctx.out.json(&serde_json::json!({
+            "version": 1, "network": loaded.network.name, "node": target.node, "backend": backend,
+            "state": if done.problems.is_empty() { "up" } else { "degraded" },
+            "changes": done.plan.lines(), "problems": done.problems,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let degraded = done.problems.iter().any(|p| p.code == "interface-missing");
+    let word = if degraded { ctx.out.paint(Role::Warn, "degraded") } else { ctx.out.paint(Role::Good, "up") };
+    let what = match done.plan.changes.len() {
+        0 => "nothing to change".into(),
+        1 => "1 change".into(),
+        n => format!("{n} changes"),
+    };
+    ctx.out.result(&format!(
+        "{} is {word}: node {}, {backend} backend, {what}",
+        loaded.network.name, target.node
+    ))?;
+    for problem in &done.problems {
+        ctx.out.problem(problem);
+    }
+    Ok(Exit::Done)
+}
+
+fn tell_warnings(ctx: &Context, loaded: Loaded) -> Loaded {
+    for warning in &loaded.warnings {
+        ctx.out.problem(warning);
+    }
+    loaded
+}
+
+/// Installs a bundle: the network as this node needs it, and its secrets.
+fn install(ctx: &Context, file: &Path) -> Result<Folder, Fault> {
+    let bytes = store::read_secret(file)?;
+    let parsed = Bundle::parse(bytes.as_bytes(), &file.display().to_string());
+    let Some(bundle) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
+    let folder = Folder::new(&ctx.dir, &bundle.network.name);
+    if folder.exists() && folder.installed_node()?.is_none() {
+        return Err(Fault::failed(
+            format!("{} holds a network that did not come in a bundle", folder.path().display()),
+            "it is kept: use another --dir, or remove that folder first",
+        ));
+    }
+    let secrets = bundle.secrets.render();
+    let mark = InstalledBundle { this: bundle.this.clone(), made_from: bundle.made_from.clone() };
+    folder.install(&bundle.network_text, &secrets, &mark)?;
+    Ok(folder)
+}
+
+/// Says what `up` would change.
+pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
+    let loaded = ctx.load_network()?;
+    let target = target(ctx, &loaded)?;
+    let runtime = runtime(&loaded.network.name)?;
+    let choice: BackendChoice = args.backend.into();
+    let (mut host, backend) = operate::host_for(&runtime, &[], &ctx.dir, &loaded.network.name, choice)?;
+    let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+    if ctx.out.json {
+        ctx.out.json(&serde_json::json!({
+            "version": 1, "node": target.node, "backend": backend, "changes": plan.lines(), "problems": problems,
+        }))?;
+    } else {
+        ctx.out.result(&plan_text(&ctx.out, &plan, &loaded.network.name))?;
+        for problem in &problems {
+            ctx.out.problem(problem);
+        }
+    }
+    Ok(if args.check && !plan.is_empty() { Exit::No } else { Exit::Done })
+}
+
+fn plan_text(out: &Output, plan: &Plan, network: &InterfaceName) -> String {
+    if plan.is_empty() {
+        return format!("nothing to change: {network} is as the file says");
+    }
+    let count = if plan.changes.len() == 1 {
+        "1 change".to_string()
+    } else {
+        format!("{} changes", plan.changes.len())
+    };
+    let mut text = format!("{count} to make for {network}\n");
+    for line in plan.lines() {
+        text += &line_text(out, &line);
+        text.push('\n');
+    }
+    text
+}
+
+fn line_text(out: &Output, line: &Line) -> String {
+    let head = format!("{:<10} {}", line.kind, line.target);
+    match (&line.from, &line.to) {
+        (None, Some(to)) => format!("{} {head}  {to}", out.paint(Role::Good, "+")),
+        (Some(from), None) => format!("{} {head}  {from}", out.paint(Role::Bad, "-")),
+        (Some(from), Some(to)) => format!("{} {head}  {from} -> {to}", out.paint(Role::Warn, "~")),
+        (None, None) => format!("{} {head}", out.paint(Role::Warn, "~")),
+    }
+}
+
+/// Takes away what wgrelay made.
+pub fn down(ctx: &Context) -> Result<Exit, Fault> {
+    require_root("down")?;
+    let name = down_name(ctx)?;
+    let folder = Folder::new(&ctx.dir, &name);
+    // Also where the network's folder is gone: what was made is taken away all the same.
+    let _lock = if folder.exists() { Some(folder.lock()?) } else { None };
+    let runtime = runtime(&name)?;
+    let mut host = operate::host(&runtime, &[])?;
+    let done = operate::down(&mut host, &ctx.dir, &name, &runtime)?;
+    if ctx.out.json {
+        let errors: Vec<String> = done.errors.iter().map(ToString::to_string).collect();
+        ctx.out.json(&serde_json::json!({
+            "version": 1, "network": name, "changes": done.plan.lines(), "errors": errors,
+        }))?;
+    } else if done.errors.is_empty() {
+        let what = if done.plan.is_empty() {
+            "it was down already".into()
+        } else {
+            format!("{} changes", done.plan.changes.len())
+        };
+        ctx.out.result(&format!("{name} is down: {what}"))?;
+    }
+    for error in &done.errors {
+        ctx.out.error(&error.to_string(), &error.hint);
+    }
+    Ok(if done.errors.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+/// The network to take down: the one that is meant, else the only one that is up.
+fn down_name(ctx: &Context) -> Result<InterfaceName, Fault> {
+    if let Some(name) = ctx.network_name()? {
+        return Ok(name);
+    }
+    match ctx.folder() {
+        Ok(folder) => Ok(folder.name().clone()),
+        Err(fault) => match crate::host::agent_process::Runtime::list().as_slice() {
+            [only] => Ok(only.clone()),
+            _ => Err(fault),
+        },
+    }
+}

@@ -1,0 +1,479 @@
+//! The device without its effects: datagrams and packets in, datagrams and packets out.
+//!
+//! It opens no socket and starts no thread. Times are told by the caller; only `gotatun::noise::Tunn` reads the
+//! monotonic clock for its own timers, which is why [`Core::tick`] takes the time and yet cannot be hurried.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use gotatun::noise::handshake::parse_handshake_anon;
+use gotatun::noise::index_table::IndexTable;
+use gotatun::noise::{Tunn, TunnResult};
+use gotatun::packet::{Packet, WgKind};
+use gotatun::x25519;
+
+use super::allowed_ips::AllowedIps;
+use super::device::{DeviceChange, DeviceReport, Dropped, PeerChange, PeerReport};
+use super::guard::{Admission, Guard};
+use super::packet;
+use super::peer::{Peer, PeerId};
+use crate::model::{PrivateKey, PublicKey};
+
+/// Where a datagram came from, or goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Remote {
+    pub(super) address: SocketAddr,
+    /// Our own address that the datagram came to; answers leave from it. `None` lets the kernel choose.
+    pub(super) local: Option<IpAddr>,
+}
+
+/// A moment, told by the caller.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// Since boot, suspension included.
+    pub(super) boot: Duration,
+    /// Since the Unix epoch.
+    pub(super) unix: Duration,
+}
+
+/// A WireGuard message for the network.
+pub(super) struct Datagram {
+    /// Whom it is for; none for a cookie reply.
+    pub(super) peer: Option<PeerId>,
+    pub(super) to: Remote,
+    /// The ECN bits of its outer header.
+    pub(super) ecn: u8,
+    pub(super) message: Packet,
+}
+
+/// What the core wants done. The caller empties it.
+#[derive(Default)]
+pub(super) struct Outbox {
+    /// For the network.
+    pub(super) datagrams: Vec<Datagram>,
+    /// For the interface: whole IP packets.
+    pub(super) packets: Vec<Packet>,
+    /// Receiver indices handed out, on their way into the core's own map.
+    pub(super) new_indices: Vec<(u32, PeerId)>,
+}
+
+struct Identity {
+    private_key: PrivateKey,
+    public_key: PublicKey,
+    secret: x25519::StaticSecret,
+    public: x25519::PublicKey,
+    guard: Guard,
+}
+
+/// A device.
+pub(super) struct Core {
+    identity: Option<Identity>,
+    indices: IndexTable,
+    peers: Vec<Option<Peer>>,
+    free: Vec<PeerId>,
+    by_key: HashMap<PublicKey, PeerId>,
+    by_index: HashMap<u32, PeerId>,
+    allowed_ips: AllowedIps,
+    fwmark: u32,
+    mtu: u16,
+    dropped: Dropped,
+    /// Where packets are put together before they are encrypted.
+    scratch: BytesMut,
+}
+
+/// Space for a few dozen packets before the buffer starts over.
+const SCRATCH: usize = 65536;
+
+impl Core {
+    /// Makes a device without key and peers for an interface of this MTU in bytes.
+    pub(super) fn new(mtu: u16) -> Self {
+        Self {
+            identity: None,
+            indices: IndexTable::from_os_rng(),
+            peers: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::new(),
+            by_index: HashMap::new(),
+            allowed_ips: AllowedIps::default(),
+            fwmark: 0,
+            mtu,
+            dropped: Dropped::default(),
+            scratch: BytesMut::with_capacity(SCRATCH),
+        }
+    }
+
+    /// Takes note of the interface's MTU, which bounds padding.
+    pub(super) const fn set_mtu(&mut self, mtu: u16) {
+        self.mtu = mtu;
+    }
+
+    /// The mark of outgoing datagrams; 0 is none.
+    pub(super) const fn fwmark(&self) -> u32 {
+        self.fwmark
+    }
+
+    /// Finds the peer that a packet from the interface goes to; only one that can be sent to.
+    pub(super) fn route(&mut self, packet: &[u8]) -> Option<PeerId> {
+        let found = packet::destination(packet)
+            .and_then(|to| self.allowed_ips.lookup(to))
+            .filter(|id| self.peer(*id).is_some_and(|p| p.endpoint.is_some()));
+        if found.is_none() {
+            self.dropped.unroutable += 1;
+        }
+        found.filter(|_| self.identity.is_some())
+    }
+
+    /// Sends a packet, given as headers and payload, to the peer that [`Core::route`] named.
+    pub(super) fn send(&mut self, to: PeerId, headers: &[u8], payload: &[u8], now: Moment, out: &mut Outbox) {
+        let length = headers.len() + payload.len();
+        // Padded to 16 bytes within the MTU; a packet above it goes as it is.
+        let padded = length.next_multiple_of(16).min(self.mtu.into()).max(length);
+        if self.scratch.capacity() < padded && !self.scratch.try_reclaim(SCRATCH) {
+            self.scratch = BytesMut::with_capacity(SCRATCH.max(padded));
+        }
+        self.scratch.extend_from_slice(headers);
+        self.scratch.extend_from_slice(payload);
+        self.scratch.resize(padded, 0);
+        let plain = self.scratch.split();
+        let ecn = packet::outer_ecn(headers);
+        if let Some(peer) = self.ready(to) {
+            peer.send(plain, ecn, now.boot, out);
+            self.settle(out);
+        }
+    }
+
+    /// Takes a datagram from the network; `ecn` are the ECN bits of its outer header.
+    pub(super) fn receive(
+        &mut self,
+        datagram: BytesMut,
+        from: Remote,
+        ecn: u8,
+        now: Moment,
+        out: &mut Outbox,
+    ) {
+        // Type and three zero bytes, then a length that fits: nothing else costs any work.
+        match (datagram.first_chunk(), datagram.len()) {
+            (Some([4, 0, 0, 0]), 32..) => self.receive_data(datagram, from, ecn, now, out),
+            (Some([1 | 2, 0, 0, 0]), 92 | 148) => self.receive_handshake(datagram, from, now, out),
+            (Some([3, 0, 0, 0]), 64) => self.receive_cookie(datagram),
+            _ => self.dropped.stray += 1,
+        }
+        self.settle(out);
+    }
+
+    fn receive_data(&mut self, datagram: BytesMut, from: Remote, ecn: u8, now: Moment, out: &mut Outbox) {
+        let length = datagram.len();
+        let index = u32::from_le_bytes([datagram[4], datagram[5], datagram[6], datagram[7]]);
+        let Some(peer) = self
+            .by_index
+            .get(&index)
+            .and_then(|id| self.peers.get_mut(id.0 as usize))
+            .and_then(Option::as_mut)
+        else {
+            self.dropped.stray += 1;
+            return;
+        };
+        let Some(tunn) = &mut peer.tunn else { return };
+        let Ok(message) = Packet::from_bytes(datagram).try_into_wg() else { return };
+        let TunnResult::WriteToTunnel(mut packet) = tunn.handle_incoming_packet(message) else {
+            self.dropped.refused += 1;
+            return;
+        };
+        peer.traversed = now.boot;
+        peer.endpoint = Some(from);
+        if peer.unconfirmed == Some(index) {
+            peer.handshake_complete(now.unix);
+        }
+        peer.flush(self.mtu, now.boot, out);
+        if packet.is_empty() {
+            peer.rx_bytes += length as u64;
+            return;
+        }
+        let id = peer.id;
+        let genuine = packet::source(&packet).is_some_and(|s| self.allowed_ips.lookup(s) == Some(id));
+        match packet::total_length(&packet) {
+            Some(total) if genuine => {
+                peer.rx_bytes += length as u64;
+                packet.truncate(total);
+                if packet::merge_ecn(packet.buf_mut(), ecn) {
+                    out.packets.push(packet);
+                }
+            }
+            _ => self.dropped.bad_source += 1,
+        }
+    }
+
+    fn receive_handshake(&mut self, datagram: BytesMut, from: Remote, now: Moment, out: &mut Outbox) {
+        let length = datagram.len() as u64;
+        let Some(identity) = &mut self.identity else { return };
+        let message = match identity.guard.admit(Packet::from_bytes(datagram), &from, now.boot) {
+            Admission::Admitted(message) => message,
+            Admission::Cookie(message) => {
+                self.dropped.throttled += 1;
+                out.datagrams.push(Datagram { peer: None, to: from, ecn: 0, message });
+                return;
+            }
+            Admission::Throttled => {
+                self.dropped.throttled += 1;
+                return;
+            }
+            Admission::Refused => {
+                self.dropped.refused += 1;
+                return;
+            }
+        };
+        let sender = match &message {
+            WgKind::HandshakeInit(init) => parse_handshake_anon(&identity.secret, &identity.public, init)
+                .ok()
+                .and_then(|half| self.by_key.get(&PublicKey::from_bytes(half.peer_static_public))),
+            WgKind::HandshakeResp(response) => self.by_index.get(&response.receiver_idx.get()),
+            WgKind::CookieReply(_) | WgKind::Data(_) => None,
+        };
+        let Some(id) = sender.copied() else {
+            self.dropped.stray += 1;
+            return;
+        };
+        let mtu = self.mtu;
+        let Some(peer) = self.ready(id) else { return };
+        let tunn = peer.tunn.as_mut().expect("a ready peer has a Tunn");
+        match tunn.handle_incoming_packet(message) {
+            TunnResult::WriteToNetwork(answer) => {
+                peer.endpoint = Some(from);
+                peer.rx_bytes += length;
+                let initiator = matches!(answer, WgKind::Data(_));
+                peer.emit(answer, 0, now.boot, out);
+                if initiator {
+                    peer.handshake_complete(now.unix);
+                    peer.flush(mtu, now.boot, out);
+                }
+            }
+            _ => self.dropped.refused += 1,
+        }
+    }
+
+    fn receive_cookie(&mut self, datagram: BytesMut) {
+        let index = u32::from_le_bytes([datagram[4], datagram[5], datagram[6], datagram[7]]);
+        let Some(id) = self.by_index.get(&index).copied() else {
+            self.dropped.stray += 1;
+            return;
+        };
+        if let Some(tunn) = self.peer_mut(id).and_then(|p| p.tunn.as_mut())
+            && let Ok(message) = Packet::from_bytes(datagram).try_into_wg()
+            && !matches!(tunn.handle_incoming_packet(message), TunnResult::Done)
+        {
+            self.dropped.refused += 1;
+        }
+    }
+
+    /// Lets time pass. To be called a few times a second.
+    pub(super) fn tick(&mut self, now: Moment, out: &mut Outbox) {
+        let Some(identity) = &mut self.identity else { return };
+        identity.guard.tick(now.boot);
+        for peer in self.peers.iter_mut().flatten() {
+            peer.tick(now.boot, out);
+        }
+        self.settle(out);
+    }
+
+    /// Applies a change. Sessions of peers that stay go on, unless the private key becomes another one.
+    pub(super) fn apply(&mut self, change: &DeviceChange, now: Moment, out: &mut Outbox) {
+        if let Some(key) = &change.private_key {
+            self.set_private_key(key);
+        }
+        if let Some(mark) = change.fwmark {
+            self.fwmark = mark;
+        }
+        if change.replace_peers {
+            let all: Vec<PublicKey> = self.by_key.keys().copied().collect();
+            for key in all {
+                self.remove_peer(&key);
+            }
+        }
+        for peer in &change.peers {
+            self.apply_peer(peer, now, out);
+        }
+        self.settle(out);
+    }
+
+    fn set_private_key(&mut self, key: &PrivateKey) {
+        if self.identity.as_ref().is_some_and(|i| i.private_key == *key) {
+            return;
+        }
+        for peer in self.peers.iter_mut().flatten() {
+            peer.end_sessions();
+        }
+        if *key.expose() == [0; 32] {
+            self.identity = None;
+            return;
+        }
+        let secret = x25519::StaticSecret::from(*key.expose());
+        let public = x25519::PublicKey::from(&secret);
+        let public_key = PublicKey::from_bytes(public.to_bytes());
+        self.identity = Some(Identity {
+            private_key: key.clone(),
+            public_key,
+            secret,
+            public,
+            guard: Guard::new(&public),
+        });
+        // A device is not its own peer.
+        self.remove_peer(&public_key);
+    }
+
+    fn apply_peer(&mut self, change: &PeerChange, now: Moment, out: &mut Outbox) {
+        if change.remove {
+            self.remove_peer(&change.public_key);
+            return;
+        }
+        if self.identity.as_ref().is_some_and(|i| i.public_key == change.public_key) {
+            return;
+        }
+        let id = match self.by_key.get(&change.public_key) {
+            Some(id) => *id,
+            None if change.update_only => return,
+            None => self.add_peer(change.public_key),
+        };
+        if change.replace_allowed_ips {
+            self.allowed_ips.remove_peer(id);
+        }
+        for prefix in &change.remove_allowed_ips {
+            self.allowed_ips.remove(*prefix, id);
+        }
+        for prefix in &change.allowed_ips {
+            self.allowed_ips.insert(*prefix, id);
+        }
+        let peer = self.peer_mut(id).expect("the peer was just found or made");
+        if let Some(key) = &change.preshared_key {
+            peer.preshared_key.clone_from(key);
+            if let Some(tunn) = &mut peer.tunn {
+                tunn.set_preshared_key(key.as_ref().map(|k| *k.expose()));
+            }
+        }
+        let mut speak = false;
+        if let Some(address) = change.endpoint
+            && peer.endpoint.is_none_or(|e| e.address != address)
+        {
+            peer.endpoint = Some(Remote { address, local: None });
+            speak = true;
+        }
+        if let Some(seconds) = change.keepalive {
+            speak |= peer.keepalive == 0;
+            peer.keepalive = seconds;
+        }
+        // As the kernel does: a peer with a keepalive is spoken to at once, not after the first interval.
+        if speak && peer.endpoint.is_some() {
+            let (keepalive, handshaking) = (peer.keepalive != 0, peer.is_handshaking());
+            if let Some(peer) = self.ready(id).filter(|_| keepalive || handshaking) {
+                if handshaking {
+                    peer.restart_handshake(now.boot, out);
+                } else {
+                    peer.send_keepalive(now.boot, out);
+                }
+            }
+        }
+    }
+
+    fn add_peer(&mut self, key: PublicKey) -> PeerId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.peers.push(None);
+            PeerId(u32::try_from(self.peers.len() - 1).expect("fewer than 2^32 peers fit in memory"))
+        });
+        self.peers[id.0 as usize] = Some(Peer::new(id, key));
+        self.by_key.insert(key, id);
+        id
+    }
+
+    fn remove_peer(&mut self, key: &PublicKey) {
+        let Some(id) = self.by_key.remove(key) else { return };
+        self.allowed_ips.remove_peer(id);
+        if let Some(peer) = self.peers[id.0 as usize].take() {
+            self.forget_indices(id, &peer.indices);
+        }
+        self.free.push(id);
+    }
+
+    /// Tells that a datagram could not leave from the address that its peer is answered from.
+    pub(super) fn forget_local(&mut self, id: PeerId) {
+        if let Some(peer) = self.peer_mut(id) {
+            peer.forget_local();
+        }
+    }
+
+    /// Describes the device and its peers.
+    pub(super) fn report(&self) -> DeviceReport {
+        let mut peers: Vec<PeerReport> = self.peers.iter().flatten().map(|p| self.report_peer(p)).collect();
+        peers.sort_by_key(|p| p.public_key);
+        DeviceReport {
+            private_key: self.identity.as_ref().map(|i| i.private_key.clone()),
+            public_key: self.identity.as_ref().map(|i| i.public_key),
+            listen_port: 0,
+            fwmark: self.fwmark,
+            peers,
+            dropped: self.dropped,
+        }
+    }
+
+    fn report_peer(&self, peer: &Peer) -> PeerReport {
+        PeerReport {
+            public_key: peer.key,
+            preshared_key: peer.preshared_key.clone(),
+            endpoint: peer.endpoint.map(|e| e.address),
+            keepalive: peer.keepalive,
+            allowed_ips: self.allowed_ips.of(peer.id).collect(),
+            last_handshake: peer.last_handshake.map(Into::into),
+            rx_bytes: peer.rx_bytes,
+            tx_bytes: peer.tx_bytes,
+        }
+    }
+
+    /// Returns a peer that has what it takes to speak: the device a key, the peer a `Tunn`.
+    fn ready(&mut self, id: PeerId) -> Option<&mut Peer> {
+        let identity = self.identity.as_ref()?;
+        let peer = self.peers.get_mut(id.0 as usize)?.as_mut()?;
+        if peer.tunn.is_none() {
+            peer.tunn = Some(Box::new(Tunn::new(
+                identity.secret.clone(),
+                x25519::PublicKey::from(*peer.key.as_bytes()),
+                peer.preshared_key.as_ref().map(|k| *k.expose()),
+                None,
+                self.indices.clone(),
+                identity.guard.limiter(),
+            )));
+        }
+        Some(peer)
+    }
+
+    fn peer(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.get(id.0 as usize)?.as_ref()
+    }
+
+    fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// Makes new sessions findable by their index.
+    fn settle(&mut self, out: &mut Outbox) {
+        for (index, id) in out.new_indices.drain(..) {
+            self.by_index.insert(index, id);
+            if let Some(peer) = self.peers.get_mut(id.0 as usize).and_then(Option::as_mut) {
+                let stale = peer.stale_indices(&self.indices);
+                self.forget_indices(id, &stale);
+            }
+        }
+    }
+
+    fn forget_indices(&mut self, id: PeerId, indices: &[u32]) {
+        for index in indices {
+            // An index that came free may by now lead to another peer.
+            if self.by_index.get(index) == Some(&id) {
+                self.by_index.remove(index);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

@@ -1,0 +1,174 @@
+//! The folder of one network: network.toml, secrets.toml, and, where it came in a bundle, for which node.
+//!
+//! On top of [`super::store`], which writes files whole; this knows which files there are.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::store::{self, NetworkDir, StoreError, WriterLock};
+use crate::model::{InterfaceName, NodeName};
+
+/// Says for which node a bundle was installed.
+const BUNDLE_FILE: &str = ".bundle.json";
+
+/// How long a command waits for another one that is writing.
+const LOCK_WITHIN: Duration = Duration::from_secs(20);
+
+/// What an installed bundle says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledBundle {
+    /// The node that this host is.
+    pub this: NodeName,
+    /// The state of the network that the bundle was made from.
+    pub made_from: String,
+}
+
+/// The folder of one network.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    name: InterfaceName,
+    files: NetworkDir,
+}
+
+impl Folder {
+    /// Names the folder; touches nothing.
+    pub fn new(dir: &Path, name: &InterfaceName) -> Self {
+        Self { name: name.clone(), files: NetworkDir::new(dir, name) }
+    }
+    /// Lists the networks in `dir`.
+    ///
+    /// # Errors
+    /// The folder is there and cannot be read.
+    pub fn list(dir: &Path) -> Result<Vec<InterfaceName>, StoreError> {
+        store::networks(dir)
+    }
+    /// Returns the network's name.
+    pub fn name(&self) -> &InterfaceName {
+        &self.name
+    }
+    /// Returns the folder's path.
+    pub fn path(&self) -> &Path {
+        self.files.path()
+    }
+    /// Returns the path of network.toml.
+    pub fn network_path(&self) -> PathBuf {
+        self.files.network_file()
+    }
+    /// Returns the path of secrets.toml.
+    pub fn secrets_path(&self) -> PathBuf {
+        self.files.secrets_file()
+    }
+    /// Says whether there is a network.
+    pub fn exists(&self) -> bool {
+        self.files.exists()
+    }
+
+    /// Reads network.toml, whatever is in it.
+    ///
+    /// # Errors
+    /// It is not there, cannot be read, or is larger than anything of ours.
+    pub fn read_network(&self) -> Result<Vec<u8>, StoreError> {
+        store::read_bytes(&self.network_path())
+    }
+
+    /// Reads secrets.toml.
+    ///
+    /// # Errors
+    /// As above, and where others can read it.
+    pub fn read_secrets(&self) -> Result<Zeroizing<String>, StoreError> {
+        store::read_secret(&self.secrets_path())
+    }
+
+    /// Takes the writer's lock, waiting for another command.
+    ///
+    /// # Errors
+    /// The other command takes too long, or the folder cannot be written.
+    pub fn lock(&self) -> Result<WriterLock, StoreError> {
+        self.files.lock(LOCK_WITHIN)
+    }
+
+    /// Takes the writer's lock; `None`: somebody else has it.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn try_lock(&self) -> Result<Option<WriterLock>, StoreError> {
+        match self.files.lock(Duration::ZERO) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(StoreError::Locked { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the folder with a new network in it.
+    ///
+    /// # Errors
+    /// There is one already, or it cannot be written.
+    pub fn create(&self, network: &str, secrets: &str) -> Result<(), StoreError> {
+        self.files.create()?;
+        let lock = self.lock()?;
+        if self.exists() {
+            return Err(StoreError::Exists { path: self.network_path() });
+        }
+        // The network last: without it the folder counts as empty.
+        self.files.write_secrets(&lock, secrets)?;
+        self.files.write_network(&lock, network)
+    }
+
+    /// Replaces the network, and the secrets where they change too. The caller holds the lock.
+    ///
+    /// # Errors
+    /// A file cannot be written; each is as it was, or new.
+    pub fn write(&self, lock: &WriterLock, network: &str, secrets: Option<&str>) -> Result<(), StoreError> {
+        // Secrets first: keys too many do no harm, keys too few do.
+        if let Some(secrets) = secrets {
+            self.files.write_secrets(lock, secrets)?;
+        }
+        self.files.write_network(lock, network)
+    }
+
+    /// Installs a bundle.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn install(&self, network: &str, secrets: &str, mark: &InstalledBundle) -> Result<(), StoreError> {
+        self.files.create()?;
+        let lock = self.lock()?;
+        let text = serde_json::to_vec_pretty(mark).unwrap_or_default();
+        store::write_atomic(&self.path().join(BUNDLE_FILE), 0o600, &text)?;
+        self.write(&lock, network, Some(secrets))
+    }
+
+    /// Says for which node a bundle was installed here; `None`: this network came in no bundle.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn installed_node(&self) -> Result<Option<InstalledBundle>, StoreError> {
+        let path = self.path().join(BUNDLE_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        Ok(serde_json::from_slice(&store::read_bytes(&path)?).ok())
+    }
+}
+
+/// Writes a file that holds a private key: mode 0600, whole or not at all.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_private(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    // A device such as /dev/stdout is written to, not replaced.
+    let is_special = std::fs::metadata(path).is_ok_and(|m| !m.is_file());
+    if is_special {
+        let failed = |source| StoreError::Io { operation: "write", path: path.into(), source };
+        return std::fs::write(path, content).map_err(failed);
+    }
+    let path = if path.parent().is_some_and(|p| p.as_os_str().is_empty()) {
+        Path::new(".").join(path)
+    } else {
+        path.into()
+    };
+    store::write_atomic(&path, 0o600, content)
+}

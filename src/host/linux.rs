@@ -1,0 +1,343 @@
+//! [`Host`] for Linux: sorts changes by what carries them out, and joins neighbours into one batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use super::docker::Engine;
+use super::link::NumberedLink;
+use super::netlink::{Netlink, NetlinkError, Refusal, Request};
+use super::wireguard::{self, KernelWireGuard, WireGuard};
+use super::{facts, link, nft, route, sysctl};
+use crate::apply::{Host, HostError, Scope};
+use crate::dataplane::DeviceReport;
+use crate::model::InterfaceName;
+use crate::plan::{
+    Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, ifalias, table_name,
+};
+
+/// This machine, in the network namespace of the thread that opened it.
+pub struct LinuxHost {
+    netlink: Netlink,
+    kernel: Box<dyn WireGuard>,
+    embedded: Option<Box<dyn WireGuard>>,
+    docker: Option<Engine>,
+}
+
+impl LinuxHost {
+    /// Opens the machine with the kernel's WireGuard alone; takes no privilege yet.
+    pub fn open() -> Result<Self, HostError> {
+        let netlink =
+            Netlink::open(NETLINK_ROUTE).map_err(|e| HostError::new("open", "netlink socket", e))?;
+        Ok(Self { netlink, kernel: Box::new(KernelWireGuard::open()?), embedded: None, docker: None })
+    }
+    /// Gives it the data plane behind [`Backend::Embedded`].
+    #[must_use]
+    pub fn with_embedded(mut self, wireguard: Box<dyn WireGuard>) -> Self {
+        self.embedded = Some(wireguard);
+        self
+    }
+    /// Gives it a Docker engine to ask.
+    #[must_use]
+    pub fn with_docker(mut self, engine: Option<Engine>) -> Self {
+        self.docker = engine;
+        self
+    }
+
+    fn wireguard(&mut self, backend: Backend) -> Result<&mut dyn WireGuard, HostError> {
+        match (backend, &mut self.embedded) {
+            (Backend::Kernel, _) => Ok(self.kernel.as_mut()),
+            (Backend::Embedded, Some(embedded)) => Ok(embedded.as_mut()),
+            (Backend::Embedded, None) => {
+                Err(HostError::new("reach", "embedded data plane", "no agent runs for this network"))
+            }
+        }
+    }
+
+    fn links(&mut self) -> Result<BTreeMap<String, NumberedLink>, HostError> {
+        link::read_all(&mut self.netlink).map_err(|e| HostError::new("list", "links", e))
+    }
+
+    fn routes(&mut self, links: &BTreeMap<String, NumberedLink>) -> Result<route::Routes, HostError> {
+        let names = links.iter().map(|(name, l)| (l.index, name.clone())).collect();
+        route::read_all(&mut self.netlink, &names).map_err(|e| HostError::new("list", "routes", e))
+    }
+
+    /// Returns the number of our link.
+    fn our_index(&mut self, network: &InterfaceName) -> Result<u32, HostError> {
+        let failed = |cause: String| HostError::new("find interface", network.as_str(), cause);
+        match link::read_one(&mut self.netlink, network.as_str()) {
+            Ok(Some(found)) if found.link.alias == ifalias(network) => Ok(found.index),
+            Ok(Some(_)) => Err(failed("it is not wgrelay's".into())),
+            Ok(None) => Err(failed("it is gone".into())),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    /// Reads the policy rules of this network. A rule names no interface: where another network of ours is on this
+    /// host, only those count that were applied for this one.
+    fn rules(
+        &mut self,
+        scope: &Scope,
+        links: &BTreeMap<String, NumberedLink>,
+    ) -> Result<BTreeSet<PolicyRule>, HostError> {
+        let mut rules =
+            route::read_rules(&mut self.netlink).map_err(|e| HostError::new("list", "policy rules", e))?;
+        let ours = ifalias(&scope.network);
+        let others = links.values().any(|l| l.link.alias.starts_with(IFALIAS_PREFIX) && l.link.alias != ours);
+        if others {
+            rules.retain(|rule| scope.applied.as_ref().is_some_and(|a| a.rules.contains(rule)));
+        }
+        Ok(rules)
+    }
+
+    fn device(&mut self, scope: &Scope, found: &NumberedLink) -> Result<Device, HostError> {
+        let backend = backend_of(found);
+        // Without its agent the embedded data plane tells nothing, and the link is still ours to replace.
+        let report = match self.wireguard(backend) {
+            Ok(wireguard) => wireguard.report(&scope.network)?,
+            Err(_) => None,
+        }
+        .unwrap_or_default();
+        let applied = scope.applied.as_ref().and_then(|a| a.device.as_ref());
+        let is_ours = |a: &&IpNet| {
+            // A TUN gives itself a link-local address when it comes up.
+            !matches!(a, IpNet::V6(net) if net.addr().is_unicast_link_local())
+                || applied.is_some_and(|d| d.addresses.contains(*a))
+        };
+        Ok(Device {
+            backend,
+            listen_port: (report.listen_port != 0).then_some(report.listen_port),
+            fwmark: report.fwmark,
+            mtu: u16::try_from(found.link.mtu).unwrap_or(u16::MAX),
+            up: found.link.up,
+            addresses: found.link.addresses.iter().filter(is_ours).copied().collect(),
+            peers: wireguard::configured(&report, applied.map(|d| &d.peers)),
+            private_key: report.private_key,
+        })
+    }
+
+    fn delete_device(&mut self, network: &InterfaceName, backend: Backend) -> Result<(), HostError> {
+        match link::read_one(&mut self.netlink, network.as_str()) {
+            Ok(Some(found)) if found.link.alias == ifalias(network) => {}
+            // Gone already, or somebody else's now.
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(HostError::new("find interface", network.as_str(), error)),
+        }
+        match self.wireguard(backend) {
+            Ok(wireguard) => wireguard.delete(network),
+            // Taking the link away is what ends a data plane that nobody can ask.
+            Err(_) => self.kernel.delete(network),
+        }
+    }
+
+    fn carry_out_by_netlink(
+        &mut self,
+        network: &InterfaceName,
+        backend: Backend,
+        changes: &[Change],
+    ) -> Result<(), HostError> {
+        let needs_link = |c: &Change| !matches!(c, Change::AddRule { .. } | Change::RemoveRule { .. });
+        let mut index = 0;
+        if changes.iter().any(needs_link) {
+            index = match self.our_index(network) {
+                Err(_) if changes.iter().all(|c| is_removal(c) || !needs_link(c)) => 0,
+                other => other?,
+            };
+        }
+        // What was to be taken off a link is gone with it.
+        let kept: Vec<&Change> = changes.iter().filter(|c| index != 0 || !needs_link(c)).collect();
+        let requests = kept.iter().filter_map(|c| request(index, c)).collect();
+        let answers = self
+            .netlink
+            .batch(requests)
+            .map_err(|e: NetlinkError| HostError::new("change", network.as_str(), e))?;
+        for (change, answer) in kept.iter().zip(answers) {
+            if let Err(refusal) = answer {
+                // The kernel binds the port when the link comes up, not when it is set.
+                if matches!(change, Change::LinkUp) && refusal.errno == libc::EADDRINUSE {
+                    let report = self.wireguard(backend)?.report(network)?;
+                    return Err(wireguard::port_taken(report.map_or(0, |r| r.listen_port)));
+                }
+                tolerate(network, change, &refusal)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn backend_of(found: &NumberedLink) -> Backend {
+    if found.link.kind == "wireguard" { Backend::Kernel } else { Backend::Embedded }
+}
+
+/// What carries a change out; neighbours of one kind go together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Netlink,
+    WireGuard,
+    NftSets,
+    Alone,
+}
+
+const fn by(change: &Change) -> By {
+    match change {
+        Change::Mtu { .. }
+        | Change::AddAddress { .. }
+        | Change::RemoveAddress { .. }
+        | Change::LinkUp
+        | Change::AddRoute { .. }
+        | Change::RemoveRoute { .. }
+        | Change::AddRule { .. }
+        | Change::RemoveRule { .. } => By::Netlink,
+        Change::Configure { .. } | Change::Peer { .. } => By::WireGuard,
+        Change::Elements { .. } => By::NftSets,
+        Change::LoadTable { .. }
+        | Change::DeleteTable { .. }
+        | Change::Sysctl { .. }
+        | Change::CreateDevice { .. }
+        | Change::DeleteDevice { .. } => By::Alone,
+    }
+}
+
+fn request(index: u32, change: &Change) -> Option<Request<RouteNetlinkMessage>> {
+    Some(match change {
+        Change::Mtu { to, .. } => link::set_mtu(index, *to),
+        Change::AddAddress { address } => link::add_address(index, address),
+        Change::RemoveAddress { address } => link::remove_address(index, address),
+        Change::LinkUp => link::set_up(index),
+        Change::AddRoute { route } => route::add(index, route),
+        Change::RemoveRoute { route } => route::remove(index, route),
+        Change::AddRule { rule } => route::add_rule(rule),
+        Change::RemoveRule { rule } => route::remove_rule(rule),
+        _ => return None,
+    })
+}
+
+const fn is_removal(change: &Change) -> bool {
+    matches!(change, Change::RemoveAddress { .. } | Change::RemoveRoute { .. } | Change::RemoveRule { .. })
+}
+
+/// Forgives what comes to the same: removed already, or there already on our own link.
+fn tolerate(network: &InterfaceName, change: &Change, refusal: &Refusal) -> Result<(), HostError> {
+    let gone = [libc::ESRCH, libc::ENOENT, libc::ENODEV, libc::EADDRNOTAVAIL, libc::ENXIO];
+    if is_removal(change) && gone.contains(&refusal.errno) {
+        return Ok(());
+    }
+    if matches!(change, Change::AddAddress { .. }) && refusal.errno == libc::EEXIST {
+        return Ok(());
+    }
+    let (operation, target, hint) = match change {
+        Change::Mtu { to, .. } => ("set MTU", format!("{to} on {network}"), String::new()),
+        Change::AddAddress { address } => {
+            let hint = match refusal.errno {
+                // The kernel's words for an IPv6 address where IPv6 is switched off.
+                libc::EACCES | libc::EOPNOTSUPP if matches!(address, IpNet::V6(_)) => {
+                    "IPv6 is off on this host: switch it on (net.ipv6.conf.all.disable_ipv6 = 0), or take subnet6 out"
+                }
+                _ => "",
+            };
+            ("add address", address.to_string(), hint.to_string())
+        }
+        Change::RemoveAddress { address } => ("remove address", address.to_string(), String::new()),
+        Change::LinkUp => ("bring up", network.to_string(), String::new()),
+        Change::AddRoute { route } => {
+            let hint = if refusal.errno == libc::EEXIST {
+                format!("see who has it: `ip route show table {} exact {}`", route.table, route.dst)
+            } else {
+                String::new()
+            };
+            ("add route", route.dst.to_string(), hint)
+        }
+        Change::RemoveRoute { route } => ("remove route", route.dst.to_string(), String::new()),
+        Change::AddRule { rule } | Change::RemoveRule { rule } => {
+            let hint = if refusal.errno == libc::EEXIST {
+                "another network on this host sends everything into its tunnel; only one can".to_string()
+            } else {
+                String::new()
+            };
+            let operation = if is_removal(change) { "remove policy rule" } else { "add policy rule" };
+            (operation, format!("priority {}", rule.priority), hint)
+        }
+        _ => ("change", network.to_string(), String::new()),
+    };
+    let hint = if refusal.errno == libc::EPERM { "run as root".into() } else { hint };
+    Err(HostError::new(operation, target, refusal).hint(hint))
+}
+
+impl Host for LinuxHost {
+    fn facts(&mut self, names: &BTreeSet<String>, sysctls: &BTreeSet<String>) -> Result<Facts, HostError> {
+        let links = self.links()?;
+        let routes = self.routes(&links)?.foreign;
+        Ok(Facts {
+            links: links.into_iter().map(|(name, l)| (name, l.link)).collect(),
+            routes,
+            sysctls: facts::sysctls(sysctls)?,
+            docker: self.docker.as_ref().and_then(Engine::networks),
+            resolved: facts::resolve(names),
+            wsl: facts::wsl(),
+        })
+    }
+
+    fn observe(&mut self, scope: &Scope) -> Result<HostState, HostError> {
+        let links = self.links()?;
+        let ours = links.get(scope.network.as_str()).filter(|l| l.link.alias == ifalias(&scope.network));
+        let mut state = HostState::default();
+        if let Some(found) = ours {
+            state.device = Some(self.device(scope, found)?);
+            let routes = self.routes(&links)?.ours;
+            state.routes = routes.into_iter().filter(|(i, _)| *i == found.index).map(|(_, r)| r).collect();
+        }
+        state.rules = self.rules(scope, &links)?;
+        for path in &scope.sysctls {
+            if let Some(value) = sysctl::read(path)? {
+                state.sysctls.insert(path.clone(), value);
+            }
+        }
+        let applied = scope.applied.as_ref().and_then(|a| a.firewall.as_ref());
+        state.firewall = nft::observe(&table_name(&scope.network), applied)?;
+        Ok(state)
+    }
+
+    fn report(&mut self, scope: &Scope) -> Result<Option<DeviceReport>, HostError> {
+        let found = link::read_one(&mut self.netlink, scope.network.as_str())
+            .map_err(|e| HostError::new("find interface", scope.network.as_str(), e))?;
+        let Some(found) = found.filter(|l| l.link.alias == ifalias(&scope.network)) else { return Ok(None) };
+        self.wireguard(backend_of(&found))?.report(&scope.network)
+    }
+
+    fn carry_out(
+        &mut self,
+        network: &InterfaceName,
+        backend: Backend,
+        changes: &[Change],
+    ) -> Result<(), HostError> {
+        for group in changes.chunk_by(|a, b| by(a) == by(b) && by(a) != By::Alone) {
+            match (by(&group[0]), &group[0]) {
+                (By::Netlink, _) => self.carry_out_by_netlink(network, backend, group)?,
+                (By::WireGuard, _) => {
+                    let change = wireguard::device_change(group);
+                    self.wireguard(backend)?.configure(network, &change)?;
+                }
+                (By::NftSets, _) => nft::change_elements(group)?,
+                (By::Alone, Change::LoadTable { to, .. }) => nft::load(to)?,
+                (By::Alone, Change::DeleteTable { from }) => nft::delete(&from.name)?,
+                (By::Alone, Change::Sysctl { path, to, .. }) => sysctl::write(path, to)?,
+                (By::Alone, Change::CreateDevice { backend, mtu }) => {
+                    self.wireguard(*backend)?.create(network, *mtu)?;
+                    // From here on it is ours, whichever data plane made it.
+                    let answers =
+                        self.netlink.batch(vec![link::set_alias(network.as_str(), &ifalias(network))]);
+                    let failed = |cause: String| HostError::new("mark interface", network.as_str(), cause);
+                    for answer in answers.map_err(|e| failed(e.to_string()))? {
+                        answer.map_err(|refusal| failed(refusal.to_string()))?;
+                    }
+                }
+                (By::Alone, Change::DeleteDevice { from }) => self.delete_device(network, from.backend)?,
+                (By::Alone, _) => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! The thin edge to a Linux machine: the one place, with the data plane's I/O, that reads and changes it.
+//!
+//! Every function here runs in the network namespace of the thread that called [`LinuxHost::open`].
+
+#![expect(clippy::disallowed_methods, reason = "this is the layer that the other layers are kept away from")]
+
+pub mod agent_process;
+pub mod discover;
+pub mod docker;
+mod facts;
+pub mod folder;
+mod link;
+pub mod link_changes;
+mod linux;
+mod netlink;
+mod nft;
+pub mod random;
+mod route;
+pub mod runtime;
+pub mod store;
+pub mod sysctl;
+pub mod wireguard;
+
+pub use linux::LinuxHost;

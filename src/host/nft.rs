@@ -1,0 +1,189 @@
+//! Our nft table: loaded whole, its sets changed in place, and recognised when somebody else changed it.
+//!
+//! nft lists rules in other words than it took, so after a load the listing's fingerprint is kept in a comment
+//! in the table, next to that of the rules that were asked for.
+
+use std::io::{self, Write as _};
+use std::process::{Command, Output, Stdio};
+
+use nftables::batch::Batch;
+use nftables::schema::Nftables;
+use serde_json::{Value, json};
+
+use crate::apply::HostError;
+use crate::plan::Change;
+use crate::plan::firewall::{
+    Family, Set, Table, add_elements, delete_elements, delete_table, elements, fingerprint, load_table,
+};
+
+/// Where nft is when PATH does not say so, as in the PATH of a service or of an ordinary user.
+const PROGRAMS: [&str; 3] = ["nft", "/usr/sbin/nft", "/sbin/nft"];
+/// Lines of nft's own words that an error carries.
+const ERROR_LINES: usize = 3;
+
+/// Loads the table, replacing what is there in one transaction, and marks it as unchanged.
+pub(super) fn load(table: &Table) -> Result<(), HostError> {
+    send("load nft table", &table.name, &load_table(table))?;
+    let listing = list(&table.name)?
+        .ok_or_else(|| HostError::new("load nft table", &table.name, "it is not there after loading"))?;
+    // A process that dies here leaves a table without the mark, which the next apply replaces.
+    let rule = json!({"family": "inet", "table": table.name, "chain": fingerprint::CHAIN,
+        "expr": [{"return": null}], "comment": mark(&listing, table)});
+    let chain = json!({"family": "inet", "table": table.name, "name": fingerprint::CHAIN});
+    let batch = json!({"nftables": [{"add": {"chain": chain}}, {"add": {"rule": rule}}]});
+    send("mark nft table", &table.name, &batch)
+}
+
+/// Takes the table away; one that is gone already is no error.
+pub(super) fn delete(name: &str) -> Result<(), HostError> {
+    match send("delete nft table", name, &delete_table(name)) {
+        Err(_) if list(name)?.is_none() => Ok(()),
+        other => other,
+    }
+}
+
+/// Changes elements of sets, all in one transaction. Other changes are passed over.
+pub(super) fn change_elements(changes: &[Change]) -> Result<(), HostError> {
+    let (mut batch, mut first, mut target) = (Batch::new(), Batch::new(), "");
+    for change in changes {
+        let Change::Elements { table, set, add, remove } = change else { continue };
+        target = table;
+        // What goes must be gone before a larger prefix can come in its place.
+        if !remove.is_empty() {
+            first.add_cmd(delete_elements(table, set, remove));
+        }
+        if !add.is_empty() {
+            batch.add_cmd(add_elements(table, set, add));
+        }
+    }
+    let (first, rest) = (first.to_nftables(), batch.to_nftables());
+    let objects = first.objects.iter().chain(rest.objects.iter()).cloned().collect::<Vec<_>>();
+    if objects.is_empty() {
+        return Ok(());
+    }
+    send("change nft sets of", target, &Nftables { objects: objects.into() })
+}
+
+/// Reads the table; `None`: there is none. `applied` is what was loaded last: nft's words cannot be turned
+/// back into it, but the mark tells whether they still say the same. Where they do not, the answer is a table
+/// without chains, which differs from every wanted one.
+pub(super) fn observe(name: &str, applied: Option<&Table>) -> Result<Option<Table>, HostError> {
+    let Some(listing) = list(name)? else { return Ok(None) };
+    let mut listed = elements(&listing);
+    if let Some(applied) = applied.filter(|a| a.name == name && has_mark(&listing, &mark(&listing, a))) {
+        let mut table = applied.clone();
+        for (name, set) in &mut table.sets {
+            set.elements = listed.remove(name).unwrap_or_default();
+        }
+        return Ok(Some(table));
+    }
+    let family = |set: &str| {
+        let objects = listing.get("nftables").and_then(Value::as_array);
+        let found = objects.into_iter().flatten().filter_map(|o| o.get("set")).find(|s| s["name"] == *set);
+        if found.is_some_and(|s| s["type"] == "ipv6_addr") { Family::V6 } else { Family::V4 }
+    };
+    let sets = listed
+        .into_iter()
+        .map(|(name, elements)| {
+            let family = family(&name);
+            (name, Set { family, elements })
+        })
+        .collect();
+    Ok(Some(Table { name: name.into(), sets, chains: Vec::new() }))
+}
+
+/// The comment that says: the listing has this structure, and it came from these rules.
+fn mark(listing: &Value, table: &Table) -> String {
+    let mut rules = table.clone();
+    for set in rules.sets.values_mut() {
+        set.elements.clear();
+    }
+    let rules = json!({"nftables": [{"rules": rules}]});
+    let (structure, rules) = (fingerprint::fingerprint(listing), fingerprint::fingerprint(&rules));
+    format!("structure {structure} of {rules}")
+}
+
+fn has_mark(listing: &Value, mark: &str) -> bool {
+    let objects = listing.get("nftables").and_then(Value::as_array);
+    objects
+        .into_iter()
+        .flatten()
+        .filter_map(|o| o.get("rule"))
+        .any(|rule| rule["chain"] == fingerprint::CHAIN && rule["comment"] == *mark)
+}
+
+/// Lists the table; `None`: there is none, and none can be where nft or nf_tables is missing.
+fn list(name: &str) -> Result<Option<Value>, HostError> {
+    let operation = "list nft table";
+    let output = match run(&["-j", "list", "table", "inet", name], None) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|e| HostError::new(operation, name, e))?,
+    };
+    if output.status.success() {
+        let listing = serde_json::from_slice(&output.stdout);
+        return listing.map(Some).map_err(|e| HostError::new(operation, name, format!("nft's JSON: {e}")));
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let absent = ["No such file or directory", "Protocol not supported", "Operation not supported"];
+    if absent.iter().any(|text| words.contains(text)) {
+        return Ok(None);
+    }
+    Err(refused(operation, name, &output))
+}
+
+/// Sends a batch to nft: one transaction.
+fn send(operation: &'static str, table: &str, batch: &impl serde::Serialize) -> Result<(), HostError> {
+    let failed = |e: String| HostError::new(operation, table, e);
+    let input = serde_json::to_vec(batch).map_err(|e| failed(e.to_string()))?;
+    let output = run(&["-j", "-f", "-"], Some(&input)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => failed("the program nft is missing".into())
+            .hint("install it: `apt-get install nftables` (Debian, Ubuntu), `dnf install nftables`, `apk add nftables`"),
+        _ => failed(error.to_string()),
+    })?;
+    if output.status.success() { Ok(()) } else { Err(refused(operation, table, &output)) }
+}
+
+/// Makes an error of nft's first words; the batch itself, which nft repeats below them, stays out.
+fn refused(operation: &'static str, table: &str, output: &Output) -> HostError {
+    let words = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> =
+        words.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(['{', '^', '~'])).collect();
+    let text = lines.iter().take(ERROR_LINES).copied().collect::<Vec<_>>().join("; ");
+    let hint = if text.contains("Operation not permitted") {
+        "run as root"
+    } else if ["Protocol not supported", "Operation not supported"].iter().any(|t| text.contains(t)) {
+        "this kernel has no nf_tables: load it (`modprobe nf_tables nft_chain_nat nft_masq nft_ct`)"
+    } else {
+        ""
+    };
+    let cause = if text.is_empty() { format!("nft ended with {}", output.status) } else { text };
+    HostError::new(operation, table, cause).hint(hint)
+}
+
+fn run(args: &[&str], input: Option<&[u8]>) -> io::Result<Output> {
+    let mut missing = io::Error::from(io::ErrorKind::NotFound);
+    for program in PROGRAMS {
+        let mut command = Command::new(program);
+        // Its words are compared, so they must not be translated.
+        command.args(args).env("LC_ALL", "C").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                missing = error;
+                continue;
+            }
+            other => other?,
+        };
+        // nft reads everything before it says anything, so the pipes cannot wait for each other.
+        if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input)
+            && let Err(error) = pipe.write_all(input)
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
+        return child.wait_with_output();
+    }
+    Err(missing)
+}

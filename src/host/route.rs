@@ -1,0 +1,197 @@
+//! Routes and policy rules, over rtnetlink. A route goes with its link by itself; a rule does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::link::family_of;
+use super::netlink::{Netlink, NetlinkError, Request};
+use crate::plan::{ForeignRoute, MAIN_TABLE, PolicyRule, ROUTE_PROTOCOL, Route, RuleSelector};
+
+/// The routes of the host, sorted into ours and others'.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    /// Ours, with the number of the link that they leave by.
+    pub ours: BTreeSet<(u32, Route)>,
+    /// Others', of the main table.
+    pub foreign: Vec<ForeignRoute>,
+}
+
+/// Reads every route. `names` are the links' names by number.
+pub(super) fn read_all(netlink: &mut Netlink, names: &BTreeMap<u32, String>) -> Result<Routes, NetlinkError> {
+    let mut routes = Routes::default();
+    for reply in netlink.dump(&RouteNetlinkMessage::GetRoute(RouteMessage::default()))? {
+        let RouteNetlinkMessage::NewRoute(message) = reply else { continue };
+        let Some(route) = read(&message) else { continue };
+        if route.protocol == ROUTE_PROTOCOL {
+            routes.ours.insert((route.link, Route { dst: route.dst, table: route.table }));
+        } else if route.table == MAIN_TABLE {
+            let device = names.get(&route.link).cloned().unwrap_or_default();
+            let (dst, gateway, protocol) = (route.dst, route.gateway, route.protocol);
+            routes.foreign.push(ForeignRoute { dst, device, gateway, protocol });
+        }
+    }
+    routes.foreign.sort();
+    Ok(routes)
+}
+
+struct Read {
+    dst: IpNet,
+    table: u32,
+    link: u32,
+    gateway: Option<IpAddr>,
+    protocol: u8,
+}
+
+fn read(message: &RouteMessage) -> Option<Read> {
+    let unspecified: IpAddr = match message.header.address_family {
+        AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    // What the kernel learned (redirects, path MTU) is no route that anybody set.
+    if message.header.flags.contains(RouteFlags::Cloned) {
+        return None;
+    }
+    let (mut dst, mut table, mut link, mut gateway) = (unspecified, message.header.table.into(), 0, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(a) => dst = ip(a)?,
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Oif(index) => link = *index,
+            RouteAttribute::Gateway(a) => gateway = ip(a),
+            // Of several ways the first speaks for the route.
+            RouteAttribute::MultiPath(hops) => {
+                let Some(hop) = hops.first() else { continue };
+                link = hop.interface_index;
+                gateway = hop.attributes.iter().find_map(|a| match a {
+                    RouteAttribute::Gateway(a) => ip(a),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    let dst = IpNet::new(dst, message.header.destination_prefix_length).ok()?;
+    Some(Read { dst, table, link, gateway, protocol: message.header.protocol.into() })
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(ip) => Some((*ip).into()),
+        RouteAddress::Inet6(ip) => Some((*ip).into()),
+        _ => None,
+    }
+}
+
+/// Adds a route into the link with this number.
+pub(super) fn add(index: u32, route: &Route) -> Request<RouteNetlinkMessage> {
+    (RouteNetlinkMessage::NewRoute(message(index, route)), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Removes a route.
+pub(super) fn remove(index: u32, route: &Route) -> Request<RouteNetlinkMessage> {
+    (RouteNetlinkMessage::DelRoute(message(index, route)), 0)
+}
+
+fn message(index: u32, route: &Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family_of(route.dst.addr());
+    message.header.destination_prefix_length = route.dst.prefix_len();
+    message.header.table = u8::try_from(route.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+    message.header.protocol = RouteProtocol::from(ROUTE_PROTOCOL);
+    message.header.scope = RouteScope::Link;
+    message.header.kind = RouteType::Unicast;
+    message.attributes = vec![
+        RouteAttribute::Destination(route.dst.network().into()),
+        RouteAttribute::Table(route.table),
+        RouteAttribute::Oif(index),
+    ];
+    message
+}
+
+/// Reads the policy rules that carry our protocol number.
+pub(super) fn read_rules(netlink: &mut Netlink) -> Result<BTreeSet<PolicyRule>, NetlinkError> {
+    let mut rules = BTreeSet::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RuleMessage::default();
+        request.header.family = family;
+        let replies = match netlink.dump(&RouteNetlinkMessage::GetRule(request)) {
+            // A kernel without IPv6, or without policy routing.
+            Err(NetlinkError::Refused(r)) if matches!(r.errno, libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => {
+                continue;
+            }
+            other => other?,
+        };
+        rules.extend(replies.iter().filter_map(|reply| match reply {
+            RouteNetlinkMessage::NewRule(message) if message.header.family == family => read_rule(message),
+            _ => None,
+        }));
+    }
+    Ok(rules)
+}
+
+fn read_rule(message: &RuleMessage) -> Option<PolicyRule> {
+    let (mut priority, mut mark, mut suppressed, mut protocol) = (0, None, None, 0);
+    let mut table = message.header.table.into();
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::Priority(n) => priority = *n,
+            RuleAttribute::FwMark(n) => mark = Some(*n),
+            RuleAttribute::SuppressPrefixLen(n) if *n != u32::MAX => suppressed = Some(*n),
+            RuleAttribute::Table(n) => table = *n,
+            RuleAttribute::Protocol(p) => protocol = u8::from(*p),
+            _ => {}
+        }
+    }
+    if protocol != ROUTE_PROTOCOL {
+        return None;
+    }
+    let inverted = message.header.flags.contains(RuleFlags::Invert);
+    let selector = match (mark, suppressed) {
+        (Some(mark), None) if inverted => RuleSelector::NotMarked { mark, table },
+        (None, Some(0)) if table == MAIN_TABLE => RuleSelector::MainWithoutDefault,
+        _ => return None,
+    };
+    let ipv6 = message.header.family == AddressFamily::Inet6;
+    Some(PolicyRule { ipv6, priority, selector })
+}
+
+/// Adds a policy rule.
+pub(super) fn add_rule(rule: &PolicyRule) -> Request<RouteNetlinkMessage> {
+    (RouteNetlinkMessage::NewRule(rule_message(rule)), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Removes a policy rule.
+pub(super) fn remove_rule(rule: &PolicyRule) -> Request<RouteNetlinkMessage> {
+    (RouteNetlinkMessage::DelRule(rule_message(rule)), 0)
+}
+
+fn rule_message(rule: &PolicyRule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = if rule.ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.action = RuleAction::ToTable;
+    message.attributes = vec![
+        RuleAttribute::Priority(rule.priority),
+        RuleAttribute::Protocol(RouteProtocol::from(ROUTE_PROTOCOL)),
+    ];
+    match rule.selector {
+        RuleSelector::NotMarked { mark, table } => {
+            message.header.flags = RuleFlags::Invert;
+            message.attributes.push(RuleAttribute::FwMark(mark));
+            message.attributes.push(RuleAttribute::Table(table));
+        }
+        RuleSelector::MainWithoutDefault => {
+            message.attributes.push(RuleAttribute::SuppressPrefixLen(0));
+            message.attributes.push(RuleAttribute::Table(MAIN_TABLE));
+        }
+    }
+    message
+}

@@ -1,0 +1,221 @@
+//! What lives as long as an interface does: `/run/wgrelay/NETWORK/`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::store::{self, StoreError};
+use crate::model::{InterfaceName, NodeName};
+use crate::plan::{Backend, HostState};
+
+/// Where runtime state is kept.
+pub const DEFAULT_DIR: &str = "/run/wgrelay";
+const APPLIED_FILE: &str = "applied.json";
+const PID_FILE: &str = "pid";
+const SOCKET_FILE: &str = "control";
+
+/// A boot of this machine and a network namespace of it: interfaces do not outlive either.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// `/proc/sys/kernel/random/boot_id`
+    pub boot_id: String,
+    /// Inode number of the network namespace.
+    pub netns: u64,
+}
+
+impl Place {
+    /// Reads where the calling thread is.
+    pub fn here() -> io::Result<Self> {
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_string();
+        Ok(Self { boot_id, netns: fs::metadata("/proc/thread-self/ns/net")?.ino() })
+    }
+}
+
+/// What was applied last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Where.
+    pub place: Place,
+    /// The folder that holds the networks.
+    pub dir: PathBuf,
+    /// The node that this host is.
+    pub node: NodeName,
+    /// What carries the packets.
+    pub backend: Backend,
+    /// The network file as it was then.
+    pub network_text: String,
+    /// The state that was wanted, without keys.
+    pub state: HostState,
+    /// The values that switches had before they were first set, by path below `/proc/sys`.
+    pub displaced: BTreeMap<String, String>,
+}
+
+impl Applied {
+    /// Takes the private key and the preshared keys out of a state.
+    #[must_use]
+    pub fn without_secrets(mut state: HostState) -> HostState {
+        if let Some(device) = &mut state.device {
+            device.private_key = None;
+            device.peers.values_mut().for_each(|peer| peer.preshared_key = None);
+        }
+        state
+    }
+}
+
+/// The runtime folder of one network, mode 0700.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeDir {
+    path: PathBuf,
+}
+
+impl RuntimeDir {
+    /// Names the folder of `network` in `base` (usually [`DEFAULT_DIR`]); touches nothing.
+    pub fn new(base: &Path, network: &InterfaceName) -> Self {
+        Self { path: base.join(network.as_str()) }
+    }
+    /// Returns the folder's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    /// Returns the path of the agent's control socket.
+    pub fn control_socket(&self) -> PathBuf {
+        self.path.join(SOCKET_FILE)
+    }
+    /// Makes the folder.
+    pub fn create(&self) -> Result<(), StoreError> {
+        store::create_private_dir(&self.path)
+    }
+
+    /// Reads what was applied last; `None`: nothing, or not here, or not from `dir`, or not readable as such.
+    pub fn read_applied(&self, place: &Place, dir: &Path) -> Result<Option<Applied>, StoreError> {
+        let Some(text) = self.read(APPLIED_FILE)? else { return Ok(None) };
+        // A record that an older version wrote otherwise is as good as none: the host itself is read anyway.
+        let applied = serde_json::from_str::<Applied>(&text).ok();
+        Ok(applied.filter(|a| a.place == *place && a.dir == dir))
+    }
+
+    /// Writes what is applied, mode 0600; displaced values must be in it before they are displaced.
+    pub fn write_applied(&self, applied: &Applied) -> Result<(), StoreError> {
+        let path = self.path.join(APPLIED_FILE);
+        let failed = |e: serde_json::Error| StoreError::Io {
+            operation: "write",
+            path: path.clone(),
+            source: io::Error::other(e),
+        };
+        let state = Applied::without_secrets(applied.state.clone());
+        let text = serde_json::to_vec(&Applied { state, ..applied.clone() }).map_err(failed)?;
+        self.create()?;
+        store::write_atomic(&path, 0o600, &text)
+    }
+
+    /// Reads the agent's process number; `None`: no agent wrote one. The process may be gone.
+    pub fn read_pid(&self) -> Result<Option<u32>, StoreError> {
+        Ok(self.read(PID_FILE)?.and_then(|text| text.trim().parse().ok()))
+    }
+    /// Writes the agent's process number.
+    pub fn write_pid(&self, pid: u32) -> Result<(), StoreError> {
+        self.create()?;
+        store::write_atomic(&self.path.join(PID_FILE), 0o600, format!("{pid}\n").as_bytes())
+    }
+    /// Removes the agent's files: process number and socket.
+    pub fn remove_agent(&self) -> Result<(), StoreError> {
+        self.remove_file(PID_FILE)?;
+        self.remove_file(SOCKET_FILE)
+    }
+
+    /// Removes the files, the folder, and the folder around it when it is empty.
+    pub fn remove(&self) -> Result<(), StoreError> {
+        self.remove_agent()?;
+        for name in [APPLIED_FILE, ".applied.json.new", ".pid.new"] {
+            self.remove_file(name)?;
+        }
+        match fs::remove_dir(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            // Somebody's own file in there is theirs to remove.
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(source) => {
+                return Err(StoreError::Io { operation: "remove", path: self.path.clone(), source });
+            }
+            Ok(()) => {}
+        }
+        if let Some(base) = self.path.parent() {
+            // Another network's folder keeps it.
+            let _ = fs::remove_dir(base);
+        }
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> Result<Option<String>, StoreError> {
+        match store::read_text(&self.path.join(name)) {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn remove_file(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::Io { operation: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Device;
+
+    #[test]
+    fn a_record_counts_only_where_it_was_written() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::new(&base.path().join("run"), &"wg0".parse().unwrap());
+        let place = Place { boot_id: "a".into(), netns: 1 };
+        let device = Device {
+            backend: Backend::Kernel,
+            private_key: Some(crate::model::PrivateKey::from_random([9; 32])),
+            listen_port: Some(51820),
+            fwmark: 0,
+            mtu: 1420,
+            up: true,
+            addresses: [].into(),
+            peers: [].into(),
+        };
+        let applied = Applied {
+            place: place.clone(),
+            dir: "/etc/wgrelay".into(),
+            node: "wsl".parse().unwrap(),
+            backend: Backend::Kernel,
+            network_text: "format = 1\n".into(),
+            state: HostState { device: Some(device), ..HostState::default() },
+            displaced: BTreeMap::from([("net/ipv4/ip_forward".into(), "0".into())]),
+        };
+        assert_eq!(dir.read_applied(&place, &applied.dir).unwrap(), None);
+        dir.write_applied(&applied).unwrap();
+        let read = dir.read_applied(&place, &applied.dir).unwrap().unwrap();
+        assert_eq!(read.state.device.as_ref().unwrap().private_key, None);
+        assert_eq!(Applied { state: applied.state.clone(), ..read }, applied);
+        assert_eq!(fs::metadata(dir.path().join(APPLIED_FILE)).unwrap().mode() & 0o777, 0o600);
+        let elsewhere = Place { netns: 2, ..place.clone() };
+        assert_eq!(dir.read_applied(&elsewhere, &applied.dir).unwrap(), None);
+        assert_eq!(dir.read_applied(&place, Path::new("/other")).unwrap(), None);
+        dir.write_pid(12).unwrap();
+        assert_eq!(dir.read_pid().unwrap(), Some(12));
+        dir.remove().unwrap();
+        dir.remove().unwrap();
+        assert!(!base.path().join("run").exists());
+    }
+
+    #[test]
+    fn this_place_has_a_name() {
+        let place = Place::here().unwrap();
+        assert_eq!(place.boot_id.len(), 36);
+        assert!(place.netns > 0);
+    }
+}

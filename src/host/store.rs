@@ -1,0 +1,325 @@
+//! The folder of one network: whole files, one writer at a time, secrets that nobody else can read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::model::InterfaceName;
+
+/// Name of the file that holds a network.
+pub const NETWORK_FILE: &str = "network.toml";
+/// Name of the file that holds its secrets.
+pub const SECRETS_FILE: &str = "secrets.toml";
+const LOCK_FILE: &str = ".lock";
+/// The largest file that is read, in bytes: 5,000 nodes take under 2 MB.
+pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// How long a writer waits before it looks again whether the lock is free.
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// A fault of files.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system refused.
+    #[error("{operation} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others may read a file of secrets.
+    #[error("{} holds secrets and is open to others (mode {mode:04o})", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file of secrets belongs to somebody else, who could change or read it.
+    #[error("{} holds secrets and belongs to user {owner}, not to user {user}", path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        user: u32,
+    },
+    /// Larger than anything that wgrelay wrote.
+    #[error("{} is larger than {MAX_FILE_BYTES} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not text.
+    #[error("{} is not UTF-8 (at byte {offset})", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Where the first wrong byte is.
+        offset: usize,
+    },
+    /// A network is there already.
+    #[error("{} exists", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Somebody else is writing.
+    #[error("{} is locked{}", path.display(), by(.holder))]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it, where it said so.
+        holder: Option<u32>,
+    },
+}
+
+fn by(holder: &Option<u32>) -> String {
+    holder.map_or_else(|| " by another process".into(), |pid| format!(" by process {pid}"))
+}
+
+impl StoreError {
+    /// Says what to do; empty where nothing is known.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Io { source, path, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "make room on that file system; the file is as it was before".into()
+                }
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    "remount it writable, or choose another folder with --dir".into()
+                }
+                io::ErrorKind::PermissionDenied => "run as root, or choose another folder with --dir".into(),
+                io::ErrorKind::NotFound => {
+                    format!("`wgrelay init` makes a network; is {} the right path?", path.display())
+                }
+                _ => String::new(),
+            },
+            Self::Exposed { path, .. } => {
+                format!(
+                    "`chmod 600 {}`; if others could read it, `wgrelay rotate` gives new keys",
+                    path.display()
+                )
+            }
+            Self::Owner { path, user, .. } => format!("`chown {user} {}`", path.display()),
+            Self::Exists { path } => format!(
+                "it is kept: use another --dir or --network, or remove {} first",
+                path.parent().unwrap_or(path).display()
+            ),
+            Self::TooLarge { .. } => "is this the right file?".into(),
+            Self::NotText { .. } => "save it as UTF-8".into(),
+            Self::Locked { holder: Some(pid), .. } => {
+                format!("wait until it is done; `ps -p {pid}` shows what it is")
+            }
+            Self::Locked { .. } => "wait until it is done".into(),
+        }
+    }
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    move |source| StoreError::Io { operation, path, source }
+}
+
+/// Writes a file whole or not at all: beside it, synced, renamed, and the folder synced.
+/// What an earlier writer left half done is reclaimed, so writers must exclude each other.
+pub fn write_atomic(path: &Path, mode: u32, content: &[u8]) -> Result<(), StoreError> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+        return Err(io_error("write", path)(io::ErrorKind::InvalidFilename.into()));
+    };
+    let new = folder.join(format!(".{name}.new"));
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &new)(error)),
+        _ => {}
+    }
+    let written = write_new(&new, mode, content).and_then(|()| fs::rename(&new, path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&new);
+        return Err(io_error("write", path)(error));
+    }
+    File::open(folder).and_then(|f| f.sync_all()).map_err(io_error("sync", folder))
+}
+
+fn write_new(new: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(new)?;
+    // The umask has taken bits from `mode`.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Reads a file of at most [`MAX_FILE_BYTES`], whatever is in it.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let file = File::open(path).map_err(io_error("read", path))?;
+    bytes_of(file, path)
+}
+
+/// Reads a text file of at most [`MAX_FILE_BYTES`].
+pub fn read_text(path: &Path) -> Result<String, StoreError> {
+    let file = File::open(path).map_err(io_error("read", path))?;
+    text_of(file, path)
+}
+
+/// Reads a file of secrets; refuses one that others can read or that belongs to somebody else.
+pub fn read_secret(path: &Path) -> Result<zeroize::Zeroizing<String>, StoreError> {
+    let file = File::open(path).map_err(io_error("read", path))?;
+    let about = file.metadata().map_err(io_error("read", path))?;
+    let user = nix::unistd::geteuid().as_raw();
+    // Root may read everybody's, and so may be led to read a file that somebody else can change.
+    if about.uid() != user {
+        return Err(StoreError::Owner { path: path.into(), owner: about.uid(), user });
+    }
+    let mode = about.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(StoreError::Exposed { path: path.into(), mode });
+    }
+    text_of(file, path).map(zeroize::Zeroizing::new)
+}
+
+fn text_of(file: File, path: &Path) -> Result<String, StoreError> {
+    String::from_utf8(bytes_of(file, path)?)
+        .map_err(|e| StoreError::NotText { path: path.into(), offset: e.utf8_error().valid_up_to() })
+}
+
+fn bytes_of(file: File, path: &Path) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io_error("read", path))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(StoreError::TooLarge { path: path.into() });
+    }
+    Ok(bytes)
+}
+
+/// Makes a folder that only its owner can enter, and its parents.
+pub fn create_private_dir(path: &Path) -> Result<(), StoreError> {
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(io_error("create folder", parent))?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        other => other.map_err(io_error("create folder", path)),
+    }
+}
+
+/// The folder of one network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkDir {
+    path: PathBuf,
+}
+
+/// The right to write in a folder, given back when dropped.
+#[derive(Debug)]
+pub struct WriterLock {
+    file: Flock<File>,
+}
+
+impl Drop for WriterLock {
+    fn drop(&mut self) {
+        // Nobody holds it any more, so nobody's name stays in it.
+        let _ = self.file.set_len(0);
+    }
+}
+
+impl NetworkDir {
+    /// Names the folder of `network` in `dir`; touches nothing.
+    pub fn new(dir: &Path, network: &InterfaceName) -> Self {
+        Self { path: dir.join(network.as_str()) }
+    }
+    /// Returns the folder's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    /// Returns the path of the network file.
+    pub fn network_file(&self) -> PathBuf {
+        self.path.join(NETWORK_FILE)
+    }
+    /// Returns the path of the secrets file.
+    pub fn secrets_file(&self) -> PathBuf {
+        self.path.join(SECRETS_FILE)
+    }
+    /// Says whether there is a network in the folder.
+    pub fn exists(&self) -> bool {
+        self.network_file().exists()
+    }
+    /// Makes the folder, mode 0700.
+    pub fn create(&self) -> Result<(), StoreError> {
+        create_private_dir(&self.path)
+    }
+    /// Reads the network file.
+    pub fn read_network(&self) -> Result<String, StoreError> {
+        read_text(&self.network_file())
+    }
+    /// Reads the secrets file; `None`: there is none.
+    pub fn read_secrets(&self) -> Result<Option<zeroize::Zeroizing<String>>, StoreError> {
+        match read_secret(&self.secrets_file()) {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+    /// Writes the network file, mode 0644: it holds public keys only, and the folder is closed anyway.
+    pub fn write_network(&self, _lock: &WriterLock, text: &str) -> Result<(), StoreError> {
+        write_atomic(&self.network_file(), 0o644, text.as_bytes())
+    }
+    /// Writes the secrets file, mode 0600.
+    pub fn write_secrets(&self, _lock: &WriterLock, text: &str) -> Result<(), StoreError> {
+        write_atomic(&self.secrets_file(), 0o600, text.as_bytes())
+    }
+
+    /// Takes the lock, waiting at most `limit` for another writer.
+    pub fn lock(&self, limit: Duration) -> Result<WriterLock, StoreError> {
+        let path = self.path.join(LOCK_FILE);
+        let failed = |e: io::Error| io_error("lock", &path)(e);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        let end = Instant::now() + limit;
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(mut locked) => {
+                    // For the one who waits; a full disk takes nothing from the lock itself.
+                    let _ = locked.set_len(0);
+                    let _ = locked.write_all(format!("{}\n", std::process::id()).as_bytes());
+                    return Ok(WriterLock { file: locked });
+                }
+                Err((returned, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < end => {
+                    file = returned;
+                    std::thread::sleep(LOCK_POLL);
+                }
+                Err((mut returned, nix::errno::Errno::EWOULDBLOCK)) => {
+                    let mut text = String::new();
+                    let _ = returned.read_to_string(&mut text);
+                    return Err(StoreError::Locked { path, holder: text.trim().parse().ok() });
+                }
+                Err((_, errno)) => return Err(io_error("lock", &path)(errno.into())),
+            }
+        }
+    }
+}
+
+/// Lists the networks in `dir`, sorted; a folder that does not exist has none.
+pub fn networks(dir: &Path) -> Result<Vec<InterfaceName>, StoreError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(io_error("read folder", dir))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io_error("read folder", dir))?;
+        let name = entry.file_name().to_str().and_then(|n| n.parse::<InterfaceName>().ok());
+        names.extend(name.filter(|n| NetworkDir::new(dir, n).exists()));
+    }
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,150 @@
+//! Where things stand that a network was read from, so that a rule between fields can name a place.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Network, NodeName};
+
+/// Where something stands: an offset in a file, or an index into labels. Smaller is earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Mark(pub usize);
+
+/// Where a node's fields stand. `None`: not written, or not valid.
+#[derive(Debug, Clone, Default)]
+pub struct NodeMarks {
+    /// The node itself; the name's place.
+    pub node: Mark,
+    /// `role`; `None` where the value was not valid (the default counts as valid).
+    pub role: Option<Mark>,
+    /// `address`.
+    pub address: Option<Mark>,
+    /// `address6`.
+    pub address6: Option<Mark>,
+    /// `endpoint`.
+    pub endpoint: Option<Mark>,
+    /// Whether `endpoint` was written at all, valid or not.
+    pub has_endpoint: bool,
+    /// `public_key`.
+    pub public_key: Option<Mark>,
+    /// `routes`.
+    pub routes: Option<Mark>,
+    /// `mtu`.
+    pub mtu: Option<Mark>,
+    /// `egress`.
+    pub egress: Option<Mark>,
+    /// One for each of the node's sites, in order.
+    pub sites: Vec<SiteMarks>,
+    /// One for each of the node's bridges, in order.
+    pub bridges: Vec<BridgeMarks>,
+    /// One for each of the node's `local` prefixes, in order.
+    pub local: Vec<Mark>,
+}
+
+/// Where a site's fields stand. `None`: not written, or not valid.
+#[derive(Debug, Clone, Default)]
+pub struct SiteMarks {
+    /// `subnet`.
+    pub subnet: Option<Mark>,
+    /// `interface`.
+    pub interface: Option<Mark>,
+    /// `address`.
+    pub address: Option<Mark>,
+    /// `nat`.
+    pub nat: Option<Mark>,
+}
+
+/// Where a bridge's fields stand. `None`: not written, or not valid.
+#[derive(Debug, Clone, Default)]
+pub struct BridgeMarks {
+    /// `name`.
+    pub name: Option<Mark>,
+    /// One for each address, in order.
+    pub addresses: Vec<Mark>,
+    /// One for each port, in order.
+    pub ports: Vec<Mark>,
+}
+
+/// Where everything stands that a network was read from.
+#[derive(Debug, Clone, Default)]
+pub struct Marks {
+    /// `network.name`.
+    pub name: Option<Mark>,
+    /// `network.subnet`.
+    pub subnet: Option<Mark>,
+    /// `network.subnet6`.
+    pub subnet6: Option<Mark>,
+    /// `network.mtu`.
+    pub mtu: Option<Mark>,
+    /// The nodes' fields.
+    pub nodes: BTreeMap<NodeName, NodeMarks>,
+    /// For each allow rule, where each of its places stands: `from`, then `to`.
+    pub allow: Vec<Vec<Mark>>,
+    /// For each expectation, where `from` and `to` stand.
+    pub expect: Vec<[Mark; 2]>,
+    /// Whether the list of nodes and their roles is known to be complete; where it is not, nothing is said to be missing.
+    pub complete: bool,
+}
+
+/// Marks a network that has no file; the labels say in words what each mark stands for.
+pub(super) fn label(network: &Network, labels: &mut Vec<String>) -> Marks {
+    let mut mark = |text: String| {
+        labels.push(text);
+        Mark(labels.len() - 1)
+    };
+    // The first label stands for the whole network, as the start of a file does.
+    mark("network".into());
+    let mut marks = Marks {
+        name: Some(mark("network.name".into())),
+        subnet: Some(mark("network.subnet".into())),
+        subnet6: Some(mark("network.subnet6".into())),
+        mtu: Some(mark("network.mtu".into())),
+        complete: true,
+        ..Marks::default()
+    };
+    for (name, node) in &network.nodes {
+        let mut field = |f: &str| Some(mark(format!("node.{name}.{f}")));
+        let sites = (0..node.sites.len())
+            .map(|i| SiteMarks {
+                subnet: field(&format!("site[{i}].subnet")),
+                interface: field(&format!("site[{i}].interface")),
+                address: field(&format!("site[{i}].address")),
+                nat: field(&format!("site[{i}].nat")),
+            })
+            .collect();
+        let bridges = node.bridges.iter().enumerate().map(|(i, b)| BridgeMarks {
+            name: field(&format!("bridge[{i}].name")),
+            addresses: b.addresses.iter().filter_map(|_| field(&format!("bridge[{i}].addresses"))).collect(),
+            ports: b.ports.iter().filter_map(|_| field(&format!("bridge[{i}].ports"))).collect(),
+        });
+        let bridges = bridges.collect();
+        let at = NodeMarks {
+            role: field("role"),
+            address: field("address"),
+            address6: node.address6.and_then(|_| field("address6")),
+            endpoint: node.endpoint.as_ref().and_then(|_| field("endpoint")),
+            has_endpoint: node.endpoint.is_some(),
+            public_key: field("public_key"),
+            routes: field("routes"),
+            mtu: node.mtu.and_then(|_| field("mtu")),
+            egress: field("egress"),
+            local: node.local.iter().filter_map(|_| field("local")).collect(),
+            sites,
+            bridges,
+            node: mark(format!("node.{name}")),
+        };
+        marks.nodes.insert(name.clone(), at);
+    }
+    marks.allow = network
+        .allow
+        .iter()
+        .enumerate()
+        .map(|(i, r)| {
+            let from = r.from.iter().map(|_| format!("allow[{i}].from"));
+            let to = r.to.iter().map(|_| format!("allow[{i}].to"));
+            from.chain(to).map(&mut mark).collect()
+        })
+        .collect();
+    marks.expect = (0..network.expect.len())
+        .map(|i| [mark(format!("expect[{i}].from")), mark(format!("expect[{i}].to"))])
+        .collect();
+    marks
+}

@@ -1,0 +1,123 @@
+//! Rules between fields: duplicates, overlaps, sites in the tunnel subnet, too many relays.
+//!
+//! A check works on what could be read: a field that was faulty has no mark, and is left out of every comparison, so one
+//! fault hides no other. Nothing here compares all with all; 5,000 nodes take milliseconds.
+
+mod links;
+mod marks;
+mod nodes;
+mod policy;
+mod sites;
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+pub use self::marks::{BridgeMarks, Mark, Marks, NodeMarks, SiteMarks};
+use super::allocate::{is_host, is_host6};
+use super::{Network, Node, Problem, Severity};
+
+/// A problem before it has a place in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where.
+    pub mark: Mark,
+    /// The problem, its place still empty.
+    pub problem: Problem,
+}
+
+/// Checks the rules between fields.
+pub fn validate(network: &Network, marks: &Marks) -> Vec<Finding> {
+    let mut check = Check { network, marks, found: Vec::new() };
+    check.tunnel();
+    check.roles();
+    check.addresses();
+    check.keys();
+    for (node, at) in check.nodes() {
+        check.node(node, at);
+    }
+    let sites = check.sites();
+    check.endpoints(&sites);
+    check.policy(&sites);
+    check.found
+}
+
+/// Checks a network that was not read from a file; places are such as `node.docker.address`.
+pub fn validate_network(network: &Network) -> Vec<Problem> {
+    let mut labels = Vec::new();
+    let marks = marks::label(network, &mut labels);
+    let mut problems: Vec<Problem> = validate(network, &marks)
+        .into_iter()
+        .map(|f| Problem { place: labels.get(f.mark.0).cloned().unwrap_or_default(), ..f.problem })
+        .collect();
+    problems.sort();
+    problems
+}
+
+struct Check<'n> {
+    network: &'n Network,
+    marks: &'n Marks,
+    found: Vec<Finding>,
+}
+
+impl<'n> Check<'n> {
+    fn add(&mut self, severity: Severity, mark: Mark, code: &str, message: String, hint: impl Into<String>) {
+        let problem = match severity {
+            Severity::Error => Problem::error(code, "", message, hint),
+            Severity::Warning => Problem::warning(code, "", message, hint),
+        };
+        self.found.push(Finding { mark, problem });
+    }
+    fn error(&mut self, mark: Mark, code: &str, message: String, hint: impl Into<String>) {
+        self.add(Severity::Error, mark, code, message, hint);
+    }
+    fn warn(&mut self, mark: Mark, code: &str, message: String, hint: impl Into<String>) {
+        self.add(Severity::Warning, mark, code, message, hint);
+    }
+
+    /// The nodes in the order of the file, so that of two that clash the later one is named.
+    fn nodes(&self) -> Vec<(&'n Node, &'n NodeMarks)> {
+        let marks = self.marks;
+        let mut all: Vec<_> =
+            self.network.nodes.values().filter_map(|n| Some((n, marks.nodes.get(&n.name)?))).collect();
+        all.sort_by_key(|(_, at)| at.node);
+        all
+    }
+
+    /// The tunnel subnets that were read without fault.
+    fn tunnels(&self) -> impl Iterator<Item = IpNet> + use<'n> {
+        let v4 = self.marks.subnet.map(|_| IpNet::V4(self.network.subnet));
+        let v6 = self.marks.subnet6.and(self.network.subnet6).map(IpNet::V6);
+        v4.into_iter().chain(v6)
+    }
+}
+
+fn overlap(a: IpNet, b: IpNet) -> bool {
+    a.contains(&b) || b.contains(&a)
+}
+
+/// Says whether a host may have this address on a link with this prefix.
+fn usable_host(prefix: IpNet, address: IpAddr) -> bool {
+    match (prefix, address) {
+        (IpNet::V4(net), IpAddr::V4(a)) => is_host(net, a),
+        (IpNet::V6(net), IpAddr::V6(a)) => is_host6(net, a),
+        _ => false,
+    }
+}
+
+/// Tells why a prefix can be neither a tunnel subnet nor a site.
+fn unusable(prefix: IpNet) -> Option<&'static str> {
+    if prefix.prefix_len() == 0 {
+        return Some("it is every address there is");
+    }
+    let ip = prefix.network();
+    if ip.is_loopback() {
+        Some("it is the loopback range")
+    } else if ip.is_multicast() {
+        Some("it is a multicast range")
+    } else if ip.is_unspecified() {
+        Some("it begins with the unspecified address")
+    } else {
+        None
+    }
+}

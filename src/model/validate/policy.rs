@@ -1,0 +1,72 @@
+//! Rules about `[[allow]]` and `[[expect]]`: the places they name have to be there.
+
+use ipnet::IpNet;
+
+use super::{Check, Mark, overlap};
+use crate::model::{Node, NodeName, PlaceRef, PrefixMap, nearest};
+
+impl<'n> Check<'n> {
+    pub(super) fn policy(&mut self, sites: &PrefixMap<&'n Node>) {
+        let network = self.network;
+        let egress = network.nodes.values().any(|n| n.egress || n.sites.iter().any(|s| s.egress));
+        for (rule, marks) in network.allow.iter().zip(&self.marks.allow) {
+            for (place, mark) in rule.from.iter().chain(&rule.to).zip(marks) {
+                self.place(place, *mark, sites, egress);
+            }
+        }
+        for (promise, [from, to]) in network.expect.iter().zip(&self.marks.expect) {
+            self.place(&promise.from, *from, sites, egress);
+            self.place(&promise.to, *to, sites, egress);
+            if promise.from == PlaceRef::Internet {
+                self.warn(
+                    *from,
+                    "from-internet",
+                    "no flow starts in the Internet: nothing there has an address of the network".into(),
+                    "",
+                );
+            }
+        }
+    }
+
+    pub(super) fn place(&mut self, place: &PlaceRef, mark: Mark, sites: &PrefixMap<&'n Node>, egress: bool) {
+        let prefix = match place {
+            PlaceRef::Any => return,
+            PlaceRef::Internet => {
+                if !egress && self.marks.complete {
+                    self.warn(
+                        mark,
+                        "no-egress",
+                        "no node lets anything out to the Internet".into(),
+                        "set egress = true on the relay or on a site",
+                    );
+                }
+                return;
+            }
+            PlaceRef::Node(name) => {
+                if !self.network.nodes.contains_key(name) && self.marks.complete {
+                    // A suggestion looks at every name: worth it for some mistakes, not for thousands.
+                    let near = (self.found.len() < 100)
+                        .then(|| nearest(name.as_str(), self.network.nodes.keys().map(NodeName::as_str)))
+                        .flatten();
+                    let hint = near.map_or_else(
+                        || "a place is a node, a site's subnet, an address, \"*\" or \"internet\"".into(),
+                        |n| format!("did you mean {n:?}?"),
+                    );
+                    self.error(mark, "unknown-place", format!("no node is called {name:?}"), hint);
+                }
+                return;
+            }
+            PlaceRef::Prefix(net) => *net,
+            PlaceRef::Address(ip) => IpNet::from(*ip),
+        };
+        let known = self.tunnels().any(|t| overlap(t, prefix)) || sites.overlapping(prefix).is_some();
+        if !known && self.marks.complete && prefix.prefix_len() > 0 {
+            self.warn(
+                mark,
+                "unknown-place",
+                format!("{place} lies in no site, nor in the tunnel subnet"),
+                "add it as a site of the node it is behind",
+            );
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Which data plane to use, and the host that speaks to it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::half_made::clear_half_made;
+use crate::apply::{Host, HostError};
+use crate::host::LinuxHost;
+use crate::host::agent_process::Runtime;
+use crate::host::docker::Engine;
+use crate::host::wireguard::embedded::Embedded;
+use crate::host::wireguard::kernel_probe;
+use crate::model::InterfaceName;
+use crate::plan::{Backend, Facts, WslMode, ifalias};
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// The one in use, else the kernel's where it can be made and hears packets, else the embedded one.
+    Auto,
+    /// This one.
+    Only(Backend),
+}
+
+/// Returns the data plane of our interface on this host, if there is one.
+pub fn in_use(network: &InterfaceName, facts: &Facts) -> Option<Backend> {
+    let link = facts.links.get(network.as_str()).filter(|l| l.alias == ifalias(network))?;
+    Some(if link.kind == "wireguard" { Backend::Kernel } else { Backend::Embedded })
+}
+
+/// Decides. What is in use stays in use, because changing over drops every session.
+pub fn choose(choice: BackendChoice, in_use: Option<Backend>, facts: &Facts) -> Backend {
+    match (choice, in_use) {
+        (BackendChoice::Only(backend), _) => backend,
+        (BackendChoice::Auto, Some(backend)) => backend,
+        (BackendChoice::Auto, None) if facts.wsl.is_some_and(WslMode::kernel_hears_nothing) => {
+            Backend::Embedded
+        }
+        (BackendChoice::Auto, None) if kernel_probe() => Backend::Kernel,
+        (BackendChoice::Auto, None) => Backend::Embedded,
+    }
+}
+
+/// Opens this machine, with both data planes: the embedded one through its agent.
+///
+/// # Errors
+/// The kernel gives no netlink socket.
+pub fn host(runtime: &Runtime, agent_command: &[String]) -> Result<LinuxHost, HostError> {
+    let embedded = Embedded::new(runtime.clone(), agent_command.to_vec());
+    Ok(LinuxHost::open()?.with_embedded(Box::new(embedded)).with_docker(Engine::here()))
+}
+
+/// Decides for a data plane, and makes the host that speaks to it.
+///
+/// # Errors
+/// The host cannot be read, or the other data plane is in use.
+pub fn host_for(
+    runtime: &Runtime,
+    agent_command: &[String],
+    dir: &Path,
+    network: &InterfaceName,
+    choice: BackendChoice,
+) -> Result<(LinuxHost, Backend), HostError> {
+    let mut host = host(runtime, agent_command)?;
+    clear_half_made(&mut host, dir, network, runtime)?;
+    let facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    let in_use = in_use(network, &facts);
+    let backend = choose(choice, in_use, &facts);
+    if let Some(other) = in_use.filter(|b| *b != backend) {
+        return Err(HostError::new(
+            "change the backend of",
+            network.to_string(),
+            format!("it is up with the {other} backend, and changing over drops every session"),
+        )
+        .hint(format!("`wgrelay down`, then `wgrelay up --backend {backend}`")));
+    }
+    Ok((host, backend))
+}

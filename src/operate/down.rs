@@ -1,0 +1,81 @@
+//! Down: takes away all that is ours, goes on past errors, and reports them all.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::backend::in_use;
+use super::half_made::clear_half_made;
+use super::up::release;
+use crate::apply::{Host, HostError, Scope};
+use crate::host::agent_process::Runtime;
+use crate::model::InterfaceName;
+use crate::plan::{Backend, Facts, HostState, Plan, diff};
+
+/// What `down` did.
+#[derive(Debug)]
+pub struct Down {
+    /// What was taken away; empty: there was nothing of ours.
+    pub plan: Plan,
+    /// What could not be taken away.
+    pub errors: Vec<HostError>,
+}
+
+/// Takes a network away from this host. The caller holds the lock. Works without the network's file.
+///
+/// # Errors
+/// The host cannot be read.
+pub fn down<H: Host>(
+    machine: &mut H,
+    dir: &Path,
+    network: &InterfaceName,
+    runtime: &Runtime,
+) -> Result<Down, HostError> {
+    clear_half_made(machine, dir, network, runtime)?;
+    let applied = runtime.read_applied(dir)?;
+    let mut errors = Vec::new();
+    let facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    let recorded = applied.as_ref().map(|a| a.backend);
+    let backend = in_use(network, &facts).or(recorded).unwrap_or(Backend::Embedded);
+    let plan = clear(machine, network, backend, applied.as_ref(), &facts, &mut errors)?;
+    // An agent whose interface somebody deleted is still there.
+    if let Err(error) = stop_agent(network, runtime) {
+        errors.push(error);
+    }
+    if errors.is_empty() {
+        runtime.remove()?;
+    }
+    Ok(Down { plan, errors })
+}
+
+/// Takes away what can be observed, through one data plane.
+pub(super) fn clear<H: Host>(
+    machine: &mut H,
+    network: &InterfaceName,
+    backend: Backend,
+    applied: Option<&crate::host::runtime::Applied>,
+    facts: &Facts,
+    errors: &mut Vec<HostError>,
+) -> Result<Plan, HostError> {
+    let mut wanted = HostState::default();
+    if let Some(applied) = applied {
+        release(&mut wanted, &applied.displaced, facts);
+    }
+    let scope = Scope {
+        network: network.clone(),
+        sysctls: wanted.sysctls.keys().cloned().collect(),
+        applied: applied.map(|a| a.state.clone()),
+    };
+    let now = machine.observe(&scope)?;
+    let plan = diff(&now, &wanted);
+    for change in &plan.changes {
+        if let Err(error) = machine.carry_out(network, backend, std::slice::from_ref(change)) {
+            errors.push(error);
+        }
+    }
+    Ok(plan)
+}
+
+fn stop_agent(network: &InterfaceName, runtime: &Runtime) -> Result<(), HostError> {
+    use crate::host::wireguard::WireGuard as _;
+    crate::host::wireguard::embedded::Embedded::new(runtime.clone(), Vec::new()).delete(network)
+}

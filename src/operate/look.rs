@@ -1,0 +1,97 @@
+//! A look at what was applied: telemetry, drift, and what is pending.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::backend::{host, in_use};
+use crate::apply::{Host, HostError, Scope};
+use crate::config::{Secrets, parse_network};
+use crate::dataplane::DeviceReport;
+use crate::host::agent_process::Runtime;
+use crate::host::folder::Folder;
+use crate::host::runtime::Applied;
+use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
+use crate::plan::{Backend, Line, diff, wanted};
+
+use super::target::Target;
+
+/// What was seen.
+#[derive(Debug)]
+pub struct Look {
+    /// The network as last applied.
+    pub network: Network,
+    /// The node that this host is.
+    pub node: NodeName,
+    /// The data plane of the interface; `None`: there is no interface.
+    pub backend: Option<Backend>,
+    /// The interface's telemetry.
+    pub report: Option<DeviceReport>,
+    /// What would have to change for the host to be as applied.
+    pub drift: Vec<Line>,
+    /// What is missing or pending.
+    pub problems: Vec<Problem>,
+    /// What was recorded.
+    pub applied: Applied,
+}
+
+/// Looks at a network that was applied; `None`: nothing was, since the last start of this host.
+///
+/// # Errors
+/// The host, or the record, cannot be read.
+pub fn look(
+    dir: &Path,
+    name: &InterfaceName,
+    runtime: &Runtime,
+    now: Timestamp,
+) -> Result<Option<Look>, HostError> {
+    let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
+    let mut problems = Vec::new();
+    let folder = Folder::new(dir, name);
+    let target = match recorded_target(dir, &folder, &applied) {
+        Ok(target) => target,
+        Err(error) => return Err(error),
+    };
+    let mut machine = host(runtime, &[])?;
+    let facts = machine.facts(&target.names(), &BTreeSet::new())?;
+    let backend = in_use(name, &facts);
+    let wanted = wanted(&target.network, target.this(), &target.keys, applied.backend, &facts, now);
+    let mut state = wanted.state;
+    // A name that does not resolve just now, or resolves to another address, is no drift.
+    if let (Some(device), Some(recorded)) = (&mut state.device, &applied.state.device) {
+        for (key, peer) in &mut device.peers {
+            peer.endpoint = recorded.peers.get(key).map_or(peer.endpoint, |p| p.endpoint);
+        }
+    }
+    problems.extend(wanted.problems.into_iter().filter(|p| p.code != "foreign-interface"));
+    let scope = Scope {
+        network: name.clone(),
+        sysctls: state.sysctls.keys().cloned().collect(),
+        applied: Some(applied.state.clone()),
+    };
+    let observed = machine.observe(&scope)?;
+    let report = if backend.is_some() { machine.report(&scope)? } else { None };
+    let drift = diff(&observed, &state).lines();
+    if folder.read_network().is_ok_and(|bytes| bytes != applied.network_text.as_bytes()) {
+        problems.push(Problem::warning(
+            "pending",
+            folder.network_path().display().to_string(),
+            "the file is newer than what was applied",
+            "`wgrelay plan` says what would change; `wgrelay up` applies it",
+        ));
+    }
+    Ok(Some(Look { network: target.network, node: target.node, backend, report, drift, problems, applied }))
+}
+
+/// Reads the network last applied, with the secrets of today.
+pub(super) fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result<Target, HostError> {
+    let fault = |cause: String| HostError::new("read", "the record of what was applied", cause);
+    let network = parse_network(applied.network_text.as_bytes(), "the network last applied").value;
+    let network = network.ok_or_else(|| {
+        fault("an `up` was cut short before it was done".into())
+            .hint("run `wgrelay up` again, or `wgrelay down`")
+    })?;
+    let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()))?;
+    let secrets = Secrets::parse(secrets.as_bytes(), "secrets.toml").value.unwrap_or_default();
+    Target::new(dir.to_path_buf(), network, applied.network_text.clone(), &applied.node, &secrets)
+        .ok_or_else(|| fault(format!("it has no node {}", applied.node)))
+}

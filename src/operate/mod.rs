@@ -1,0 +1,19 @@
+//! What the commands and the agent do to a host: up, down, status, and the agent's look around.
+//!
+//! One procedure each, so that `up`, the agent's repair and `down` cannot disagree. Files and the machine are
+//! reached through host/ alone; deciding is the pure layers' work.
+
+mod backend;
+mod down;
+mod half_made;
+mod look;
+mod reconcile;
+mod target;
+mod up;
+
+pub use backend::{BackendChoice, choose, host, host_for};
+pub use down::{Down, down};
+pub use look::{Look, look};
+pub use reconcile::reconcile;
+pub use target::Target;
+pub use up::{Refusal, Up, plan, up};

@@ -1,0 +1,43 @@
+//! The agent's work: hold the host to the network last applied. A newer file waits for `up`.
+
+use std::path::Path;
+
+use super::look::recorded_target;
+use super::up::{Refusal, up};
+use crate::apply::{Host, HostError};
+use crate::host::agent_process::Runtime;
+use crate::host::folder::Folder;
+use crate::model::{InterfaceName, Timestamp};
+use crate::plan::Line;
+
+/// Compares and repairs; returns what was repaired. `None`: nothing was applied, or another command is at work.
+///
+/// # Errors
+/// The repair failed, or the host could not be read.
+pub fn reconcile<H: Host>(
+    host: &mut H,
+    dir: &Path,
+    network: &InterfaceName,
+    runtime: &Runtime,
+    now: Timestamp,
+) -> Result<Option<Vec<Line>>, HostError> {
+    let folder = Folder::new(dir, network);
+    let Some(_lock) = folder.try_lock().map_err(|e| HostError::new("lock", network.to_string(), e))? else {
+        return Ok(None);
+    };
+    let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
+    if applied.network_text.is_empty() {
+        return Ok(None);
+    }
+    let target = recorded_target(dir, &folder, &applied)?;
+    match up(host, &target, runtime, applied.backend, now) {
+        Ok(done) => Ok(Some(done.plan.lines())),
+        Err(Refusal::Host(error)) => Err(error),
+        Err(Refusal::Failure(error)) => Err(HostError::new("repair", network.to_string(), error)),
+        Err(Refusal::Problems(problems)) => {
+            let text =
+                problems.iter().filter(|p| p.is_error()).map(|p| p.message.clone()).collect::<Vec<_>>();
+            Err(HostError::new("repair", network.to_string(), text.join("; ")))
+        }
+    }
+}

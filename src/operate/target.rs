@@ -1,0 +1,66 @@
+//! What is to be applied: a network, the node that this host is, and that node's secrets.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::config::Secrets;
+use crate::model::{EndpointHost, Network, Node, NodeName};
+use crate::plan::Keys;
+
+/// A network, a node of it, and where they come from.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The folder that holds the folders of networks.
+    pub dir: PathBuf,
+    /// The network.
+    pub network: Network,
+    /// The text that it was read from.
+    pub text: String,
+    /// The node that this host is.
+    pub node: NodeName,
+    /// That node's secrets.
+    pub keys: Keys,
+}
+
+impl Target {
+    /// Puts a target together; `None`: the network has no such node.
+    pub fn new(
+        dir: PathBuf,
+        network: Network,
+        text: String,
+        node: &NodeName,
+        secrets: &Secrets,
+    ) -> Option<Self> {
+        let this = network.nodes.get(node)?;
+        let keys = keys(&network, this, secrets);
+        Some(Self { dir, text, node: node.clone(), keys, network })
+    }
+
+    /// Returns the node that this host is.
+    pub fn this(&self) -> &Node {
+        // `new` found it, and nobody takes it out again.
+        &self.network.nodes[&self.node]
+    }
+
+    /// Returns the names that have to be resolved: endpoints of the peers.
+    pub fn names(&self) -> BTreeSet<String> {
+        let peers = self.network.nodes.values().filter(|n| n.name != self.node);
+        peers
+            .filter_map(|n| match &n.endpoint.as_ref()?.host {
+                EndpointHost::Name(name) => Some(name.clone()),
+                EndpointHost::Ip(_) => None,
+            })
+            .collect()
+    }
+}
+
+fn keys(network: &Network, node: &Node, secrets: &Secrets) -> Keys {
+    let others = network.nodes.values().filter(|n| n.is_relay() != node.is_relay());
+    let preshared_keys = others
+        .filter_map(|other| {
+            let (relay, spoke) = if node.is_relay() { (node, other) } else { (other, node) };
+            Some((other.name.clone(), secrets.preshared_key(&relay.name, &spoke.name)?.clone()))
+        })
+        .collect();
+    Keys { private_key: secrets.private_keys.get(&node.name).cloned(), preshared_keys }
+}

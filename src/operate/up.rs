@@ -1,0 +1,199 @@
+//! Up: look, plan, record, apply, verify, and keep or undo.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::target::Target;
+use crate::apply::{Failure, Host, HostError, Scope, apply};
+use crate::host::agent_process::Runtime;
+use crate::host::runtime::Applied;
+use crate::model::{Problem, Timestamp};
+use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, diff, wanted};
+
+/// What `up` did.
+#[derive(Debug)]
+pub struct Up {
+    /// What was changed; empty: nothing had to be.
+    pub plan: Plan,
+    /// The data plane.
+    pub backend: Backend,
+    /// Warnings: the network is up without this.
+    pub problems: Vec<Problem>,
+}
+
+/// Why `up` did not.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The network or the host forbids it; nothing was changed.
+    #[error("nothing was changed")]
+    Problems(Vec<Problem>),
+    /// It was tried.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// The host could not be read or the record not written; nothing was changed.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
+/// What there is and what there should be.
+struct Comparison {
+    scope: Scope,
+    before: HostState,
+    wanted: HostState,
+    problems: Vec<Problem>,
+    applied: Option<Applied>,
+}
+
+/// Says what [`up`] would do.
+///
+/// # Errors
+/// See [`Refusal`].
+pub fn plan<H: Host>(
+    host: &mut H,
+    target: &Target,
+    runtime: &Runtime,
+    backend: Backend,
+    now: Timestamp,
+) -> Result<(Plan, Vec<Problem>), Refusal> {
+    let c = compare(host, target, runtime, backend, now)?;
+    Ok((diff(&c.before, &c.wanted), c.problems))
+}
+
+/// Makes the host match the network. The caller holds the lock.
+///
+/// # Errors
+/// See [`Refusal`].
+pub fn up<H: Host>(
+    host: &mut H,
+    target: &Target,
+    runtime: &Runtime,
+    backend: Backend,
+    now: Timestamp,
+) -> Result<Up, Refusal> {
+    let c = compare(host, target, runtime, backend, now)?;
+    let plan = diff(&c.before, &c.wanted);
+    let record = |state: &HostState, displaced: &BTreeMap<String, String>, text: &str| Applied {
+        place: runtime.place(),
+        dir: target.dir.clone(),
+        node: target.node.clone(),
+        backend,
+        network_text: text.to_string(),
+        state: state.clone(),
+        displaced: displaced.clone(),
+    };
+    let mut displaced = c.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
+    if plan.is_empty() {
+        let unchanged =
+            c.applied.as_ref().is_some_and(|a| a.network_text == target.text && a.node == target.node);
+        if !unchanged {
+            runtime.write_applied(&record(&c.wanted, &displaced, &target.text))?;
+        }
+        return Ok(Up { plan, backend, problems: c.problems });
+    }
+    // The record goes first: whatever moment the power fails at, `down` knows what to put back.
+    displace(&plan, host, &mut displaced)?;
+    let old_text = c.applied.as_ref().map(|a| a.network_text.clone()).unwrap_or_default();
+    runtime.write_applied(&record(&c.before, &displaced, &old_text))?;
+    match apply(host, &c.scope, &c.before, &c.wanted, backend) {
+        Ok(outcome) => {
+            runtime.write_applied(&record(&c.wanted, &displaced, &target.text))?;
+            Ok(Up { plan: outcome.plan, backend, problems: c.problems })
+        }
+        Err(failure) => {
+            match (&c.applied, &failure) {
+                (_, Failure::Stuck { .. }) => {}
+                (Some(applied), _) => runtime.write_applied(applied)?,
+                (None, _) if c.before.device.is_none() => runtime.remove()?,
+                (None, _) => {}
+            }
+            Err(failure.into())
+        }
+    }
+}
+
+fn compare<H: Host>(
+    host: &mut H,
+    target: &Target,
+    runtime: &Runtime,
+    backend: Backend,
+    now: Timestamp,
+) -> Result<Comparison, Refusal> {
+    let applied = runtime.read_applied(&target.dir)?;
+    let facts = host.facts(&target.names(), &BTreeSet::new())?;
+    let Wanted { state: mut wanted, problems } =
+        wanted(&target.network, target.this(), &target.keys, backend, &facts, now);
+    if problems.iter().any(Problem::is_error) {
+        return Err(Refusal::Problems(problems));
+    }
+    keep_endpoints(&mut wanted, applied.as_ref());
+    let displaced = applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
+    release(&mut wanted, &displaced, &facts);
+    let scope = Scope {
+        network: target.network.name.clone(),
+        sysctls: wanted.sysctls.keys().cloned().collect(),
+        applied: applied.as_ref().map(|a| a.state.clone()),
+    };
+    let before = host.observe(&scope)?;
+    Ok(Comparison { scope, before, wanted, problems, applied })
+}
+
+/// Keeps the endpoint that was given to a peer whose name does not resolve right now.
+fn keep_endpoints(wanted: &mut HostState, applied: Option<&Applied>) {
+    let recorded = applied.and_then(|a| a.state.device.as_ref());
+    if let (Some(device), Some(recorded)) = (&mut wanted.device, recorded) {
+        for (key, peer) in &mut device.peers {
+            peer.endpoint = peer.endpoint.or_else(|| recorded.peers.get(key)?.endpoint);
+        }
+    }
+}
+
+/// Wants back the values of switches that are not ours to set any more.
+pub(super) fn release(wanted: &mut HostState, displaced: &BTreeMap<String, String>, facts: &Facts) {
+    for (path, value) in displaced {
+        if !wanted.sysctls.contains_key(path) && may_restore(path, facts) {
+            wanted.sysctls.insert(path.clone(), value.clone());
+        }
+    }
+}
+
+/// Says whether a switch may go back: not where somebody has turned IPv4 forwarding on for the whole host since,
+/// as dockerd does, because its containers would be cut.
+pub(super) fn may_restore(path: &str, facts: &Facts) -> bool {
+    let is_ipv4_forwarding = path.starts_with("net/ipv4/conf/") && path.ends_with("/forwarding");
+    let global = facts.sysctl("net/ipv4/ip_forward") == Some("1");
+    // A link that is gone took its switches along.
+    let link_is_there = match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["net", _, "conf", "all" | "default", _] => true,
+        ["net", _, "conf", link, _] => facts.links.contains_key(*link),
+        _ => true,
+    };
+    link_is_there && !(is_ipv4_forwarding && global)
+}
+
+/// Notes the values that switches have now, before they are set; what is noted already stays.
+fn displace<H: Host>(
+    plan: &Plan,
+    host: &mut H,
+    displaced: &mut BTreeMap<String, String>,
+) -> Result<(), HostError> {
+    const ALL_V6: &str = "net/ipv6/conf/all/forwarding";
+    for change in &plan.changes {
+        let Change::Sysctl { path, from: Some(from), .. } = change else { continue };
+        if displaced.contains_key(path) {
+            continue;
+        }
+        displaced.insert(path.clone(), from.clone());
+        if path == ALL_V6 {
+            // Setting it sets every interface's own, so those that differ are noted too.
+            let facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
+            let each: BTreeSet<String> =
+                facts.links.keys().map(|link| format!("net/ipv6/conf/{link}/forwarding")).collect();
+            let facts = host.facts(&BTreeSet::new(), &each)?;
+            for path in each {
+                if let Some(value) = facts.sysctl(&path).filter(|v| *v != from) {
+                    displaced.entry(path).or_insert_with(|| value.to_string());
+                }
+            }
+        }
+    }
+    Ok(())
+}
