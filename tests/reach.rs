@@ -12,13 +12,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wgrelay::config::parse_network;
-use wgrelay::model::{
-    AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Site, Timestamp,
-};
+use wgrelay::model::{AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Site, Timestamp};
 use wgrelay::plan::{Backend, Keys, wanted};
 use wgrelay::reach::{
-    Check, Code, Flow, Trace, World, assumed_facts, check, expectations, lint, matrix, matrix_text, place, trace,
-    trace_text,
+    Check, Code, Flow, Trace, World, assumed_facts, check, expectations, lint, matrix, matrix_text, place,
+    trace, trace_text,
 };
 
 /// 2026-11-24T00:00:00Z.
@@ -195,4 +193,35 @@ fn a_thousand_nodes_are_a_few_classes() {
     assert_ne!(of("node0200"), of("node0500"));
     assert_ne!(of("172.16.2.0/24"), of("172.16.4.0/24"));
     assert!(matrix_text(&result, WIDTH).lines().count() < 1000);
+}
+
+#[test]
+fn the_examples_of_the_reason_codes_are_what_is_printed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reasons.md");
+    let kept = read(&path);
+    let headings: Vec<&str> = kept.lines().filter_map(|l| l.strip_prefix("## ")).collect();
+    assert_eq!(headings, Code::ALL.map(Code::as_str));
+    let mut fresh = String::new();
+    let (mut code, mut case, mut lines) = ("", None, kept.lines());
+    while let Some(line) = lines.next() {
+        fresh += &format!("{line}\n");
+        if let Some(heading) = line.strip_prefix("## ") {
+            code = heading;
+        } else if let Some((name, _)) = line.strip_prefix("Example ([").and_then(|l| l.split_once(']')) {
+            case = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/reach").join(name));
+        } else if line == "```console" {
+            let folder = case.take().expect("an example says whose it is");
+            let prompt = lines.next().unwrap();
+            let network = network(&folder);
+            let trace = run(&world(&folder, &network), prompt.strip_prefix("$ wgrelay ").unwrap());
+            assert_eq!(trace.reason.as_ref().map(|r| r.code.as_str()), Some(code), "{prompt}");
+            fresh += &format!("{prompt}\n{}```\n", trace_text(&trace));
+            for old in lines.by_ref() {
+                if old == "```" {
+                    break;
+                }
+            }
+        }
+    }
+    golden(&path, &fresh);
 }

@@ -22,7 +22,9 @@ pub fn clear_half_made<H: Host>(
     network: &InterfaceName,
     runtime: &Runtime,
 ) -> Result<(), HostError> {
-    let Some(applied) = runtime.read_applied(dir)?.filter(|a| a.state.device.is_none()) else { return Ok(()) };
+    let Some(applied) = runtime.read_applied(dir)?.filter(|a| a.state.device.is_none()) else {
+        return Ok(());
+    };
     let facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
     let Some(link) = facts.links.get(network.as_str()).filter(|l| l.alias.is_empty()) else { return Ok(()) };
     tracing::debug!(backend = %applied.backend, "an interface without its mark is taken away");

@@ -115,21 +115,72 @@ pub(super) enum Cause {
     Refused(NodeId),
     NotUp(NodeId),
     /// A site's host without a gateway.
-    HostHasNoWay { site: SiteId, host: IpAddr, dst: IpAddr },
+    HostHasNoWay {
+        site: SiteId,
+        host: IpAddr,
+        dst: IpAddr,
+    },
     /// A link is asked for an address that is not there.
-    NotOnLink { at: String, owner: NodeId, subnet: IpNet, dst: IpAddr },
-    NoAddress { node: NodeId, dst: IpAddr },
-    NoRoute { node: NodeId, dst: IpAddr, by: Option<String> },
-    NotAllowed { node: NodeId, dst: IpAddr },
-    NoSession { node: NodeId, peer: NodeId, why: Silence },
-    SourceNotAllowed { node: NodeId, from: NodeId, src: IpAddr },
-    OwnSource { node: NodeId, src: IpAddr },
-    ForwardDisabled { node: NodeId, came_by: Dev, ipv6: bool },
-    Dropped { node: NodeId, src: IpAddr, dst: IpAddr, port: String, rule: String, policy: bool, untracked: bool },
-    InterfaceMissing { site: SiteId },
+    NotOnLink {
+        at: String,
+        owner: NodeId,
+        subnet: IpNet,
+        dst: IpAddr,
+    },
+    NoAddress {
+        node: NodeId,
+        dst: IpAddr,
+    },
+    NoRoute {
+        node: NodeId,
+        dst: IpAddr,
+        by: Option<String>,
+    },
+    NotAllowed {
+        node: NodeId,
+        dst: IpAddr,
+    },
+    NoSession {
+        node: NodeId,
+        peer: NodeId,
+        why: Silence,
+    },
+    SourceNotAllowed {
+        node: NodeId,
+        from: NodeId,
+        src: IpAddr,
+    },
+    OwnSource {
+        node: NodeId,
+        src: IpAddr,
+    },
+    ForwardDisabled {
+        node: NodeId,
+        came_by: Dev,
+        ipv6: bool,
+    },
+    Dropped {
+        node: NodeId,
+        src: IpAddr,
+        dst: IpAddr,
+        port: String,
+        rule: String,
+        policy: bool,
+        untracked: bool,
+    },
+    InterfaceMissing {
+        site: SiteId,
+    },
     /// An answer with another address than the one that was spoken to.
-    Mistaken { at: String, asked: IpAddr, answered: IpAddr },
-    NoAnswerFromOutside { node: NodeId, src: IpAddr },
+    Mistaken {
+        at: String,
+        asked: IpAddr,
+        answered: IpAddr,
+    },
+    NoAnswerFromOutside {
+        node: NodeId,
+        src: IpAddr,
+    },
     NothingInCommon,
     /// A site, every address of which belongs to longer prefixes of other sites.
     Shadowed(IpNet),
@@ -200,10 +251,17 @@ impl Death {
     /// Puts the death of a flow between two places into words.
     pub(super) fn reason(&self, world: &World, from: &Place, to: &Place) -> Reason {
         let (mut message, fix) = match &self.cause {
-            Cause::Dropped { node, port, rule, policy: true, .. } => denied(world.name(*node), port, rule, from, to),
+            Cause::Dropped { node, port, rule, policy: true, .. } => {
+                denied(world.name(*node), port, rule, from, to)
+            }
             Cause::Dropped { node, src, dst, rule, untracked: true, .. } => (
-                format!("{} never saw the flow that {src} -> {dst} answers, and drops it ({rule})", world.name(*node)),
-                format!("masquerade {from} where it enters {to}: the answer then comes back the way the packet went"),
+                format!(
+                    "{} never saw the flow that {src} -> {dst} answers, and drops it ({rule})",
+                    world.name(*node)
+                ),
+                format!(
+                    "masquerade {from} where it enters {to}: the answer then comes back the way the packet went"
+                ),
             ),
             _ => self.words(world),
         };
@@ -217,16 +275,24 @@ impl Death {
         let name = |id: &NodeId| world.name(*id);
         match &self.cause {
             Cause::Inactive(id) => inactive(world, *id),
-            Cause::Refused(id) => refusal(world, *id)
-                .map_or_else(Default::default, |p| (format!("{} is not up: {}", name(id), p.message), p.hint.clone())),
+            Cause::Refused(id) => refusal(world, *id).map_or_else(Default::default, |p| {
+                (format!("{} is not up: {}", name(id), p.message), p.hint.clone())
+            }),
             Cause::NotUp(id) => (
                 format!("{} has no interface {} that is up", name(id), world.network().name),
                 format!("run wgrelay up on {}", name(id)),
             ),
-            Cause::HostHasNoWay { site, host, dst } => host_has_no_way(world, *site, *host, *dst, self.answer),
+            Cause::HostHasNoWay { site, host, dst } => {
+                host_has_no_way(world, *site, *host, *dst, self.answer)
+            }
             Cause::NotOnLink { at, owner, subnet, dst } => (
-                format!("{at} looks for {dst} on its own link, because {subnet} contains it, and it is not there"),
-                format!("two networks use the same addresses: renumber one, or make {subnet} of {} narrower", name(owner)),
+                format!(
+                    "{at} looks for {dst} on its own link, because {subnet} contains it, and it is not there"
+                ),
+                format!(
+                    "two networks use the same addresses: renumber one, or make {subnet} of {} narrower",
+                    name(owner)
+                ),
             ),
             Cause::NoAddress { node, dst } => {
                 let family = if dst.is_ipv6() { "IPv6" } else { "IPv4" };
@@ -243,7 +309,12 @@ impl Death {
                 );
                 (
                     format!("AllowedIPs on {} hold {dst}, and {} {how}", name(node), name(node)),
-                    format!("ip route add {} dev {} on {}, or wgrelay up there", world.prefix_of(*dst), world.network().name, name(node)),
+                    format!(
+                        "ip route add {} dev {} on {}, or wgrelay up there",
+                        world.prefix_of(*dst),
+                        world.network().name,
+                        name(node)
+                    ),
                 )
             }
             Cause::NotAllowed { node, dst } => not_allowed(world, *node, *dst),
@@ -256,8 +327,16 @@ impl Death {
             Cause::ForwardDisabled { node, came_by, ipv6 } => {
                 let switch = world.host(*node).forwarding_switch(came_by, *ipv6);
                 (
-                    format!("{} forwards nothing that comes in by {}: {switch} is 0", name(node), world.host(*node).name_of(came_by)),
-                    format!("run wgrelay up on {} (it sets sysctl -w {}=1)", name(node), switch.replace('/', ".")),
+                    format!(
+                        "{} forwards nothing that comes in by {}: {switch} is 0",
+                        name(node),
+                        world.host(*node).name_of(came_by)
+                    ),
+                    format!(
+                        "run wgrelay up on {} (it sets sysctl -w {}=1)",
+                        name(node),
+                        switch.replace('/', ".")
+                    ),
                 )
             }
             Cause::Dropped { .. } => self.dropped(world),
@@ -266,8 +345,13 @@ impl Death {
                 _ => (format!("the interface of {} is not there", world.site(*site).subnet), String::new()),
             },
             Cause::Mistaken { at, asked, answered } => (
-                format!("{at} asked {asked} and is answered by {answered}: the answer took another way and was rewritten there"),
-                format!("nat = \"masquerade\" under {}: the answer then comes back the way the packet went", owner_table(world, *asked)),
+                format!(
+                    "{at} asked {asked} and is answered by {answered}: the answer took another way and was rewritten there"
+                ),
+                format!(
+                    "nat = \"masquerade\" under {}: the answer then comes back the way the packet went",
+                    owner_table(world, *asked)
+                ),
             ),
             Cause::NoAnswerFromOutside { node, src } => (
                 format!("nobody outside knows a way to {src}: it left {} without masquerade", name(node)),
@@ -294,8 +378,12 @@ impl Death {
         };
         let name = world.name(*node);
         let fix = if World::is_internet(*dst) {
-            let spoke = world.by_tunnel_address(*src).map(|id| world.node(id)).filter(|n| !matches!(n.routes, Routes::Split));
-            let or = spoke.map_or_else(String::new, |n| format!(", or routes = \"split\" under [node.{}]", n.name));
+            let spoke = world
+                .by_tunnel_address(*src)
+                .map(|id| world.node(id))
+                .filter(|n| !matches!(n.routes, Routes::Split));
+            let or = spoke
+                .map_or_else(String::new, |n| format!(", or routes = \"split\" under [node.{}]", n.name));
             format!("egress = true under [node.{name}]{or}")
         } else {
             format!("{src} or {dst} is in no place of the network: add it as a [[node.NAME.site]]")
@@ -345,7 +433,8 @@ fn owner_table(world: &World, ip: IpAddr) -> String {
 fn host_has_no_way(world: &World, site: SiteId, host: IpAddr, dst: IpAddr, answer: bool) -> (String, String) {
     let (name, subnet) = (world.name(site.node), world.site(site).subnet);
     let own = world.host(site.node).facts.links.values().flat_map(|l| &l.addresses);
-    let via = own.map(IpNet::addr).find(|a| subnet.contains(a)).map_or_else(|| name.to_string(), |a| a.to_string());
+    let via =
+        own.map(IpNet::addr).find(|a| subnet.contains(a)).map_or_else(|| name.to_string(), |a| a.to_string());
     let gateway = format!("gateway = true under {}", site_table(world, site));
     let route = format!("ip route add {} via {via} on the hosts", world.prefix_of(dst));
     let message = format!("host {host} knows no way to {dst}: {name} is not the gateway of {subnet}");
@@ -359,9 +448,12 @@ fn host_has_no_way(world: &World, site: SiteId, host: IpAddr, dst: IpAddr, answe
 fn not_allowed(world: &World, id: NodeId, dst: IpAddr) -> (String, String) {
     let node = world.node(id);
     let prefix = world.prefix_of(dst);
-    let message = format!("no peer's AllowedIPs on {} hold {dst}: nothing of {prefix} goes into its tunnel", node.name);
+    let message =
+        format!("no peer's AllowedIPs on {} hold {dst}: nothing of {prefix} goes into its tunnel", node.name);
     let fix = match &node.routes {
-        _ if node.is_relay() => format!("give {dst} to a node: its address, or a [[node.NAME.site]] that holds it"),
+        _ if node.is_relay() => {
+            format!("give {dst} to a node: its address, or a [[node.NAME.site]] that holds it")
+        }
         Routes::Only(_) => extend_routes(world, node, prefix),
         _ if node.local.iter().any(|l| l.contains(&dst)) => {
             format!("connect {} to {prefix}, or take it out of local under [node.{}]", node.name, node.name)
@@ -390,7 +482,9 @@ fn no_session(world: &World, node: NodeId, peer: NodeId, why: Silence) -> (Strin
             format!("endpoint = \"HOST:51820\" under [node.{relay}]"),
         ),
         Silence::NoKeepalive => (
-            format!("{name} has no endpoint of {other}, and {other} keeps no session alive: {name} cannot speak first"),
+            format!(
+                "{name} has no endpoint of {other}, and {other} keeps no session alive: {name} cannot speak first"
+            ),
             // Relays send no keepalives: their spokes do.
             if world.node(peer).is_relay() {
                 format!("endpoint = \"HOST:51820\" under [node.{other}]")
@@ -400,7 +494,10 @@ fn no_session(world: &World, node: NodeId, peer: NodeId, why: Silence) -> (Strin
         ),
         Silence::Swallowed(endpoint) => (
             format!("{name} would send its packets to the endpoint {endpoint} into the tunnel itself"),
-            format!("local = [\"{}\"] under [node.{name}], if it is attached to that network; else another endpoint", world.prefix_of(endpoint)),
+            format!(
+                "local = [\"{}\"] under [node.{name}], if it is attached to that network; else another endpoint",
+                world.prefix_of(endpoint)
+            ),
         ),
         Silence::Stranger => (
             format!("{other} has no peer with the public key of {name}: it answers no handshake"),

@@ -67,7 +67,10 @@ fn broken(world: &World, matrix: &Matrix, index: usize, promise: &Expectation) -
             let port = promise.port.map_or_else(String::new, |p| format!(" with {p}"));
             let (is, hint) = match why {
                 Some(reason) => (format!("it is blocked at {}: {}", reason.0, reason.1), reason.2),
-                None => ("it reaches".into(), format!("see wgrelay trace {a} {b}; [[allow]] refuses what no rule allows")),
+                None => (
+                    "it reaches".into(),
+                    format!("see wgrelay trace {a} {b}; [[allow]] refuses what no rule allows"),
+                ),
             };
             return Some(Problem::error(
                 "expectation-broken",
@@ -105,7 +108,9 @@ fn expand(world: &World, matrix: &Matrix, place_ref: &PlaceRef) -> Vec<Place> {
     match place_ref {
         PlaceRef::Any => of_classes().filter(|p| *p != Place::Internet).collect(),
         PlaceRef::Internet => vec![Place::Internet],
-        PlaceRef::Node(name) => network.nodes.get(name).map(|n| Place::Node(n.name.clone())).into_iter().collect(),
+        PlaceRef::Node(name) => {
+            network.nodes.get(name).map(|n| Place::Node(n.name.clone())).into_iter().collect()
+        }
         PlaceRef::Address(ip) => place(network, &ip.to_string()).into_iter().collect(),
         PlaceRef::Prefix(net) => match place(network, &net.to_string()) {
             Ok(place) => vec![place],
@@ -114,8 +119,13 @@ fn expand(world: &World, matrix: &Matrix, place_ref: &PlaceRef) -> Vec<Place> {
                 .nodes
                 .values()
                 .flat_map(|n| {
-                    let own = n.host_prefixes().iter().any(|p| net.contains(p)).then(|| Place::Node(n.name.clone()));
-                    let sites = n.sites.iter().filter(|s| net.contains(&s.subnet)).map(|s| Place::Site(s.subnet));
+                    let own = n
+                        .host_prefixes()
+                        .iter()
+                        .any(|p| net.contains(p))
+                        .then(|| Place::Node(n.name.clone()));
+                    let sites =
+                        n.sites.iter().filter(|s| net.contains(&s.subnet)).map(|s| Place::Site(s.subnet));
                     own.into_iter().chain(sites).collect::<Vec<_>>()
                 })
                 .collect(),

@@ -32,7 +32,8 @@ struct Kinds {
 /// Returns the classes, each in the order of the places.
 pub(super) fn classes(world: &World, probes: &[Probe], places: &[Place]) -> Vec<Vec<Place>> {
     let kinds = kinds(world.network(), places);
-    let mut asked = Asked { world, probes, places, kinds: &kinds, known: HashMap::new(), answers: HashMap::new() };
+    let mut asked =
+        Asked { world, probes, places, kinds: &kinds, known: HashMap::new(), answers: HashMap::new() };
     let groups = asked.groups();
     let table = asked.table(&groups);
     let merged = merge(&groups, &table);
@@ -144,9 +145,9 @@ fn merge(groups: &[Vec<usize>], table: &[Vec<u32>]) -> Vec<Vec<usize>> {
             table[first][group] == between
                 && alike(inner)
                 && alike(*within)
-                && (0..groups.len()).filter(|x| *x != group && *x != first).all(|x| {
-                    table[group][x] == table[first][x] && table[x][group] == table[x][first]
-                })
+                && (0..groups.len())
+                    .filter(|x| *x != group && *x != first)
+                    .all(|x| table[group][x] == table[first][x] && table[x][group] == table[x][first])
         };
         match classes.iter().position(fits) {
             Some(at) => {
@@ -219,7 +220,8 @@ impl<'n> Marks<'n> {
         }
         prefixes.sort();
         prefixes.dedup();
-        let endpoints = nodes().filter_map(|n| n.endpoint.as_ref()?.socket_addr()).map(|a| IpNet::from(a.ip()));
+        let endpoints =
+            nodes().filter_map(|n| n.endpoint.as_ref()?.socket_addr()).map(|a| IpNet::from(a.ip()));
         let bridges = nodes().flat_map(|n| &n.bridges).flat_map(|b| &b.addresses).map(IpNet::trunc);
         let locals = nodes().flat_map(|n| &n.local).copied();
         let foreign = endpoints.chain(bridges).chain(locals).chain(network.subnets()).collect();
@@ -241,7 +243,15 @@ impl<'n> Marks<'n> {
             let link = s.interface.as_ref().map(std::mem::discriminant);
             let v6 = s.subnet.addr().is_ipv6();
             let bits = bits(s.subnet);
-            (v6, s.subnet.max_prefix_len() - s.subnet.prefix_len() < 2, s.nat, s.gateway, s.egress, link, bits)
+            (
+                v6,
+                s.subnet.max_prefix_len() - s.subnet.prefix_len() < 2,
+                s.nat,
+                s.gateway,
+                s.egress,
+                link,
+                bits,
+            )
         });
         let addresses = node.host_prefixes();
         let inside = |a: &IpNet| {

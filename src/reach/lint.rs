@@ -54,7 +54,9 @@ pub fn lint(network: &Network, now: Timestamp) -> Vec<Problem> {
 
 /// A site whose every address is in longer prefixes of other sites.
 fn shadowed(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
-    let sites = || network.nodes.values().filter(|n| n.is_active(now)).flat_map(|n| n.sites.iter().map(move |s| (n, s)));
+    let sites = || {
+        network.nodes.values().filter(|n| n.is_active(now)).flat_map(|n| n.sites.iter().map(move |s| (n, s)))
+    };
     let mut all: Vec<IpNet> = sites().map(|(_, s)| s.subnet).collect();
     all.sort();
     for (node, site) in sites() {
@@ -70,7 +72,10 @@ fn shadowed(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
             out.push(Problem::warning(
                 "shadowed-prefix",
                 format!("node.{}.site", node.name),
-                format!("no packet ever goes to site {} of {}: longer prefixes cover all of it", site.subnet, node.name),
+                format!(
+                    "no packet ever goes to site {} of {}: longer prefixes cover all of it",
+                    site.subnet, node.name
+                ),
                 "take it away, or make the sites inside it smaller",
             ));
         }
@@ -139,10 +144,8 @@ fn endpoint_inside(
 
 /// A prefix that a client out and about may stand in itself.
 fn swallowed_lan(spokes: &[&Node], allowed: &BTreeSet<IpNet>, out: &mut Vec<Problem>) {
-    let roams = matches!(
-        spokes[0].platform,
-        Platform::Windows | Platform::Macos | Platform::Android | Platform::Ios
-    );
+    let roams =
+        matches!(spokes[0].platform, Platform::Windows | Platform::Macos | Platform::Android | Platform::Ios);
     if !roams || spokes[0].routes == Routes::Full {
         return;
     }
@@ -164,13 +167,14 @@ fn swallowed_lan(spokes: &[&Node], allowed: &BTreeSet<IpNet>, out: &mut Vec<Prob
 
 fn mtu(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
     let active = || network.nodes.values().filter(|n| n.is_active(now));
-    let over_v6 = active().any(|n| {
-        matches!(n.endpoint.as_ref().map(|e| &e.host), Some(EndpointHost::Ip(IpAddr::V6(_))))
-    });
+    let over_v6 = active()
+        .any(|n| matches!(n.endpoint.as_ref().map(|e| &e.host), Some(EndpointHost::Ip(IpAddr::V6(_)))));
     let limit = if over_v6 { MTU_OVER_V6 } else { MTU_OVER_V4 };
     let mut tell = |place: String, mtu: u16, what: String, hint: String| {
         if mtu > limit {
-            let message = format!("{what} of {mtu} bytes leaves no room for the outer headers in 1500: packets are fragmented");
+            let message = format!(
+                "{what} of {mtu} bytes leaves no room for the outer headers in 1500: packets are fragmented"
+            );
             out.push(Problem::warning("mtu-large", place, message, format!("use {limit} or less{hint}")));
         } else if mtu < MTU_V6 {
             let message = format!("{what} of {mtu} bytes is less than any IPv6 network carries");
@@ -185,7 +189,8 @@ fn mtu(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
     }
     let Some(relay) = network.relays().find(|r| r.is_active(now)) else { return };
     let least = network.mtu_of(relay);
-    let wider: Vec<&Node> = network.spokes().filter(|n| n.is_active(now) && network.mtu_of(n) > least).collect();
+    let wider: Vec<&Node> =
+        network.spokes().filter(|n| n.is_active(now) && network.mtu_of(n) > least).collect();
     if let Some(first) = wider.first() {
         out.push(Problem::warning(
             "mtu-narrows",

@@ -94,9 +94,7 @@ pub(super) fn places(network: &Network) -> Vec<Place> {
 pub(super) fn asks(world: &World, from: &Place, to: &Place) -> bool {
     match (from, to) {
         (Place::Internet, _) => false,
-        (Place::Node(name), Place::Internet) => {
-            world.network().nodes.get(name).is_some_and(sends_everything)
-        }
+        (Place::Node(name), Place::Internet) => world.network().nodes.get(name).is_some_and(sends_everything),
         (Place::Site(net), Place::Internet) => {
             let mut sites = world.network().nodes.values().flat_map(|n| &n.sites);
             sites.any(|s| s.egress && s.subnet == *net)

@@ -55,7 +55,8 @@ fn headline(matrix: &Matrix) -> String {
         (Some((_, a)), Some((_, b))) => a * b,
         _ => 1,
     };
-    let sum = |mark_is: char| -> usize { matrix.pairs.iter().filter(|p| mark(p) == mark_is).map(weight).sum() };
+    let sum =
+        |mark_is: char| -> usize { matrix.pairs.iter().filter(|p| mark(p) == mark_is).map(weight).sum() };
     let (blocked, partly) = (sum('-'), sum('p'));
     let reaching = sum('+') + partly;
     let some = match partly {
@@ -87,7 +88,11 @@ const fn mark(pair: &Pair) -> char {
 }
 
 /// The cell of two classes.
-fn find<'m>(cells: &BTreeMap<(&'m Place, &'m Place), &'m Pair>, from: &'m [Place], to: &'m [Place]) -> Option<&'m Pair> {
+fn find<'m>(
+    cells: &BTreeMap<(&'m Place, &'m Place), &'m Pair>,
+    from: &'m [Place],
+    to: &'m [Place],
+) -> Option<&'m Pair> {
     let to = if from == to { to.get(1)? } else { to.first()? };
     cells.get(&(from.first()?, to)).copied()
 }
@@ -144,7 +149,8 @@ fn list(matrix: &Matrix, names: &[String]) -> String {
         }
         let _ = writeln!(out, "{name}");
         for ((_, what), others) in lines {
-            let _ = writeln!(out, "  {what}: {}", some(&others[..others.len().min(LISTED)], others.len(), ", "));
+            let _ =
+                writeln!(out, "  {what}: {}", some(&others[..others.len().min(LISTED)], others.len(), ", "));
         }
     }
     out

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-
 use crate::model::{Network, NodeName, PlaceRef, nearest};
 
 /// A start or an end of a flow.
@@ -111,5 +110,8 @@ fn known(network: &Network) -> String {
     let sites = network.nodes.values().flat_map(|n| &n.sites).map(|s| s.subnet.to_string());
     let list: Vec<String> = nodes.chain(sites).collect();
     let more = if list.len() > 12 { ", …" } else { "" };
-    format!("a place is one of {}{more}, an address in one of them, or internet", list[..list.len().min(12)].join(", "))
+    format!(
+        "a place is one of {}{more}, an address in one of them, or internet",
+        list[..list.len().min(12)].join(", ")
+    )
 }

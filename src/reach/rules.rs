@@ -285,8 +285,9 @@ mod tests {
 
     #[test]
     fn connection_tracking() {
-        let rules =
-            || vec![rule(&["est"], Action::Accept), rule(&["invalid"], Action::Drop), rule(&[], Action::Drop)];
+        let rules = || {
+            vec![rule(&["est"], Action::Accept), rule(&["invalid"], Action::Drop), rule(&[], Action::Drop)]
+        };
         for (tracking, decision) in [
             (Tracking::New, Decision::Drop),
             (Tracking::Established, Decision::Accept),

@@ -11,8 +11,8 @@ use super::judge::judge;
 use super::matrix::{asks, places};
 use super::*;
 use crate::model::{
-    AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Routes, Site, SiteInterface, Timestamp,
-    Verdict,
+    AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Routes, Site, SiteInterface,
+    Timestamp, Verdict,
 };
 use crate::plan::firewall::Action;
 use crate::plan::{Backend, Facts, HostState, Keys, wanted};
@@ -178,7 +178,11 @@ fn answers_pass_where_their_flow_was_allowed_only() {
     let forward = state.firewall.as_mut().unwrap().chains.iter_mut().find(|c| c.name == "forward").unwrap();
     forward.rules.retain(|r| !r.matches.iter().any(|m| matches!(m, crate::plan::firewall::Match::Ct(_))));
     let world = world.with_observed(&name, state, facts);
-    assert_eq!(verdict(&world, "laptop", "192.168.10.7"), Verdict::Blocked, "nothing lets the answer through");
+    assert_eq!(
+        verdict(&world, "laptop", "192.168.10.7"),
+        Verdict::Blocked,
+        "nothing lets the answer through"
+    );
 }
 
 /// A small network out of few ingredients, so that prefixes nest and meet.

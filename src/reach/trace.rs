@@ -68,7 +68,13 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
     let (from, to) = (flow.from.to_string(), flow.to.to_string());
     let (ends, probe, verdict) = match telling(world, &flow.from, &flow.to, flow.port) {
         Ok(found) => found,
-        Err(cause) => return Trace::blocked(from, to, Death { cause, answer: false }.reason(world, &flow.from, &flow.to)),
+        Err(cause) => {
+            return Trace::blocked(
+                from,
+                to,
+                Death { cause, answer: false }.reason(world, &flow.from, &flow.to),
+            );
+        }
     };
     let walked = ends.walk(world, probe, true);
     Trace {

@@ -374,11 +374,7 @@ impl<'w> Walk<'w> {
             at.src = host.source(way, at.dst).ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
             self.hop(self.world.name(id), Step::Masquerade, *at, || rule);
         }
-        self.entries.push(Entry {
-            node: id,
-            original: (before.src, before.dst),
-            answer: (at.dst, at.src),
-        });
+        self.entries.push(Entry { node: id, original: (before.src, before.dst), answer: (at.dst, at.src) });
         self.emit(id, host, way, *at)
     }
 
@@ -485,9 +481,7 @@ impl<'w> Walk<'w> {
                     self.narrow(mtu, || format!("{link} of {}", self.world.name(id)));
                 }
                 if way.gateway.is_some() {
-                    return self
-                        .by_gateway(id, way)
-                        .ok_or_else(|| self.astray(id, host, Some(way), at.dst));
+                    return self.by_gateway(id, way).ok_or_else(|| self.astray(id, host, Some(way), at.dst));
                 }
                 self.over_link(id, host, link, way, at.dst)
             }
@@ -559,7 +553,8 @@ impl<'w> Walk<'w> {
         let (Some(there), Some(here)) = (seen_from(id, peer), seen_from(peer, id)) else {
             return fail(Silence::Stranger);
         };
-        let reaches = |from: NodeId, endpoint: std::net::SocketAddr| !world.host(from).swallows(endpoint.ip());
+        let reaches =
+            |from: NodeId, endpoint: std::net::SocketAddr| !world.host(from).swallows(endpoint.ip());
         let can_start = there.endpoint.is_some_and(|e| reaches(id, e));
         let is_kept = here.keepalive.is_some() && here.endpoint.is_some_and(|e| reaches(peer, e));
         if can_start || is_kept {

@@ -105,8 +105,7 @@ impl World {
     #[must_use]
     pub fn with_observed(mut self, node: &NodeName, state: HostState, facts: Facts) -> Self {
         let Ok(id) = self.names.binary_search(node) else { return self };
-        let host =
-            Host::new(self.network.name.as_str(), self.node(id), state, facts.clone(), Vec::new());
+        let host = Host::new(self.network.name.as_str(), self.node(id), state, facts.clone(), Vec::new());
         self.facts[id] = facts;
         self.hosts[id] = OnceLock::from(host);
         self.attach();
@@ -165,8 +164,7 @@ impl World {
     pub(super) fn host(&self, id: NodeId) -> &Host {
         self.hosts[id].get_or_init(|| {
             let (node, facts) = (self.node(id), &self.facts[id]);
-            let wanted =
-                wanted(&self.network, node, &Keys::default(), Backend::Kernel, facts, self.now);
+            let wanted = wanted(&self.network, node, &Keys::default(), Backend::Kernel, facts, self.now);
             // What must not be applied is not there.
             let state = if wanted.is_refused() { HostState::default() } else { wanted.state };
             let refused = wanted.problems.into_iter().filter(Problem::is_error).collect();
@@ -252,9 +250,11 @@ impl World {
             Place::Site(net) => {
                 self.representative(*net).and_then(|ip| self.spot_of(ip)).into_iter().collect()
             }
-            Place::Internet => {
-                INTERNET.into_iter().take(1 + usize::from(uses_v6(&self.network))).map(Spot::Internet).collect()
-            }
+            Place::Internet => INTERNET
+                .into_iter()
+                .take(1 + usize::from(uses_v6(&self.network)))
+                .map(Spot::Internet)
+                .collect(),
         }
     }
 
