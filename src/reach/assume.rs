@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::model::{EndpointHost, Network, Node, Site, SiteInterface};
+use crate::model::{Endpoint, EndpointHost, Network, Node, Site, SiteInterface};
 use crate::plan::{DockerNetwork, Facts, ForeignRoute, Link};
 
 /// The link by which an assumed host reaches the Internet.
@@ -149,7 +149,7 @@ fn from_the_end(subnet: IpNet, skip: usize) -> Option<IpAddr> {
 }
 
 fn add_uplink(network: &Network, node: &Node, facts: &mut Facts) {
-    let endpoint = node.endpoint.as_ref().and_then(|e| e.socket_addr()).map(|a| a.ip());
+    let endpoint = node.endpoint.as_ref().and_then(Endpoint::socket_addr).map(|a| a.ip());
     let free = |ip: &IpAddr| !node.sites.iter().any(|s| s.subnet.contains(ip));
     let mut link = Link { mtu: MTU, up: true, ..Link::default() };
     for (address, router) in OUTSIDE {

@@ -3,6 +3,9 @@
 //! Every question is put to the host where the packet is: its routes, its AllowedIPs, its switches, its rules. What a packet
 //! leaves behind (connection tracking, sessions) is kept, because the answer lives by it.
 
+mod link;
+mod tunnel;
+
 use std::net::IpAddr;
 
 use super::cause::{Cause, Death, Silence};
@@ -116,7 +119,7 @@ pub(super) fn walk(
 }
 
 impl<'w> Walk<'w> {
-    fn hop(&mut self, node: impl ToString, step: Step, at: Addresses, detail: impl FnOnce() -> String) {
+    fn hop(&mut self, node: &impl ToString, step: Step, at: Addresses, detail: impl FnOnce() -> String) {
         if let Some(hops) = &mut self.hops {
             hops.push(Hop { node: node.to_string(), step, detail: detail(), src: at.src, dst: at.dst });
         }
@@ -130,7 +133,7 @@ impl<'w> Walk<'w> {
                 if !world.is_active(site.node) {
                     return Err(Cause::Inactive(site.node));
                 }
-                self.from_host(site, host, at.dst)?
+                self.host_sends(site, host, at.dst)?
             }
             Spot::Node(id, _) => {
                 self.usable(id)?;
@@ -164,7 +167,7 @@ impl<'w> Walk<'w> {
                 self.routed(id, host, &way, at);
                 self.emit(id, host, &way, at)?
             }
-            Landing::Host(site, host) => self.from_host(site, host, at.dst)?,
+            Landing::Host(site, host) => self.host_sends(site, host, at.dst)?,
             Landing::Outside(id) => {
                 let link = outside_link(world.host(id), at.src);
                 if world.host(id).owns(at.dst) != Some(&link) {
@@ -190,11 +193,11 @@ impl<'w> Walk<'w> {
         for _ in 0..MAX_NODES {
             match next {
                 Next::Host(site, ip) => {
-                    self.hop(ip, Step::Deliver, *at, || "a host of the site".into());
+                    self.hop(&ip, Step::Deliver, *at, || "a host of the site".into());
                     return Ok(Landing::Host(site, ip));
                 }
                 Next::Outside(id) => {
-                    self.hop("internet", Step::Deliver, *at, || "outside the network".into());
+                    self.hop(&"internet", Step::Deliver, *at, || "outside the network".into());
                     return Ok(Landing::Outside(id));
                 }
                 Next::Node(id, came_by) => match self.arrive(id, &came_by, at)? {
@@ -207,42 +210,6 @@ impl<'w> Walk<'w> {
             Next::Node(id, _) | Next::Outside(id) => Err(Cause::Loop(id)),
             Next::Host(site, _) => Err(Cause::Loop(site.node)),
         }
-    }
-
-    /// A site's host sends: what its own subnet holds is on its link, the rest goes to its gateway if it has one.
-    fn from_host(&mut self, site: SiteId, host: IpAddr, dst: IpAddr) -> Result<Next, Cause> {
-        let world = self.world;
-        let subnet = world.site(site).subnet;
-        let at = Addresses { src: host, dst };
-        if subnet.contains(&dst) {
-            self.hop(host, Step::Route, at, || format!("{subnet} is its own link"));
-            return self.on_link(site, dst).ok_or_else(|| Cause::NotOnLink {
-                at: host.to_string(),
-                owner: site.node,
-                subnet,
-                dst,
-            });
-        }
-        if subnet.addr().is_ipv6() != dst.is_ipv6() {
-            return Err(Cause::NothingInCommon);
-        }
-        if !world.is_gateway(site) {
-            return Err(Cause::HostHasNoWay { site, host, dst });
-        }
-        let Some(link) = world.site_link(site) else { return Err(Cause::InterfaceMissing { site }) };
-        self.hop(host, Step::Route, at, || format!("its gateway is {}", world.name(site.node)));
-        Ok(Next::Node(site.node, Dev::Link(link.into())))
-    }
-
-    /// Who has this address on a site's link: a node that is attached there, else the host itself.
-    fn on_link(&self, site: SiteId, dst: IpAddr) -> Option<Next> {
-        if let Some((id, dev)) = self.world.attached_at(site, dst) {
-            return Some(Next::Node(id, dev));
-        }
-        if self.world.site_of(dst) == Some(site) && self.world.by_tunnel_address(dst).is_none() {
-            return Some(Next::Host(site, dst));
-        }
-        self.world.answers_arp(site, dst).map(|(id, dev)| Next::Node(id, dev))
     }
 
     fn usable(&self, id: NodeId) -> Result<(), Cause> {
@@ -409,60 +376,6 @@ impl<'w> Walk<'w> {
             .then(|| "Docker masquerades what its containers send elsewhere".into())
     }
 
-    /// Finds the route, and says what is wrong where it does not lead to the destination.
-    fn way(&self, id: NodeId, dst: IpAddr) -> Result<Way, Cause> {
-        let host = self.world.host(id);
-        let way = host.route(dst, 0);
-        match way {
-            Some(way) if way.gateway.is_none() || World::is_internet(dst) => Ok(way),
-            Some(way) if self.by_gateway(id, &way).is_some() => Ok(way),
-            astray => Err(self.astray(id, host, astray.as_ref(), dst)),
-        }
-    }
-
-    fn astray(&self, id: NodeId, host: &Host, way: Option<&Way>, dst: IpAddr) -> Cause {
-        let world = self.world;
-        if let Err(cause) = self.usable(id) {
-            return cause;
-        }
-        let node = world.node(id);
-        let missing = node.sites.iter().enumerate().find(|(i, s)| {
-            s.subnet.contains(&dst) && host.site_links.get(*i).is_some_and(|l| l.name().is_none())
-        });
-        if let Some((index, _)) = missing {
-            return Cause::InterfaceMissing { site: SiteId { node: id, index } };
-        }
-        if host.allowed(dst).is_some() {
-            let by = way.map(|w| host.name_of(&w.dev).to_owned());
-            return Cause::NoRoute { node: id, dst, by };
-        }
-        self.not_allowed(id, dst)
-    }
-
-    fn not_allowed(&self, id: NodeId, dst: IpAddr) -> Cause {
-        let world = self.world;
-        if !world.node(id).is_relay() {
-            let mut relays = world.ids().filter(|r| world.node(*r).is_relay());
-            if let Some(relay) = relays.clone().next()
-                && !relays.any(|r| world.is_active(r))
-            {
-                return Cause::Inactive(relay);
-            }
-        }
-        Cause::NotAllowed { node: id, dst }
-    }
-
-    /// The node that is a route's router, where one of the network is.
-    fn by_gateway(&self, id: NodeId, way: &Way) -> Option<Next> {
-        let (Dev::Link(link), Some(gateway)) = (&way.dev, way.gateway) else { return None };
-        let site = self.world.site_of(gateway)?;
-        if !self.world.is_on(id, link, site) {
-            return None;
-        }
-        let (router, dev) = self.world.attached_at(site, gateway)?;
-        Some(Next::Node(router, dev))
-    }
-
     fn routed(&mut self, id: NodeId, host: &Host, way: &Way, at: Addresses) {
         self.hop(self.world.name(id), Step::Route, at, || {
             let via = way.gateway.map_or_else(String::new, |g| format!(" via {g}"));
@@ -485,108 +398,6 @@ impl<'w> Walk<'w> {
                 }
                 self.over_link(id, host, link, way, at.dst)
             }
-        }
-    }
-
-    fn over_link(&self, id: NodeId, host: &Host, link: &str, way: &Way, dst: IpAddr) -> Result<Next, Cause> {
-        let world = self.world;
-        if let Some(site) = world.site_of(dst).filter(|s| world.is_on(id, link, *s))
-            && let Some(next) = self.on_link(site, dst)
-        {
-            return Ok(next);
-        }
-        // Another node's address on the same link, though in a prefix of another site.
-        let here = world.node(id).sites.iter().enumerate().map(|(index, _)| SiteId { node: id, index });
-        let mut here = here.filter(|s| world.is_on(id, link, *s) && world.site(*s).subnet.contains(&dst));
-        let answers = |s| world.attached_at(s, dst).or_else(|| world.answers_arp(s, dst));
-        if let Some((other, dev)) = here.clone().find_map(answers) {
-            return Ok(Next::Node(other, dev));
-        }
-        if let Some(site) = here.next() {
-            let subnet = world.site(site).subnet;
-            return Err(Cause::NotOnLink { at: world.name(id).to_string(), owner: id, subnet, dst });
-        }
-        let missing = world.node(id).sites.iter().zip(&host.site_links);
-        if missing.clone().any(|(s, l)| s.subnet.contains(&dst) && l.name().is_none()) {
-            return Err(self.astray(id, host, Some(way), dst));
-        }
-        Err(Cause::NotOnLink { at: world.name(id).to_string(), owner: id, subnet: way.prefix, dst })
-    }
-
-    /// Cryptokey routing on both sides: the destination picks the peer, and the source must be that peer's over there.
-    fn encrypt(&mut self, id: NodeId, host: &Host, at: Addresses) -> Result<Next, Cause> {
-        let world = self.world;
-        let Some((prefix, key)) = host.allowed(at.dst) else { return Err(self.not_allowed(id, at.dst)) };
-        let Some(peer) = world.by_key(&key) else { return Err(self.not_allowed(id, at.dst)) };
-        self.usable(peer)?;
-        self.session(id, peer)?;
-        let mtu = host.tunnel_mtu();
-        self.narrow(mtu, || format!("{} of {}", world.network().name, world.name(id)));
-        self.hop(world.name(id), Step::Encrypt, at, || {
-            let endpoint = host.peer(&key).and_then(|p| p.endpoint);
-            let endpoint = endpoint.map_or_else(|| "the endpoint learned".into(), |e| e.to_string());
-            format!("{prefix} in AllowedIPs of peer {}, at {endpoint}", world.name(peer))
-        });
-        let own = &world.node(id).public_key;
-        let allowed = world.host(peer).allowed(at.src);
-        let Some((net, _)) = allowed.filter(|(_, k)| k == own) else {
-            return Err(Cause::SourceNotAllowed { node: peer, from: id, src: at.src });
-        };
-        self.hop(world.name(peer), Step::Decrypt, at, || {
-            format!("{net} in AllowedIPs of peer {} holds the source", world.name(id))
-        });
-        Ok(Next::Node(peer, Dev::Tunnel))
-    }
-
-    /// A session carries the packet if one is there already, if this side can start one, or if the other keeps one alive.
-    fn session(&mut self, id: NodeId, peer: NodeId) -> Result<(), Cause> {
-        let pair = (id.min(peer), id.max(peer));
-        if self.sessions.contains(&pair) {
-            return Ok(());
-        }
-        let world = self.world;
-        let seen_from = |a: NodeId, b: NodeId| world.host(a).peer(&world.node(b).public_key);
-        let fail = |why| Err(Cause::NoSession { node: id, peer, why });
-        if !world.host(peer).is_up() {
-            return fail(Silence::Down);
-        }
-        let (Some(there), Some(here)) = (seen_from(id, peer), seen_from(peer, id)) else {
-            return fail(Silence::Stranger);
-        };
-        let reaches =
-            |from: NodeId, endpoint: std::net::SocketAddr| !world.host(from).swallows(endpoint.ip());
-        let can_start = there.endpoint.is_some_and(|e| reaches(id, e));
-        let is_kept = here.keepalive.is_some() && here.endpoint.is_some_and(|e| reaches(peer, e));
-        if can_start || is_kept {
-            self.sessions.push(pair);
-            return Ok(());
-        }
-        fail(match (there.endpoint, here.endpoint) {
-            (Some(e), _) => Silence::Swallowed(e.ip()),
-            (None, Some(e)) if !reaches(peer, e) => {
-                return Err(Cause::NoSession { node: peer, peer: id, why: Silence::Swallowed(e.ip()) });
-            }
-            (None, Some(_)) => Silence::NoKeepalive,
-            (None, None) => Silence::NobodyKnows,
-        })
-    }
-
-    /// Tells where the path carries less than before.
-    fn narrow(&mut self, mtu: u32, place: impl FnOnce() -> String) {
-        match self.mtu {
-            Some(before) if mtu < before => {
-                if self.hops.is_some() {
-                    let way = if self.answer { "back" } else { "there" };
-                    self.notes.push(format!(
-                        "the way {way} narrows from {before} to {mtu} bytes at {}: TCP is clamped where a node forwards, \
-                         larger datagrams need path MTU discovery",
-                        place()
-                    ));
-                }
-                self.mtu = Some(mtu);
-            }
-            Some(_) => {}
-            None => self.mtu = Some(mtu),
         }
     }
 }
