@@ -5,7 +5,11 @@
 //! `NODE: without link L`, `NODE: without route PREFIX`, `NODE: set SWITCH = VALUE`, `NODE: down`.
 //! `UPDATE_CASES=1` rewrites what is printed.
 
-#![expect(clippy::disallowed_methods, reason = "tests read their cases")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests read their cases, and a fault of a case is a failure"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -224,4 +228,44 @@ fn the_examples_of_the_reason_codes_are_what_is_printed() {
         }
     }
     golden(&path, &fresh);
+}
+
+#[test]
+fn the_json_is_what_others_rely_on() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/reach");
+    let network = network(&root.join("policy-ports"));
+    let json = serde_json::to_value(check(&network, NOW)).unwrap();
+    assert_eq!(json["version"], 1);
+    assert_eq!(json["classes"][0], serde_json::json!(["laptop"]));
+    let pair = |from: &str, to: &str| {
+        let pairs = json["pairs"].as_array().unwrap();
+        pairs.iter().find(|p| p["from"] == from && p["to"] == to).unwrap().clone()
+    };
+    let some = pair("192.168.10.0/24", "192.168.20.0/24");
+    assert_eq!(
+        (&some["verdict"], &some["ports"], &some["reason"]),
+        (&"reaches".into(), &serde_json::json!(["icmp"]), &serde_json::Value::Null)
+    );
+    assert_eq!(pair("laptop", "relay")["ports"], "all");
+    let none = pair("laptop", "office-a");
+    assert_eq!((&none["verdict"], &none["ports"]), (&"blocked".into(), &serde_json::json!([])));
+    assert_eq!(none["reason"]["code"], "policy-denied");
+
+    let world = World::assumed(&network, NOW);
+    let json = serde_json::to_value(run(&world, "trace laptop 192.168.10.7 --port tcp/22")).unwrap();
+    assert_eq!(
+        (&json["version"], &json["from"], &json["to"]),
+        (&1.into(), &"laptop".into(), &"192.168.10.7".into())
+    );
+    assert_eq!((&json["verdict"], &json["reason"]), (&"reaches".into(), &serde_json::Value::Null));
+    let hop = serde_json::json!({
+        "node": "laptop", "step": "route", "detail": "192.168.10.0/24 dev wg0", "src": "10.88.0.9", "dst": "192.168.10.7",
+    });
+    assert_eq!(json["forward"][0], hop);
+    assert_eq!(json["reply"][0]["node"], "192.168.10.7");
+    let json = serde_json::to_value(run(&world, "trace nobody laptop")).unwrap();
+    assert_eq!(json["reason"]["code"], "unknown-place");
+    let mut keys: Vec<&String> = json["reason"].as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["code", "fix", "message", "node"]);
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::longest::LongestPrefix;
 use crate::model::{Node, Problem, PublicKey};
-use crate::plan::{Facts, HostState, MAIN_TABLE, Peer, RuleSelector, SiteLink, resolve_site};
+use crate::plan::{Facts, HostState, MAIN_TABLE, Peer, PolicyRule, RuleSelector, SiteLink, resolve_site};
 
 /// A link of a host: the tunnel or another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(super) struct Host {
     own: HashMap<IpAddr, Dev>,
     allowed: LongestPrefix<PublicKey>,
     tables: BTreeMap<u32, LongestPrefix<(Dev, Option<IpAddr>)>>,
+    /// In the order of their priority.
+    rules: Vec<PolicyRule>,
 }
 
 impl Host {
@@ -59,6 +61,7 @@ impl Host {
             own: HashMap::new(),
             allowed: LongestPrefix::default(),
             tables: BTreeMap::new(),
+            rules: Vec::new(),
             state,
             facts,
             refused,
@@ -85,6 +88,8 @@ impl Host {
         for route in &self.state.routes {
             self.tables.entry(route.table).or_default().insert(route.dst, (Dev::Tunnel, None));
         }
+        self.rules = self.state.rules.iter().cloned().collect();
+        self.rules.sort_by_key(|r| r.priority);
         for (key, peer) in &device.peers {
             for net in &peer.allowed_ips {
                 self.allowed.insert(*net, *key);
@@ -122,10 +127,8 @@ impl Host {
 
     /// Looks an address up as the kernel does: our policy rules in the order of their priority, then the main table.
     pub(super) fn route(&self, dst: IpAddr, mark: u32) -> Option<Way> {
-        let mut rules: Vec<_> =
-            self.state.rules.iter().filter(|r| self.is_up() && r.ipv6 == dst.is_ipv6()).collect();
-        rules.sort_by_key(|r| r.priority);
-        let ruled = rules.iter().find_map(|rule| match rule.selector {
+        let mut rules = self.rules.iter().filter(|r| r.ipv6 == dst.is_ipv6());
+        let ruled = rules.find_map(|rule| match rule.selector {
             RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1),
             RuleSelector::NotMarked { mark: own, table } if mark != own => self.lookup(table, dst, 0),
             RuleSelector::NotMarked { .. } => None,

@@ -185,6 +185,31 @@ fn answers_pass_where_their_flow_was_allowed_only() {
     );
 }
 
+#[test]
+fn what_docker_rewrites_is_a_matter_of_docker() {
+    let mut hub = node("hub", Role::Relay, 1);
+    let apps = Some(SiteInterface::Docker("apps".into()));
+    hub.sites = vec![Site { interface: apps, ..site("172.30.0.0/16", Nat::Auto, false) }];
+    let mut guest = node("guest", Role::Spoke, 2);
+    guest.local = vec!["172.30.0.0/16".parse().unwrap()];
+    let network = network(vec![hub, guest]);
+    let world = World::assumed(&network, NOW);
+    // The container appears to the guest as the relay; as itself it would be let in by nobody.
+    assert_eq!(verdict(&world, "172.30.0.7", "guest"), Verdict::Reaches);
+    assert_eq!(verdict(&world.without_docker_masquerade(), "172.30.0.7", "guest"), Verdict::Blocked);
+}
+
+#[test]
+fn a_node_answers_on_a_link_for_its_other_addresses() {
+    let mut east = node("east", Role::Spoke, 2);
+    // It surrounds the tunnel subnet, which the hosts there look for on their own link.
+    east.sites = vec![site("10.0.0.0/8", Nat::Auto, true)];
+    let network = network(vec![node("hub", Role::Relay, 1), east, node("laptop", Role::Spoke, 3)]);
+    let world = World::assumed(&network, NOW);
+    assert_eq!(verdict(&world, "10.1.2.3", "east"), Verdict::Reaches);
+    assert_eq!(verdict(&world, "10.1.2.3", "laptop"), Verdict::Blocked);
+}
+
 /// A small network out of few ingredients, so that prefixes nest and meet.
 fn any_network() -> impl Strategy<Value = Network> {
     let subnets = [

@@ -53,7 +53,8 @@ impl Spot {
 pub struct World {
     network: Network,
     now: Timestamp,
-    names: Vec<NodeName>,
+    /// In the order of names; an id is a place in it.
+    nodes: Vec<Node>,
     facts: Vec<Facts>,
     /// Made when first asked for: a matrix by classes needs a few of many.
     hosts: Vec<OnceLock<Host>>,
@@ -64,6 +65,8 @@ pub struct World {
     attached: HashMap<IpAddr, Vec<NodeId>>,
     active_sites: LongestPrefix<SiteId>,
     inactive_sites: LongestPrefix<SiteId>,
+    /// For each site the host that stands for it.
+    stand_ins: HashMap<IpNet, Option<IpAddr>>,
     docker_masquerades: bool,
 }
 
@@ -86,7 +89,6 @@ impl World {
         };
         let mut world = Self {
             now,
-            names: network.nodes.keys().cloned().collect(),
             facts: nodes.iter().map(|n| assumed_facts(network, n)).collect(),
             hosts: nodes.iter().map(|_| OnceLock::new()).collect(),
             keys: nodes.iter().enumerate().map(|(id, n)| (n.public_key, id)).collect(),
@@ -94,8 +96,10 @@ impl World {
             attached: HashMap::new(),
             active_sites: sites(true),
             inactive_sites: sites(false),
+            stand_ins: HashMap::new(),
             docker_masquerades: true,
             network: network.clone(),
+            nodes: network.nodes.values().cloned().collect(),
         };
         world.attach();
         world
@@ -104,7 +108,7 @@ impl World {
     /// Returns the world with one host as it was found, for `trace --live`.
     #[must_use]
     pub fn with_observed(mut self, node: &NodeName, state: HostState, facts: Facts) -> Self {
-        let Ok(id) = self.names.binary_search(node) else { return self };
+        let Some(id) = self.id(node) else { return self };
         let host = Host::new(self.network.name.as_str(), self.node(id), state, facts.clone(), Vec::new());
         self.facts[id] = facts;
         self.hosts[id] = OnceLock::from(host);
@@ -130,6 +134,9 @@ impl World {
                 }
             }
         }
+        let sites =
+            self.nodes.iter().flat_map(|n| &n.sites).map(|s| (s.subnet, self.representative(s.subnet)));
+        self.stand_ins = sites.collect();
     }
 
     /// The network that the world was made from.
@@ -137,16 +144,16 @@ impl World {
         &self.network
     }
     pub(super) fn ids(&self) -> std::ops::Range<NodeId> {
-        0..self.names.len()
+        0..self.nodes.len()
     }
     pub(super) fn name(&self, id: NodeId) -> &NodeName {
-        &self.names[id]
+        &self.nodes[id].name
     }
     pub(super) fn node(&self, id: NodeId) -> &Node {
-        &self.network.nodes[&self.names[id]]
+        &self.nodes[id]
     }
     pub(super) fn id(&self, name: &NodeName) -> Option<NodeId> {
-        self.names.binary_search(name).ok()
+        self.nodes.binary_search_by(|n| n.name.cmp(name)).ok()
     }
     pub(super) fn is_active(&self, id: NodeId) -> bool {
         self.node(id).is_active(self.now)
@@ -248,7 +255,9 @@ impl World {
             }
             Place::Address(ip) => self.spot_of(*ip).into_iter().collect(),
             Place::Site(net) => {
-                self.representative(*net).and_then(|ip| self.spot_of(ip)).into_iter().collect()
+                let known = self.stand_ins.get(net).copied();
+                let host = known.unwrap_or_else(|| self.representative(*net));
+                host.and_then(|ip| self.spot_of(ip)).into_iter().collect()
             }
             Place::Internet => INTERNET
                 .into_iter()
