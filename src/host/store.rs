@@ -317,8 +317,14 @@ pub fn networks(dir: &Path) -> Result<Vec<InterfaceName>, StoreError> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io_error("read folder", dir))?;
-        let name = entry.file_name().to_str().and_then(|n| n.parse::<InterfaceName>().ok());
-        names.extend(name.filter(|n| NetworkDir::new(dir, n).exists()));
+        let Some(name) = entry.file_name().to_str().and_then(|n| n.parse::<InterfaceName>().ok()) else {
+            continue;
+        };
+        // A folder that may not be looked into is told, not passed over: it is the one that is meant.
+        let file = NetworkDir::new(dir, &name).network_file();
+        if file.try_exists().map_err(io_error("read", &file))? {
+            names.push(name);
+        }
     }
     names.sort();
     Ok(names)

@@ -268,7 +268,7 @@ impl Builder<'_> {
 }
 
 fn rule<const N: usize>(matches: [Match; N], action: Action) -> Rule {
-    Rule { matches: matches.to_vec(), action }
+    Rule { matches: Vec::from(matches), action }
 }
 
 /// One accept for each port of a rule, or one for everything.
