@@ -269,3 +269,16 @@ fn the_json_is_what_others_rely_on() {
     keys.sort();
     assert_eq!(keys, ["code", "fix", "message", "node"]);
 }
+
+#[test]
+fn a_grid_that_does_not_fit_is_a_list() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/reach");
+    let result = check(&network(&root.join("by-hand")), NOW);
+    let (wide, narrow) = (matrix_text(&result, 80), matrix_text(&result, 24));
+    assert!(wide.starts_with("5 of 20 pairs are blocked\n"));
+    assert!(wide.contains("windows          + - . + +\n"), "{wide}");
+    assert!(
+        narrow.contains("windows\n  reaches: docker, wsl, 172.19.0.0/16\n  blocked: 192.168.33.0/24\n"),
+        "{narrow}"
+    );
+}
