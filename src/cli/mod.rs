@@ -16,6 +16,7 @@ mod output;
 mod run;
 mod status;
 mod table;
+mod trace;
 mod up;
 
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::List => list::list(ctx),
         Command::Export(args) => export::export(ctx, args),
         Command::Check => check::check(ctx),
+        Command::Trace(args) => trace::trace(ctx, args),
         Command::Plan(args) => up::plan(ctx, args),
         Command::Up(args) => up::up(ctx, args),
         Command::Down => up::down(ctx),
