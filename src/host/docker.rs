@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::plan::DockerNetwork;
+use crate::plan::{DockerEngine, DockerNetwork};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// How long the engine may take, all in all.
@@ -40,20 +40,30 @@ impl Engine {
 
     /// Returns the bridge networks by name; `None`: no engine answers.
     pub fn networks(&self) -> Option<BTreeMap<String, DockerNetwork>> {
-        match self.ask() {
-            Ok(body) => parse_networks(&body),
+        parse_networks(&self.answer("/networks")?)
+    }
+
+    /// Returns the engine's version; `None`: no engine answers.
+    pub fn version(&self) -> Option<DockerEngine> {
+        parse_version(&self.answer("/version")?)
+    }
+
+    fn answer(&self, path: &str) -> Option<Vec<u8>> {
+        match self.ask(path) {
+            Ok(body) => Some(body),
             Err(error) => {
-                tracing::debug!("docker: {}: {error}", self.socket.display());
+                tracing::debug!("docker: {}: {path}: {error}", self.socket.display());
                 None
             }
         }
     }
 
-    fn ask(&self) -> io::Result<Vec<u8>> {
+    fn ask(&self, path: &str) -> io::Result<Vec<u8>> {
         let end = Instant::now() + TIME_LIMIT;
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_write_timeout(Some(TIME_LIMIT))?;
-        stream.write_all(b"GET /networks HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         let mut buffer = [0; 16 * 1024];
         loop {
@@ -162,6 +172,25 @@ struct Ipam {
 struct IpamConfig {
     #[serde(default)]
     subnet: Option<String>,
+}
+
+/// Reads what the engine says of itself (`GET /version`); `None`: it says nothing.
+fn parse_version(body: &[u8]) -> Option<DockerEngine> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Version {
+        version: String,
+        #[serde(default)]
+        platform: Option<Platform>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Platform {
+        #[serde(default)]
+        name: String,
+    }
+    let said: Version = serde_json::from_slice(body).ok()?;
+    Some(DockerEngine { version: said.version, platform: said.platform.map(|p| p.name).unwrap_or_default() })
 }
 
 /// Reads the engine's list of networks (`GET /networks`); `None`: it is none.
