@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::doctor::Container;
 use crate::plan::{DockerEngine, DockerNetwork};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -46,6 +47,11 @@ impl Engine {
     /// Returns the engine's version; `None`: no engine answers.
     pub fn version(&self) -> Option<DockerEngine> {
         parse_version(&self.answer("/version")?)
+    }
+
+    /// Returns the running containers; `None`: no engine answers.
+    pub fn containers(&self) -> Option<Vec<Container>> {
+        parse_containers(&self.answer("/containers/json")?)
     }
 
     fn answer(&self, path: &str) -> Option<Vec<u8>> {
@@ -174,6 +180,29 @@ struct IpamConfig {
     subnet: Option<String>,
 }
 
+/// Reads the engine's list of containers (`GET /containers/json`); `None`: it is none.
+fn parse_containers(body: &[u8]) -> Option<Vec<Container>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Listed {
+        #[serde(default)]
+        names: Vec<String>,
+        network_settings: Settings,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Settings {
+        #[serde(default)]
+        networks: BTreeMap<String, serde::de::IgnoredAny>,
+    }
+    let list: Vec<Listed> = serde_json::from_slice(body).ok()?;
+    let container = |listed: Listed| Container {
+        name: listed.names.first().map(|n| n.trim_start_matches('/').to_string()).unwrap_or_default(),
+        networks: listed.network_settings.networks.into_keys().collect(),
+    };
+    Some(list.into_iter().map(container).collect())
+}
+
 /// Reads what the engine says of itself (`GET /version`); `None`: it says nothing.
 fn parse_version(body: &[u8]) -> Option<DockerEngine> {
     #[derive(Deserialize)]
@@ -242,6 +271,23 @@ mod tests {
         assert_eq!(networks["six"].subnets.len(), 2);
         assert_eq!(networks["webvirtcloud_default"].subnets, ["172.19.0.0/16".parse().unwrap()]);
         assert_eq!(parse_networks(b"{\"message\":\"no\"}"), None);
+    }
+
+    #[test]
+    fn versions_and_containers() {
+        let body =
+            r#"{"Platform":{"Name":"Docker Desktop 4.34.0 (165256)"},"Version":"27.2.0","Os":"linux"}"#;
+        let engine = parse_version(body.as_bytes()).unwrap();
+        assert!(engine.is_desktop());
+        assert_eq!(engine.major(), Some(27));
+        let plain = parse_version(br#"{"Version":"20.10.24+dfsg1"}"#).unwrap();
+        assert!(!plain.is_desktop());
+        assert_eq!(plain.major(), Some(20));
+        assert_eq!(parse_version(b"[]"), None);
+        let body = r#"[{"Id":"a","Names":["/compute"],"NetworkSettings":{"Networks":
+            {"bridge":{"IPAddress":"172.17.0.2"},"cloud":{"IPAddress":"172.19.0.9"}}}}]"#;
+        let container = Container { name: "compute".into(), networks: vec!["bridge".into(), "cloud".into()] };
+        assert_eq!(parse_containers(body.as_bytes()), Some(vec![container]));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod agent_process;
 pub mod discover;
 pub mod docker;
+pub mod examine;
 mod facts;
 pub mod folder;
 mod foreign_firewall;

@@ -244,7 +244,7 @@ public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
     /// What a plan says of foreign chains.
     fn lines(text: &str, facts: &Facts) -> Vec<String> {
         let network = parse_network(text.as_bytes(), "network.toml").value.unwrap();
-        let node = &network.nodes[&"wsl".parse().unwrap()];
+        let node = &network.nodes["wsl"];
         let now = crate::model::Timestamp::from(std::time::UNIX_EPOCH);
         let wanted = wanted(&network, node, &Keys::default(), Backend::Embedded, facts, now);
         let plan = diff(&crate::plan::HostState::default(), &wanted.state).lines();
