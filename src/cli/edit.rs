@@ -149,7 +149,7 @@ fn edit(
 
 fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> Result<(), Fault> {
     if edited.text != loaded.text || edited.secrets.is_some() {
-        let parsed = parse_network(edited.text.as_bytes(), "the result");
+        let parsed = parse_network(edited.text.as_bytes(), "network.toml, edited");
         if parsed.value.is_none() {
             let problems: Vec<Problem> = parsed.problems.into_iter().filter(Problem::is_error).collect();
             return Err(Fault {

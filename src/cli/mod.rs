@@ -1,7 +1,5 @@
 //! Words in, words out. Each command's file reads as a paragraph: load, compute, show or do.
 
-#![expect(clippy::print_stdout, reason = "this is where results are printed")]
-
 mod args;
 mod check;
 mod context;

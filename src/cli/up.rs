@@ -11,7 +11,7 @@ use super::output::{Output, Role};
 use crate::config::Bundle;
 use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::store;
-use crate::model::InterfaceName;
+use crate::model::{InterfaceName, Network};
 use crate::operate::{self, BackendChoice};
 use crate::plan::{Line, Plan};
 
@@ -28,7 +28,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     let runtime = runtime(&loaded.network.name)?;
     let command = agent_command(&ctx.dir, &loaded.network.name)?;
     let (mut host, backend) =
-        operate::host_for(&runtime, &command, &loaded.network.name, args.backend.into())?;
+        operate::host_for(&runtime, &command, &ctx.dir, &loaded.network.name, args.backend.into())?;
     let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
@@ -86,14 +86,14 @@ pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     let target = target(ctx, &loaded)?;
     let runtime = runtime(&loaded.network.name)?;
     let choice: BackendChoice = args.backend.into();
-    let (mut host, backend) = operate::host_for(&runtime, &[], &loaded.network.name, choice)?;
+    let (mut host, backend) = operate::host_for(&runtime, &[], &ctx.dir, &loaded.network.name, choice)?;
     let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
             "version": 1, "node": target.node, "backend": backend, "changes": plan.lines(), "problems": problems,
         }))?;
     } else {
-        ctx.out.result(&plan_text(&ctx.out, &plan, &loaded.network.name))?;
+        ctx.out.result(&plan_text(&ctx.out, &plan, &loaded.network))?;
         for problem in &problems {
             ctx.out.problem(problem);
         }
@@ -101,17 +101,23 @@ pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     Ok(if args.check && !plan.is_empty() { Exit::No } else { Exit::Done })
 }
 
-fn plan_text(out: &Output, plan: &Plan, network: &InterfaceName) -> String {
+fn plan_text(out: &Output, plan: &Plan, network: &Network) -> String {
     if plan.is_empty() {
-        return format!("nothing to change: {network} is as the file says");
+        return format!("nothing to change: {} is as the file says", network.name);
     }
     let count = if plan.changes.len() == 1 {
         "1 change".to_string()
     } else {
         format!("{} changes", plan.changes.len())
     };
-    let mut text = format!("{count} to make for {network}\n");
-    for line in plan.lines() {
+    let mut text = format!("{count} to make for {}\n", network.name);
+    for mut line in plan.lines() {
+        // A key says little at eleven at night.
+        if let Some(node) =
+            network.nodes.values().find(|n| line.kind == "peer" && line.target == n.public_key.to_string())
+        {
+            line.target = format!("{} ({:.8}…)", node.name, line.target);
+        }
         text += &line_text(out, &line);
         text.push('\n');
     }

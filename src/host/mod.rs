@@ -13,6 +13,7 @@ pub mod folder;
 mod foreign_firewall;
 mod iptables;
 mod link;
+pub mod link_changes;
 mod linux;
 mod netlink;
 mod nft;

@@ -7,6 +7,8 @@
 mod beside;
 mod change;
 mod diff;
+#[cfg(test)]
+mod diff_tests;
 mod facts;
 pub mod firewall;
 pub mod foreign;
