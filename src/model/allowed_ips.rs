@@ -151,7 +151,11 @@ mod tests {
             mtu: 1420,
             preshared_keys: true,
             nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
-            allow: vec![crate::model::AllowRule { from: vec![place("a")], to: vec![place("b")], ports: vec![] }],
+            allow: vec![crate::model::AllowRule {
+                from: vec![place("a")],
+                to: vec![place("b")],
+                ports: vec![],
+            }],
             expect: vec![],
         };
         let of = |name: &str| derive_for_spoke(&network, &network.nodes[name], Timestamp(0));

@@ -157,14 +157,26 @@ fn makes_networks(engine: &Engine<'_>) {
     engine.serve("site", &["--network", NETWORK, "--ip", CONTAINER]);
 }
 
-fn beside(version: &'static str) {
-    let needs: Vec<Need> =
-        NAMESPACES.into_iter().chain([Need::Program("debootstrap"), Need::Program("chroot")]).collect();
-    if !met(&needs) {
+/// Takes our rules out behind our back.
+fn spoil(node: &Node) {
+    let script = "for t in raw filter; do iptables -t $t -S | sed -n '/wgrelay:wg0/s/^-A/-D/p' | \
+                  while read -r rule; do eval iptables -t $t \"$rule\"; done; done";
+    node.run(&["sh", "-c", script]).ok();
+}
+
+/// Says whether this machine can run an engine.
+fn can_run() -> bool {
+    let needs =
+        [Need::Program("debootstrap"), Need::Program("chroot"), Need::Program("iptables-legacy-save")];
+    met(&NAMESPACES.into_iter().chain(needs).collect::<Vec<_>>())
+}
+
+fn beside(version: &'static str, variant: &'static str) {
+    if !can_run() {
         return;
     }
     let place = Place::new();
-    let mut engine = Engine::start(&place.relay, version);
+    let mut engine = Engine::start(&place.relay, version, variant);
     engine.ok(&["network", "create", "--subnet", "172.30.0.0/16", "other"]);
     engine.serve("other", &["--network", "other", "--ip", "172.30.0.5", "-p", "8080:7007"]);
     makes_networks(&engine);
@@ -183,42 +195,78 @@ fn beside(version: &'static str) {
     engine.ok(&["rm", "-f", "site"]);
     engine.ok(&["network", "rm", NETWORK]);
     makes_networks(&engine);
-    relay.up().ok();
+    if variant == "legacy" || relay.backend != "embedded" {
+        relay.up().ok(); // nobody tells of it, or no agent is there to hear
+    }
     place.assert_beside(&engine, "after the network was made anew");
 
-    engine.ok(&["rm", "-f", "site"]);
-    engine.serve("site", &["--network", NETWORK, "--ip", CONTAINER]);
-    place.assert_beside(&engine, "after the container was made anew");
+    if variant == "nft" {
+        spoil(&place.relay);
+        if relay.backend != "embedded" {
+            relay.up().ok();
+        }
+        place.assert_beside(&engine, "after somebody took our rules out");
+    }
 
     let here = iptables(&place.relay);
     assert!(here.iter().any(|l| l.contains("wgrelay:wg0")), "what `down` takes away is there: {here:#?}");
     relay.ok(&["down"]);
-    let after: Vec<String> = iptables(&place.relay);
-    let settled = |lines: &[String]| {
-        // The network made anew has another bridge; where its rules stand among Docker's own is Docker's matter.
-        let bridge = site_bridge(lines);
-        let mut lines: Vec<String> = lines.iter().map(|l| l.replace(&bridge, "BRIDGE")).collect();
-        lines.sort();
-        lines
-    };
+    let after = iptables(&place.relay);
     assert_eq!(settled(&before), settled(&after), "after down");
     assert!(page(&place.lan, "192.168.39.45", 8080, PATIENCE), "Docker works on");
 }
 
-/// Finds the bridge that carries the site.
-fn site_bridge(lines: &[String]) -> String {
-    let masquerade =
-        lines.iter().find(|l| l.contains("-s 172.19.0.0/16 ! -o ")).expect("Docker masquerades its networks");
-    let link = masquerade.split("! -o ").nth(1).and_then(|rest| rest.split(' ').next());
-    link.expect("a rule names its link").to_owned()
+/// The lines without what a network made anew changes: the bridge's name, and where its rules stand among Docker's own.
+fn settled(lines: &[String]) -> Vec<String> {
+    let masquerade = lines.iter().find(|l| l.contains("-s 172.19.0.0/16 ! -o ")).expect("Docker masquerades");
+    let bridge = masquerade.split("! -o ").nth(1).and_then(|rest| rest.split(' ').next());
+    let bridge = bridge.expect("a rule names its link");
+    let mut lines: Vec<String> = lines.iter().map(|l| l.replace(bridge, "BRIDGE")).collect();
+    lines.sort();
+    lines
 }
 
 #[test]
 fn engine_28_5() {
-    beside("28");
+    beside("28", "nft");
+}
+
+#[test]
+fn engine_28_5_on_iptables_legacy() {
+    beside("28", "legacy");
 }
 
 #[test]
 fn engine_20_10() {
-    beside("20");
+    beside("20", "nft");
+}
+
+#[test]
+fn an_engine_that_starts_after_wgrelay() {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new();
+    place.relay.set_sysctl("ipv4/ip_forward", "0");
+    let relay = place.network();
+    let before = iptables(&place.relay);
+    assert!(before.is_empty(), "a host without rules: {before:#?}");
+    let up = relay.up().ok();
+    assert!(up.stderr.contains(NETWORK), "the site is missing, and that is said: {up}");
+    assert!(
+        iptables(&place.relay).iter().all(|l| l.contains("wgrelay-wg0")),
+        "nothing is needed beside our table"
+    );
+    place.clients(&relay);
+    let engine = Engine::start(&place.relay, "28", "nft");
+    engine.ok(&["network", "create", "--subnet", "172.30.0.0/16", "other"]);
+    engine.serve("other", &["--network", "other", "--ip", "172.30.0.5", "-p", "8080:7007"]);
+    makes_networks(&engine);
+    if relay.backend != "embedded" {
+        relay.up().ok();
+    }
+    place.assert_beside(&engine, "after the engine came");
+    relay.ok(&["down"]);
+    let left = iptables(&place.relay);
+    assert!(left.iter().all(|l| !l.contains("wg")), "nothing of ours is left: {left:#?}");
 }

@@ -23,16 +23,18 @@ pub const IMAGE: &str = "busybox";
 pub struct Engine<'a> {
     node: &'a Node,
     version: &'static str,
+    iptables: &'static str,
     dockerd: Child,
 }
 
 impl<'a> Engine<'a> {
-    /// Starts the engine of a major version as a fresh host does: nobody has switched forwarding on yet.
+    /// Starts the engine of a major version, with iptables `nft` or `legacy`, as a fresh host does: nobody has switched
+    /// forwarding on yet.
     #[track_caller]
-    pub fn start(node: &'a Node, version: &'static str) -> Self {
+    pub fn start(node: &'a Node, version: &'static str, iptables: &'static str) -> Self {
         node.within(FETCH, Command::new(SCRIPT).args(["prepare", version])).ok();
         node.set_sysctl("ipv4/ip_forward", "0");
-        let this = Self { node, version, dockerd: spawn(node, version) };
+        let this = Self { node, version, iptables, dockerd: spawn(node, version, iptables) };
         this.wait();
         node.run(&[SCRIPT, "image", version, PLACE, IMAGE]).ok();
         this
@@ -44,7 +46,7 @@ impl<'a> Engine<'a> {
         let pid = Pid::from_raw(self.dockerd.id().try_into().expect("a process number fits"));
         kill(pid, Signal::SIGTERM).expect("the engine runs");
         self.dockerd.wait().expect("a child can be waited for");
-        self.dockerd = spawn(self.node, self.version);
+        self.dockerd = spawn(self.node, self.version, self.iptables);
         self.wait();
     }
 
@@ -62,7 +64,7 @@ impl<'a> Engine<'a> {
     /// Runs a container that serves a page at port 7007, and comes back with the engine.
     #[track_caller]
     pub fn serve(&self, name: &str, options: &[&str]) {
-        let mut words = vec!["run", "-d", "--name", name, "--restart", "always"];
+        let mut words = vec!["run", "-d", "--name", name, "--restart", "always", "--stop-timeout", "1"];
         words.extend(options);
         words.extend([IMAGE, "/bin/sh", "-c", "echo here > /tmp/page; exec httpd -f -p 7007 -h /tmp"]);
         // The image has no /tmp of its own.
@@ -89,7 +91,7 @@ impl<'a> Engine<'a> {
     }
 }
 
-fn spawn(node: &Node, version: &str) -> Child {
+fn spawn(node: &Node, version: &str, iptables: &str) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -97,6 +99,7 @@ fn spawn(node: &Node, version: &str) -> Child {
         .expect("the node's folder takes files");
     let errors = log.try_clone().expect("a file can be had twice");
     let mut command = Command::new(SCRIPT);
+    command.env("ENGINE_IPTABLES", iptables);
     command.args(["run", version, PLACE]).stdin(Stdio::null()).stdout(log).stderr(errors);
     node.spawn(&mut command)
 }
