@@ -144,6 +144,9 @@ pub enum Command {
     /// Show the peers' health and what drifted
     #[command(after_help = "Exit code 4: the interface, a node with sites, or drift is wrong.")]
     Status,
+    /// Examine this host: WireGuard, WSL, Docker, other firewalls, address clashes
+    #[command(after_help = "Exit code 4: something must be put right before wgrelay can work here.")]
+    Doctor,
     /// Run the agent in the foreground
     Run(Run),
     /// Print a new private key

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod context;
+mod doctor;
 mod edit;
 mod exit;
 mod export;
@@ -68,6 +69,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Up(args) => up::up(ctx, args),
         Command::Down => up::down(ctx),
         Command::Status => status::status(ctx),
+        Command::Doctor => doctor::doctor(ctx),
         Command::Run(args) => run::run(ctx, args),
         Command::Genkey => keys::genkey(&ctx.out),
         Command::Pubkey => keys::pubkey(&ctx.out),
