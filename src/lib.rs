@@ -2,7 +2,7 @@
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
 //! [`model`], [`config`], [`conf`], [`plan`], [`export`], [`status`], [`dataplane`], [`control`], [`apply`],
-//! [`host`], [`operate`], [`agent`], [`cli`].
+//! [`host`], [`operate`], [`agent`], [`lab`], [`cli`].
 
 pub mod agent;
 pub mod apply;
@@ -13,6 +13,7 @@ pub mod control;
 pub mod dataplane;
 pub mod export;
 pub mod host;
+pub mod lab;
 pub mod model;
 pub mod operate;
 pub mod plan;

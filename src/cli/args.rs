@@ -136,6 +136,15 @@ pub enum Command {
     Status,
     /// Run the agent in the foreground
     Run(Run),
+    /// Build the whole network on this machine, in namespaces, and ask with real packets
+    #[command(
+        after_help = "Without a subcommand: build it, ping and call everybody from everywhere, print the table, and remove it.\n\
+                            Nothing outside its own namespaces is touched, and no key of yours is read.\n\nExamples:\n  \
+                            wgrelay lab\n  wgrelay lab --profile road-warrior\n  wgrelay lab up\n  \
+                            wgrelay lab exec windows -- ping 192.168.33.10\n  wgrelay lab down\n\n\
+                            Exit code 4: a pair that should reach does not."
+    )]
+    Lab(Lab),
     /// Print a new private key
     Genkey,
     /// Print the public key of a private key read from standard input
@@ -250,6 +259,42 @@ pub struct Run {
     /// Host the embedded device for an `up` that is under way; used by `up` itself
     #[arg(long, hide = true, value_name = "MTU")]
     pub attach: Option<u16>,
+}
+
+/// `lab`
+#[derive(Debug, Args)]
+pub struct Lab {
+    /// What to do; without it: everything, once
+    #[command(subcommand)]
+    pub action: Option<LabAction>,
+    /// A profile with fresh keys instead of the network file
+    #[arg(long, global = true, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Which data plane
+    #[arg(long, global = true, value_name = "BACKEND", default_value = "auto")]
+    pub backend: BackendChoice,
+}
+
+/// Below `lab`
+#[derive(Debug, Subcommand)]
+pub enum LabAction {
+    /// Build it and leave it standing
+    Up,
+    /// Run a program in a node, in a site's host (by its address), or on the lab's `internet`
+    #[command(after_help = "Examples:\n  wgrelay lab exec windows -- ping 192.168.33.10\n  \
+                            wgrelay lab exec wsl -- wgrelay status\n  wgrelay lab exec 172.19.0.10 -- ip route")]
+    Exec {
+        /// A node's name, a host's address, or `internet`
+        place: String,
+        /// The program and its arguments
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<String>,
+    },
+    /// Remove it
+    Down,
+    /// Hold a lab until a signal comes; used by `lab up` itself
+    #[command(hide = true)]
+    Hold,
 }
 
 /// `lint`

@@ -12,6 +12,7 @@ mod fault;
 mod host_side;
 mod init;
 mod keys;
+mod lab;
 mod lint;
 mod list;
 mod output;
@@ -69,6 +70,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Down => up::down(ctx),
         Command::Status => status::status(ctx),
         Command::Run(args) => run::run(ctx, args),
+        Command::Lab(args) => lab::lab(ctx, args),
         Command::Genkey => keys::genkey(&ctx.out),
         Command::Pubkey => keys::pubkey(&ctx.out),
         Command::Genpsk => keys::genpsk(&ctx.out),
