@@ -16,6 +16,8 @@ use std::thread;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 
 use super::commands;
 use super::topology::{Topology, TopologyError, topology};
@@ -109,6 +111,8 @@ impl Lab {
         interrupted: Interrupted<'_>,
     ) -> Result<Self, LabError> {
         let topology = topology(network, now)?;
+        // An agent that outlives its `up` is ours to end and to bury.
+        let _ = nix::sys::prctl::set_child_subreaper(true);
         let (text, secrets) = fresh_copy(network, text, &topology)?;
         let mut lab = Self { topology, network: network.name.clone(), spaces: Vec::new() };
         for space in &lab.topology.spaces {
@@ -206,7 +210,12 @@ impl Drop for Lab {
             let ended = handles.inside(|| {
                 let runtime = Runtime::here(&self.network).map_err(io::Error::other)?;
                 match runtime.agent_pid() {
-                    Some(pid) => runtime.kill_agent(pid).map_err(io::Error::other),
+                    Some(pid) => {
+                        runtime.kill_agent(pid).map_err(io::Error::other)?;
+                        // It became this process's child when its `up` ended; see `build`.
+                        let _ = i32::try_from(pid).map(|pid| waitpid(Pid::from_raw(pid), None));
+                        Ok(())
+                    }
                     None => Ok(()),
                 }
             });

@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "packets, threads and the clock are what this is about")]
 
+use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -51,8 +52,8 @@ impl Observed {
 /// A socket cannot be made.
 pub fn probe(lab: &Lab, interrupted: Interrupted<'_>) -> io::Result<Vec<Observed>> {
     let stop = AtomicBool::new(false);
-    let mut spaces: Vec<usize> = lab.topology.places.iter().map(|p| p.space).collect();
-    spaces.dedup();
+    // A node with two homes is two places and listens once.
+    let spaces: BTreeSet<usize> = lab.topology.places.iter().map(|p| p.space).collect();
     let listeners: Vec<TcpListener> = spaces
         .iter()
         .map(|space| {

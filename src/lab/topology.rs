@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::model::{
-    EndpointHost, Network, Node, NodeName, PlaceRef, Routes, Site, SiteInterface, Timestamp, derive_for_spoke,
+    Bridge, EndpointHost, Network, Node, NodeName, PlaceRef, Routes, Site, SiteInterface, Timestamp,
+    derive_for_spoke,
 };
 
 /// The space that stands for everything outside the network.
@@ -130,7 +131,15 @@ impl Topology {
 pub fn topology(network: &Network, now: Timestamp) -> Result<Topology, TopologyError> {
     let nodes: Vec<&Node> = network.nodes.values().filter(|n| n.is_active(now)).collect();
     let base = underlay_range(network).ok_or(TopologyError::NoUnderlay)?;
-    let mut b = Builder { network, now, base, taken: taken(&nodes), sites: Vec::new(), top: empty(base) };
+    let mut b = Builder {
+        network,
+        now,
+        base,
+        taken: taken(&nodes),
+        sites: Vec::new(),
+        feet: Vec::new(),
+        top: empty(base),
+    };
     for node in &nodes {
         b.node(node);
     }
@@ -140,7 +149,7 @@ pub fn topology(network: &Network, now: Timestamp) -> Result<Topology, TopologyE
         }
     }
     for node in &nodes {
-        b.attachments(node)?;
+        b.feet(node)?;
     }
     b.places(&nodes);
     Ok(b.top)
@@ -210,12 +219,21 @@ struct Built<'n> {
     knows_the_way: bool,
 }
 
+/// The address that a node has in another one's site.
+struct Foot<'n> {
+    node: &'n Node,
+    /// Index of the site.
+    site: usize,
+    address: IpAddr,
+}
+
 struct Builder<'n> {
     network: &'n Network,
     now: Timestamp,
     base: Ipv4Net,
     taken: BTreeSet<IpAddr>,
     sites: Vec<Built<'n>>,
+    feet: Vec<Foot<'n>>,
     top: Topology,
 }
 
@@ -348,34 +366,42 @@ impl<'n> Builder<'n> {
     }
 
     /// A node with a `local` prefix has a foot in the other node's site.
-    fn attachments(&mut self, node: &'n Node) -> Result<(), TopologyError> {
-        let space = self.space_of(node);
-        let mut joined = Vec::new();
-        for built in &self.sites {
-            let local = node.local.iter().any(|p| overlap(&p.trunc(), &built.site.subnet));
-            if local && built.node.name != node.name {
-                joined.push((
-                    self.space_of(built.node),
-                    built.site.subnet,
-                    built.bridge.clone(),
-                    built.node.name.clone(),
-                ));
-            }
+    fn feet(&mut self, node: &'n Node) -> Result<(), TopologyError> {
+        let sites: Vec<usize> = (0..self.sites.len())
+            .filter(|i| {
+                let built = &self.sites[*i];
+                let local = node.local.iter().any(|p| overlap(&p.trunc(), &built.site.subnet));
+                local && built.node.name != node.name
+            })
+            .collect();
+        for (number, site) in sites.into_iter().enumerate() {
+            self.foot(node, site, number)?;
         }
-        for (number, (far, subnet, far_bridge, owner)) in joined.into_iter().enumerate() {
-            let mine = node.bridges.iter().find(|b| b.addresses.iter().any(|a| subnet.contains(&a.addr())));
-            let link = format!("local{number}");
-            if mine.is_none() {
-                let address =
-                    self.free(subnet, &[9]).ok_or(TopologyError::NoRoom { site: subnet, node: owner })?;
+        Ok(())
+    }
+
+    fn foot(&mut self, node: &'n Node, site: usize, number: usize) -> Result<(), TopologyError> {
+        let Built { node: owner, site: Site { subnet, .. }, .. } = self.sites[site];
+        let (space, far) = (self.space_of(node), self.space_of(owner));
+        let link = format!("local{number}");
+        let of = |bridge: &Bridge| bridge.addresses.iter().map(IpNet::addr).find(|a| subnet.contains(a));
+        let on_bridge = node.bridges.iter().find_map(|b| Some((b.name.to_string(), of(b)?)));
+        let (bridge, address) = match on_bridge {
+            Some((bridge, address)) => (Some(bridge), address),
+            None => {
+                let no_room = || TopologyError::NoRoom { site: *subnet, node: owner.name.clone() };
+                let address = self.free(*subnet, &[9]).ok_or_else(no_room)?;
                 let net = IpNet::new_assert(address, subnet.prefix_len());
                 self.top.spaces[space].addresses.push((link.clone(), net));
+                (None, address)
             }
-            self.join(
-                End { space: far, link: format!("l{space}-{number}"), bridge: Some(far_bridge) },
-                End { space, link, bridge: mine.map(|b| b.name.to_string()) },
-            );
-        }
+        };
+        self.feet.push(Foot { node, site, address });
+        let far_bridge = Some(self.sites[site].bridge.clone());
+        self.join(
+            End { space: far, link: format!("l{space}-{number}"), bridge: far_bridge },
+            End { space, link, bridge },
+        );
         Ok(())
     }
 
@@ -402,7 +428,25 @@ impl<'n> Builder<'n> {
             }
         }
         self.top.pairs = pairs;
+        self.second_homes(nodes);
         self.egress(nodes);
+    }
+
+    /// Nodes ask for a node with two homes also by its address in the other one's site.
+    fn second_homes(&mut self, nodes: &[&Node]) {
+        for Foot { node, site, address } in &self.feet {
+            let built = &self.sites[*site];
+            let to = self.top.places.len();
+            let space = self.space_of(node);
+            self.top.places.push(Place { name: address.to_string(), space, address: *address });
+            for (from, asking) in nodes.iter().enumerate().filter(|(_, n)| n.name != node.name) {
+                let (a, b) = (Who { node: asking, site: None }, Who { node: built.node, site: Some(built) });
+                let Some(promised) = self.question(&a, &b, *address) else { continue };
+                // Unless the caller has an address of that site, the answer takes the tunnel, where this sender is not accepted.
+                let returns = asking.name == built.node.name || built.site.is_masqueraded();
+                self.top.pairs.push(Pair { from, to, promised: promised && returns, seen_as: None });
+            }
+        }
     }
 
     /// Says whether `a` is to ask for `b`, and whether the network promises that it reaches it.
