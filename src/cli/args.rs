@@ -107,21 +107,51 @@ pub enum Command {
                             wgrelay add laptop --public-key KEY     its private key never leaves it")]
     Add(Add),
     /// Remove a node and its keys
+    #[command(after_help = "Examples:\n  wgrelay remove phone\n  wgrelay remove phone --up")]
     Remove(Edit),
     /// Let a node take part again
+    #[command(after_help = "Examples:\n  wgrelay enable phone\n  wgrelay enable phone --up")]
     Enable(Edit),
     /// Keep a node in the file, and out of the network
+    #[command(after_help = "Examples:\n  wgrelay disable phone\n  wgrelay disable phone --up")]
     Disable(Edit),
+    /// Give a node another name, also where rules name it
+    #[command(after_help = "Examples:\n  wgrelay rename phone old-phone")]
+    Rename(Rename),
+    /// Set a key of a node, or of the network
+    #[command(
+        after_help = "A list takes several values. docs/network-toml.md explains every key.\n\nExamples:\n  \
+                            wgrelay set phone keepalive 0\n  wgrelay set laptop routes full --up\n  \
+                            wgrelay set laptop dns 9.9.9.9 149.112.112.112\n  \
+                            wgrelay set phone expires 2027-01-31T00:00:00Z\n  \
+                            wgrelay set phone mtu --unset\n  wgrelay set network keepalive 20"
+    )]
+    Set(Set),
+    /// Give a node new keys
+    #[command(
+        after_help = "Examples:\n  wgrelay rotate phone\n  wgrelay rotate laptop --public-key KEY --up"
+    )]
+    Rotate(Rotate),
     /// List nodes, their addresses and sites
+    #[command(after_help = "Examples:\n  wgrelay list\n  wgrelay list --json")]
     List,
+    /// Show one node: addresses, key, AllowedIPs, sites, rules
+    #[command(after_help = "Examples:\n  wgrelay show windows\n  wgrelay show windows --json")]
+    Show(Show),
     /// Write a node's file: for its client, as a QR code, or as a bundle
     #[command(after_help = "Examples:\n  wgrelay export windows > windows.conf\n  \
                             wgrelay export phone --format qr\n  \
                             wgrelay export docker --format bundle --out docker.bundle")]
     Export(Export),
     /// Check the network file: every fault, with its place
+    #[command(
+        after_help = "Exit code 3: the file is invalid.\n\nExamples:\n  wgrelay check\n  wgrelay check --json"
+    )]
     Check,
     /// Say what `up` would change on this host
+    #[command(
+        after_help = "Examples:\n  wgrelay plan\n  wgrelay plan --check     exit code 4 where something would change"
+    )]
     Plan(PlanArgs),
     /// Make this host match the network
     #[command(
@@ -130,11 +160,16 @@ pub enum Command {
     )]
     Up(Up),
     /// Take away all that wgrelay made on this host, and nothing else
+    #[command(after_help = "Examples:\n  wgrelay down\n  wgrelay down --network wg0")]
     Down,
     /// Show the peers' health and what drifted
-    #[command(after_help = "Exit code 4: the interface, a node with sites, or drift is wrong.")]
-    Status,
+    #[command(
+        after_help = "Exit code 4: the interface, a node with sites, or drift is wrong.\n\nExamples:\n  \
+                            wgrelay status\n  wgrelay status --watch     each second, until q\n  wgrelay status --json"
+    )]
+    Status(Status),
     /// Run the agent in the foreground
+    #[command(after_help = "Examples:\n  wgrelay run\n  wgrelay run --backend embedded")]
     Run(Run),
     /// Build the whole network on this machine, in namespaces, and ask with real packets
     #[command(
@@ -146,16 +181,24 @@ pub enum Command {
     )]
     Lab(Lab),
     /// Print a new private key
+    #[command(after_help = "Examples:\n  wgrelay genkey | tee private.key | wgrelay pubkey")]
     Genkey,
     /// Print the public key of a private key read from standard input
+    #[command(after_help = "Examples:\n  wgrelay pubkey < private.key")]
     Pubkey,
     /// Print a new preshared key
+    #[command(after_help = "Examples:\n  wgrelay genpsk > preshared.key")]
     Genpsk,
     /// Check a .conf file as a given client reads it
     #[command(after_help = "Exit code 0: accepted, warnings too. 4: rejected.\n\nExamples:\n  \
                             wgrelay lint wg0.conf\n  wgrelay lint --for windows laptop.conf")]
     Lint(Lint),
+    /// Print the manual page, or write a page for each command
+    #[command(after_help = "Examples:\n  wgrelay man | man -l -\n  wgrelay man --out /usr/share/man/man1")]
+    Man(Man),
     /// Print the completions of a shell
+    #[command(after_help = "Examples:\n  wgrelay completions bash > /etc/bash_completion.d/wgrelay\n  \
+                            wgrelay completions fish > ~/.config/fish/completions/wgrelay.fish")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -209,6 +252,72 @@ pub struct Edit {
     /// Apply at once
     #[arg(long)]
     pub up: bool,
+}
+
+/// `rename`
+#[derive(Debug, Args)]
+pub struct Rename {
+    /// The node
+    pub old: NodeName,
+    /// Its new name
+    pub new: NodeName,
+    /// Apply at once
+    #[arg(long)]
+    pub up: bool,
+}
+
+/// `set`
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The node, or `network` for what holds for all
+    pub name: NodeName,
+    /// The key, as in network.toml
+    pub key: String,
+    /// The value; several for a list
+    #[arg(required_unless_present = "unset", num_args = 1..)]
+    pub value: Vec<String>,
+    /// Take the key out: its default holds again
+    #[arg(long, conflicts_with = "value")]
+    pub unset: bool,
+    /// Apply at once
+    #[arg(long)]
+    pub up: bool,
+}
+
+/// `rotate`
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// The node
+    pub name: NodeName,
+    /// Its new public key: no private key is made or stored
+    #[arg(long, value_name = "KEY")]
+    pub public_key: Option<crate::model::PublicKey>,
+    /// Apply at once
+    #[arg(long)]
+    pub up: bool,
+}
+
+/// `show`
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The node
+    pub name: NodeName,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Draw it again each second, until q or Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write wgrelay.1 and a page for each command into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// `export`

@@ -11,6 +11,7 @@ use crate::host::folder::Folder;
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
 
 /// The options and the surroundings of one run.
+#[derive(Clone)]
 pub struct Context {
     /// Where words go.
     pub out: Output,
@@ -47,6 +48,12 @@ impl Context {
             node: global.node,
             now: SystemTime::now().into(),
         }
+    }
+
+    /// Returns the same context at this moment, for a command that goes on.
+    #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
+    pub fn later(&self) -> Self {
+        Self { now: SystemTime::now().into(), ..self.clone() }
     }
 
     /// Returns the network's name as typed, checked; `None`: not given.

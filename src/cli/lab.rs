@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 
 use super::args::{BackendChoice, Lab as Args, LabAction};
 use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::init::profile_fault;
+use super::interrupt::interruptions;
 use super::output::{Output, Role};
-use super::table::{Cell, table};
+use super::table::{Cell, shorten, table};
 use crate::config::parse_network;
 use crate::config::profile::{self, ProfileValues};
 use crate::host::random;
 use crate::lab::standing::{self, Claim, Record};
-use crate::lab::{Lab, LabError, Observed, Pair, Topology, probe};
+use crate::lab::{Lab, LabError, Observed, Pair, PlaceKind, Topology, probe};
 use crate::model::{Network, nearest};
 use crate::plan::Backend;
 
@@ -78,27 +79,6 @@ fn backend(args: &Args) -> Option<Backend> {
         BackendChoice::Kernel => Some(Backend::Kernel),
         BackendChoice::Embedded => Some(Backend::Embedded),
     }
-}
-
-/// Turns Ctrl-C and the like into a flag, so that what was made is removed in good order.
-fn interruptions() -> Result<Arc<AtomicBool>, Fault> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    let fault = |e: nix::Error| Fault::failed(format!("cannot mask signals: {e}"), "");
-    // Threads made from here on inherit the mask; programs that are started do not (std resets it).
-    signals.thread_block().map_err(fault)?;
-    let flag = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&flag);
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            let _ = signals.wait();
-            set.store(true, Ordering::SeqCst);
-        })
-        .map_err(Fault::from)?;
-    Ok(flag)
 }
 
 fn build(ctx: &Context, args: &Args, interrupted: &AtomicBool) -> Result<Lab, Fault> {
@@ -218,9 +198,11 @@ fn matrix(out: &Output, topology: &Topology, answers: &[Answer<'_>]) -> String {
             .enumerate()
             .map(|(from, place)| {
                 let address = place.address.to_string();
-                let is_host = place.name == address;
-                let behind = topology.node_behind(place.space).map_or("-", |n| n.as_str());
-                let name = if is_host { format!("behind {behind}") } else { place.name.clone() };
+                let name = match &place.kind {
+                    PlaceKind::Node | PlaceKind::Internet => place.name.clone(),
+                    PlaceKind::HostBehind(node) => format!("behind {node}"),
+                    PlaceKind::SecondHome(node) => format!("{node} again"),
+                };
                 let mut row = vec![
                     Cell::with(Role::Dim, numbers[from].clone()),
                     Cell::with(Role::Name, shorten(&name, 20)),
@@ -233,14 +215,6 @@ fn matrix(out: &Output, topology: &Topology, answers: &[Answer<'_>]) -> String {
             })
             .collect();
     table(out, &headings, &rows)
-}
-
-fn shorten(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.into();
-    }
-    let head: String = text.chars().take(width - 1).collect();
-    format!("{head}…")
 }
 
 fn json(topology: &Topology, network: &str, answers: &[Answer<'_>], seconds: f64) -> serde_json::Value {
@@ -259,6 +233,14 @@ fn json(topology: &Topology, network: &str, answers: &[Answer<'_>], seconds: f64
     serde_json::json!({
         "version": 1, "network": network, "reached": reached, "asked": answers.len(), "seconds": seconds, "pairs": pairs,
     })
+}
+
+/// What the holder tells.
+#[derive(serde::Deserialize)]
+struct Standing {
+    spaces: Vec<String>,
+    reached: usize,
+    asked: usize,
 }
 
 /// Starts the process that holds the lab, and returns when it stands.
@@ -294,10 +276,15 @@ fn up(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
         ctx.out.result(line.trim())?;
         return Ok(Exit::Done);
     }
-    let record: Option<Record> = standing::list().into_iter().find(|r| i64::from(r.pid) == i64::from(id));
-    let names: Vec<&str> = record.iter().flat_map(|r| &r.spaces).map(|d| d.name.as_str()).collect();
-    ctx.out.result(&format!("the lab {}: {}", ctx.out.paint(Role::Good, "stands"), names.join(", ")))?;
-    let first = names.get(1).copied().unwrap_or("NODE");
+    let told: Standing = serde_json::from_str(&line)
+        .map_err(|e| Fault::failed(format!("the lab's process said {:?}: {e}", line.trim()), ""))?;
+    let Standing { spaces: names, reached, asked } = &told;
+    ctx.out.result(&format!(
+        "the lab {}: {reached} of {asked} pairs reach\n  {}",
+        ctx.out.paint(Role::Good, "stands"),
+        names.join(", ")
+    ))?;
+    let first = names.get(1).map_or("NODE", String::as_str);
     ctx.out.say(&format!(
         "{} wgrelay lab exec {first} -- wgrelay status    at the end: wgrelay lab down",
         ctx.out.paint_talk(Role::Head, "next:")
@@ -351,11 +338,18 @@ fn hold(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
         _ => Fault::failed(format!("cannot write below /run/wgrelay-lab: {e}"), ""),
     })?;
     let lab = build(ctx, args, &interrupted)?;
+    // Once round, so that whoever comes in finds sessions that stand.
+    let stop = || interrupted.load(Ordering::SeqCst);
+    let observed =
+        probe(&lab, &stop).map_err(|e| Fault::failed(format!("cannot ask in the lab: {e}"), ""))?;
     claim
         .publish(&lab)
         .map_err(|e| Fault::failed(format!("cannot tell how to get into the lab: {e}"), ""))?;
     let places: Vec<&str> = lab.topology.spaces.iter().map(|s| s.name.as_str()).collect();
-    let line = serde_json::json!({"version": 1, "network": lab.network, "spaces": places});
+    let reached = observed.iter().filter(|o| o.reaches()).count();
+    let line = serde_json::json!({
+        "version": 1, "network": lab.network, "spaces": places, "reached": reached, "asked": observed.len(),
+    });
     ctx.out.result(&line.to_string())?;
     while !interrupted.load(Ordering::SeqCst) {
         #[expect(clippy::disallowed_methods, reason = "nothing to do but wait for a signal")]

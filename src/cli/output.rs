@@ -46,6 +46,7 @@ pub struct Output {
     quiet: bool,
     color_out: bool,
     color_err: bool,
+    width: Option<usize>,
 }
 
 impl Output {
@@ -59,7 +60,11 @@ impl Output {
             Color::Never => false,
             Color::Auto => terminal && !plain,
         };
+        // A pipe gets everything, unless COLUMNS tells otherwise.
+        let columns = std::env::var("COLUMNS").ok().and_then(|v| v.parse().ok());
+        let terminal = || terminal_size::terminal_size_of(io::stdout()).map(|(w, _)| usize::from(w.0));
         Self {
+            width: columns.or_else(terminal).filter(|w| *w > 0),
             json: global.json,
             quiet: global.quiet,
             color_out: decide(io::stdout().is_terminal()),
@@ -70,6 +75,11 @@ impl Output {
     /// Says whether results are coloured.
     pub const fn colored(&self) -> bool {
         self.color_out
+    }
+
+    /// How many columns a line may have; `None`: as many as it likes.
+    pub const fn width(&self) -> Option<usize> {
+        self.width
     }
 
     /// Paints a text of a result.

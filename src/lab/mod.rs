@@ -12,4 +12,4 @@ pub mod topology;
 
 pub use build::{Lab, LabError};
 pub use probe::{Observed, probe};
-pub use topology::{Pair, Place, Topology, topology};
+pub use topology::{Pair, Place, PlaceKind, Topology, topology};

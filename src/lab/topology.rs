@@ -79,12 +79,27 @@ pub struct End {
 /// Somebody who can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// A node's name, a host's address, or [`INTERNET`].
+    /// A node's name, an address, or [`INTERNET`].
     pub name: String,
+    /// Who that is.
+    pub kind: PlaceKind,
     /// Where, by index.
     pub space: usize,
     /// What the others call.
     pub address: IpAddr,
+}
+
+/// Who a place is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// A node, by its address in the tunnel.
+    Node,
+    /// A host behind this node.
+    HostBehind(NodeName),
+    /// This node, by its own address in another one's site.
+    SecondHome(NodeName),
+    /// A host outside the network.
+    Internet,
 }
 
 /// A question: does `from` reach `to`?
@@ -114,14 +129,6 @@ pub enum TopologyError {
         /// Its node.
         node: NodeName,
     },
-}
-
-impl Topology {
-    /// Returns the node that a space's host is behind.
-    pub fn node_behind(&self, space: usize) -> Option<&NodeName> {
-        let cable = self.cables.iter().find(|c| c.1.space == space)?;
-        self.spaces[cable.0.space].node.as_ref()
-    }
 }
 
 /// Lays out the lab of the nodes that are active at that moment.
@@ -408,11 +415,17 @@ impl<'n> Builder<'n> {
     fn places(&mut self, nodes: &[&Node]) {
         for node in nodes {
             let space = self.space_of(node);
-            self.top.places.push(Place { name: node.name.to_string(), space, address: node.address.into() });
+            self.top.places.push(Place {
+                name: node.name.to_string(),
+                kind: PlaceKind::Node,
+                space,
+                address: node.address.into(),
+            });
         }
         for built in &self.sites {
             let (name, space) = (built.address.to_string(), built.host);
-            self.top.places.push(Place { name, space, address: built.address });
+            let kind = PlaceKind::HostBehind(built.node.name.clone());
+            self.top.places.push(Place { name, kind, space, address: built.address });
         }
         let ends: Vec<Who<'_>> = nodes
             .iter()
@@ -438,7 +451,8 @@ impl<'n> Builder<'n> {
             let built = &self.sites[*site];
             let to = self.top.places.len();
             let space = self.space_of(node);
-            self.top.places.push(Place { name: address.to_string(), space, address: *address });
+            let kind = PlaceKind::SecondHome(node.name.clone());
+            self.top.places.push(Place { name: address.to_string(), kind, space, address: *address });
             for (from, asking) in nodes.iter().enumerate().filter(|(_, n)| n.name != node.name) {
                 let (a, b) = (Who { node: asking, site: None }, Who { node: built.node, site: Some(built) });
                 let Some(promised) = self.question(&a, &b, *address) else { continue };
@@ -509,7 +523,12 @@ impl<'n> Builder<'n> {
         }
         let to = self.top.places.len();
         let address = IpAddr::V4(offset(self.base, 2));
-        self.top.places.push(Place { name: INTERNET.into(), space: ROUTER, address });
+        self.top.places.push(Place {
+            name: INTERNET.into(),
+            kind: PlaceKind::Internet,
+            space: ROUTER,
+            address,
+        });
         let seen_as = self.top.underlay.get(&relay.name).map(|a| IpAddr::V4(*a));
         let promised = self.network.allow.is_empty();
         for node in full {
