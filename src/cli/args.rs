@@ -38,7 +38,7 @@ pub struct Cli {
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
     /// Folder with one folder per network
-    #[arg(long, global = true, env = "WGRELAY_DIR", default_value = "/etc/wgrelay", value_name = "DIR")]
+    #[arg(long, global = true, env = "WGRELAY_DIR", hide_env_values = true, default_value = "/etc/wgrelay", value_name = "DIR")]
     pub dir: PathBuf,
     /// Which network; by default the only one there
     #[arg(long, global = true, value_name = "NAME")]

@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::init::profile_fault;
 use super::interrupt::interruptions;
 use super::output::{Output, Role};
-use super::table::{Cell, shorten, table};
+use super::table::{Cell, shorten, table, wrapped};
 use crate::config::parse_network;
 use crate::config::profile::{self, ProfileValues};
 use crate::host::random;
@@ -282,7 +282,7 @@ fn up(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
     ctx.out.result(&format!(
         "the lab {}: {reached} of {asked} pairs reach\n  {}",
         ctx.out.paint(Role::Good, "stands"),
-        names.join(", ")
+        wrapped(names, ctx.out.width().map(|w| w.saturating_sub(2))).join("\n  ")
     ))?;
     let first = names.get(1).map_or("NODE", String::as_str);
     ctx.out.say(&format!(

@@ -7,6 +7,7 @@ use super::context::{Context, find_node};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::{Output, Role};
+use super::table::wrapped;
 use crate::model::{
     AllowRule, Network, Node, NodeName, Platform, Routes, Site, Timestamp, claimed_by_spoke, derive_for_spoke,
 };
@@ -179,8 +180,17 @@ fn text(out: &Output, node: &Shown) -> String {
     if node.egress {
         line("egress", &["full-tunnel spokes leave to the Internet here".into()]);
     }
-    let allowed: Vec<String> =
-        node.allowed_ips.iter().map(|p| format!("{} from {}", p.allowed_ips.join(", "), p.peer)).collect();
+    // Two for the margin, thirteen for the heading.
+    let room = out.width().map(|w| w.saturating_sub(15));
+    let allowed: Vec<String> = node
+        .allowed_ips
+        .iter()
+        .flat_map(|p| {
+            let mut words = p.allowed_ips.clone();
+            words.iter_mut().take(1).for_each(|first| *first = format!("{}: {first}", p.peer));
+            wrapped(&words, room)
+        })
+        .collect();
     line("allowed IPs", &allowed);
     let rules = if node.rules.is_empty() {
         vec!["none: everyone may talk to everyone".into()]

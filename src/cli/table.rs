@@ -5,7 +5,7 @@ use super::output::{Output, Role};
 /// Between columns.
 const GAP: usize = 2;
 /// A column cut below this tells nothing any more, and goes.
-const LEAST: usize = 12;
+const LEAST: usize = 18;
 
 /// One cell: its text, and what it means.
 #[derive(Debug, Clone)]
@@ -82,6 +82,23 @@ pub(super) fn shorten(text: &str, width: usize) -> String {
     }
 }
 
+/// Joins words with commas into lines of at most `width` columns; a longer word has a line of its own.
+pub(super) fn wrapped(words: &[impl AsRef<str>], width: Option<usize>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (i, word) in words.iter().enumerate() {
+        let comma = if i + 1 < words.len() { "," } else { "" };
+        let word = format!("{}{comma}", word.as_ref());
+        match lines.last_mut() {
+            Some(line) if width.is_none_or(|w| line.chars().count() + 1 + word.chars().count() <= w) => {
+                *line += " ";
+                *line += &word;
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,8 +109,17 @@ mod tests {
         assert_eq!(fit(&[8, 10, 30], Some(80)), [8, 10, 30]);
         assert_eq!(fit(&[8, 10, 30], Some(40)), [8, 10, 18]);
         assert_eq!(fit(&[8, 10, 30], Some(30)), [8, 10]);
+        assert_eq!(fit(&[8, 10, 30], Some(41)), [8, 10, 19]);
         // Two columns stay, come what may.
         assert_eq!(fit(&[8, 10], Some(12)), [8, 10]);
+    }
+
+    #[test]
+    fn lists_are_wrapped() {
+        let words = ["10.0.0.0/8", "10.1.0.0/16", "a"];
+        assert_eq!(wrapped(&words, None), ["10.0.0.0/8, 10.1.0.0/16, a"]);
+        assert_eq!(wrapped(&words, Some(15)), ["10.0.0.0/8,", "10.1.0.0/16, a"]);
+        assert_eq!(wrapped(&words, Some(3)), ["10.0.0.0/8,", "10.1.0.0/16,", "a"]);
     }
 
     #[test]
