@@ -18,8 +18,8 @@ use crate::model::NodeName;
                   wgrelay up                   make this host match it\n  \
                   wgrelay export windows       what the Windows client imports\n  \
                   wgrelay status               who is online\n\n\
-                  Exit codes: 0 done or yes, 1 failed, 2 usage, 3 network file invalid, 4 the answer is no,\n            \
-                  5 applied, not verified, undone.",
+                  Exit codes: 0 done or yes, 1 failed, 2 usage, 3 network file invalid,\n            \
+                  4 the answer is no, 5 applied, not verified, undone.",
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -37,9 +37,10 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
-    /// Folder with one folder per network
-    #[arg(long, global = true, env = "WGRELAY_DIR", hide_env_values = true, default_value = "/etc/wgrelay", value_name = "DIR")]
-    pub dir: PathBuf,
+    /// Folder with one folder per network [env: WGRELAY_DIR] [default: /etc/wgrelay]
+    // Read by hand: clap would count the variable as typed, in usage lines too.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Which network; by default the only one there
     #[arg(long, global = true, value_name = "NAME")]
     pub network: Option<String>,
@@ -171,9 +172,9 @@ pub enum Command {
     /// Run the agent in the foreground
     #[command(after_help = "Examples:\n  wgrelay run\n  wgrelay run --backend embedded")]
     Run(Run),
-    /// Build the whole network on this machine, in namespaces, and ask with real packets
+    /// Try the whole network on this machine, with real packets
     #[command(
-        after_help = "Without a subcommand: build it, ping and call everybody from everywhere, print the table, and remove it.\n\
+        after_help = "Without a subcommand: build it in network namespaces, ping and call everybody from\neverywhere, print the table, and remove it all.\n\
                             Nothing outside its own namespaces is touched, and no key of yours is read.\n\nExamples:\n  \
                             wgrelay lab\n  wgrelay lab --profile road-warrior\n  wgrelay lab up\n  \
                             wgrelay lab exec windows -- ping 192.168.33.10\n  wgrelay lab down\n\n\

@@ -159,13 +159,18 @@ pub(super) fn edit(
 
 fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> Result<(), Fault> {
     if edited.text != loaded.text || edited.secrets.is_some() {
-        let parsed = parse_network(edited.text.as_bytes(), "the result");
+        let file = loaded.folder.network_path().display().to_string();
+        let parsed = parse_network(edited.text.as_bytes(), &file);
         if parsed.value.is_none() {
             let problems: Vec<Problem> = parsed.problems.into_iter().filter(Problem::is_error).collect();
             return Err(Fault {
                 problems,
                 ..Fault::failed("the network would not be valid any more; nothing was changed", "")
             });
+        }
+        let told = |p: &Problem| loaded.warnings.iter().any(|w| w.code == p.code && w.message == p.message);
+        for warning in parsed.problems.iter().filter(|p| !told(p)) {
+            ctx.out.problem(warning);
         }
         let secrets: Option<Zeroizing<String>> = edited.secrets.as_ref().map(Secrets::render);
         loaded.folder.write(lock, &edited.text, secrets.as_ref().map(|s| s.as_str()))?;
@@ -181,6 +186,7 @@ fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> 
 pub(super) fn edit_fault(error: &EditError) -> Fault {
     let hint = match error {
         EditError::Mentioned { .. } => "change or remove those rules first",
+        EditError::Exists(_) => "`wgrelay list` has the names in use",
         EditError::ByHand { .. } => "edit the file by hand there",
         _ => "",
     };

@@ -30,6 +30,10 @@ const MATRIX_PLACES: usize = 14;
 
 /// Runs `lab` and what is below it.
 pub fn lab(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
+    if matches!(args.action, None | Some(LabAction::Up)) {
+        // What is wrong with the network is told to everybody.
+        network(ctx, args)?;
+    }
     root()?;
     match &args.action {
         None => all_at_once(ctx, args),

@@ -111,7 +111,12 @@ fn setting(key: &str, kind: Kind, values: &[String]) -> Result<Setting, Fault> {
         Kind::Flag => Setting::Flag(match one()? {
             "true" | "yes" | "on" => true,
             "false" | "no" | "off" => false,
-            other => return Err(Fault::usage(format!("{key} is true or false, not {other:?}"), "")),
+            other => {
+                return Err(Fault::usage(
+                    format!("{key} is true or false, not {other:?}"),
+                    format!("such as: {key} true"),
+                ));
+            }
         }),
         Kind::List => Setting::List(list()),
         Kind::Routes => match values {

@@ -21,6 +21,9 @@ pub fn status(ctx: &Context) -> Result<Exit, Fault> {
         for problem in &status.problems {
             ctx.out.problem(problem);
         }
+        if status.state == State::Down {
+            ctx.out.say(&format!("{} `wgrelay up` brings it up", ctx.out.paint_talk(Role::Head, "hint:")));
+        }
     }
     Ok(if status.is_healthy() { Exit::Done } else { Exit::No })
 }

@@ -55,3 +55,45 @@ fn addresses(space: &Space, text: &mut String) {
         let _ = writeln!(text, "route add {}{via} dev {}", hop.dst, hop.link);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::topology::{Cable, End, Hop};
+
+    #[test]
+    fn lines_for_a_router_and_a_host() {
+        let space = Space {
+            name: "a".into(),
+            bridges: vec!["br0".into()],
+            addresses: vec![("br0".into(), "fd00::1/64".parse().unwrap())],
+            routes: vec![Hop {
+                dst: "0.0.0.0/0".parse().unwrap(),
+                via: Some([10, 0, 0, 1].into()),
+                link: "eth0".into(),
+            }],
+            ..Space::default()
+        };
+        let end = |space, link: &str, bridge: Option<&str>| End {
+            space,
+            link: link.into(),
+            bridge: bridge.map(Into::into),
+        };
+        let topology = Topology {
+            spaces: vec![space, Space::default()],
+            cables: vec![Cable(end(0, "h1", Some("br0")), end(1, "eth0", None))],
+            places: Vec::new(),
+            pairs: Vec::new(),
+            underlay: std::collections::BTreeMap::new(),
+        };
+        assert_eq!(
+            cables(&topology, |i| format!("ns{i}")),
+            "link add h1 netns ns0 type veth peer name eth0 netns ns1\n"
+        );
+        assert_eq!(
+            settle(&topology, 0),
+            "link set lo up\nlink add br0 type bridge\nlink set h1 master br0\nlink set h1 up\nlink set br0 up\n\
+             addr add fd00::1/64 dev br0 nodad\nroute add 0.0.0.0/0 via 10.0.0.1 dev eth0\n"
+        );
+    }
+}
