@@ -92,7 +92,7 @@ fn a_lab_stands_until_it_is_taken_down() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("2 of 2 peers online"), "{text}");
     assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
-    let (code, text) = lab(&["exec", "docker", "--", program, "--node", "docker", "plan", "--check"]);
+    let (code, text) = lab(&["exec", "docker", "--", program, "plan", "--check"]);
     assert_eq!(code, 0, "{text}");
     assert_eq!(lab(&["exec", "192.168.33.10", "--", "sh", "-c", "exit 7"]).0, 7);
     let (code, text) = lab(&["exec", "wls", "--", "true"]);

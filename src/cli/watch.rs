@@ -28,7 +28,7 @@ pub fn watch(ctx: &Context) -> Result<Exit, Fault> {
         let picture = if ctx.out.json {
             serde_json::to_string(&status).map_err(io::Error::other)? + "\n"
         } else {
-            let mut picture = text(&ctx.out, &status);
+            let mut picture = text(&ctx.out.measured(), &status);
             for problem in &status.problems {
                 picture += &format!("{}\n", problem.message);
             }

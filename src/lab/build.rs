@@ -23,7 +23,7 @@ use super::commands;
 use super::topology::{Topology, TopologyError, topology};
 use crate::config::{EditError, NetworkDocument, Secrets, Setting};
 use crate::host::agent_process::Runtime;
-use crate::host::folder::Folder;
+use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::random;
 use crate::host::store::StoreError;
 use crate::model::{Endpoint, EndpointHost, InterfaceName, Network, NodeName, Timestamp};
@@ -70,7 +70,11 @@ pub enum LabError {
 }
 
 impl LabError {
-    pub(super) fn failed(operation: &'static str, what: impl Into<String>, cause: impl ToString) -> Self {
+    pub(super) fn failed(
+        operation: &'static str,
+        what: impl Into<String>,
+        cause: &dyn std::fmt::Display,
+    ) -> Self {
         Self::Failed { operation, what: what.into(), cause: cause.to_string() }
     }
 }
@@ -117,20 +121,20 @@ impl Lab {
         let mut lab = Self { topology, network: network.name.clone(), spaces: Vec::new() };
         for space in &lab.topology.spaces {
             let handles =
-                space_handles().map_err(|e| LabError::failed("make a namespace for", &space.name, e))?;
+                space_handles().map_err(|e| LabError::failed("make a namespace for", &space.name, &e))?;
             lab.spaces.push(handles);
         }
         let fd = |i: usize| format!("/proc/{}/fd/{}", std::process::id(), lab.spaces[i].net.as_raw_fd());
         lab.spaces[0]
             .inside(|| ip_batch(&commands::cables(&lab.topology, fd)))
-            .map_err(|e| LabError::failed("join", "the namespaces", e))?;
+            .map_err(|e| LabError::failed("join", "the namespaces", &e))?;
         let all: Vec<usize> = (0..lab.spaces.len()).collect();
         lab.each(&all, interrupted, |i| {
             let settle = commands::settle(&lab.topology, i);
             let forwards = lab.topology.spaces[i].forwards;
             lab.spaces[i]
                 .inside(|| switches(forwards).and_then(|()| ip_batch(&settle)))
-                .map_err(|e| LabError::failed("set up", &lab.topology.spaces[i].name, e))
+                .map_err(|e| LabError::failed("set up", &lab.topology.spaces[i].name, &e))
         })?;
         // The relay first: a spoke whose first greeting is lost waits five seconds before the next (REKEY_TIMEOUT).
         let (relays, spokes): (Vec<usize>, Vec<usize>) = all
@@ -181,17 +185,19 @@ impl Lab {
     ) -> Result<(), LabError> {
         let Some(node) = self.node_of(space) else { return Ok(()) };
         let handles = &self.spaces[space];
+        // As if a bundle had brought it: the space knows which node it is, and no other node's secrets.
+        let mark = InstalledBundle { this: node.clone(), made_from: String::new() };
         let said = handles
             .inside(|| {
                 Folder::new(Path::new(DIR), &self.network)
-                    .create(text, &secrets.render())
+                    .install(text, &secrets.of(node).render(), &mark)
                     .map_err(io::Error::other)?;
                 let backend = backend.map_or_else(|| "auto".into(), |b| b.to_string());
                 let mut command = program(&self.network);
-                command.args(["--node", node.as_str(), "-q", "up", "--backend", &backend]);
+                command.args(["-q", "up", "--backend", &backend]);
                 command.stdin(Stdio::null()).output()
             })
-            .map_err(|e| LabError::failed("bring up", node.to_string(), e))?;
+            .map_err(|e| LabError::failed("bring up", node.to_string(), &e))?;
         if said.status.success() {
             return Ok(());
         }
