@@ -2,7 +2,7 @@
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
 //! [`model`], [`config`], [`conf`], [`plan`], [`reach`], [`export`], [`status`], [`dataplane`], [`doctor`], [`control`],
-//! [`apply`], [`host`], [`operate`], [`agent`], [`cli`].
+//! [`apply`], [`host`], [`operate`], [`agent`], [`lab`], [`cli`].
 
 pub mod agent;
 pub mod apply;
@@ -14,6 +14,7 @@ pub mod dataplane;
 pub mod doctor;
 pub mod export;
 pub mod host;
+pub mod lab;
 pub mod model;
 pub mod operate;
 pub mod plan;
