@@ -48,7 +48,7 @@ fn rules_in(
     let sites: Vec<Placed<'_>> =
         sites.iter().filter(|(site, _)| Family::of(&site.subnet) == there.family).copied().collect();
     for (site, link) in &sites {
-        if !there.forward_drops && !(there.docker_user && is_dockers(site, link, facts)) {
+        if !(there.forward_drops || there.docker_user && is_dockers(site, link, facts)) {
             continue;
         }
         let (net, link) = (Some(site.subnet), Some((*link).to_string()));
