@@ -379,7 +379,7 @@ pub struct PlanArgs {
 /// `up`
 #[derive(Debug, Args)]
 pub struct Up {
-    /// Apply even where an [[expect]] would be broken
+    /// Apply even where a promise (an expect table) would be broken
     #[arg(long)]
     pub force: bool,
     /// Install this bundle first

@@ -1,7 +1,7 @@
 //! The whole network on this machine: a namespace for each node and for a host of each site, this program in each
 //! node's, and real packets between all of them.
 //!
-//! [`topology`] turns a network into data, [`build`] makes it and takes it away, [`probe`] sends the packets,
+//! `topology` turns a network into data, `build` makes it and takes it away, `probe` sends the packets,
 //! [`standing`] keeps a lab for later commands.
 
 pub mod build;
