@@ -10,6 +10,10 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "these tests are about the machine")]
 
+#[path = "rig/need.rs"]
+#[expect(dead_code, reason = "the rig serves other tests as well")]
+mod need;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -530,4 +534,21 @@ fn kernel_refuses_a_name_that_is_taken() {
         assert!(error.cause.contains("already"), "{error}");
         assert!(!run("ip -d link show wg0").contains(&ifalias(&name())));
     });
+}
+
+/// The tests above that need the kernel's WireGuard, in a guest that has it.
+#[test]
+fn in_guest_all_passes_with_wireguard_in_the_kernel() {
+    use need::{Need, met};
+    let needs = ["qemu-system-x86_64", "depmod", "cpio", "xz", "nft", "ip"].map(Need::Program);
+    if std::env::var_os("WGRELAY_GUEST").is_some() || !met(&[Need::Root]) || !met(&needs) {
+        return;
+    }
+    let status = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/run"))
+        .arg(std::env::current_exe().unwrap())
+        .args(["kernel_", "--test-threads=2"])
+        .envs([("WGRELAY_GUEST", "1"), ("WGRELAY_REAL", "1"), ("WGRELAY_KERNEL", "1")])
+        .status()
+        .unwrap();
+    assert!(status.success(), "in the guest: {status} (see above)");
 }

@@ -1,8 +1,11 @@
 //! The lab with real packets: every profile comes up, what is refused is seen to be, and nothing is left behind.
 //!
-//! Needs root and ip(8), and fails without: `cargo test --test lab -- --ignored`.
+//! With `WGRELAY_REAL=1` it fails where it cannot run; otherwise it says why it did not.
 #![expect(clippy::disallowed_methods, reason = "a test runs the program")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+#[path = "rig/need.rs"]
+mod need;
 
 use std::fs;
 use std::path::Path;
@@ -11,6 +14,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use need::{NAMESPACES, met};
 
 fn wgrelay(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wgrelay"));
@@ -35,8 +40,10 @@ fn processes_with(word: &str) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "needs root"]
 fn every_profile_comes_up() {
+    if !met(&NAMESPACES) {
+        return;
+    }
     for (number, profile) in ["wsl-docker", "webvirtcloud", "road-warrior", "site-to-site"].iter().enumerate()
     {
         let name = format!("labtest{number}");
@@ -51,8 +58,10 @@ fn every_profile_comes_up() {
 }
 
 #[test]
-#[ignore = "needs root"]
 fn what_the_policy_refuses_does_not_pass() {
+    if !met(&NAMESPACES) {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let dir_text = dir.path().to_str().unwrap();
     let (code, text) = run(&["--dir", dir_text, "--network", "labtest8", "init"]);
@@ -79,8 +88,10 @@ fn what_the_policy_refuses_does_not_pass() {
 }
 
 #[test]
-#[ignore = "needs root"]
 fn a_lab_stands_until_it_is_taken_down() {
+    if !met(&NAMESPACES) {
+        return;
+    }
     let network = ["--network", "labtest9"];
     let lab = |args: &[&str]| run(&[&network[..], &["lab"], args].concat());
     let (code, text) = lab(&["up", "--profile", "wsl-docker", "--backend", "embedded"]);
@@ -105,8 +116,10 @@ fn a_lab_stands_until_it_is_taken_down() {
 }
 
 #[test]
-#[ignore = "needs root"]
 fn an_interrupted_lab_leaves_nothing() {
+    if !met(&NAMESPACES) {
+        return;
+    }
     let mut interrupted = 0;
     for wait in [20, 80, 120, 160, 250] {
         let mut child = wgrelay(&["--network", "labtest7", "lab", "--profile", "wsl-docker"])
