@@ -1,7 +1,7 @@
 //! A WireGuard hub and its spokes from one file, and proof that packets get there and back.
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
-//! [`model`], [`config`], [`conf`], [`plan`], [`export`], [`status`], [`dataplane`], [`control`], [`apply`],
+//! [`model`], [`config`], [`conf`], [`plan`], [`reach`], [`export`], [`status`], [`dataplane`], [`control`], [`apply`],
 //! [`host`], [`operate`], [`agent`], [`lab`], [`cli`].
 
 pub mod agent;
@@ -17,4 +17,5 @@ pub mod lab;
 pub mod model;
 pub mod operate;
 pub mod plan;
+pub mod reach;
 pub mod status;

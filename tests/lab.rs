@@ -74,8 +74,8 @@ fn what_the_policy_refuses_does_not_pass() {
     assert!(!reaches("windows", "docker"));
     assert!(!reaches("windows", "172.19.0.10"));
     assert!(!reaches("docker", "windows"));
-    // A node's own services are its own firewall's matter.
-    assert!(reaches("windows", "wsl"));
+    // What no rule names is in nobody's AllowedIPs.
+    assert!(!reaches("windows", "wsl"));
 }
 
 #[test]

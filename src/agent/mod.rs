@@ -24,11 +24,15 @@ pub use device::LocalDevice;
 
 use crate::apply::HostError;
 use crate::host::agent_process::Runtime;
+use crate::host::link_changes::LinkChanges;
 use crate::model::InterfaceName;
 
 /// How often the host is compared with what was applied, in seconds. iptables-legacy, for one, tells nobody of
 /// its changes, so something has to look.
 const TICK: Duration = Duration::from_secs(30);
+
+/// How long links are left to settle after a change before the host is looked at.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Why the agent ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +85,8 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let accept = tokio::spawn(control_socket::accept(listener, socket));
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (changed, mut changes) = mpsc::channel(1);
+    watch_links(changed)?;
     let (device_ended, mut ended) = mpsc::channel(1);
     if let Some(device) = &serving.device {
         watch(device.ended()?, device_ended.clone());
@@ -95,6 +101,11 @@ async fn events(serving: Serving) -> std::io::Result<End> {
                 break End::Device(why);
             }
             Some(()) = woken.recv() => {}
+            Some(()) = changes.recv() => {
+                // What changes together is looked at together, and our own changes come back here too.
+                tokio::time::sleep(SETTLE).await;
+                while changes.try_recv().is_ok() {}
+            }
             _ = tick.tick() => {}
         }
         let reconcile = Arc::clone(&serving.reconcile);
@@ -120,4 +131,19 @@ fn watch(ended: OwnedFd, tell: mpsc::Sender<()>) {
         while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
         let _ = tell.blocking_send(());
     });
+}
+
+/// Tells when links or addresses of this network namespace change: a site's interface appears, somebody takes an
+/// address off ours.
+fn watch_links(tell: mpsc::Sender<()>) -> std::io::Result<()> {
+    let changes = LinkChanges::open()?;
+    std::thread::spawn(move || {
+        while changes.wait().is_ok() {
+            // A full queue means that a look at the host is coming anyway.
+            if let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(()) {
+                return;
+            }
+        }
+    });
+    Ok(())
 }

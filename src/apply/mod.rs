@@ -2,6 +2,8 @@
 //!
 //! Generic over [`Host`], so that every step is tested against a host in memory, failures included.
 
+#[cfg(test)]
+mod fake;
 mod host;
 mod transaction;
 

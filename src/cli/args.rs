@@ -144,11 +144,18 @@ pub enum Command {
                             wgrelay export phone --format qr\n  \
                             wgrelay export docker --format bundle --out docker.bundle")]
     Export(Export),
-    /// Check the network file: every fault, with its place
+    /// Check the network: every fault of the file, who reaches whom, the promises
     #[command(
-        after_help = "Exit code 3: the file is invalid.\n\nExamples:\n  wgrelay check\n  wgrelay check --json"
+        after_help = "Exit codes: 3 the file is invalid, 4 a broken [[expect]]; blocked pairs and warnings do \
+                            not count.\n\nExamples:\n  wgrelay check\n  wgrelay check --json"
     )]
     Check,
+    /// Follow a packet there and back, and say where it ends and what to do
+    #[command(
+        after_help = "FROM and TO are nodes, addresses, or the subnet of a site (a host there).\n\nExamples:\n  \
+                            wgrelay trace windows 192.168.33.71\n  wgrelay trace windows 172.19.0.0/16 --port tcp/22"
+    )]
+    Trace(Trace),
     /// Say what `up` would change on this host
     #[command(
         after_help = "Examples:\n  wgrelay plan\n  wgrelay plan --check     exit code 4 where something would change"
@@ -338,6 +345,21 @@ pub struct Export {
     pub out: Option<PathBuf>,
 }
 
+/// `trace`
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// Where the packet starts
+    pub from: String,
+    /// Where it goes
+    pub to: String,
+    /// What it is: tcp/22, udp/53, icmp; by default whatever gets through
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<String>,
+    /// With this host as it really is, instead of as `up` makes it
+    #[arg(long)]
+    pub live: bool,
+}
+
 /// `plan`
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -352,6 +374,9 @@ pub struct PlanArgs {
 /// `up`
 #[derive(Debug, Args)]
 pub struct Up {
+    /// Apply even where an [[expect]] would be broken
+    #[arg(long)]
+    pub force: bool,
     /// Install this bundle first
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,

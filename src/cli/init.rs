@@ -148,7 +148,7 @@ fn warnings(network: &Network, found: &Discovery, guessed: bool) -> Vec<String> 
             None => list
                 .push(format!("no Docker engine answers here; the site {subnet} expects its network {name}")),
             Some(None) => {
-                list.push(format!("Docker has no network {name} yet; the site {subnet} waits for it"))
+                list.push(format!("Docker has no network {name} yet; the site {subnet} waits for it"));
             }
             Some(Some(n)) if !n.subnets.contains(&subnet) => {
                 let has: Vec<String> = n.subnets.iter().map(ToString::to_string).collect();

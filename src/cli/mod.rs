@@ -1,7 +1,5 @@
 //! Words in, words out. Each command's file reads as a paragraph: load, compute, show or do.
 
-#![expect(clippy::print_stdout, reason = "this is where results are printed")]
-
 mod args;
 mod check;
 mod context;
@@ -24,6 +22,7 @@ mod set;
 mod show;
 mod status;
 mod table;
+mod trace;
 mod up;
 mod watch;
 
@@ -75,6 +74,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::List => list::list(ctx),
         Command::Export(args) => export::export(ctx, args),
         Command::Check => check::check(ctx),
+        Command::Trace(args) => trace::trace(ctx, args),
         Command::Plan(args) => up::plan(ctx, args),
         Command::Up(args) => up::up(ctx, args),
         Command::Down => up::down(ctx),

@@ -45,7 +45,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let name = folder.name().clone();
     let runtime = runtime(&name)?;
     let _alive = AgentLock::take(&runtime)?;
-    let (_, backend) = operate::host_for(&runtime, &[], &name, args.backend.into())?;
+    let (_, backend) = operate::host_for(&runtime, &[], &ctx.dir, &name, args.backend.into())?;
     let device = (backend == Backend::Embedded).then(LocalDevice::default);
     {
         let _lock = folder.lock()?;
@@ -59,7 +59,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
         }
     }
     let end = serve(serving(ctx, &name, &runtime, device.clone()))?;
-    finish(ctx, &name, &runtime, device, &end)
+    finish(ctx, &name, &runtime, device.as_ref(), &end)
 }
 
 /// Takes the network down after a signal; whoever asked over the socket does so himself.
@@ -67,7 +67,7 @@ fn finish(
     ctx: &Context,
     name: &InterfaceName,
     runtime: &Runtime,
-    device: Option<LocalDevice>,
+    device: Option<&LocalDevice>,
     end: &End,
 ) -> Result<Exit, Fault> {
     match end {
@@ -75,7 +75,7 @@ fn finish(
         End::Signal => {
             let folder = Folder::new(&ctx.dir, name);
             let _lock = if folder.exists() { Some(folder.lock()?) } else { None };
-            let mut host = machine(device.as_ref())?;
+            let mut host = machine(device)?;
             let done = operate::down(&mut host, &ctx.dir, name, runtime)?;
             for error in &done.errors {
                 ctx.out.error(&error.to_string(), &error.hint);

@@ -11,9 +11,10 @@ use super::output::{Output, Role};
 use crate::config::Bundle;
 use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::store;
-use crate::model::InterfaceName;
+use crate::model::{InterfaceName, Network, Problem};
 use crate::operate::{self, BackendChoice};
 use crate::plan::{Line, Plan};
+use crate::reach;
 
 /// Makes this host match the network.
 pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
@@ -24,11 +25,12 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     };
     let _lock = folder.lock()?;
     let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
+    promises(ctx, &loaded, args.force)?;
     let target = target(ctx, &loaded)?;
     let runtime = runtime(&loaded.network.name)?;
     let command = agent_command(&ctx.dir, &loaded.network.name)?;
     let (mut host, backend) =
-        operate::host_for(&runtime, &command, &loaded.network.name, args.backend.into())?;
+        operate::host_for(&runtime, &command, &ctx.dir, &loaded.network.name, args.backend.into())?;
     let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
@@ -53,6 +55,31 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         ctx.out.problem(problem);
     }
     Ok(Exit::Done)
+}
+
+/// Judges the promises before anything is applied.
+fn promises(ctx: &Context, loaded: &Loaded, force: bool) -> Result<(), Fault> {
+    if loaded.network.expect.is_empty() {
+        return Ok(());
+    }
+    let check = reach::check(&loaded.network, ctx.now);
+    let broken: Vec<Problem> = check.problems.into_iter().filter(Problem::is_error).collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    if force {
+        for problem in &broken {
+            ctx.out.problem(problem);
+        }
+        ctx.out.error("promises are broken, and --force applies the network all the same", "");
+        return Ok(());
+    }
+    let message = "an [[expect]] of the network would be broken; nothing was changed";
+    Err(Fault {
+        exit: Exit::No,
+        problems: broken,
+        ..Fault::failed(message, "correct the network, or `wgrelay up --force`")
+    })
 }
 
 fn tell_warnings(ctx: &Context, loaded: Loaded) -> Loaded {
@@ -86,14 +113,14 @@ pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     let target = target(ctx, &loaded)?;
     let runtime = runtime(&loaded.network.name)?;
     let choice: BackendChoice = args.backend.into();
-    let (mut host, backend) = operate::host_for(&runtime, &[], &loaded.network.name, choice)?;
+    let (mut host, backend) = operate::host_for(&runtime, &[], &ctx.dir, &loaded.network.name, choice)?;
     let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
             "version": 1, "node": target.node, "backend": backend, "changes": plan.lines(), "problems": problems,
         }))?;
     } else {
-        ctx.out.result(&plan_text(&ctx.out, &plan, &loaded.network.name))?;
+        ctx.out.result(&plan_text(&ctx.out, &plan, &loaded.network))?;
         for problem in &problems {
             ctx.out.problem(problem);
         }
@@ -101,17 +128,23 @@ pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     Ok(if args.check && !plan.is_empty() { Exit::No } else { Exit::Done })
 }
 
-fn plan_text(out: &Output, plan: &Plan, network: &InterfaceName) -> String {
+fn plan_text(out: &Output, plan: &Plan, network: &Network) -> String {
     if plan.is_empty() {
-        return format!("nothing to change: {network} is as the file says");
+        return format!("nothing to change: {} is as the file says", network.name);
     }
     let count = if plan.changes.len() == 1 {
         "1 change".to_string()
     } else {
         format!("{} changes", plan.changes.len())
     };
-    let mut text = format!("{count} to make for {network}\n");
-    for line in plan.lines() {
+    let mut text = format!("{count} to make for {}\n", network.name);
+    for mut line in plan.lines() {
+        // A key says little at eleven at night.
+        if let Some(node) =
+            network.nodes.values().find(|n| line.kind == "peer" && line.target == n.public_key.to_string())
+        {
+            line.target = format!("{} ({:.8}…)", node.name, line.target);
+        }
         text += &line_text(out, &line);
         text.push('\n');
     }

@@ -79,21 +79,23 @@ impl Guard {
             self.window = now;
             self.seen = 0;
         }
-        self.seen = self.seen.saturating_add(1);
-        if self.seen > LOAD_THRESHOLD {
+        if self.seen >= LOAD_THRESHOLD {
             self.load_until = now + LOAD_LASTS;
         }
         let loaded = now < self.load_until;
         let judge = if loaded { &self.strict } else { &self.open };
-        match judge.verify_packet(from.address, message) {
+        let verdict = match judge.verify_packet(from.address, message) {
             Ok(_) if loaded && !self.within_share(from.address.ip(), now) => Admission::Throttled,
             Ok(kind) => Admission::Admitted(kind),
             Err(TunnResult::WriteToNetwork(cookie)) => Admission::Cookie(cookie.into()),
-            Err(_) => Admission::Refused,
-        }
+            // Not counted: whoever does not know the public key shall not slow others down.
+            Err(_) => return Admission::Refused,
+        };
+        self.seen = self.seen.saturating_add(1);
+        verdict
     }
 
-    fn within_share(&mut self, address: IpAddr, now: Duration) -> bool {
+    pub(super) fn within_share(&mut self, address: IpAddr, now: Duration) -> bool {
         // One subscriber has a whole /64 of IPv6 addresses.
         let address = match address {
             IpAddr::V6(a) => Ipv6Addr::from(u128::from(a) & !u128::from(u64::MAX)).into(),

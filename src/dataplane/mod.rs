@@ -1,6 +1,6 @@
 //! The embedded WireGuard: a device in this process, for hosts where the kernel has none or hears nothing.
 //!
-//! [`core`] is the device without effects, datagrams and packets in and out; around it stand what it is made of
+//! `core` is the device without effects, datagrams and packets in and out; around it stand what it is made of
 //! (`allowed_ips`, `peer`, `guard`) and pure helpers for packets (`split`, `coalesce`, `icmp`, `checksum`, `vnet`).
 //! `uapi` is the text that `wg(8)` speaks. `io` owns the interface, the sockets and the one thread of a device.
 //!

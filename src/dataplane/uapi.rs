@@ -52,15 +52,17 @@ pub(super) enum Request {
 
 /// Takes the first whole request out of what a client has sent: its length in bytes and what it says.
 ///
-/// `None` means that more has to come.
-pub(super) fn next_request(received: &[u8]) -> Option<(usize, Result<Request, Errno>)> {
+/// `None` means that more has to come. The first `scanned` bytes are known to hold no end of a request.
+pub(super) fn next_request(received: &[u8], scanned: usize) -> Option<(usize, Result<Request, Errno>)> {
     const GET: &[u8] = b"get=1\n";
     const SET: &[u8] = b"set=1\n";
     let known = |op: &[u8]| received.starts_with(op) || op.starts_with(received);
     if !known(GET) && !known(SET) {
         return Some((received.len(), Err(Errno::Protocol)));
     }
-    let end = received.windows(2).position(|w| w == b"\n\n")?;
+    // The end may lie across the two.
+    let skipped = scanned.saturating_sub(1).min(received.len());
+    let end = skipped + received[skipped..].windows(2).position(|w| w == b"\n\n")?;
     let request = &received[..=end];
     let parsed = if let Some(body) = request.strip_prefix(GET) {
         if body.is_empty() { Ok(Request::Get) } else { Err(Errno::Invalid) }

@@ -22,6 +22,8 @@ use crate::model::InterfaceName;
 const UAPI_DIR: &str = "/run/wireguard";
 const PID_FILE: &str = "pid";
 const LOG_FILE: &str = "agent.log";
+/// There while the folder of [`UAPI_DIR`] is one that this agent caused.
+const MADE_UAPI_DIR: &str = "made-uapi-folder";
 
 /// The runtime folder of a network, here: on this boot, in this network namespace.
 #[derive(Debug, Clone)]
@@ -156,8 +158,12 @@ impl Runtime {
             std::fs::remove_file(&socket)
                 .map_err(|e| HostError::new("remove", socket.display().to_string(), e))?;
         }
-        // The folder goes with the last socket in it, as nobody needs it empty.
-        let _ = std::fs::remove_dir(UAPI_DIR);
+        let mark = self.folder.path().join(MADE_UAPI_DIR);
+        if mark.exists() {
+            // Another userspace device may be in it by now, and keeps it.
+            let _ = std::fs::remove_dir(UAPI_DIR);
+            let _ = std::fs::remove_file(mark);
+        }
         Ok(())
     }
 
@@ -193,6 +199,9 @@ impl AgentLock {
             .mode(0o600)
             .open(&path)
             .map_err(|e| fault(&e))?;
+        if !Path::new(UAPI_DIR).exists() {
+            let _ = File::create(runtime.folder.path().join(MADE_UAPI_DIR));
+        }
         let mut file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
             let pid = runtime.agent_pid().map_or_else(String::new, |p| format!(" (process {p})"));
             HostError::new("run", "the agent", format!("one is running already for {}{pid}", runtime.network))

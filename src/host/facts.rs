@@ -36,7 +36,8 @@ pub(super) fn resolve(names: &BTreeSet<String>) -> BTreeMap<String, IpAddr> {
         let (sender, name) = (sender.clone(), name.clone());
         // It is left behind where the resolver hangs, and ends by itself.
         std::thread::spawn(move || {
-            let found = (name.as_str(), 0).to_socket_addrs().map(|list| list.map(|a| a.ip()).collect());
+            let found =
+                (name.as_str(), 0).to_socket_addrs().map(|list| list.map(|a| a.ip()).collect::<Vec<_>>());
             let _ = sender.send((name, found.unwrap_or_default()));
         });
     }
@@ -51,7 +52,7 @@ pub(super) fn resolve(names: &BTreeSet<String>) -> BTreeMap<String, IpAddr> {
 }
 
 /// IPv4 where there is one: it is what a network without IPv6 can reach.
-fn choose(found: &Vec<IpAddr>) -> Option<IpAddr> {
+fn choose(found: &[IpAddr]) -> Option<IpAddr> {
     found.iter().find(|ip| ip.is_ipv4()).or(found.first()).copied()
 }
 
@@ -96,9 +97,9 @@ mod tests {
     #[test]
     fn ipv4_is_preferred() {
         let (v4, v6): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
-        assert_eq!(choose(&vec![v6, v4]), Some(v4));
-        assert_eq!(choose(&vec![v6]), Some(v6));
-        assert_eq!(choose(&vec![]), None);
+        assert_eq!(choose(&[v6, v4]), Some(v4));
+        assert_eq!(choose(&[v6]), Some(v6));
+        assert_eq!(choose(&[]), None);
     }
 
     #[test]

@@ -133,7 +133,12 @@ impl LinuxHost {
         }
     }
 
-    fn carry_out_by_netlink(&mut self, network: &InterfaceName, changes: &[Change]) -> Result<(), HostError> {
+    fn carry_out_by_netlink(
+        &mut self,
+        network: &InterfaceName,
+        backend: Backend,
+        changes: &[Change],
+    ) -> Result<(), HostError> {
         let needs_link = |c: &Change| !matches!(c, Change::AddRule { .. } | Change::RemoveRule { .. });
         let mut index = 0;
         if changes.iter().any(needs_link) {
@@ -151,6 +156,11 @@ impl LinuxHost {
             .map_err(|e: NetlinkError| HostError::new("change", network.as_str(), e))?;
         for (change, answer) in kept.iter().zip(answers) {
             if let Err(refusal) = answer {
+                // The kernel binds the port when the link comes up, not when it is set.
+                if matches!(change, Change::LinkUp) && refusal.errno == libc::EADDRINUSE {
+                    let report = self.wireguard(backend)?.report(network)?;
+                    return Err(wireguard::port_taken(report.map_or(0, |r| r.listen_port)));
+                }
                 tolerate(network, change, &refusal)?;
             }
         }
@@ -305,7 +315,7 @@ impl Host for LinuxHost {
     ) -> Result<(), HostError> {
         for group in changes.chunk_by(|a, b| by(a) == by(b) && by(a) != By::Alone) {
             match (by(&group[0]), &group[0]) {
-                (By::Netlink, _) => self.carry_out_by_netlink(network, group)?,
+                (By::Netlink, _) => self.carry_out_by_netlink(network, backend, group)?,
                 (By::WireGuard, _) => {
                     let change = wireguard::device_change(group);
                     self.wireguard(backend)?.configure(network, &change)?;

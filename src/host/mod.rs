@@ -10,6 +10,7 @@ pub mod docker;
 mod facts;
 pub mod folder;
 mod link;
+pub mod link_changes;
 mod linux;
 mod netlink;
 mod nft;

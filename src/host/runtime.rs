@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::store::{self, StoreError};
-use crate::model::{InterfaceName, NodeName, Timestamp};
+use crate::model::{InterfaceName, NodeName};
 use crate::plan::{Backend, HostState};
 
 /// Where runtime state is kept.
@@ -46,8 +46,6 @@ pub struct Applied {
     pub node: NodeName,
     /// What carries the packets.
     pub backend: Backend,
-    /// When.
-    pub applied_at: Timestamp,
     /// The network file as it was then.
     pub network_text: String,
     /// The state that was wanted, without keys.
@@ -194,7 +192,6 @@ mod tests {
             dir: "/etc/wgrelay".into(),
             node: "wsl".parse().unwrap(),
             backend: Backend::Kernel,
-            applied_at: Timestamp(7),
             network_text: "format = 1\n".into(),
             state: HostState { device: Some(device), ..HostState::default() },
             displaced: BTreeMap::from([("net/ipv4/ip_forward".into(), "0".into())]),

@@ -217,7 +217,14 @@ pub struct NetworkDir {
 /// The right to write in a folder, given back when dropped.
 #[derive(Debug)]
 pub struct WriterLock {
-    _file: Flock<File>,
+    file: Flock<File>,
+}
+
+impl Drop for WriterLock {
+    fn drop(&mut self) {
+        // Nobody holds it any more, so nobody's name stays in it.
+        let _ = self.file.set_len(0);
+    }
 }
 
 impl NetworkDir {
@@ -284,7 +291,7 @@ impl NetworkDir {
                     // For the one who waits; a full disk takes nothing from the lock itself.
                     let _ = locked.set_len(0);
                     let _ = locked.write_all(format!("{}\n", std::process::id()).as_bytes());
-                    return Ok(WriterLock { _file: locked });
+                    return Ok(WriterLock { file: locked });
                 }
                 Err((returned, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < end => {
                     file = returned;
@@ -310,8 +317,14 @@ pub fn networks(dir: &Path) -> Result<Vec<InterfaceName>, StoreError> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io_error("read folder", dir))?;
-        let name = entry.file_name().to_str().and_then(|n| n.parse::<InterfaceName>().ok());
-        names.extend(name.filter(|n| NetworkDir::new(dir, n).exists()));
+        let Some(name) = entry.file_name().to_str().and_then(|n| n.parse::<InterfaceName>().ok()) else {
+            continue;
+        };
+        // A folder that may not be looked into is told, not passed over: it is the one that is meant.
+        let file = NetworkDir::new(dir, &name).network_file();
+        if file.try_exists().map_err(io_error("read", &file))? {
+            names.push(name);
+        }
     }
     names.sort();
     Ok(names)

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{Network, Node, Routes, Timestamp};
+use super::{Network, Node, PlaceRef, Routes, Timestamp};
 
 /// Returns what belongs to a spoke on its relay: its own addresses and its sites.
 pub fn claimed_by_spoke(spoke: &Node) -> BTreeSet<IpNet> {
@@ -22,10 +22,49 @@ pub fn reachable_sites(network: &Network, node: &Node, now: Timestamp) -> BTreeS
         .collect()
 }
 
+/// Returns every place of the network: the tunnel subnets and the sites of active nodes.
+pub fn places(network: &Network, now: Timestamp) -> BTreeSet<IpNet> {
+    let sites = network.nodes.values().filter(|n| n.is_active(now)).flat_map(|n| &n.sites);
+    network.subnets().into_iter().chain(sites.map(|s| s.subnet)).collect()
+}
+
+/// Returns the prefixes that a place of a rule stands for; none for the Internet.
+pub fn prefixes_of(network: &Network, place: &PlaceRef, now: Timestamp) -> BTreeSet<IpNet> {
+    match place {
+        PlaceRef::Any => places(network, now),
+        PlaceRef::Internet => BTreeSet::new(),
+        PlaceRef::Node(name) => network.nodes.get(name).into_iter().flat_map(Node::host_prefixes).collect(),
+        PlaceRef::Prefix(net) => [net.trunc()].into(),
+        PlaceRef::Address(ip) => [IpNet::from(*ip)].into(),
+    }
+}
+
+/// Returns what policy lets a spoke reach or be reached from.
+fn allowed_by_policy(network: &Network, spoke: &Node, now: Timestamp) -> BTreeSet<IpNet> {
+    let own = claimed_by_spoke(spoke);
+    let all = |places: &[PlaceRef]| -> BTreeSet<IpNet> {
+        places.iter().flat_map(|p| prefixes_of(network, p, now)).collect()
+    };
+    let is_own =
+        |nets: &BTreeSet<IpNet>| nets.iter().any(|n| own.iter().any(|o| o.contains(n) || n.contains(o)));
+    let mut out = BTreeSet::new();
+    for rule in &network.allow {
+        let (from, to) = (all(&rule.from), all(&rule.to));
+        if is_own(&from) {
+            out.extend(&to);
+        }
+        if is_own(&to) {
+            out.extend(&from);
+        }
+    }
+    out
+}
+
 /// Returns what a spoke sends to its relay, and takes from it: what it may reach or be reached from,
 /// less its own sites and what it is attached to itself.
 pub fn derive_for_spoke(network: &Network, spoke: &Node, now: Timestamp) -> BTreeSet<IpNet> {
     let wanted: BTreeSet<IpNet> = match &spoke.routes {
+        Routes::Split if !network.allow.is_empty() => allowed_by_policy(network, spoke, now),
         Routes::Split => network.subnets().into_iter().chain(reachable_sites(network, spoke, now)).collect(),
         // Both families, also without IPv6 in the tunnel: a full tunnel that leaks IPv6 is none.
         Routes::Full => [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].into_iter().collect(),
@@ -93,5 +132,36 @@ mod tests {
             set(&["10.0.0.0/31", "10.0.0.4/30"])
         );
         assert_eq!(without(&set(&["fd00::/16"]), &hole("10.0.0.0/8")), set(&["fd00::/16"]));
+    }
+
+    #[test]
+    fn policy_narrows_both_sides_of_a_rule() {
+        let node = |name: &str, last: u8| {
+            let key = crate::model::PublicKey::from_bytes([last; 32]);
+            let role = if last == 1 { crate::model::Role::Relay } else { crate::model::Role::Spoke };
+            Node::new(name.parse().unwrap(), role, [10, 0, 0, last].into(), key)
+        };
+        let place = |text: &str| PlaceRef::parse(text).unwrap();
+        let nodes = [node("hub", 1), node("a", 2), node("b", 3), node("c", 4)];
+        let network = Network {
+            name: "wg0".parse().unwrap(),
+            subnet: "10.0.0.0/24".parse().unwrap(),
+            subnet6: None,
+            keepalive: 25,
+            mtu: 1420,
+            preshared_keys: true,
+            nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
+            allow: vec![crate::model::AllowRule {
+                from: vec![place("a")],
+                to: vec![place("b")],
+                ports: vec![],
+            }],
+            expect: vec![],
+        };
+        let of = |name: &str| derive_for_spoke(&network, &network.nodes[name], Timestamp(0));
+        assert_eq!(of("a"), set(&["10.0.0.3/32"]));
+        // The answer's source has to be taken too.
+        assert_eq!(of("b"), set(&["10.0.0.2/32"]));
+        assert_eq!(of("c"), set(&[]));
     }
 }

@@ -17,7 +17,7 @@ mod timestamp;
 pub mod validate;
 
 pub use allocate::{Exhausted, next_address, next_address6};
-pub use allowed_ips::{claimed_by_spoke, derive_for_spoke, reachable_sites, without};
+pub use allowed_ips::{claimed_by_spoke, derive_for_spoke, places, prefixes_of, reachable_sites, without};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, EndpointHost};
 pub use key::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use name::{InterfaceName, NameError, NodeName};

@@ -1,7 +1,9 @@
 //! Which data plane to use, and the host that speaks to it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use super::half_made::clear_half_made;
 use crate::apply::{Host, HostError};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
@@ -55,10 +57,12 @@ pub fn host(runtime: &Runtime, agent_command: &[String]) -> Result<LinuxHost, Ho
 pub fn host_for(
     runtime: &Runtime,
     agent_command: &[String],
+    dir: &Path,
     network: &InterfaceName,
     choice: BackendChoice,
 ) -> Result<(LinuxHost, Backend), HostError> {
     let mut host = host(runtime, agent_command)?;
+    clear_half_made(&mut host, dir, network, runtime)?;
     let facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
     let in_use = in_use(network, &facts);
     let backend = choose(choice, in_use, &facts);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::backend::in_use;
+use super::half_made::clear_half_made;
 use super::up::release;
 use crate::apply::{Host, HostError, Scope};
 use crate::host::agent_process::Runtime;
@@ -29,6 +30,7 @@ pub fn down<H: Host>(
     network: &InterfaceName,
     runtime: &Runtime,
 ) -> Result<Down, HostError> {
+    clear_half_made(machine, dir, network, runtime)?;
     let applied = runtime.read_applied(dir)?;
     let mut errors = Vec::new();
     let facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;

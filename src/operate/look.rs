@@ -47,10 +47,7 @@ pub fn look(
     let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
     let mut problems = Vec::new();
     let folder = Folder::new(dir, name);
-    let target = match recorded_target(dir, &folder, &applied) {
-        Ok(target) => target,
-        Err(error) => return Err(error),
-    };
+    let target = recorded_target(dir, &folder, &applied)?;
     let mut machine = host(runtime, &[])?;
     let facts = machine.facts(&target.names(), &BTreeSet::new())?;
     let backend = in_use(name, &facts);

@@ -5,6 +5,7 @@
 
 mod backend;
 mod down;
+mod half_made;
 mod look;
 mod reconcile;
 mod target;

@@ -76,7 +76,6 @@ pub fn up<H: Host>(
         dir: target.dir.clone(),
         node: target.node.clone(),
         backend,
-        applied_at: now,
         network_text: text.to_string(),
         state: state.clone(),
         displaced: displaced.clone(),

@@ -6,6 +6,8 @@
 
 mod change;
 mod diff;
+#[cfg(test)]
+mod diff_tests;
 mod facts;
 pub mod firewall;
 mod full_tunnel;

@@ -82,6 +82,11 @@ pub fn wanted(
         });
         forwarding(network, node, links, facts, &mut sysctls);
     }
+    if backend == Backend::Kernel {
+        // The kernel's WireGuard turns this off for the whole host when its link comes up, and leaves it so. Named here,
+        // it is put back with the rest.
+        sysctls.insert("net/ipv4/conf/all/send_redirects".into(), "0".into());
+    }
     if rules.iter().any(|r| !r.ipv6) {
         // Replies to marked packets pass the reverse-path check only with this (ip-sysctl, src_valid_mark).
         sysctls.insert("net/ipv4/conf/all/src_valid_mark".into(), "1".into());

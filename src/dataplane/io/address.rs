@@ -156,7 +156,7 @@ impl Ancillary {
         let int = || data.first_chunk().map(|b| i32::from_ne_bytes(*b));
         match (level, kind) {
             (libc::SOL_UDP, UDP_GRO) => {
-                self.segment = int().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0)
+                self.segment = int().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
             }
             // A byte for IPv4, a number for IPv6.
             (libc::IPPROTO_IP, libc::IP_TOS) => self.ecn = data.first().map_or(0, |b| b & 3),

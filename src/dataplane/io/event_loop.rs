@@ -24,13 +24,13 @@ use crate::dataplane::split::split;
 use crate::dataplane::vnet::{VNET_HEADER, VnetHeader};
 use crate::dataplane::{DeviceChange, DeviceReport, icmp, uapi};
 
-/// How often timers are looked at. The protocol's own jitter is a third of a second.
-const TICK: Duration = Duration::from_millis(250);
 /// How often the interface's MTU is read, and how often refused offloads are tried again.
 const MTU_TICK: Duration = Duration::from_secs(1);
 const OFFLOAD_TICK: Duration = Duration::from_secs(60);
-/// Frames read from the interface in one round, up to 64 KiB each.
-const FRAMES_PER_ROUND: usize = 4;
+/// What is read from the interface in one round: a few super-packets, or many small packets, which then leave in
+/// batches as well.
+const BYTES_PER_ROUND: usize = 256 << 10;
+const FRAMES_PER_ROUND: usize = 64;
 /// Rounds with packets after which commands are polled for all the same.
 const ROUNDS_PER_POLL: u32 = 16;
 /// Failing reads in a row after which the interface is given up.
@@ -117,8 +117,7 @@ impl EventLoop {
     fn tick(&mut self) {
         let now = self.now.boot;
         if now >= self.next_tick {
-            self.next_tick = now + TICK;
-            self.core.tick(self.now, &mut self.out);
+            self.next_tick = now + self.core.tick(self.now, &mut self.out);
         }
         if now >= self.next_mtu {
             self.next_mtu = now + MTU_TICK;
@@ -136,9 +135,14 @@ impl EventLoop {
 
     /// Takes packets from the interface, and tells whether there were any.
     fn read_interface(&mut self) -> Result<bool, EndReason> {
+        let mut bytes = 0;
         for i in 0..FRAMES_PER_ROUND {
+            if bytes >= BYTES_PER_ROUND {
+                break;
+            }
             match self.tun.read(&mut self.frame) {
                 Ok(length) => {
+                    bytes += length;
                     self.failures = 0;
                     self.take_frame(length);
                 }

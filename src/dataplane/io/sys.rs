@@ -163,7 +163,9 @@ pub(super) fn send_batch(
 }
 
 /// Messages taken in one call.
-const RECEIVE_BATCH: usize = 8;
+pub(super) const RECEIVE_BATCH: usize = 8;
+/// Calls whose messages can be held at once, each with buffers of its own.
+pub(super) const RECEIVE_CALLS: usize = 4;
 /// The most that one message can hold, coalesced or not.
 const MESSAGE: usize = 65535;
 
@@ -173,26 +175,32 @@ pub(super) struct Incoming {
     names: Vec<[u8; NAME]>,
     controls: Vec<Control>,
     control_lengths: Vec<usize>,
+    /// Where the buffers of the last call begin.
+    first: usize,
 }
 
 impl Incoming {
     pub(super) fn new() -> Self {
         Self {
-            buffers: vec![BytesMut::new(); RECEIVE_BATCH],
+            first: 0,
+            buffers: vec![BytesMut::new(); RECEIVE_BATCH * RECEIVE_CALLS],
             names: vec![[0; NAME]; RECEIVE_BATCH],
             controls: vec![Control([0; CONTROL]); RECEIVE_BATCH],
             control_lengths: vec![0; RECEIVE_BATCH],
         }
     }
 
-    /// Receives what is there, and returns how many messages that were (WouldBlock: none).
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    /// Receives what is there, and returns how many messages that were (WouldBlock: none). `call` is below
+    /// [`RECEIVE_CALLS`]: the first buffers, warm in the cache, are used again as soon as they are free.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>, call: usize) -> io::Result<usize> {
         // SAFETY: `mmsghdr` is plain data for which all zeroes, that is null pointers of length 0, is a valid value.
         let mut headers: [libc::mmsghdr; RECEIVE_BATCH] = unsafe { mem::zeroed() };
         // SAFETY: the same holds for `iovec`.
         let mut slices: [libc::iovec; RECEIVE_BATCH] = unsafe { mem::zeroed() };
+        self.first = call * RECEIVE_BATCH;
+        let buffers = &mut self.buffers[self.first..self.first + RECEIVE_BATCH];
         for (i, (header, slice)) in headers.iter_mut().zip(&mut slices).enumerate() {
-            let buffer = &mut self.buffers[i];
+            let buffer = &mut buffers[i];
             buffer.clear();
             if buffer.capacity() < MESSAGE && !buffer.try_reclaim(MESSAGE) {
                 *buffer = BytesMut::with_capacity(MESSAGE);
@@ -224,14 +232,15 @@ impl Incoming {
             let length = if truncated { 0 } else { (header.msg_len as usize).min(slices[i].iov_len) };
             // SAFETY: the kernel has written `msg_len` bytes at the start of the spare capacity of this buffer,
             // whose length is 0, and `length` is no more than that capacity.
-            unsafe { self.buffers[i].set_len(length) };
-            self.control_lengths[i] = (header.msg_hdr.msg_controllen as usize).min(CONTROL);
+            unsafe { buffers[i].set_len(length) };
+            // The field's type differs between C libraries.
+            self.control_lengths[i] = (header.msg_hdr.msg_controllen as u64).min(CONTROL as u64) as usize;
         }
         Ok(count)
     }
 
     /// The parts of message `i` of the last [`Incoming::receive`]: payload, encoded sender, control data.
     pub(super) fn message(&mut self, i: usize) -> (&mut BytesMut, &[u8; NAME], &[u8]) {
-        (&mut self.buffers[i], &self.names[i], &self.controls[i].0[..self.control_lengths[i]])
+        (&mut self.buffers[self.first + i], &self.names[i], &self.controls[i].0[..self.control_lengths[i]])
     }
 }

@@ -57,6 +57,8 @@ pub(super) struct UapiServer {
 struct Client {
     stream: UnixStream,
     received: Zeroizing<Vec<u8>>,
+    /// How much of `received` holds no end of a request.
+    scanned: usize,
     answer: Zeroizing<Vec<u8>>,
     sent: usize,
     last_heard: Duration,
@@ -160,6 +162,7 @@ impl Client {
         Self {
             stream,
             received: Zeroizing::default(),
+            scanned: 0,
             answer: Zeroizing::default(),
             sent: 0,
             last_heard: now,
@@ -195,7 +198,7 @@ impl Client {
 
     fn answer_requests(&mut self, handle: &mut impl FnMut(Request) -> Zeroizing<String>) {
         while !self.closing
-            && let Some((length, request)) = uapi::next_request(&self.received)
+            && let Some((length, request)) = uapi::next_request(&self.received, self.scanned)
         {
             let answer = match request {
                 Ok(request) => handle(request),
@@ -206,7 +209,9 @@ impl Client {
             };
             self.answer.extend_from_slice(answer.as_bytes());
             self.received.drain(..length);
+            self.scanned = 0;
         }
+        self.scanned = self.received.len();
         if self.received.len() > MAX_REQUEST {
             self.answer.extend_from_slice(uapi::render_outcome(Err(uapi::Errno::Invalid)).as_bytes());
             self.closing = true;

@@ -121,12 +121,7 @@ impl WireGuard for KernelWireGuard {
         match answers.into_iter().find_map(Result::err) {
             None => Ok(()),
             Some(refusal) if refusal.errno == libc::EADDRINUSE => {
-                let port = change.listen_port.unwrap_or(0);
-                Err(HostError::new("bind UDP port", port.to_string(), "somebody on this host holds it already")
-                    .hint(format!(
-                        "see who: `ss -ulpn 'sport = :{port}'` (kernel WireGuard has no process: `wg show all listen-port`); \
-                         or set another listen_port"
-                    )))
+                Err(super::port_taken(change.listen_port.unwrap_or(0)))
             }
             Some(refusal) => Err(failed(refusal.to_string()).hint(create_hint(&refusal))),
         }

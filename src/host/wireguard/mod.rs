@@ -25,6 +25,14 @@ pub trait WireGuard {
     fn delete(&mut self, name: &InterfaceName) -> Result<(), HostError>;
 }
 
+/// Says that a UDP port cannot be bound, and how to find out why.
+pub(super) fn port_taken(port: u16) -> HostError {
+    HostError::new("bind UDP port", port.to_string(), "somebody on this host holds it already").hint(format!(
+        "see who: `ss -ulpn 'sport = :{port}'` (kernel WireGuard has no process: `wg show all listen-port`); \
+         or set another listen_port"
+    ))
+}
+
 /// Joins neighbouring [`Change::Configure`] and [`Change::Peer`] into one change of the device.
 pub(super) fn device_change(changes: &[Change]) -> DeviceChange {
     let mut device = DeviceChange::default();

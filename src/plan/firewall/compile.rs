@@ -10,7 +10,9 @@ use ipnet::IpNet;
 
 use super::prefixes::aggregate;
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Set, Table};
-use crate::model::{AllowRule, Network, Node, PlaceRef, PortSpec, Routes, Site, Timestamp};
+use crate::model::{
+    AllowRule, Network, Node, PlaceRef, PortSpec, Routes, Site, Timestamp, places, prefixes_of,
+};
 use crate::plan::table_name;
 
 /// How rules recognise a site of this node: by the link that leads there, or, where that name is
@@ -73,10 +75,8 @@ impl Builder<'_> {
             || self.network.nodes.values().any(|n| n.sites.iter().any(|s| matches!(s.subnet, IpNet::V6(_))))
     }
 
-    /// Every place of the network: the tunnel subnets and all sites of active nodes.
     fn places(&self) -> BTreeSet<IpNet> {
-        let sites = self.network.nodes.values().filter(|n| n.is_active(self.now)).flat_map(|n| &n.sites);
-        self.network.subnets().into_iter().chain(sites.map(|s| s.subnet)).collect()
+        places(self.network, self.now)
     }
 
     /// What this node's sites may see as sources: the tunnel subnets and other nodes' sites.
@@ -85,17 +85,9 @@ impl Builder<'_> {
         self.network.subnets().into_iter().chain(sites).collect()
     }
 
-    /// The prefixes that a place of an allow rule stands for. `None`: the Internet, which has none.
-    fn prefixes(&self, place: &PlaceRef) -> Option<BTreeSet<IpNet>> {
-        Some(match place {
-            PlaceRef::Any => self.places(),
-            PlaceRef::Internet => return None,
-            PlaceRef::Node(name) => {
-                self.network.nodes.get(name).into_iter().flat_map(Node::host_prefixes).collect()
-            }
-            PlaceRef::Prefix(net) => [net.trunc()].into(),
-            PlaceRef::Address(ip) => [IpNet::from(*ip)].into(),
-        })
+    /// The prefixes that an end of an allow rule stands for.
+    fn prefixes(&self, places: &[PlaceRef]) -> BTreeSet<IpNet> {
+        places.iter().flat_map(|p| prefixes_of(self.network, p, self.now)).collect()
     }
 
     /// The chain that says who may start a flow to whom inside the network.
@@ -116,8 +108,8 @@ impl Builder<'_> {
         }
         let allow: Vec<AllowRule> = self.network.allow.clone();
         for (i, rule) in allow.iter().enumerate() {
-            let from: BTreeSet<IpNet> = rule.from.iter().filter_map(|p| self.prefixes(p)).flatten().collect();
-            let to: BTreeSet<IpNet> = rule.to.iter().filter_map(|p| self.prefixes(p)).flatten().collect();
+            let from = self.prefixes(&rule.from);
+            let to = self.prefixes(&rule.to);
             // Towards the Internet is egress' matter.
             if from.is_empty() || to.is_empty() {
                 continue;
@@ -183,8 +175,7 @@ impl Builder<'_> {
                 continue;
             }
             for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
-                let from: BTreeSet<IpNet> =
-                    r.from.iter().filter_map(|p| self.prefixes(p)).flatten().collect();
+                let from = self.prefixes(&r.from);
                 let Some(with) = self.set(&format!("out{i}_"), &from, family) else { continue };
                 let from = Match::Saddr { family, with, is: true };
                 let ends = vec![self.iif(true), self.oif(false), from, outside.clone()];
@@ -268,7 +259,7 @@ impl Builder<'_> {
 }
 
 fn rule<const N: usize>(matches: [Match; N], action: Action) -> Rule {
-    Rule { matches: matches.to_vec(), action }
+    Rule { matches: Vec::from(matches), action }
 }
 
 /// One accept for each port of a rule, or one for everything.

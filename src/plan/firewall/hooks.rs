@@ -40,38 +40,55 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
         nft_text::one_line(&table),
         iptables_up.join("; ")
     ));
-    let post_down = vec![format!(
-        "if command -v nft >/dev/null; then nft delete table inet {}; else {}; fi",
-        table.name,
-        iptables_down.join("; ")
-    )];
+    let post_down = vec![
+        restore_forwarding(),
+        format!(
+            "if command -v nft >/dev/null; then nft delete table inet {}; else {}; fi",
+            table.name,
+            iptables_down.join("; ")
+        ),
+    ];
     Hooks { post_up, post_down }
 }
 
+/// Where the hooks note the values that switches had, so that they can be put back.
+const NOTES: &str = "/run/wgrelay-q-%i";
+
 /// Switches forwarding on for the interfaces concerned, never globally for IPv4.
 fn forwarding(network: &Network, node: &Node) -> Vec<String> {
+    let set = |path: &str| {
+        format!("if [ -e {path} ]; then echo $(cat {path}) {path} >> {NOTES}; echo 1 > {path}; fi")
+    };
     let mut lines = vec!["echo 1 > /proc/sys/net/ipv4/conf/%i/forwarding".to_string()];
     for site in node.sites.iter().filter(|s| matches!(s.subnet, IpNet::V4(_))) {
         lines.push(match &site.interface {
-            Some(SiteInterface::Link(link)) => {
-                format!("if [ -e /proc/sys/net/ipv4/conf/{link} ]; then echo 1 > /proc/sys/net/ipv4/conf/{link}/forwarding; fi")
-            }
+            Some(SiteInterface::Link(link)) => set(&format!("/proc/sys/net/ipv4/conf/{link}/forwarding")),
             _ => format!(
-                "for d in $(ip -4 -o route show {} scope link | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p'); \
-                 do echo 1 > /proc/sys/net/ipv4/conf/$d/forwarding; done",
-                site.subnet
+                "for d in $(ip -4 -o route show {} scope link | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p'); do {}; done",
+                site.subnet,
+                set("/proc/sys/net/ipv4/conf/$d/forwarding")
             ),
         });
     }
     let v6 = network.subnet6.is_some() || node.sites.iter().any(|s| matches!(s.subnet, IpNet::V6(_)));
     if v6 {
-        lines.push("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding".into());
+        lines.push(set("/proc/sys/net/ipv6/conf/all/forwarding"));
     }
     lines
 }
 
+/// Puts the switches back, but IPv4's not where somebody has turned forwarding on for the whole host since.
+fn restore_forwarding() -> String {
+    format!(
+        "if [ -e {NOTES} ]; then while read -r v f; do case $f in */ipv4/*) g=$(cat /proc/sys/net/ipv4/ip_forward) ;; \
+         *) g=0 ;; esac; if [ -e $f ] && [ $g = 0 ]; then echo $v > $f; fi; done < {NOTES}; rm {NOTES}; fi"
+    )
+}
+
 fn with_placeholder(mut table: Table, tunnel: &str) -> Table {
-    table.name = "wgrelay-%i".into();
+    // Not the name that `up` uses: what wg-quick made is wg-quick's to take away. With 15 characters of interface
+    // it leaves 3 of iptables' 28 for the chains.
+    table.name = "wgrelay-q-%i".into();
     for m in table.chains.iter_mut().flat_map(|c| &mut c.rules).flat_map(|r| &mut r.matches) {
         if let Match::Iif { name, .. } | Match::Oif { name, .. } = m
             && name == tunnel

@@ -3,6 +3,8 @@
 //! It opens no socket and starts no thread. Times are told by the caller; only `gotatun::noise::Tunn` reads the
 //! monotonic clock for its own timers, which is why [`Core::tick`] takes the time and yet cannot be hurried.
 
+mod configure;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -15,7 +17,7 @@ use gotatun::packet::{Packet, WgKind};
 use gotatun::x25519;
 
 use super::allowed_ips::AllowedIps;
-use super::device::{DeviceChange, DeviceReport, Dropped, PeerChange, PeerReport};
+use super::device::Dropped;
 use super::guard::{Admission, Guard};
 use super::packet;
 use super::peer::{Peer, PeerId};
@@ -79,10 +81,15 @@ pub(super) struct Core {
     fwmark: u32,
     mtu: u16,
     dropped: Dropped,
+    next_slice: usize,
     /// Where packets are put together before they are encrypted.
     scratch: BytesMut,
 }
 
+/// How often each peer's timers are looked at. The protocol's own jitter is a third of a second.
+const TICK: Duration = Duration::from_millis(250);
+/// Peers in one turn: about a quarter of a millisecond.
+const PEERS_PER_TICK: usize = 512;
 /// Space for a few dozen packets before the buffer starts over.
 const SCRATCH: usize = 65536;
 
@@ -100,6 +107,7 @@ impl Core {
             fwmark: 0,
             mtu,
             dropped: Dropped::default(),
+            next_slice: 0,
             scratch: BytesMut::with_capacity(SCRATCH),
         }
     }
@@ -267,164 +275,25 @@ impl Core {
         }
     }
 
-    /// Lets time pass. To be called a few times a second.
-    pub(super) fn tick(&mut self, now: Moment, out: &mut Outbox) {
-        let Some(identity) = &mut self.identity else { return };
+    /// Lets time pass for some of the peers, and returns after what time to call again: each peer's turn comes every
+    /// [`TICK`], and no turn holds packets up for long.
+    pub(super) fn tick(&mut self, now: Moment, out: &mut Outbox) -> Duration {
+        let Some(identity) = &mut self.identity else { return TICK };
         identity.guard.tick(now.boot);
-        for peer in self.peers.iter_mut().flatten() {
+        let slices = self.peers.len().div_ceil(PEERS_PER_TICK).max(1);
+        self.next_slice = (self.next_slice + 1) % slices;
+        let turn = self.peers.iter_mut().skip(self.next_slice * PEERS_PER_TICK).take(PEERS_PER_TICK);
+        for peer in turn.flatten() {
             peer.tick(now.boot, out);
         }
         self.settle(out);
-    }
-
-    /// Applies a change. Sessions of peers that stay go on, unless the private key becomes another one.
-    pub(super) fn apply(&mut self, change: &DeviceChange, now: Moment, out: &mut Outbox) {
-        if let Some(key) = &change.private_key {
-            self.set_private_key(key);
-        }
-        if let Some(mark) = change.fwmark {
-            self.fwmark = mark;
-        }
-        if change.replace_peers {
-            let all: Vec<PublicKey> = self.by_key.keys().copied().collect();
-            for key in all {
-                self.remove_peer(&key);
-            }
-        }
-        for peer in &change.peers {
-            self.apply_peer(peer, now, out);
-        }
-        self.settle(out);
-    }
-
-    fn set_private_key(&mut self, key: &PrivateKey) {
-        if self.identity.as_ref().is_some_and(|i| i.private_key == *key) {
-            return;
-        }
-        for peer in self.peers.iter_mut().flatten() {
-            peer.end_sessions();
-        }
-        if *key.expose() == [0; 32] {
-            self.identity = None;
-            return;
-        }
-        let secret = x25519::StaticSecret::from(*key.expose());
-        let public = x25519::PublicKey::from(&secret);
-        let public_key = PublicKey::from_bytes(public.to_bytes());
-        self.identity = Some(Identity {
-            private_key: key.clone(),
-            public_key,
-            secret,
-            public,
-            guard: Guard::new(&public),
-        });
-        // A device is not its own peer.
-        self.remove_peer(&public_key);
-    }
-
-    fn apply_peer(&mut self, change: &PeerChange, now: Moment, out: &mut Outbox) {
-        if change.remove {
-            self.remove_peer(&change.public_key);
-            return;
-        }
-        if self.identity.as_ref().is_some_and(|i| i.public_key == change.public_key) {
-            return;
-        }
-        let id = match self.by_key.get(&change.public_key) {
-            Some(id) => *id,
-            None if change.update_only => return,
-            None => self.add_peer(change.public_key),
-        };
-        if change.replace_allowed_ips {
-            self.allowed_ips.remove_peer(id);
-        }
-        for prefix in &change.remove_allowed_ips {
-            self.allowed_ips.remove(*prefix, id);
-        }
-        for prefix in &change.allowed_ips {
-            self.allowed_ips.insert(*prefix, id);
-        }
-        let peer = self.peer_mut(id).expect("the peer was just found or made");
-        if let Some(key) = &change.preshared_key {
-            peer.preshared_key.clone_from(key);
-            if let Some(tunn) = &mut peer.tunn {
-                tunn.set_preshared_key(key.as_ref().map(|k| *k.expose()));
-            }
-        }
-        let mut speak = false;
-        if let Some(address) = change.endpoint
-            && peer.endpoint.is_none_or(|e| e.address != address)
-        {
-            peer.endpoint = Some(Remote { address, local: None });
-            speak = true;
-        }
-        if let Some(seconds) = change.keepalive {
-            speak |= peer.keepalive == 0;
-            peer.keepalive = seconds;
-        }
-        // As the kernel does: a peer with a keepalive is spoken to at once, not after the first interval.
-        if speak && peer.endpoint.is_some() {
-            let (keepalive, handshaking) = (peer.keepalive != 0, peer.is_handshaking());
-            if let Some(peer) = self.ready(id).filter(|_| keepalive || handshaking) {
-                if handshaking {
-                    peer.restart_handshake(now.boot, out);
-                } else {
-                    peer.send_keepalive(now.boot, out);
-                }
-            }
-        }
-    }
-
-    fn add_peer(&mut self, key: PublicKey) -> PeerId {
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.peers.push(None);
-            PeerId(u32::try_from(self.peers.len() - 1).expect("fewer than 2^32 peers fit in memory"))
-        });
-        self.peers[id.0 as usize] = Some(Peer::new(id, key));
-        self.by_key.insert(key, id);
-        id
-    }
-
-    fn remove_peer(&mut self, key: &PublicKey) {
-        let Some(id) = self.by_key.remove(key) else { return };
-        self.allowed_ips.remove_peer(id);
-        if let Some(peer) = self.peers[id.0 as usize].take() {
-            self.forget_indices(id, &peer.indices);
-        }
-        self.free.push(id);
+        TICK / u32::try_from(slices).unwrap_or(u32::MAX)
     }
 
     /// Tells that a datagram could not leave from the address that its peer is answered from.
     pub(super) fn forget_local(&mut self, id: PeerId) {
         if let Some(peer) = self.peer_mut(id) {
             peer.forget_local();
-        }
-    }
-
-    /// Describes the device and its peers.
-    pub(super) fn report(&self) -> DeviceReport {
-        let mut peers: Vec<PeerReport> = self.peers.iter().flatten().map(|p| self.report_peer(p)).collect();
-        peers.sort_by_key(|p| p.public_key);
-        DeviceReport {
-            private_key: self.identity.as_ref().map(|i| i.private_key.clone()),
-            public_key: self.identity.as_ref().map(|i| i.public_key),
-            listen_port: 0,
-            fwmark: self.fwmark,
-            peers,
-            dropped: self.dropped,
-        }
-    }
-
-    fn report_peer(&self, peer: &Peer) -> PeerReport {
-        PeerReport {
-            public_key: peer.key,
-            preshared_key: peer.preshared_key.clone(),
-            endpoint: peer.endpoint.map(|e| e.address),
-            keepalive: peer.keepalive,
-            allowed_ips: self.allowed_ips.of(peer.id).collect(),
-            last_handshake: peer.last_handshake.map(Into::into),
-            rx_bytes: peer.rx_bytes,
-            tx_bytes: peer.tx_bytes,
         }
     }
 
@@ -475,5 +344,4 @@ impl Core {
 }
 
 #[cfg(test)]
-#[path = "core_tests.rs"]
 mod tests;

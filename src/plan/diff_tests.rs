@@ -1,0 +1,143 @@
+//! Properties of [`diff`] over random pairs of states.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use super::firewall::{Action, Chain, Family, Hook, Match, Rule, Set, Table};
+use super::{Backend, Change, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff};
+use crate::model::{PresharedKey, PrivateKey, PublicKey};
+
+// Few different values, so that two states often share some.
+
+fn net() -> impl Strategy<Value = IpNet> {
+    prop_oneof![
+        (0u8..6, 8u8..=32)
+            .prop_map(|(a, len)| Ipv4Net::new([10, a, 0, 0].into(), len).unwrap().trunc().into()),
+        (0u16..6, 16u8..=128).prop_map(|(a, len)| Ipv6Net::new([0xfd00, a, 0, 0, 0, 0, 0, 1].into(), len)
+            .unwrap()
+            .trunc()
+            .into()),
+    ]
+}
+
+fn peer() -> impl Strategy<Value = Peer> {
+    let endpoint = (1u16..4).prop_map(|port| ([192, 0, 2, 1], port).into());
+    (option::of(0u8..3), option::of(endpoint), option::of(1u16..4), btree_set(net(), 0..4)).prop_map(
+        |(psk, endpoint, keepalive, allowed_ips)| Peer {
+            preshared_key: psk.map(|n| PresharedKey::from_bytes([n; 32])),
+            endpoint,
+            keepalive,
+            allowed_ips,
+        },
+    )
+}
+
+fn device() -> impl Strategy<Value = Device> {
+    let backend = prop_oneof![Just(Backend::Kernel), Just(Backend::Embedded)];
+    let peers = btree_map((0u8..5).prop_map(|n| PublicKey::from_bytes([n; 32])), peer(), 0..4);
+    (backend, 0u8..3, 1u16..4, 0u32..3, 1280u16..1283, btree_set(net(), 0..3), peers).prop_map(
+        |(backend, key, port, fwmark, mtu, addresses, peers)| Device {
+            backend,
+            private_key: Some(PrivateKey::from_random([key; 32])),
+            listen_port: Some(port),
+            fwmark,
+            mtu,
+            up: true,
+            addresses,
+            peers,
+        },
+    )
+}
+
+fn table() -> impl Strategy<Value = Table> {
+    let set = |family: Family| {
+        btree_set(net(), 0..5).prop_map(move |nets| Set {
+            family,
+            elements: nets.into_iter().filter(|n| Family::of(n) == family).collect(),
+        })
+    };
+    let rule =
+        (1u16..4).prop_map(|port| Rule { matches: vec![Match::Tcp(port, port)], action: Action::Drop });
+    (set(Family::V4), option::of(set(Family::V6)), vec(rule, 0..2)).prop_map(|(v4, v6, rules)| {
+        let mut sets = BTreeMap::from([("places4".to_string(), v4)]);
+        sets.extend(v6.map(|set| ("places6".to_string(), set)));
+        let chains = vec![Chain { name: "forward".into(), hook: Hook::Forward, rules }];
+        Table { name: "wgrelay-wg0".into(), sets, chains }
+    })
+}
+
+fn state() -> impl Strategy<Value = HostState> {
+    let table_number = prop_oneof![Just(MAIN_TABLE), Just(51820)];
+    let routes = btree_set((net(), table_number).prop_map(|(dst, table)| Route { dst, table }), 0..5);
+    let selector = prop_oneof![
+        Just(RuleSelector::MainWithoutDefault),
+        (1u32..3).prop_map(|mark| RuleSelector::NotMarked { mark, table: mark })
+    ];
+    let rule = (any::<bool>(), 1u32..3, selector).prop_map(|(ipv6, priority, selector)| PolicyRule {
+        ipv6,
+        priority,
+        selector,
+    });
+    let path = prop_oneof![
+        Just("net/ipv4/conf/wg0/forwarding".to_string()),
+        Just("net/ipv6/conf/eth0/accept_ra".to_string())
+    ];
+    let sysctls = btree_map(path, "[012]", 0..3);
+    (option::of(device()), routes, btree_set(rule, 0..3), sysctls, option::of(table())).prop_map(
+        |(device, routes, rules, sysctls, firewall)| {
+            // Routes live on the interface.
+            let routes = if device.is_some() { routes } else { BTreeSet::new() };
+            HostState { device, routes, rules, sysctls, firewall }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn nothing_separates_a_state_from_itself(state in state()) {
+        prop_assert!(diff(&state, &state).is_empty());
+    }
+
+    #[test]
+    fn carrying_out_the_difference_reaches_the_other(from in state(), to in state()) {
+        let mut now = from.clone();
+        diff(&from, &to).apply_to(&mut now);
+        // What only `from` names among the switches is left alone.
+        let mut expected = to.clone();
+        for (path, value) in &from.sysctls {
+            expected.sysctls.entry(path.clone()).or_insert_with(|| value.clone());
+        }
+        prop_assert_eq!(&now, &expected);
+        prop_assert!(diff(&now, &to).is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_stays_the_same_is_not_named(from in state(), to in state()) {
+        let (Some(a), Some(b)) = (&from.device, &to.device) else { return Ok(()) };
+        if a.backend != b.backend {
+            return Ok(());
+        }
+        for change in &diff(&from, &to).changes {
+            if let Change::Peer { key, .. } = change {
+                prop_assert_ne!(a.peers.get(key), b.peers.get(key));
+            }
+        }
+    }
+
+    #[test]
+    fn the_interface_comes_up_behind_the_firewall_and_before_its_routes(to in state()) {
+        let changes = diff(&HostState::default(), &to).changes;
+        let at = |wanted: fn(&Change) -> bool| changes.iter().position(wanted);
+        let up = at(|c| matches!(c, Change::LinkUp));
+        let load = at(|c| matches!(c, Change::LoadTable { .. }));
+        let route = at(|c| matches!(c, Change::AddRoute { .. }));
+        let last_peer = changes.iter().rposition(|c| matches!(c, Change::Peer { .. }));
+        prop_assert!(load.is_none() || up.is_none() || load < up);
+        prop_assert!(last_peer.is_none() || last_peer < up);
+        prop_assert!(route.is_none() || up < route);
+    }
+}

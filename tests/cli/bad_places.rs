@@ -1,0 +1,217 @@
+//! Faults of the machine: no root, a read-only or full disk, secrets that others may read. One clear sentence, an exit
+//! code, and the files as they were.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::need::{Need, met};
+use crate::sandbox::{Sandbox, said};
+
+/// The user and the group of nobody.
+const NOBODY: u32 = 65534;
+
+#[test]
+fn usage_errors_end_with_2() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        &["frobnicate"][..],
+        &["add"],
+        &["add", "no/good"],
+        &["up", "--backend", "telepathy"],
+        &["export", "--all"],
+        &["add", "phone", "--public-key", "short"],
+    ] {
+        sandbox.run(arguments).exits(2).tells(&["error"]);
+    }
+    assert!(sandbox.files().is_empty());
+}
+
+#[test]
+fn commands_without_a_network_say_how_to_get_one() {
+    let sandbox = Sandbox::new();
+    for arguments in [&["list"][..], &["check"], &["add", "phone"], &["export", "windows"]] {
+        let said = sandbox.run(arguments).tells(&["wgrelay init"]);
+        assert!(matches!(said.code, 1 | 3), "{said:#?}");
+    }
+    assert!(sandbox.files().is_empty());
+}
+
+#[test]
+fn init_overwrites_nothing() {
+    let sandbox = Sandbox::with_network();
+    let before = sandbox.files();
+    sandbox.run(&["init"]).exits(1).tells(&["network.toml"]);
+    assert_eq!(sandbox.files(), before);
+}
+
+#[test]
+fn names_that_are_taken_or_unknown_are_told() {
+    let sandbox = Sandbox::with_network();
+    let before = sandbox.files();
+    for arguments in [
+        &["add", "windows"][..],
+        &["add", "phone", "--address", "192.168.3.2"],
+        &["add", "phone", "--address", "10.0.0.1"],
+        &["add", "phone", "--site", "172.19.0.0/16"],
+        &["add", "phone", "--site", "192.168.3.128/25"],
+        &["add", "phone", "--site", "10.1.2.3/16"],
+        &["add", "phone", "--platform", "toaster"],
+        &["remove", "nobody"],
+        &["disable", "nobody"],
+        &["export", "nobody"],
+    ] {
+        let said = sandbox.run(arguments).tells(&[]);
+        assert!(matches!(said.code, 1..=3) && said.err.lines().count() <= 6, "{arguments:?}: {said:#?}");
+        assert_eq!(sandbox.files(), before, "{arguments:?} changed something");
+    }
+}
+
+#[test]
+fn a_full_subnet_is_told() {
+    let sandbox = Sandbox::new();
+    let small = sandbox
+        .run(&["init", "--endpoint", "192.0.2.1:51820", "--subnet", "10.6.0.0/30"])
+        .tells(&["10.6.0.0/30"]);
+    assert!(matches!(small.code, 1..=3), "{small:#?}");
+    assert!(sandbox.files().is_empty(), "nothing was written");
+    sandbox.run(&["init", "--endpoint", "192.0.2.1:51820", "--subnet", "10.6.0.0/29"]).exits(0);
+    for name in ["a", "b", "c"] {
+        sandbox.run(&["add", name]).exits(0);
+    }
+    let before = sandbox.files();
+    let full = sandbox.run(&["add", "d"]).tells(&["10.6.0.0/29"]);
+    assert!(matches!(full.code, 1..=3), "{full:#?}");
+    assert_eq!(sandbox.files(), before);
+}
+
+#[test]
+fn secrets_that_others_may_read_are_refused_with_the_remedy() {
+    let sandbox = Sandbox::with_network();
+    let secrets = sandbox.path("wg0/secrets.toml");
+    for mode in [0o644, 0o640, 0o606] {
+        std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(mode))
+            .expect("the mode can be set");
+        let before = sandbox.files();
+        for arguments in [&["export", "windows"][..], &["up"], &["add", "phone"]] {
+            let said = sandbox.run(arguments).exits(1).tells(&["chmod", "600", "secrets.toml"]);
+            assert!(!said.out.contains("PrivateKey"), "{said:#?}");
+        }
+        assert_eq!(sandbox.files(), before);
+    }
+    // What needs no secret still works.
+    sandbox.run(&["list"]).exits(0);
+}
+
+#[test]
+fn swapped_keys_are_told() {
+    let sandbox = Sandbox::with_network();
+    let file = sandbox.path("wg0/secrets.toml");
+    let text = std::fs::read_to_string(&file).expect("the secrets are text");
+    let key_of = |name: &str| {
+        let line = text
+            .lines()
+            .find(|l| l.starts_with(&format!("{name} = ")))
+            .expect("the first line is the private key's");
+        line.split('"').nth(1).expect("a key is in quotes").to_owned()
+    };
+    let (windows, docker) = (key_of("windows"), key_of("docker"));
+    let swapped = text.replace(&windows, "?").replace(&docker, &windows).replace('?', &docker);
+    sandbox.write("wg0/secrets.toml", swapped.as_bytes());
+    let before = sandbox.files();
+    for arguments in [&["export", "windows"][..], &["up"]] {
+        let said = sandbox.run(arguments).exits(3).tells(&["secrets.toml:", "windows"]);
+        assert!(!said.err.contains(&windows) && !said.err.contains(&docker), "a secret is told: {said:#?}");
+    }
+    assert_eq!(sandbox.files(), before);
+}
+
+#[test]
+fn without_root_it_says_so_and_changes_nothing() {
+    if !met(&[Need::Root]) {
+        return;
+    }
+    let sandbox = Sandbox::with_network();
+    // Somewhere that everyone may look into, with the program: the build folder may be closed to others.
+    let public = tempfile::tempdir().expect("a folder can be made");
+    std::fs::set_permissions(public.path(), std::fs::Permissions::from_mode(0o755))
+        .expect("the mode can be set");
+    let program = public.path().join("wgrelay");
+    std::fs::copy(env!("CARGO_BIN_EXE_wgrelay"), &program).expect("the program can be copied");
+    let as_nobody = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(arguments).uid(NOBODY).gid(NOBODY).current_dir("/").env_remove("WGRELAY_DIR");
+        said(&mut command)
+    };
+    let dir = public.path().join("etc");
+    let dir = dir.to_str().expect("the path is text");
+    as_nobody(&["--dir", dir, "init"]).exits(1).tells(&[dir]);
+    assert!(!public.path().join("etc").exists());
+    // A network of nobody's own: all but the machine is theirs.
+    std::fs::create_dir(dir).expect("a folder can be made");
+    std::os::unix::fs::chown(dir, Some(NOBODY), Some(NOBODY)).expect("root gives folders away");
+    as_nobody(&["--dir", dir, "init", "--endpoint", "192.0.2.1:51820"]).exits(0);
+    as_nobody(&["--dir", dir, "export", "windows"]).exits(0);
+    as_nobody(&["--dir", dir, "up"]).exits(1).tells(&["root"]);
+    as_nobody(&["--dir", dir, "down"]).exits(1).tells(&["root"]);
+    // And somebody else's network is not theirs to read.
+    let other = sandbox.path("");
+    as_nobody(&["--dir", other.to_str().expect("the path is text"), "list"]).exits(1).tells(&[]);
+}
+
+/// Runs a script in a mount namespace of its own, where $DIR is a small file system with a network, $WGRELAY the program.
+fn on_a_small_disk(script: &str) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let whole = format!(
+        "set -eu
+        mount -t tmpfs -o size=256k tmpfs $DIR
+        wgrelay() {{ $WGRELAY --dir $DIR \"$@\"; }}
+        fails() {{ code=0; wgrelay \"$@\" 2>$ERR || code=$?; [ $code = 1 ] || {{ echo \"$*: exit $code\"; cat $ERR; exit 9; }}; }}
+        wgrelay init --endpoint 192.0.2.1:51820
+        sum() {{ sha256sum $DIR/wg0/network.toml $DIR/wg0/secrets.toml; ls -A $DIR/wg0; }}
+        before=$(sum)
+        {script}
+        [ \"$before\" = \"$(sum)\" ] || {{ echo changed: \"$before\" \"$(sum)\"; exit 9; }}"
+    );
+    let error = tempfile::NamedTempFile::new().expect("a file can be made");
+    let ended = said(
+        Command::new("unshare")
+            .args(["--mount", "bash", "-c", &whole])
+            .env("DIR", folder.path())
+            .env("WGRELAY", env!("CARGO_BIN_EXE_wgrelay"))
+            .env("ERR", error.path()),
+    );
+    assert_eq!(ended.code, 0, "{ended:#?}");
+}
+
+#[test]
+fn a_read_only_disk_is_told() {
+    if !met(&[Need::Root, Need::Program("unshare")]) {
+        return;
+    }
+    on_a_small_disk(
+        "mount -o remount,ro $DIR
+        for what in 'add phone' 'remove windows' 'disable windows'; do
+            fails $what
+            grep -qi 'read-only' $ERR || { cat $ERR; exit 9; }
+        done
+        wgrelay list; wgrelay check; wgrelay export windows >/dev/null",
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_and_costs_nothing() {
+    if !met(&[Need::Root, Need::Program("unshare")]) {
+        return;
+    }
+    on_a_small_disk(
+        "dd if=/dev/zero of=$DIR/filler bs=1k 2>/dev/null || :
+        for what in 'add phone' 'remove windows' 'disable windows'; do
+            fails $what
+            grep -qi 'no space' $ERR || { cat $ERR; exit 9; }
+        done
+        wgrelay list; wgrelay export windows >/dev/null
+        rm $DIR/filler
+        wgrelay add phone; wgrelay remove phone; rm -f $DIR/wg0/.lock; touch $DIR/wg0/.lock",
+    );
+}

@@ -1,0 +1,9 @@
+//! The command line held to its word: exit codes, one clear message per fault with its place, and nothing changed.
+#![expect(clippy::disallowed_methods, reason = "tests run the program on files")]
+
+mod bad_files;
+mod bad_places;
+#[path = "../rig/need.rs"]
+#[expect(dead_code, reason = "the tests in namespaces need more")]
+mod need;
+mod sandbox;

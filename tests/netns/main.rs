@@ -1,0 +1,14 @@
+//! wgrelay with real packets, in namespaces: the whole of it, and the rig that it is tested with.
+//!
+//! `WGRELAY_BACKEND=kernel` runs the same tests with WireGuard in the kernel; `in_guest` does so in a guest.
+#![expect(clippy::disallowed_methods, reason = "tests make namespaces, files, sockets and processes")]
+
+mod foreign_clients;
+mod in_guest;
+mod nothing_left;
+mod own_nodes;
+#[path = "../rig/mod.rs"]
+mod rig;
+mod rig_works;
+mod sessions;
+mod sites;

@@ -1,0 +1,250 @@
+//! `down` takes away all that wgrelay made and nothing else; an `up` that fails, or dies half-way, leaves nothing.
+
+use std::net::UdpSocket;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::foreign_clients::clients_up;
+use crate::rig::drive::{Wgrelay, wg_quick_down, wg_quick_up};
+use crate::rig::need::{NAMESPACES, met};
+use crate::rig::node::{LONG, Node, Output, PLACE, finish};
+use crate::rig::probe::{ping, ping_within};
+use crate::rig::snapshot::Snapshot;
+use crate::rig::topology::{Families, Topology};
+
+/// What other programs have on a host, for an `up` and a `down` to leave alone.
+const FOREIGN: &str = "set -e
+    nft 'table inet filter { chain forward { type filter hook forward priority 0; policy accept;
+        ip saddr 10.9.9.9 drop; }; }; table ip docker { set s { type ipv4_addr; elements = { 10.1.1.1 }; }; }'
+    iptables -N SOMEBODY; iptables -A FORWARD -j SOMEBODY; iptables -A SOMEBODY -s 10.9.9.8 -j DROP
+    iptables -t nat -A POSTROUTING -s 10.9.0.0/16 ! -o docker0 -j MASQUERADE
+    ip rule add from 10.9.9.9 table 77 priority 100
+    ip route add 10.9.0.0/16 via 192.168.39.1 table 77
+    ip route add 10.8.0.0/16 via 192.168.39.1
+    ip link add other0 type bridge; ip link set other0 alias 'somebody:else' up; ip addr add 10.7.0.1/24 dev other0
+    sysctl -q -w net.ipv4.conf.other0.forwarding=1 net.ipv4.conf.eth0.rp_filter=1
+    mkdir -p /run/wireguard; touch /run/wireguard/wg7.sock; echo '# mine' >/etc/wireguard/wg7.conf";
+
+/// Fails unless the command said no in words that contain all of these.
+#[track_caller]
+fn refused(output: &Output, words: &[&str]) {
+    assert!(matches!(output.code, Some(1 | 5)), "a refusal is expected: {output}");
+    for word in words {
+        assert!(output.stderr.contains(word), "{word:?} is not in it: {output}");
+    }
+}
+
+#[test]
+fn down_puts_back_what_was_there() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::Both);
+    let relay = Wgrelay::relay_of(&t, Families::Both);
+    t.relay.run(&["bash", "-c", FOREIGN]).ok();
+    let before = Snapshot::of(&t.relay);
+    relay.up().ok();
+    clients_up(&t, &relay);
+    assert!(ping(&t.windows, "172.19.0.5"));
+    let during = before.diff(&Snapshot::of(&t.relay));
+    for section in [
+        "addresses of IPv4",
+        "addresses of IPv6",
+        "links",
+        "nft",
+        "routes of IPv4",
+        "routes of IPv6",
+        "sysctls",
+        "files",
+    ] {
+        assert!(during.contains(&format!("{section}:\n")), "{section} is not in\n{during}");
+    }
+    relay.ok(&["down"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after down");
+    relay.ok(&["down"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after a second down");
+    assert_eq!(relay.call(&["status", "--json"]).code, Some(4));
+
+    // And again, where the whole host forwards already: that is its own business.
+    t.relay.set_sysctl("ipv4/ip_forward", "1");
+    let before = Snapshot::of(&t.relay);
+    relay.up().ok();
+    relay.ok(&["down"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after down on a host that forwards");
+}
+
+#[test]
+fn an_up_that_fails_is_undone() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let before = Snapshot::of(&t.relay);
+    let unchanged = |when: &str| before.assert_same(&Snapshot::of(&t.relay), when);
+
+    let taken = t.relay.inside(|| UdpSocket::bind("0.0.0.0:51820").expect("the port is free"));
+    refused(&relay.up(), &["51820"]);
+    unchanged("after an up with its port taken");
+    drop(taken);
+
+    // Every program of the system but one.
+    let hide = format!(
+        "mkdir {PLACE}/sbin && mount --bind /usr/sbin {PLACE}/sbin && mount -t tmpfs tmpfs /usr/sbin && \
+         ln -s {PLACE}/sbin/* /usr/sbin/ && rm /usr/sbin/nft"
+    );
+    t.relay.run(&["bash", "-c", &hide]).ok();
+    let without_nft = relay.up();
+    t.relay
+        .run(&["bash", "-c", &format!("umount /usr/sbin {PLACE}/sbin && rm -r {PLACE}/sbin /run/mount")])
+        .ok();
+    refused(&without_nft, &["nft"]);
+    unchanged("after an up without nft");
+
+    relay.up().ok();
+    relay.ok(&["down"]);
+    unchanged("after the up that worked, and its down");
+}
+
+#[test]
+fn a_foreign_interface_is_refused_and_left_alone() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    // What the user has today: the same interface by wg-quick.
+    wg_quick_up(&t.relay, "wg0", &relay.ok(&["export", "wsl"])).ok();
+    let before = Snapshot::of(&t.relay);
+    refused(&relay.up(), &["wg0", "wg-quick down wg0"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after an up over a foreign wg0");
+    relay.call(&["down"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after a down beside a foreign wg0");
+    wg_quick_down(&t.relay, "wg0").ok();
+
+    t.relay.ip("link add wg0 type bridge");
+    let before = Snapshot::of(&t.relay);
+    refused(&relay.up(), &["wg0"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after an up over a foreign bridge");
+    t.relay.ip("link del wg0");
+    relay.up().ok();
+}
+
+/// Starts `up` and kills it after a while. The agent that it may have started is left to itself.
+fn killed_after(relay: &Wgrelay<'_>, while_: Duration) {
+    let mut command = relay.command(&["up", "--backend", &relay.backend]);
+    let mut up = relay.node.spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+    std::thread::sleep(while_);
+    let _it_may_have_ended = up.kill();
+    up.wait().expect("up was started here");
+}
+
+#[test]
+fn an_up_killed_half_way_is_made_right_by_up_or_down() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    clients_up(&t, &relay);
+    let before = Snapshot::of(&t.relay);
+    let whole = relay.up().ok().took;
+    relay.ok(&["down"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after down");
+    let points = 10;
+    // As after any restart of the relay, a client notices after 15 s that its session is gone.
+    let reached = || ping_within(Duration::from_secs(25), &t.windows, "172.19.0.5");
+    for point in 1..=points {
+        let after = whole * point / (points + 1);
+        killed_after(&relay, after);
+        if point % 2 == 0 {
+            relay.up().ok();
+            assert!(reached(), "up after an up killed after {after:?} of {whole:?}");
+        }
+        relay.ok(&["down"]);
+        before.assert_same(&Snapshot::of(&t.relay), &format!("killed after {after:?} of {whole:?}"));
+    }
+}
+
+/// Returns the process numbers of the agents on a node.
+fn agents(node: &Node) -> Vec<String> {
+    node.processes()
+        .into_iter()
+        .filter(|(_, line)| line.contains("wgrelay"))
+        .map(|(pid, _)| pid.to_string())
+        .collect()
+}
+
+#[test]
+fn an_agent_that_was_killed_is_replaced_or_cleaned_up() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4).with_backend("embedded");
+    clients_up(&t, &relay);
+    let before = Snapshot::of(&t.relay);
+    relay.up().ok();
+    assert!(ping(&t.windows, "172.19.0.5"));
+    let kill = |what: &str| {
+        let agents = agents(&t.relay);
+        assert_eq!(agents.len(), 1, "one agent, {what}: {:?}", t.relay.processes());
+        t.relay.run(&["kill", "-9", &agents[0]]).ok();
+        let began = Instant::now();
+        while !self::agents(&t.relay).is_empty() && began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    kill("before the first kill");
+    assert_eq!(relay.call(&["status"]).code, Some(4), "status tells of a dead agent");
+    relay.up().ok();
+    // The client learns that its session is gone when nothing came back for 15 s (REKEY_TIMEOUT + KEEPALIVE_TIMEOUT).
+    assert!(ping_within(Duration::from_secs(25), &t.windows, "172.19.0.5"), "up after the agent was killed");
+    kill("after up replaced it");
+    relay.ok(&["down"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after the agent was killed, and down");
+}
+
+#[test]
+fn two_ups_at_once_are_one_after_the_other() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    clients_up(&t, &relay);
+    let before = Snapshot::of(&t.relay);
+    let began = Instant::now();
+    let ups = [(); 4].map(|()| {
+        let mut command = relay.command(&["up", "--backend", &relay.backend]);
+        t.relay.spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+    });
+    let ends = ups.map(|up| finish("relay: up, one of four", up, began, LONG));
+    assert!(ends.iter().any(|end| end.code == Some(0)), "one of them did it: {ends:?}");
+    for end in &ends {
+        // Waiting for the other is fine, and so is saying that it is at work.
+        assert!(end.code == Some(0) || end.code == Some(1) && end.stderr.contains("another"), "{end}");
+    }
+    assert!(ping(&t.windows, "172.19.0.5"));
+    assert_eq!(agents(&t.relay).len(), usize::from(relay.backend == "embedded"), "{:?}", t.relay.processes());
+    relay.ok(&["down"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after down");
+}
+
+#[test]
+fn a_shell_that_captures_up_does_not_wait_for_the_agent() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let line = format!(
+        "out=$({} --dir {} up --backend {} 2>&1 </dev/null | cat); echo \"$out\"; exec 0<&-",
+        env!("CARGO_BIN_EXE_wgrelay"),
+        relay.dir,
+        relay.backend
+    );
+    t.relay.within(Duration::from_secs(30), Command::new("bash").args(["-c", &line])).ok();
+    assert_ne!(relay.status()["state"], "down");
+    relay.ok(&["down"]);
+}

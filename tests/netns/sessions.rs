@@ -1,0 +1,74 @@
+//! Sessions live: a change to one spoke disturbs no other. A hundred datagrams a second, in both directions, and none lost
+//! while a hundred spokes come, change and go.
+
+use crate::foreign_clients::clients_up;
+use crate::rig::drive::Wgrelay;
+use crate::rig::need::{NAMESPACES, met};
+use crate::rig::probe::{Flow, ping};
+use crate::rig::snapshot::Snapshot;
+use crate::rig::topology::{Families, Topology};
+
+/// Spokes that come and go.
+const SPOKES: usize = 100;
+/// How many of them are applied one by one; the rest with one `up` for all.
+const SINGLY: usize = 20;
+
+#[test]
+fn no_packet_is_lost_while_other_spokes_come_change_and_go() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    relay.up().ok();
+    clients_up(&t, &relay);
+    assert!(
+        ping(&t.windows, "192.168.3.1") && ping(&t.windows, "192.168.33.71") && ping(&t.relay, "192.168.3.2")
+    );
+    let before = Snapshot::of(&t.relay).without("files"); // they tell when it was applied
+    let handshakes = || t.windows.run(&["wg", "show", "wg0", "latest-handshakes"]).ok().stdout;
+    let session = handshakes();
+    let flows = [
+        ("windows to the relay", Flow::start(&t.windows, &t.relay, "192.168.3.1")),
+        ("the relay to windows", Flow::start(&t.relay, &t.windows, "192.168.3.2")),
+        ("windows to a VM", Flow::start(&t.windows, &t.vm, "192.168.33.71")),
+    ];
+    let began = std::time::Instant::now();
+
+    let each = |words: &[&str]| {
+        for i in 0..SPOKES {
+            let name = format!("spoke{i}");
+            let words: Vec<&str> = words.iter().copied().chain([name.as_str()]).collect();
+            relay.ok(&words.into_iter().chain((i < SINGLY).then_some("--up")).collect::<Vec<_>>());
+        }
+        relay.up().ok();
+    };
+    let peers = || t.relay.run(&["wg", "show", "wg0", "peers"]).ok().stdout.lines().count();
+    each(&["add"]);
+    assert_eq!(peers(), SPOKES + 2, "every spoke is a peer");
+    let on = t.relay.read(relay.network_file());
+    let off = on
+        .lines()
+        .map(|line| {
+            format!("{line}\n{}", if line.starts_with("[node.spoke") { "enabled = false\n" } else { "" })
+        })
+        .collect::<String>();
+    relay.edit(|_| off);
+    relay.up().ok();
+    assert_eq!(peers(), 2, "no disabled spoke is a peer");
+    relay.edit(|_| on);
+    relay.up().ok();
+    relay.ok(&["disable", "spoke7", "--up"]);
+    relay.ok(&["enable", "spoke7", "--up"]);
+    assert_eq!(peers(), SPOKES + 2, "all are back");
+    each(&["remove"]);
+
+    for (name, flow) in flows {
+        let tally = flow.stop();
+        assert!(tally.sent > 100 && tally.lost() == 0, "{name}: {tally:?}");
+    }
+    if began.elapsed().as_secs() < 100 {
+        assert_eq!(handshakes(), session, "it is the same session still");
+    }
+    before.assert_same(&Snapshot::of(&t.relay).without("files"), "after all the spokes have gone");
+}
