@@ -46,6 +46,8 @@ fn every_profile_comes_up() {
         let words: Vec<&str> = first.split_whitespace().collect();
         assert_eq!(words[0], words[2], "{profile}: {text}");
         assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
+        let (code, text) = run(&["--network", &name, "lab", "check", "--profile", profile]);
+        assert_eq!(code, 0, "{profile}: prediction and packets disagree: {text}");
         assert_eq!(processes_with(&name), Vec::<String>::new());
     }
 }

@@ -20,9 +20,10 @@ use super::table::{Cell, shorten, table, wrapped};
 use crate::config::parse_network;
 use crate::config::profile::{self, ProfileValues};
 use crate::host::random;
+use crate::lab::probe::PORT;
 use crate::lab::standing::{self, Claim, Record};
-use crate::lab::{Lab, LabError, Observed, Pair, PlaceKind, Topology, probe};
-use crate::model::{Network, nearest};
+use crate::lab::{Lab, LabError, Observed, Pair, PlaceKind, Topology, every_pair, is_quiet, predict, probe};
+use crate::model::{Network, Verdict, nearest};
 use crate::plan::Backend;
 
 /// Beyond this many places a matrix no longer fits 80 columns, and only what fails is listed.
@@ -30,13 +31,14 @@ const MATRIX_PLACES: usize = 14;
 
 /// Runs `lab` and what is below it.
 pub fn lab(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
-    if matches!(args.action, None | Some(LabAction::Up)) {
+    if matches!(args.action, None | Some(LabAction::Up | LabAction::Check)) {
         // What is wrong with the network is told to everybody.
         network(ctx, args)?;
     }
     root()?;
     match &args.action {
         None => all_at_once(ctx, args),
+        Some(LabAction::Check) => check(ctx, args),
         Some(LabAction::Up) => up(ctx, args),
         Some(LabAction::Hold) => hold(ctx, args),
         Some(LabAction::Exec { place, command }) => exec(ctx, place, command),
@@ -237,6 +239,91 @@ fn json(topology: &Topology, network: &str, answers: &[Answer<'_>], seconds: f64
     serde_json::json!({
         "version": 1, "network": network, "reached": reached, "asked": answers.len(), "seconds": seconds, "pairs": pairs,
     })
+}
+
+/// One answer of `lab check`.
+#[derive(serde::Serialize)]
+struct Compared<'t> {
+    from: &'t str,
+    to: &'t str,
+    port: String,
+    predicted: Verdict,
+    observed: Verdict,
+}
+
+#[derive(serde::Serialize)]
+struct Comparison<'t> {
+    version: u32,
+    pairs: Vec<Compared<'t>>,
+    agree: bool,
+}
+
+/// Asks everybody for everybody, and compares with what the analysis says.
+fn check(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
+    let interrupted = interruptions()?;
+    let mut lab = build(ctx, args, &interrupted)?;
+    let stop = || interrupted.load(Ordering::SeqCst);
+    let (quiet, others): (Vec<Pair>, Vec<Pair>) =
+        every_pair(&lab.topology).into_iter().partition(|p| is_quiet(&lab.layout, &lab.topology, p));
+    let mut observed = Vec::new();
+    for round in [&others, &quiet] {
+        lab.topology.pairs.clone_from(round);
+        let answers = probe(&lab, &stop);
+        observed.extend(answers.map_err(|e| Fault::failed(format!("cannot ask in the lab: {e}"), ""))?);
+    }
+    if stop() {
+        return Err(lab_fault(&LabError::Interrupted));
+    }
+    lab.topology.pairs = [others, quiet].concat();
+    let predicted = predict(&lab.layout, &lab.topology, ctx.now);
+    let topology = lab.topology.clone();
+    drop(lab);
+    let verdict = |reaches: bool| if reaches { Verdict::Reaches } else { Verdict::Blocked };
+    let mut pairs = Vec::new();
+    for ((pair, said), seen) in topology.pairs.iter().zip(&predicted).zip(&observed) {
+        let (from, to) = (topology.places[pair.from].name.as_str(), topology.places[pair.to].name.as_str());
+        let ping = verdict(seen.ping.is_some());
+        pairs.push(Compared { from, to, port: "icmp".into(), predicted: said.ping, observed: ping });
+        let tcp = verdict(seen.tcp);
+        pairs.push(Compared { from, to, port: format!("tcp/{PORT}"), predicted: said.tcp, observed: tcp });
+    }
+    let agree = pairs.iter().all(|p| p.predicted == p.observed);
+    let answer = Comparison { version: 1, pairs, agree };
+    if ctx.out.json {
+        ctx.out.json(&answer)?;
+    } else {
+        ctx.out.result(&comparison_text(&ctx.out, &answer))?;
+    }
+    Ok(if agree { Exit::Done } else { Exit::No })
+}
+
+fn comparison_text(out: &Output, answer: &Comparison<'_>) -> String {
+    let differing: Vec<&Compared<'_>> = answer.pairs.iter().filter(|p| p.predicted != p.observed).collect();
+    let reached = answer.pairs.iter().filter(|p| p.observed == Verdict::Reaches).count();
+    let total = answer.pairs.len();
+    let role = if answer.agree { Role::Good } else { Role::Bad };
+    let count = format!("{} of {total}", total - differing.len());
+    let mut text = format!(
+        "{} predictions are right: {reached} reach, {} are blocked\n",
+        out.paint(role, &count),
+        total - reached
+    );
+    if !differing.is_empty() {
+        let rows: Vec<Vec<Cell>> = differing
+            .iter()
+            .map(|p| {
+                vec![
+                    Cell::with(Role::Name, p.from),
+                    Cell::with(Role::Name, p.to),
+                    Cell::new(p.port.as_str()),
+                    Cell::new(p.predicted.to_string()),
+                    Cell::with(Role::Bad, p.observed.to_string()),
+                ]
+            })
+            .collect();
+        text += &table(out, &["FROM", "TO", "PORT", "PREDICTED", "OBSERVED"], &rows);
+    }
+    text
 }
 
 /// What the holder tells.
