@@ -112,6 +112,7 @@ fn full_state() -> HostState {
     let rule = |ipv6, priority, selector| PolicyRule { ipv6, priority, selector };
     let tunnel = RuleSelector::NotMarked { mark: 0xca6c, table: 51820 };
     HostState {
+        foreign_rules: Default::default(),
         device: Some(device()),
         routes: [
             Route { dst: net("192.168.33.0/24"), table: MAIN_TABLE },

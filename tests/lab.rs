@@ -87,8 +87,6 @@ fn what_the_policy_refuses_does_not_pass() {
     assert!(!reaches("windows", "docker"));
     assert!(!reaches("windows", "172.19.0.10"));
     assert!(!reaches("docker", "windows"));
-    // What no rule names is in nobody's AllowedIPs.
-    assert!(!reaches("windows", "wsl"));
 }
 
 #[test]

@@ -259,7 +259,7 @@ fn the_json_is_what_others_rely_on() {
     );
     assert_eq!((&json["verdict"], &json["reason"]), (&"reaches".into(), &serde_json::Value::Null));
     let hop = serde_json::json!({
-        "node": "laptop", "step": "route", "detail": "192.168.10.0/24 dev wg0", "src": "10.88.0.9", "dst": "192.168.10.7",
+        "node": "laptop", "step": "route", "detail": "192.168.10.7/32 dev wg0", "src": "10.88.0.9", "dst": "192.168.10.7",
     });
     assert_eq!(json["forward"][0], hop);
     assert_eq!(json["reply"][0]["node"], "192.168.10.7");

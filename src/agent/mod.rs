@@ -24,14 +24,14 @@ pub use device::LocalDevice;
 
 use crate::apply::HostError;
 use crate::host::agent_process::Runtime;
-use crate::host::link_changes::LinkChanges;
+use crate::host::kernel_news::KernelNews;
 use crate::model::InterfaceName;
 
 /// How often the host is compared with what was applied, in seconds. iptables-legacy, for one, tells nobody of
 /// its changes, so something has to look.
 const TICK: Duration = Duration::from_secs(30);
 
-/// How long links are left to settle after a change before the host is looked at.
+/// How long links and rules are left to settle after a change before the host is looked at.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// Why the agent ended.
@@ -86,7 +86,12 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (changed, mut changes) = mpsc::channel(1);
-    watch_links(changed)?;
+    watch_kernel(KernelNews::of_links()?, changed.clone());
+    // A kernel without nftables has no news of it.
+    if let Ok(news) = KernelNews::of_filters() {
+        watch_kernel(news, changed);
+    }
+    let mut failed = false;
     let (device_ended, mut ended) = mpsc::channel(1);
     if let Some(device) = &serving.device {
         watch(device.ended()?, device_ended.clone());
@@ -101,7 +106,8 @@ async fn events(serving: Serving) -> std::io::Result<End> {
                 break End::Device(why);
             }
             Some(()) = woken.recv() => {}
-            Some(()) = changes.recv() => {
+            // What a failed repair changed and undid is news as well: it would be tried without end.
+            Some(()) = changes.recv(), if !failed => {
                 // What changes together is looked at together, and our own changes come back here too.
                 tokio::time::sleep(SETTLE).await;
                 while changes.try_recv().is_ok() {}
@@ -109,7 +115,9 @@ async fn events(serving: Serving) -> std::io::Result<End> {
             _ = tick.tick() => {}
         }
         let reconcile = Arc::clone(&serving.reconcile);
-        match tokio::task::spawn_blocking(move || reconcile()).await {
+        let looked = tokio::task::spawn_blocking(move || reconcile()).await;
+        failed = !matches!(looked, Ok(Ok(())));
+        match looked {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("{error}"),
             Err(error) => tracing::error!("a look at the host ended badly: {error}"),
@@ -133,17 +141,15 @@ fn watch(ended: OwnedFd, tell: mpsc::Sender<()>) {
     });
 }
 
-/// Tells when links or addresses of this network namespace change: a site's interface appears, somebody takes an
-/// address off ours.
-fn watch_links(tell: mpsc::Sender<()>) -> std::io::Result<()> {
-    let changes = LinkChanges::open()?;
+/// Tells when something of this network namespace changes that may be ours to follow: a site's interface appears,
+/// somebody takes an address off ours, Docker writes its rules anew.
+fn watch_kernel(news: KernelNews, tell: mpsc::Sender<()>) {
     std::thread::spawn(move || {
-        while changes.wait().is_ok() {
+        while news.wait().is_ok() {
             // A full queue means that a look at the host is coming anyway.
             if let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(()) {
                 return;
             }
         }
     });
-    Ok(())
 }

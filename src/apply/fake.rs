@@ -6,6 +6,7 @@ use super::{Failure, Host, HostError, Scope, apply};
 use crate::dataplane::DeviceReport;
 use crate::model::{InterfaceName, PrivateKey, PublicKey};
 use crate::plan::firewall::{Chain, Family, Hook, Set, Table};
+use crate::plan::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use crate::plan::{
     Backend, Change, Device, Facts, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff,
 };
@@ -84,6 +85,13 @@ fn state(number: u8, backend: Backend) -> HostState {
             sets: [("places4".to_string(), set)].into(),
             chains: vec![Chain { name: format!("c{}", number / 2), hook: Hook::None, rules: vec![] }],
         }),
+        foreign_rules: [ForeignRule::new(
+            Iptables::Nft,
+            Family::V4,
+            ForeignChain::DockerUser,
+            Accept { oif: Some(format!("br{number}")), ..Accept::default() },
+        )]
+        .into(),
     }
 }
 

@@ -176,6 +176,11 @@ pub enum Command {
                             wgrelay status\n  wgrelay status --watch     each second, until q\n  wgrelay status --json"
     )]
     Status(Status),
+    /// Examine this host: WireGuard, WSL, Docker, other firewalls, address clashes
+    #[command(
+        after_help = "Exit code 4: something must be put right before wgrelay can work here.\n\nExamples:\n  wgrelay doctor\n  wgrelay doctor --json"
+    )]
+    Doctor,
     /// Run the agent in the foreground
     #[command(after_help = "Examples:\n  wgrelay run\n  wgrelay run --backend embedded")]
     Run(Run),
@@ -374,7 +379,7 @@ pub struct PlanArgs {
 /// `up`
 #[derive(Debug, Args)]
 pub struct Up {
-    /// Apply even where an [[expect]] would be broken
+    /// Apply even where a promise (an expect table) would be broken
     #[arg(long)]
     pub force: bool,
     /// Install this bundle first

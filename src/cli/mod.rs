@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod context;
+mod doctor;
 mod edit;
 mod exit;
 mod export;
@@ -80,6 +81,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Down => up::down(ctx),
         Command::Status(args) if args.watch => watch::watch(ctx),
         Command::Status(_) => status::status(ctx),
+        Command::Doctor => doctor::doctor(ctx),
         Command::Run(args) => run::run(ctx, args),
         Command::Lab(args) => lab::lab(ctx, args),
         Command::Genkey => keys::genkey(&ctx.out),

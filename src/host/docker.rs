@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::plan::DockerNetwork;
+use crate::doctor::Container;
+use crate::plan::{DockerEngine, DockerNetwork};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// How long the engine may take, all in all.
@@ -40,20 +41,35 @@ impl Engine {
 
     /// Returns the bridge networks by name; `None`: no engine answers.
     pub fn networks(&self) -> Option<BTreeMap<String, DockerNetwork>> {
-        match self.ask() {
-            Ok(body) => parse_networks(&body),
+        parse_networks(&self.answer("/networks")?)
+    }
+
+    /// Returns the engine's version; `None`: no engine answers.
+    pub fn version(&self) -> Option<DockerEngine> {
+        parse_version(&self.answer("/version")?)
+    }
+
+    /// Returns the running containers; `None`: no engine answers.
+    pub fn containers(&self) -> Option<Vec<Container>> {
+        parse_containers(&self.answer("/containers/json")?)
+    }
+
+    fn answer(&self, path: &str) -> Option<Vec<u8>> {
+        match self.ask(path) {
+            Ok(body) => Some(body),
             Err(error) => {
-                tracing::debug!("docker: {}: {error}", self.socket.display());
+                tracing::debug!("docker: {}: {path}: {error}", self.socket.display());
                 None
             }
         }
     }
 
-    fn ask(&self) -> io::Result<Vec<u8>> {
+    fn ask(&self, path: &str) -> io::Result<Vec<u8>> {
         let end = Instant::now() + TIME_LIMIT;
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_write_timeout(Some(TIME_LIMIT))?;
-        stream.write_all(b"GET /networks HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut answer = Vec::new();
         let mut buffer = [0; 16 * 1024];
         loop {
@@ -164,6 +180,48 @@ struct IpamConfig {
     subnet: Option<String>,
 }
 
+/// Reads the engine's list of containers (`GET /containers/json`); `None`: it is none.
+fn parse_containers(body: &[u8]) -> Option<Vec<Container>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Listed {
+        #[serde(default)]
+        names: Vec<String>,
+        network_settings: Settings,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Settings {
+        #[serde(default)]
+        networks: BTreeMap<String, serde::de::IgnoredAny>,
+    }
+    let list: Vec<Listed> = serde_json::from_slice(body).ok()?;
+    let container = |listed: Listed| Container {
+        name: listed.names.first().map(|n| n.trim_start_matches('/').to_string()).unwrap_or_default(),
+        networks: listed.network_settings.networks.into_keys().collect(),
+    };
+    Some(list.into_iter().map(container).collect())
+}
+
+/// Reads what the engine says of itself (`GET /version`); `None`: it says nothing.
+fn parse_version(body: &[u8]) -> Option<DockerEngine> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Version {
+        version: String,
+        #[serde(default)]
+        platform: Option<Platform>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Platform {
+        #[serde(default)]
+        name: String,
+    }
+    let said: Version = serde_json::from_slice(body).ok()?;
+    Some(DockerEngine { version: said.version, platform: said.platform.map(|p| p.name).unwrap_or_default() })
+}
+
 /// Reads the engine's list of networks (`GET /networks`); `None`: it is none.
 fn parse_networks(body: &[u8]) -> Option<BTreeMap<String, DockerNetwork>> {
     let list: Vec<ListedNetwork> = serde_json::from_slice(body).ok()?;
@@ -213,6 +271,23 @@ mod tests {
         assert_eq!(networks["six"].subnets.len(), 2);
         assert_eq!(networks["webvirtcloud_default"].subnets, ["172.19.0.0/16".parse().unwrap()]);
         assert_eq!(parse_networks(b"{\"message\":\"no\"}"), None);
+    }
+
+    #[test]
+    fn versions_and_containers() {
+        let body =
+            r#"{"Platform":{"Name":"Docker Desktop 4.34.0 (165256)"},"Version":"27.2.0","Os":"linux"}"#;
+        let engine = parse_version(body.as_bytes()).unwrap();
+        assert!(engine.is_desktop());
+        assert_eq!(engine.major(), Some(27));
+        let plain = parse_version(br#"{"Version":"20.10.24+dfsg1"}"#).unwrap();
+        assert!(!plain.is_desktop());
+        assert_eq!(plain.major(), Some(20));
+        assert_eq!(parse_version(b"[]"), None);
+        let body = r#"[{"Id":"a","Names":["/compute"],"NetworkSettings":{"Networks":
+            {"bridge":{"IPAddress":"172.17.0.2"},"cloud":{"IPAddress":"172.19.0.9"}}}}]"#;
+        let container = Container { name: "compute".into(), networks: vec!["bridge".into(), "cloud".into()] };
+        assert_eq!(parse_containers(body.as_bytes()), Some(vec![container]));
     }
 
     #[test]

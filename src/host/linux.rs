@@ -7,13 +7,15 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use super::docker::Engine;
+use super::foreign_firewall::Reading;
 use super::link::NumberedLink;
 use super::netlink::{Netlink, NetlinkError, Refusal, Request};
 use super::wireguard::{self, KernelWireGuard, WireGuard};
-use super::{facts, link, nft, route, sysctl};
+use super::{facts, iptables, link, nft, route, sysctl};
 use crate::apply::{Host, HostError, Scope};
 use crate::dataplane::DeviceReport;
 use crate::model::InterfaceName;
+use crate::plan::foreign::{ForeignFirewall, ForeignRule};
 use crate::plan::{
     Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, ifalias, table_name,
 };
@@ -24,6 +26,8 @@ pub struct LinuxHost {
     kernel: Box<dyn WireGuard>,
     embedded: Option<Box<dyn WireGuard>>,
     docker: Option<Engine>,
+    /// The packet filters of others as read last; `None`: not read, or changed by us since.
+    foreign: Option<Reading>,
 }
 
 impl LinuxHost {
@@ -31,7 +35,13 @@ impl LinuxHost {
     pub fn open() -> Result<Self, HostError> {
         let netlink =
             Netlink::open(NETLINK_ROUTE).map_err(|e| HostError::new("open", "netlink socket", e))?;
-        Ok(Self { netlink, kernel: Box::new(KernelWireGuard::open()?), embedded: None, docker: None })
+        Ok(Self {
+            netlink,
+            kernel: Box::new(KernelWireGuard::open()?),
+            embedded: None,
+            docker: None,
+            foreign: None,
+        })
     }
     /// Gives it the data plane behind [`Backend::Embedded`].
     #[must_use]
@@ -54,6 +64,15 @@ impl LinuxHost {
                 Err(HostError::new("reach", "embedded data plane", "no agent runs for this network"))
             }
         }
+    }
+
+    fn foreign(&mut self) -> Result<&Reading, HostError> {
+        // Every answer is from one reading: it takes processes, and facts are asked for more than once.
+        let reading = match self.foreign.take() {
+            Some(reading) => reading,
+            None => Reading::take()?,
+        };
+        Ok(self.foreign.insert(reading))
     }
 
     fn links(&mut self) -> Result<BTreeMap<String, NumberedLink>, HostError> {
@@ -178,6 +197,7 @@ enum By {
     Netlink,
     WireGuard,
     NftSets,
+    Iptables,
     Alone,
 }
 
@@ -193,6 +213,7 @@ const fn by(change: &Change) -> By {
         | Change::RemoveRule { .. } => By::Netlink,
         Change::Configure { .. } | Change::Peer { .. } => By::WireGuard,
         Change::Elements { .. } => By::NftSets,
+        Change::AddForeign { .. } | Change::RemoveForeign { .. } => By::Iptables,
         Change::LoadTable { .. }
         | Change::DeleteTable { .. }
         | Change::Sysctl { .. }
@@ -215,8 +236,22 @@ fn request(index: u32, change: &Change) -> Option<Request<RouteNetlinkMessage>> 
     })
 }
 
+fn foreign_of(changes: &[Change]) -> Vec<&ForeignRule> {
+    let rule = |change| match change {
+        &(Change::AddForeign { ref rule } | Change::RemoveForeign { ref rule }) => Some(rule),
+        _ => None,
+    };
+    changes.iter().filter_map(rule).collect()
+}
+
 const fn is_removal(change: &Change) -> bool {
-    matches!(change, Change::RemoveAddress { .. } | Change::RemoveRoute { .. } | Change::RemoveRule { .. })
+    matches!(
+        change,
+        Change::RemoveAddress { .. }
+            | Change::RemoveRoute { .. }
+            | Change::RemoveRule { .. }
+            | Change::RemoveForeign { .. }
+    )
 }
 
 /// Forgives what comes to the same: removed already, or there already on our own link.
@@ -270,11 +305,20 @@ impl Host for LinuxHost {
     fn facts(&mut self, names: &BTreeSet<String>, sysctls: &BTreeSet<String>) -> Result<Facts, HostError> {
         let links = self.links()?;
         let routes = self.routes(&links)?.foreign;
+        let docker = self.docker.as_ref().and_then(Engine::networks);
         Ok(Facts {
             links: links.into_iter().map(|(name, l)| (name, l.link)).collect(),
             routes,
             sysctls: facts::sysctls(sysctls)?,
-            docker: self.docker.as_ref().and_then(Engine::networks),
+            engine: docker.as_ref().and_then(|_| self.docker.as_ref()?.version()),
+            docker,
+            // Who may not read them can still ask for what would be done.
+            foreign: match self.foreign() {
+                Ok(reading) => reading.facts(),
+                Err(error) => {
+                    ForeignFirewall { unread: Some(error.to_string()), ..ForeignFirewall::default() }
+                }
+            },
             resolved: facts::resolve(names),
             wsl: facts::wsl(),
         })
@@ -297,6 +341,7 @@ impl Host for LinuxHost {
         }
         let applied = scope.applied.as_ref().and_then(|a| a.firewall.as_ref());
         state.firewall = nft::observe(&table_name(&scope.network), applied)?;
+        state.foreign_rules = self.foreign()?.rules(&scope.network);
         Ok(state)
     }
 
@@ -313,7 +358,10 @@ impl Host for LinuxHost {
         backend: Backend,
         changes: &[Change],
     ) -> Result<(), HostError> {
-        for group in changes.chunk_by(|a, b| by(a) == by(b) && by(a) != By::Alone) {
+        self.foreign = None;
+        for group in changes.chunk_by(|a, b| {
+            by(a) == by(b) && by(a) != By::Alone && (by(a) != By::Iptables || is_removal(a) == is_removal(b))
+        }) {
             match (by(&group[0]), &group[0]) {
                 (By::Netlink, _) => self.carry_out_by_netlink(network, backend, group)?,
                 (By::WireGuard, _) => {
@@ -321,6 +369,10 @@ impl Host for LinuxHost {
                     self.wireguard(backend)?.configure(network, &change)?;
                 }
                 (By::NftSets, _) => nft::change_elements(group)?,
+                (By::Iptables, Change::RemoveForeign { .. }) => {
+                    iptables::remove(network, &foreign_of(group))?;
+                }
+                (By::Iptables, _) => iptables::insert(network, &foreign_of(group))?,
                 (By::Alone, Change::LoadTable { to, .. }) => nft::load(to)?,
                 (By::Alone, Change::DeleteTable { from }) => nft::delete(&from.name)?,
                 (By::Alone, Change::Sysctl { path, to, .. }) => sysctl::write(path, to)?,

@@ -7,13 +7,17 @@
 pub mod agent_process;
 pub mod discover;
 pub mod docker;
+pub mod examine;
 mod facts;
 pub mod folder;
+mod foreign_firewall;
+mod iptables;
+pub mod kernel_news;
 mod link;
-pub mod link_changes;
 mod linux;
 mod netlink;
 mod nft;
+mod program;
 pub mod random;
 mod route;
 pub mod runtime;

@@ -3,21 +3,22 @@
 //! nft lists rules in other words than it took, so after a load the listing's fingerprint is kept in a comment
 //! in the table, next to that of the rules that were asked for.
 
-use std::io::{self, Write as _};
-use std::process::{Command, Output, Stdio};
+use std::collections::BTreeSet;
+use std::io;
+use std::process::Output;
 
 use nftables::batch::Batch;
 use nftables::schema::Nftables;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::program;
 use crate::apply::HostError;
 use crate::plan::Change;
 use crate::plan::firewall::{
     Family, Set, Table, add_elements, delete_elements, delete_table, elements, fingerprint, load_table,
 };
 
-/// Where nft is when PATH does not say so, as in the PATH of a service or of an ordinary user.
-const PROGRAMS: [&str; 3] = ["nft", "/usr/sbin/nft", "/sbin/nft"];
 /// Lines of nft's own words that an error carries.
 const ERROR_LINES: usize = 3;
 
@@ -114,21 +115,24 @@ fn has_mark(listing: &Value, mark: &str) -> bool {
 
 /// Lists the table; `None`: there is none, and none can be where nft or nf_tables is missing.
 fn list(name: &str) -> Result<Option<Value>, HostError> {
-    let operation = "list nft table";
-    let output = match run(&["-j", "list", "table", "inet", name], None) {
+    listing(&["-j", "list", "table", "inet", name], "list nft table", name)
+}
+
+fn listing(args: &[&str], operation: &'static str, target: &str) -> Result<Option<Value>, HostError> {
+    let output = match run(args, None) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(|e| HostError::new(operation, name, e))?,
+        other => other.map_err(|e| HostError::new(operation, target, e))?,
     };
     if output.status.success() {
         let listing = serde_json::from_slice(&output.stdout);
-        return listing.map(Some).map_err(|e| HostError::new(operation, name, format!("nft's JSON: {e}")));
+        return listing.map(Some).map_err(|e| HostError::new(operation, target, format!("nft's JSON: {e}")));
     }
     let words = String::from_utf8_lossy(&output.stderr);
     let absent = ["No such file or directory", "Protocol not supported", "Operation not supported"];
     if absent.iter().any(|text| words.contains(text)) {
         return Ok(None);
     }
-    Err(refused(operation, name, &output))
+    Err(refused(operation, target, &output))
 }
 
 /// Sends a batch to nft: one transaction.
@@ -160,30 +164,54 @@ fn refused(operation: &'static str, table: &str, output: &Output) -> HostError {
     HostError::new(operation, table, cause).hint(hint)
 }
 
+/// A chain as listed; the last three are empty for one that is reached by jumps only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct ListedChain {
+    pub family: String,
+    pub table: String,
+    pub name: String,
+    pub hook: String,
+    pub policy: String,
+}
+
+/// Lists every chain, without its rules. Empty where nft or nf_tables is missing.
+pub(super) fn list_chains() -> Result<Vec<ListedChain>, HostError> {
+    Ok(listing(&["-j", "list", "chains"], "list nft chains", "")?
+        .map(|listing| objects(&listing, "chain").filter_map(|c| ListedChain::deserialize(c).ok()).collect())
+        .unwrap_or_default())
+}
+
+/// Returns the links that a table's rules and sets name.
+pub(super) fn links_named_in(family: &str, table: &str) -> Result<BTreeSet<String>, HostError> {
+    // The text: its names are quoted, and large counters of somebody else's are nothing to stumble over.
+    let output = run(&["-s", "list", "table", family, table], None);
+    let output = output.map_err(|e| HostError::new("list nft table", table, e))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.split('"').skip(1).step_by(2).map(str::to_string).collect())
+}
+
+/// Takes away an iptables chain that is left without rules, and its table when nothing is left in that either.
+pub(super) fn delete_if_empty(family: Family, table: &str, chain: &str) -> Result<(), HostError> {
+    let operation = "list nft table";
+    let Some(left) = listing(&["-j", "list", "table", family.nft(), table], operation, table)? else {
+        return Ok(());
+    };
+    let command = if objects(&left, "rule").next().is_none() {
+        json!({"delete": {"table": {"family": family.nft(), "name": table}}})
+    } else if objects(&left, "rule").all(|r| r["chain"] != chain) {
+        json!({"delete": {"chain": {"family": family.nft(), "table": table, "name": chain}}})
+    } else {
+        return Ok(());
+    };
+    send("delete nft table", table, &json!({"nftables": [command]}))
+}
+
+fn objects<'a>(listing: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    let objects = listing.get("nftables").and_then(Value::as_array);
+    objects.into_iter().flatten().filter_map(move |o| o.get(kind))
+}
+
 fn run(args: &[&str], input: Option<&[u8]>) -> io::Result<Output> {
-    let mut missing = io::Error::from(io::ErrorKind::NotFound);
-    for program in PROGRAMS {
-        let mut command = Command::new(program);
-        // Its words are compared, so they must not be translated.
-        command.args(args).env("LC_ALL", "C").stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-        let mut child = match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                missing = error;
-                continue;
-            }
-            other => other?,
-        };
-        // nft reads everything before it says anything, so the pipes cannot wait for each other.
-        if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input)
-            && let Err(error) = pipe.write_all(input)
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(error);
-        }
-        return child.wait_with_output();
-    }
-    Err(missing)
+    program::run("nft", args, input)
 }

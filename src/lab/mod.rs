@@ -1,8 +1,8 @@
 //! The whole network on this machine: a namespace for each node and for a host of each site, this program in each
 //! node's, and real packets between all of them.
 //!
-//! [`topology`] turns a network into data, [`build`] makes it and takes it away, [`probe`] sends the packets,
-//! [`predict`] says beforehand what will come of them, [`standing`] keeps a lab for later commands.
+//! `topology` turns a network into data, `build` makes it and takes it away, `probe` sends the packets,
+//! `predict` says beforehand what will come of them, [`standing`] keeps a lab for later commands.
 
 pub mod build;
 pub mod commands;

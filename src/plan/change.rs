@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::firewall::Table;
+use super::foreign::ForeignRule;
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector};
 use crate::model::{PrivateKey, PublicKey};
 
@@ -56,6 +57,10 @@ pub enum Change {
     Elements { table: String, set: String, add: BTreeSet<IpNet>, remove: BTreeSet<IpNet> },
     /// Takes the nft table away.
     DeleteTable { from: Box<Table> },
+    /// Puts a rule at the top of somebody else's chain.
+    AddForeign { rule: ForeignRule },
+    /// Takes a rule of ours out of somebody else's chain.
+    RemoveForeign { rule: ForeignRule },
     /// Sets a switch.
     Sysctl { path: String, from: Option<String>, to: String },
     /// Makes the interface, down and without addresses.
@@ -164,6 +169,8 @@ impl Change {
             Self::DeleteTable { from } => {
                 line("nft-table", format!("inet {}", from.name), Some(table_text(from)), None)
             }
+            Self::AddForeign { rule } => line("iptables-rule", rule.place(), None, Some(rule.text())),
+            Self::RemoveForeign { rule } => line("iptables-rule", rule.place(), Some(rule.text()), None),
             Self::Sysctl { path, from, to } => {
                 line("sysctl", path.replace('/', "."), from.clone(), Some(to.clone()))
             }
@@ -224,6 +231,12 @@ impl Change {
                 }
             }
             Self::DeleteTable { .. } => state.firewall = None,
+            Self::AddForeign { rule } => {
+                state.foreign_rules.insert(rule.clone());
+            }
+            Self::RemoveForeign { rule } => {
+                state.foreign_rules.remove(rule);
+            }
             Self::Sysctl { path, to, .. } => {
                 state.sysctls.insert(path.clone(), to.clone());
             }

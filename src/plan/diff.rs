@@ -1,8 +1,9 @@
 //! The difference of two states of one host, in the order that keeps packets safe and sessions alive.
 //!
-//! Up: firewall, interface, peers, addresses, link, routes, then what is to go, then forwarding. Down: the reverse.
+//! Up: firewall, what stands beside it in others' chains, interface, peers, addresses, link, routes, then what is to go, then forwarding. Down: the reverse.
 
 use super::change::{Change, Plan};
+use super::foreign::ForeignRule;
 use super::state::{Device, HostState};
 
 /// Returns what turns `from` into `to`. Empty where the two are the same.
@@ -16,7 +17,14 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
     // With the interface go its routes; rules of ours would then lead nowhere.
     let going_down = from.device.is_some() && to.device.is_none();
 
+    if going_down {
+        foreign_rules(from, to, &mut plan, |_| true);
+    }
     grow_firewall(from, to, &mut plan);
+    // A rule that has no effect where it stands goes first: what removes it would find the new one at the top.
+    foreign_rules(from, to, &mut plan, |rule| rule.shadowed && !going_down);
+    let new = to.foreign_rules.difference(&from.foreign_rules);
+    plan.changes.extend(new.cloned().map(|rule| Change::AddForeign { rule }));
     sysctls(from, to, &mut plan, |path| path.ends_with("/accept_ra"));
     if replaced || going_down {
         plan.changes
@@ -43,8 +51,16 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
         shrink_device(a, b, &mut plan);
     }
     sysctls(from, to, &mut plan, |path| !path.ends_with("/accept_ra"));
+    if !going_down {
+        foreign_rules(from, to, &mut plan, |rule| !rule.shadowed);
+    }
     shrink_firewall(from, to, &mut plan);
     plan
+}
+
+fn foreign_rules(from: &HostState, to: &HostState, plan: &mut Plan, which: impl Fn(&ForeignRule) -> bool) {
+    let old = from.foreign_rules.difference(&to.foreign_rules).filter(|rule| which(rule));
+    plan.changes.extend(old.cloned().map(|rule| Change::RemoveForeign { rule }));
 }
 
 fn sysctls(from: &HostState, to: &HostState, plan: &mut Plan, which: impl Fn(&str) -> bool) {

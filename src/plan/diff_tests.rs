@@ -8,6 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::firewall::{Action, Chain, Family, Hook, Match, Rule, Set, Table};
+use super::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use super::{Backend, Change, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff};
 use crate::model::{PresharedKey, PrivateKey, PublicKey};
 
@@ -87,13 +88,18 @@ fn state() -> impl Strategy<Value = HostState> {
         Just("net/ipv6/conf/eth0/accept_ra".to_string())
     ];
     let sysctls = btree_map(path, "[012]", 0..3);
-    (option::of(device()), routes, btree_set(rule, 0..3), sysctls, option::of(table())).prop_map(
-        |(device, routes, rules, sysctls, firewall)| {
+    let foreign = (any::<bool>(), any::<bool>(), 0u8..3).prop_map(|(shadowed, raw, n)| {
+        let chain = if raw { ForeignChain::RawPrerouting } else { ForeignChain::DockerUser };
+        let accept = Accept { oif: Some(format!("br{n}")), ..Accept::default() };
+        ForeignRule { shadowed, ..ForeignRule::new(Iptables::Nft, Family::V4, chain, accept) }
+    });
+    let foreign_rules = btree_set(foreign, 0..3);
+    (option::of(device()), routes, btree_set(rule, 0..3), sysctls, option::of(table()), foreign_rules)
+        .prop_map(|(device, routes, rules, sysctls, firewall, foreign_rules)| {
             // Routes live on the interface.
             let routes = if device.is_some() { routes } else { BTreeSet::new() };
-            HostState { device, routes, rules, sysctls, firewall }
-        },
-    )
+            HostState { device, routes, rules, sysctls, firewall, foreign_rules }
+        })
 }
 
 proptest! {
@@ -137,7 +143,19 @@ proptest! {
         let route = at(|c| matches!(c, Change::AddRoute { .. }));
         let last_peer = changes.iter().rposition(|c| matches!(c, Change::Peer { .. }));
         prop_assert!(load.is_none() || up.is_none() || load < up);
+        let beside = changes.iter().rposition(|c| matches!(c, Change::AddForeign { .. }));
+        prop_assert!(beside.is_none() || (load.is_none() || load < beside) && (up.is_none() || beside < up));
         prop_assert!(last_peer.is_none() || last_peer < up);
         prop_assert!(route.is_none() || up < route);
+    }
+
+    #[test]
+    fn on_the_way_down_what_lets_packets_pass_elsewhere_goes_first(from in state()) {
+        if from.device.is_none() {
+            return Ok(());
+        }
+        let changes = diff(&from, &HostState::default()).changes;
+        let last = changes.iter().rposition(|c| matches!(c, Change::RemoveForeign { .. }));
+        prop_assert!(last.is_none_or(|last| last + 1 == from.foreign_rules.len()));
     }
 }

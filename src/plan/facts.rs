@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::foreign::ForeignFirewall;
+
 /// A link of the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
@@ -43,6 +45,26 @@ pub struct DockerNetwork {
     pub bridge: String,
     /// Its subnets.
     pub subnets: Vec<IpNet>,
+}
+
+/// A Docker engine that answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DockerEngine {
+    /// Its version, such as `28.5.2+dfsg1`.
+    pub version: String,
+    /// Who packed it, such as `Docker Desktop 4.34.0 (165256)`; empty where it does not say.
+    pub platform: String,
+}
+
+impl DockerEngine {
+    /// Returns the first number of its version.
+    pub fn major(&self) -> Option<u32> {
+        self.version.split('.').next()?.parse().ok()
+    }
+    /// Says whether it is Docker Desktop, whose bridges are in a machine of its own.
+    pub fn is_desktop(&self) -> bool {
+        self.platform.starts_with("Docker Desktop")
+    }
 }
 
 /// How WSL2 connects to the network (`wslinfo --networking-mode`).
@@ -95,6 +117,12 @@ pub struct Facts {
     pub sysctls: BTreeMap<String, String>,
     /// Docker's networks by name; `None`: no engine answered.
     pub docker: Option<BTreeMap<String, DockerNetwork>>,
+    /// That engine.
+    #[serde(default)]
+    pub engine: Option<DockerEngine>,
+    /// Packet filters of others.
+    #[serde(default)]
+    pub foreign: ForeignFirewall,
     /// Addresses of the endpoints' names; a name that did not resolve is absent.
     pub resolved: BTreeMap<String, IpAddr>,
     /// WSL's networking mode; `None`: not WSL.

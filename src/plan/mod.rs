@@ -4,12 +4,14 @@
 //! states into a [`Plan`]. Pure: the same inputs give the same plan, so `plan`, `up`, verification and
 //! undo cannot disagree.
 
+mod beside;
 mod change;
 mod diff;
 #[cfg(test)]
 mod diff_tests;
 mod facts;
 pub mod firewall;
+pub mod foreign;
 mod full_tunnel;
 mod site_link;
 mod state;
@@ -17,7 +19,7 @@ mod wanted;
 
 pub use change::{Change, Line, Plan};
 pub use diff::diff;
-pub use facts::{DockerNetwork, Facts, ForeignRoute, Link, WslMode};
+pub use facts::{DockerEngine, DockerNetwork, Facts, ForeignRoute, Link, WslMode};
 pub use site_link::{SiteLink, resolve as resolve_site};
 pub use state::{
     Backend, Device, HostState, IFALIAS_PREFIX, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route,

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::firewall::Table;
+use super::foreign::ForeignRule;
 use crate::model::{InterfaceName, PresharedKey, PrivateKey, PublicKey};
 
 /// The protocol number of our routes and rules (`ip route show proto 87`): unassigned in
@@ -130,4 +131,7 @@ pub struct HostState {
     pub sysctls: BTreeMap<String, String>,
     /// Our nft table.
     pub firewall: Option<Table>,
+    /// Our rules in others' chains.
+    #[serde(default)]
+    pub foreign_rules: BTreeSet<ForeignRule>,
 }

@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::Facts;
 use super::firewall::{SiteMatch, compile};
 use super::full_tunnel;
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route, ifalias};
+use super::{Facts, beside};
 use crate::model::{
     EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Timestamp, claimed_by_spoke,
     derive_for_spoke,
@@ -91,6 +91,18 @@ pub fn wanted(
         // Replies to marked packets pass the reverse-path check only with this (ip-sysctl, src_valid_mark).
         sysctls.insert("net/ipv4/conf/all/src_valid_mark".into(), "1".into());
     }
+    let mut foreign_rules = BTreeSet::new();
+    if firewall.is_some() {
+        let placed: Vec<_> = sites
+            .iter()
+            .filter_map(|(site, link)| match link {
+                SiteMatch::Link(name) => Some((*site, name.as_str())),
+                SiteMatch::Subnet => None,
+            })
+            .collect();
+        foreign_rules = beside::rules(network, node, &placed, facts);
+        problems.extend(beside::problems(network, &placed, facts));
+    }
     let device = Device {
         backend,
         private_key: keys.private_key.clone(),
@@ -101,7 +113,10 @@ pub fn wanted(
         addresses,
         peers,
     };
-    Wanted { state: HostState { device: Some(device), routes, rules, sysctls, firewall }, problems }
+    Wanted {
+        state: HostState { device: Some(device), routes, rules, sysctls, firewall, foreign_rules },
+        problems,
+    }
 }
 
 fn peers(
@@ -121,7 +136,9 @@ fn peers(
                 if node.is_relay() { claimed_by_spoke(other) } else { derive_for_spoke(network, node, now) };
             let keepalive = if node.is_relay() { None } else { network.keepalive_of(node) };
             let endpoint = endpoint(other, facts, problems);
-            let preshared_key = keys.preshared_keys.get(&other.name).cloned();
+            // Keys that are stored and not asked for would keep this side from those that export none.
+            let preshared_key =
+                keys.preshared_keys.get(&other.name).filter(|_| network.preshared_keys).cloned();
             (other.public_key, Peer { preshared_key, endpoint, keepalive, allowed_ips })
         })
         .collect()

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::host::Dev;
 use super::place::Place;
 use super::world::{NodeId, SiteId, World};
+use crate::model::Routes;
 use words::{denied, refusal};
 
 /// The reason codes (docs/reasons.md).
@@ -196,8 +197,28 @@ pub(super) struct Death {
 }
 
 impl Death {
+    /// Says whether policy keeps this address out of a spoke's AllowedIPs: without any rule it would be in them.
+    fn is_policy(&self, world: &World) -> bool {
+        let (Cause::NotAllowed { node, dst: ip } | Cause::SourceNotAllowed { node, src: ip, .. }) =
+            &self.cause
+        else {
+            return false;
+        };
+        let (network, spoke) = (world.network(), world.node(*node));
+        let is_place = || {
+            let sites = network.nodes.values().filter(|n| n.name != spoke.name).flat_map(|n| &n.sites);
+            network.subnets().into_iter().chain(sites.map(|s| s.subnet)).any(|net| net.contains(ip))
+        };
+        !network.allow.is_empty()
+            && !spoke.is_relay()
+            && spoke.routes == Routes::Split
+            && !spoke.local.iter().any(|net| net.contains(ip))
+            && is_place()
+    }
+
     pub(super) fn code(&self, world: &World) -> Code {
         match &self.cause {
+            _ if self.is_policy(world) => Code::PolicyDenied,
             Cause::Inactive(id) if world.node(*id).enabled => Code::Expired,
             Cause::Inactive(_) => Code::Disabled,
             Cause::Refused(id) => refusal(world, *id).map_or(Code::Overlap, |p| match p.code.as_str() {
@@ -252,6 +273,11 @@ impl Death {
     /// Puts the death of a flow between two places into words.
     pub(super) fn reason(&self, world: &World, from: &Place, to: &Place) -> Reason {
         let (mut message, fix) = match &self.cause {
+            Cause::NotAllowed { node, .. } | Cause::SourceNotAllowed { node, .. }
+                if self.is_policy(world) =>
+            {
+                denied(world.name(*node), "", "its AllowedIPs leave it out", from, to)
+            }
             Cause::Dropped { node, port, rule, policy: true, .. } => {
                 denied(world.name(*node), port, rule, from, to)
             }

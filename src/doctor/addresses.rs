@@ -1,0 +1,90 @@
+//! Addresses and ways back: prefixes that are here twice, forwarding, containers with two homes.
+
+use ipnet::IpNet;
+
+use super::{Finding, Record};
+use crate::model::{Network, Node, SiteInterface};
+
+pub(super) fn findings(record: &Record, member: Option<(&Network, &Node)>) -> Vec<Finding> {
+    let mut found = clashes(record);
+    found.extend(forwarding(record));
+    if let Some((_, node)) = member {
+        found.extend(two_homes(record, node));
+    }
+    found
+}
+
+/// Two links with one prefix: the kernel sends to one of them only.
+fn clashes(record: &Record) -> Vec<Finding> {
+    let host = |net: &IpNet| net.prefix_len() == net.max_prefix_len();
+    let addresses: Vec<(&str, &IpNet)> = record
+        .facts
+        .links
+        .iter()
+        .filter(|(name, _)| *name != "lo")
+        .flat_map(|(name, link)| link.addresses.iter().map(move |a| (name.as_str(), a)))
+        .filter(|(_, net)| !host(net) && !is_link_local(net))
+        .collect();
+    let mut found = Vec::new();
+    for (i, (one, a)) in addresses.iter().enumerate() {
+        let others = addresses.iter().skip(i + 1).filter(|(other, b)| other != one && overlap(a, b));
+        for (other, b) in others {
+            found.push(Finding::warning(
+                "overlap",
+                format!("{one} has {a} and {other} has {b}: packets for the one may leave by the other"),
+                "renumber one of them; for Docker's networks: \"default-address-pools\" in /etc/docker/daemon.json, or \
+                 `docker network create --subnet`",
+            ));
+        }
+    }
+    found
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+fn is_link_local(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => net.addr().is_link_local(),
+        IpNet::V6(net) => net.addr().is_unicast_link_local(),
+    }
+}
+
+fn forwarding(record: &Record) -> Option<Finding> {
+    let text = match record.facts.sysctl("net/ipv4/ip_forward")? {
+        "0" => {
+            "this host forwards nothing; `wgrelay up` switches it on for the links of the network alone, and `down` off again"
+        }
+        _ => "this host forwards between all its links; wgrelay adds nothing to that",
+    };
+    Some(Finding::ok("ip-forward", text))
+}
+
+/// A container on two networks answers by its default route, which may not be the site's bridge.
+fn two_homes(record: &Record, node: &Node) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for site in node.sites.iter().filter(|s| !s.is_masqueraded()) {
+        let Some(SiteInterface::Docker(network)) = &site.interface else { continue };
+        let attached = record.containers.iter().filter(|c| c.networks.contains(network));
+        for container in attached.filter(|c| c.networks.len() > 1) {
+            let others: Vec<&str> =
+                container.networks.iter().filter(|n| *n != network).map(String::as_str).collect();
+            found.push(Finding::warning(
+                "two-homes",
+                format!(
+                    "the container {} is on {network} and on {}: what comes to it out of the tunnel may be answered by the \
+                     other way, and is lost",
+                    container.name,
+                    others.join(", ")
+                ),
+                format!(
+                    "nat = \"masquerade\" at the site {} of [node.{}], so that it answers to this host; or make {network} its \
+                     default way: `docker network connect --gw-priority 1` (Docker 28 and later)",
+                    site.subnet, node.name
+                ),
+            ));
+        }
+    }
+    found
+}

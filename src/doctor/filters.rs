@@ -1,0 +1,92 @@
+//! Packet filters: what wgrelay needs for its own, and whose others there are.
+
+use super::{Finding, Record};
+use crate::plan::foreign::{Iptables, IptablesFacts};
+
+/// The first engine that drops in raw PREROUTING.
+const RAW_DROPS_SINCE: u32 = 28;
+
+pub(super) fn findings(record: &Record) -> Vec<Finding> {
+    let mut found = vec![nft(record)];
+    found.extend(docker(record));
+    let foreign = &record.facts.foreign;
+    if let Some(why) = &foreign.unread {
+        let fix = if record.root { "" } else { "sudo wgrelay doctor" };
+        found.push(Finding::warning(
+            "filters-unread",
+            format!("other packet filters cannot be read: {why}"),
+            fix,
+        ));
+    }
+    let dropping: Vec<&IptablesFacts> = foreign.iptables.iter().filter(|i| i.forward_drops).collect();
+    for there in &dropping {
+        found.push(Finding::ok(
+            "forward-policy",
+            format!(
+                "{} drops what is forwarded; `wgrelay up` puts accepts for the network into {}, and `down` takes them out",
+                there.iptables.program(there.family),
+                if there.docker_user { "DOCKER-USER" } else { "FORWARD" }
+            ),
+        ));
+    }
+    let other = |used: Iptables| dropping.iter().any(|i| i.iptables != used);
+    if record.iptables.is_some_and(other) {
+        found.push(Finding::warning(
+            "iptables-both",
+            "rules are kept by both iptables-legacy and iptables-nft, and every packet passes both",
+            "where the one that `iptables` does not show is left over, clear it: `iptables-legacy -P FORWARD ACCEPT`, \
+             or `iptables-nft -P FORWARD ACCEPT`",
+        ));
+    }
+    if foreign.is_ufw() {
+        found.push(Finding::ok("ufw", "ufw is active; what wgrelay accepts stands before its chains"));
+    }
+    if foreign.firewalld().is_some() {
+        found.push(Finding::ok("firewalld", "firewalld is active; the tunnel has to be in a zone of it"));
+    }
+    found
+}
+
+fn nft(record: &Record) -> Finding {
+    match &record.nft {
+        Some(version) => Finding::ok("nft", format!("{version} is here")),
+        None => Finding::error(
+            "nft",
+            "the program nft is missing: no forwarding rules can be made",
+            "`apt-get install nftables` (Debian, Ubuntu), `dnf install nftables`, `apk add nftables`",
+        ),
+    }
+}
+
+fn docker(record: &Record) -> Option<Finding> {
+    let engine = record.facts.engine.as_ref()?;
+    let version = &engine.version;
+    if engine.is_desktop() {
+        return Some(Finding::error(
+            "docker-desktop",
+            format!(
+                "{} runs its containers in a machine of its own: their bridges are not here, and nothing here can reach them",
+                engine.platform
+            ),
+            "install Docker Engine in this distribution (docs.docker.com/engine/install) and switch Docker Desktop's \
+             integration with it off; or run wgrelay in a container that is attached to the networks",
+        ));
+    }
+    if record.facts.foreign.is_docker_nftables() {
+        return Some(Finding::warning(
+            "docker-nftables",
+            format!("Docker {version} filters with nftables, whose drops no rule of another table can undo"),
+            "take \"firewall-backend\": \"nftables\" out of /etc/docker/daemon.json and restart Docker",
+        ));
+    }
+    let there = match engine.major() {
+        Some(major) if major >= RAW_DROPS_SINCE => {
+            "drops what does not come through a container's own bridge; for sites that are its networks, `wgrelay up` \
+             puts accepts into DOCKER-USER and raw PREROUTING"
+        }
+        _ => {
+            "keeps its networks closed; for sites that are its networks, `wgrelay up` puts accepts into DOCKER-USER"
+        }
+    };
+    Some(Finding::ok("docker", format!("Docker {version} {there}")))
+}

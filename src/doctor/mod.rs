@@ -1,0 +1,100 @@
+//! From a recorded host to findings: what is as it should be, what is not, and what to do about it.
+
+mod addresses;
+mod data_plane;
+mod filters;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Network, Node, Problem, Timestamp};
+use crate::plan::foreign::Iptables;
+use crate::plan::{Backend, Facts, Keys, wanted};
+
+/// A container that is attached to Docker networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// The networks.
+    pub networks: Vec<String>,
+}
+
+/// A host as examined. Everything is a fact; what it means is [`findings`]' work.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// Whether root examined it: others cannot read packet filters.
+    pub root: bool,
+    /// Whether a WireGuard interface of the kernel can be made.
+    pub kernel_wireguard: bool,
+    /// Whether `/dev/net/tun` can be opened.
+    pub tun: bool,
+    /// What `nft --version` says; `None`: there is no nft.
+    pub nft: Option<String>,
+    /// Which one `iptables` is; `None`: there is no iptables.
+    pub iptables: Option<Iptables>,
+    /// The containers; empty where no engine answers.
+    pub containers: Vec<Container>,
+    /// What else there is.
+    pub facts: Facts,
+}
+
+/// How good a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be, or taken care of.
+    Ok,
+    /// Something will be missing.
+    Warning,
+    /// wgrelay cannot work so.
+    Error,
+}
+
+/// One thing found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A short name that programs can rely on.
+    pub code: String,
+    /// How good it is.
+    pub verdict: Verdict,
+    /// One sentence.
+    pub message: String,
+    /// What to do; empty where nothing is to be done.
+    pub fix: String,
+}
+
+impl Finding {
+    fn new(verdict: Verdict, code: &str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { code: code.into(), verdict, message: message.into(), fix: fix.into() }
+    }
+    fn ok(code: &str, message: impl Into<String>) -> Self {
+        Self::new(Verdict::Ok, code, message, "")
+    }
+    fn warning(code: &str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::new(Verdict::Warning, code, message, fix)
+    }
+    fn error(code: &str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::new(Verdict::Error, code, message, fix)
+    }
+}
+
+impl From<Problem> for Finding {
+    fn from(problem: Problem) -> Self {
+        let verdict = if problem.is_error() { Verdict::Error } else { Verdict::Warning };
+        Self::new(verdict, &problem.code, problem.message, problem.hint)
+    }
+}
+
+/// Tells what is found on a host, and with it what the host makes of a network, as a node of it.
+pub fn findings(record: &Record, member: Option<(&Network, &Node)>, now: Timestamp) -> Vec<Finding> {
+    let port = member.and_then(|(_, node)| node.listen_port()).unwrap_or(crate::model::DEFAULT_PORT);
+    let mut found = data_plane::findings(record, port);
+    found.extend(filters::findings(record));
+    found.extend(addresses::findings(record, member));
+    if let Some((network, node)) = member {
+        let wanted = wanted(network, node, &Keys::default(), Backend::Embedded, &record.facts, now);
+        found.extend(wanted.problems.into_iter().map(Finding::from));
+    }
+    found
+}

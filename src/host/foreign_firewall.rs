@@ -1,0 +1,90 @@
+//! Reads the packet filters of others, and our rules in them. Little is run where there are none: one listing of
+//! nftables' chains, which iptables-nft's show up in, and a look at which tables iptables-legacy has.
+
+use std::collections::BTreeSet;
+
+use super::iptables::{self, Kept};
+use super::nft::{self, ListedChain};
+use crate::apply::HostError;
+use crate::model::InterfaceName;
+use crate::plan::IFALIAS_PREFIX;
+use crate::plan::firewall::Family;
+use crate::plan::foreign::{ForeignFirewall, ForeignRule, Iptables, IptablesFacts, NftForward};
+
+/// What was read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
+    kept: Vec<Kept>,
+    chains: Vec<ListedChain>,
+    nft: Vec<NftForward>,
+}
+
+impl Reading {
+    /// Reads all of it.
+    pub(super) fn take() -> Result<Self, HostError> {
+        let chains = nft::list_chains()?;
+        let mut kept = Vec::new();
+        for family in Family::BOTH {
+            let is_iptables = |c: &&ListedChain| {
+                c.family == family.nft()
+                    && matches!(
+                        (c.table.as_str(), c.name.as_str()),
+                        ("filter", "FORWARD" | "INPUT" | "OUTPUT") | ("raw", "PREROUTING" | "OUTPUT")
+                    )
+            };
+            if chains.iter().any(|c| is_iptables(&c)) {
+                kept.push(Kept::read(Iptables::Nft, family)?);
+            }
+        }
+        for family in iptables::legacy_families() {
+            kept.push(Kept::read(Iptables::Legacy, family)?);
+        }
+        let mut nft = Vec::new();
+        for chain in chains.iter().filter(|c| is_foreign_forward(c)) {
+            let mut there = NftForward {
+                family: chain.family.clone(),
+                table: chain.table.clone(),
+                chain: chain.name.clone(),
+                drops: chain.policy == "drop",
+                links: BTreeSet::new(),
+            };
+            if there.may_drop() && !there.is_docker() {
+                there.links = nft::links_named_in(&there.family, &there.table)?;
+            }
+            nft.push(there);
+        }
+        Ok(Self { kept, chains, nft })
+    }
+
+    /// Returns what decides about our packets.
+    pub(super) fn facts(&self) -> ForeignFirewall {
+        let chain = |family: Family, table: &str, name: &str| {
+            self.chains.iter().any(|c| c.family == family.nft() && c.table == table && c.name == name)
+        };
+        let facts = |kept: &Kept| {
+            let facts = kept.facts();
+            // iptables-nft prints every chain that a table could have, there or not.
+            let is_there = facts.iptables == Iptables::Legacy || chain(facts.family, "raw", "PREROUTING");
+            IptablesFacts { raw_prerouting: facts.raw_prerouting && is_there, ..facts }
+        };
+        ForeignFirewall {
+            iptables: self.kept.iter().map(facts).collect(),
+            nft: self.nft.clone(),
+            unread: None,
+        }
+    }
+
+    /// Returns our rules.
+    pub(super) fn rules(&self, network: &InterfaceName) -> BTreeSet<ForeignRule> {
+        self.kept.iter().flat_map(|kept| kept.rules(network)).collect()
+    }
+}
+
+fn is_foreign_forward(chain: &ListedChain) -> bool {
+    let is_iptables = chain.table == "filter" && chain.name == "FORWARD" && chain.family != "inet";
+    let is_ours = chain.table.starts_with(&IFALIAS_PREFIX.replace(':', "-"));
+    chain.hook == "forward"
+        && matches!(chain.family.as_str(), "ip" | "ip6" | "inet")
+        && !is_iptables
+        && !is_ours
+}

@@ -1,0 +1,338 @@
+//! What has to stand in other programs' chains so that our packets pass, and what only their owner can set.
+//!
+//! Rules are restricted to the tunnel, the site's link and the site's prefix. Sources are not repeated in them:
+//! what comes out of the tunnel is held to its peers' AllowedIPs, and our own table, whose drops are final,
+//! says who may talk to whom.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::Facts;
+use super::firewall::Family;
+use super::foreign::{Accept, ForeignChain, ForeignRule, IptablesFacts, NftForward};
+use crate::model::{Network, Node, Problem, Site, SiteInterface};
+
+/// Docker's engine drops in raw PREROUTING since 28.0, for published ports, and since 28.2 for every container.
+const RAW_DROPS_SINCE: u32 = 28;
+
+/// A site of this node and its link.
+type Placed<'a> = (&'a Site, &'a str);
+
+/// Derives the rules for a node that forwards.
+pub(super) fn rules(
+    network: &Network,
+    node: &Node,
+    sites: &[Placed<'_>],
+    facts: &Facts,
+) -> BTreeSet<ForeignRule> {
+    facts.foreign.iptables.iter().flat_map(|there| rules_in(there, network, node, sites, facts)).collect()
+}
+
+fn rules_in(
+    there: &IptablesFacts,
+    network: &Network,
+    node: &Node,
+    sites: &[Placed<'_>],
+    facts: &Facts,
+) -> Vec<ForeignRule> {
+    let tunnel = || Some(network.name.to_string());
+    let chain = if there.docker_user { ForeignChain::DockerUser } else { ForeignChain::Forward };
+    let mut rules = Vec::new();
+    let mut accept =
+        |accept| rules.push(ForeignRule::new(there.iptables, there.family, chain.clone(), accept));
+    let has_family = there.family == Family::V4 || network.subnet6.is_some();
+    if there.forward_drops && node.is_relay() && has_family {
+        accept(Accept { iif: tunnel(), oif: tunnel(), ..Accept::default() });
+    }
+    let sites: Vec<Placed<'_>> =
+        sites.iter().filter(|(site, _)| Family::of(&site.subnet) == there.family).copied().collect();
+    for (site, link) in &sites {
+        if !(there.forward_drops || there.docker_user && is_dockers(site, link, facts)) {
+            continue;
+        }
+        let (net, link) = (Some(site.subnet), Some((*link).to_string()));
+        accept(Accept { iif: tunnel(), oif: link.clone(), dst: net, ..Accept::default() });
+        accept(Accept { iif: link, oif: tunnel(), src: net, ..Accept::default() });
+    }
+    if there.forward_drops {
+        for (inside, src) in ways_out(network, node, &sites, there.family) {
+            for uplink in uplinks(facts, there.family).filter(|u| *u != inside) {
+                let (inside, uplink) = (Some(inside.clone()), Some(uplink.to_string()));
+                let (iif, oif) = (inside.clone(), uplink.clone());
+                accept(Accept { iif, oif, src, ..Accept::default() });
+                accept(Accept { iif: uplink, oif: inside, dst: src, replies: true, ..Accept::default() });
+            }
+        }
+    }
+    if there.docker_user {
+        let guarded =
+            sites.iter().filter(|(site, link)| is_dockers(site, link, facts) && is_guarded(there, facts));
+        for (site, _) in guarded {
+            // On the subnet, not on containers: Docker adds a drop for each container as it starts.
+            let accept = Accept { iif: tunnel(), dst: Some(site.subnet), ..Accept::default() };
+            let raw = ForeignRule::new(there.iptables, there.family, ForeignChain::RawPrerouting, accept);
+            rules.push(ForeignRule { made_chain: there.raw_made || !there.raw_prerouting, ..raw });
+        }
+    }
+    rules
+}
+
+/// Says whether Docker keeps, or will keep, its bridges to themselves in raw PREROUTING.
+fn is_guarded(there: &IptablesFacts, facts: &Facts) -> bool {
+    let engine = facts.engine.as_ref().and_then(super::DockerEngine::major);
+    !there.raw_guarded.is_empty() || engine.is_some_and(|major| major >= RAW_DROPS_SINCE)
+}
+
+/// Says whether a site is a network of Docker's.
+pub(super) fn is_dockers(site: &Site, link: &str, facts: &Facts) -> bool {
+    let listed = facts.docker.iter().flatten().any(|(_, n)| n.bridge == link);
+    let guarded = facts.foreign.iptables.iter().any(|i| i.raw_guarded.contains(link));
+    matches!(site.interface, Some(SiteInterface::Docker(_))) || listed || guarded
+}
+
+/// Links from which packets go out to the Internet through this node, with the prefix they are held to.
+fn ways_out(
+    network: &Network,
+    node: &Node,
+    sites: &[Placed<'_>],
+    family: Family,
+) -> Vec<(String, Option<IpNet>)> {
+    let mut ways = Vec::new();
+    if node.is_relay() && node.egress && (family == Family::V4 || network.subnet6.is_some()) {
+        ways.push((network.name.to_string(), None));
+    }
+    let out = sites.iter().filter(|(site, _)| site.egress);
+    ways.extend(out.map(|(site, link)| ((*link).to_string(), Some(site.subnet))));
+    ways
+}
+
+fn uplinks(facts: &Facts, family: Family) -> impl Iterator<Item = &str> {
+    let defaults =
+        facts.routes.iter().filter(move |r| r.dst.prefix_len() == 0 && Family::of(&r.dst) == family);
+    let links: BTreeSet<&str> = defaults.map(|r| r.device.as_str()).filter(|d| !d.is_empty()).collect();
+    links.into_iter()
+}
+
+/// Tells of filters that no rule of ours can open.
+pub(super) fn problems(network: &Network, sites: &[Placed<'_>], facts: &Facts) -> Vec<Problem> {
+    let tunnel = network.name.as_str();
+    let mut problems = Vec::new();
+    for chain in
+        facts.foreign.nft.iter().filter(|c| c.may_drop() && !c.is_docker() && !c.links.contains(tunnel))
+    {
+        problems.push(if chain.is_firewalld() {
+            firewalld(tunnel, sites)
+        } else {
+            dropped(chain, tunnel, sites)
+        });
+    }
+    let dockers = sites.iter().find(|(site, link)| is_dockers(site, link, facts));
+    if let Some((site, _)) = dockers.filter(|_| facts.foreign.is_docker_nftables()) {
+        problems.push(docker_nftables(site, tunnel));
+    }
+    problems
+}
+
+fn docker_nftables(site: &Site, tunnel: &str) -> Problem {
+    Problem::warning(
+        "docker-raw-drop",
+        format!("site {}", site.subnet),
+        format!(
+            "Docker filters with nftables here and drops what comes to {} from {tunnel}; no rule of ours can undo that",
+            site.subnet
+        ),
+        format!(
+            "take \"firewall-backend\": \"nftables\" out of /etc/docker/daemon.json and restart Docker. Or keep it: set \
+             \"allow-direct-routing\": true and \"bridge-accept-fwmark\": \"0x1000000/0x1000000\" there, and mark what \
+             comes from the tunnel: nft 'add table inet mark-{tunnel}; add chain inet mark-{tunnel} forward {{ type filter \
+             hook forward priority -10; }}; add rule inet mark-{tunnel} forward iifname {tunnel} meta mark set meta mark \
+             | 0x1000000; add rule inet mark-{tunnel} forward oifname {tunnel} meta mark set meta mark | 0x1000000'"
+        ),
+    )
+}
+
+fn firewalld(tunnel: &str, sites: &[Placed<'_>]) -> Problem {
+    let links: BTreeSet<&str> = sites.iter().map(|(_, link)| *link).collect();
+    let zones: String = links
+        .iter()
+        .map(|link| {
+            format!(
+                "; and so that it reaches {link} as well, give a policy between the two zones: firewall-cmd --permanent \
+                 --new-policy {tunnel}-{link}; for z in ingress egress; do firewall-cmd --permanent --policy \
+                 {tunnel}-{link} --add-$z-zone {tunnel}; firewall-cmd --permanent --policy {tunnel}-{link} --add-$z-zone \
+                 \"$(firewall-cmd --get-zone-of-interface {link} || firewall-cmd --get-default-zone)\"; done; firewall-cmd \
+                 --permanent --policy {tunnel}-{link} --set-target ACCEPT"
+            )
+        })
+        .collect();
+    Problem::warning(
+        "forward-dropped",
+        format!("interface {tunnel}"),
+        format!("firewalld rejects what it has no zone for, and {tunnel} is in none"),
+        format!(
+            "firewall-cmd --permanent --new-zone {tunnel}; firewall-cmd --permanent --zone {tunnel} --add-interface {tunnel} \
+             --add-forward{zones}; firewall-cmd --reload"
+        ),
+    )
+}
+
+fn dropped(chain: &NftForward, tunnel: &str, sites: &[Placed<'_>]) -> Problem {
+    let NftForward { family, table, chain, .. } = chain;
+    let links: BTreeSet<&str> = sites.iter().map(|(_, link)| *link).collect();
+    let pairs = std::iter::once((tunnel, tunnel))
+        .chain(links.into_iter().flat_map(|link| [(tunnel, link), (link, tunnel)]));
+    let commands: Vec<String> = pairs
+        .map(|(iif, oif)| {
+            format!("nft insert rule {family} {table} {chain} iifname {iif} oifname {oif} accept")
+        })
+        .collect();
+    Problem::warning(
+        "forward-dropped",
+        format!("chain {family} {table} {chain}"),
+        format!(
+            "the policy of {family} {table} {chain} is drop, and none of the table's rules names {tunnel}"
+        ),
+        format!("add to that firewall's own file, and run: {}", commands.join("; ")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_network;
+    use crate::plan::foreign::{ForeignFirewall, Iptables};
+    use crate::plan::{Backend, DockerEngine, DockerNetwork, ForeignRoute, Keys, Link, diff, wanted};
+
+    const NETWORK: &str = r#"
+[network]
+name = "wg0"
+subnet = "192.168.3.0/24"
+[node.wsl]
+role = "relay"
+address = "192.168.3.1"
+endpoint = "192.168.39.45:51820"
+public_key = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+[[node.wsl.site]]
+subnet = "172.19.0.0/16"
+interface = "docker:cloud"
+[node.windows]
+address = "192.168.3.2"
+public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
+"#;
+
+    fn facts(there: IptablesFacts, engine: Option<&str>) -> Facts {
+        let address: IpNet = "172.19.0.1/16".parse().unwrap();
+        let link = Link { kind: "bridge".into(), addresses: vec![address], ..Link::default() };
+        let network = DockerNetwork { bridge: "br-6a".into(), subnets: vec![address.trunc()] };
+        let uplink = ForeignRoute {
+            dst: "0.0.0.0/0".parse().unwrap(),
+            device: "eth0".into(),
+            gateway: None,
+            protocol: 3,
+        };
+        Facts {
+            links: [("br-6a".to_string(), link)].into(),
+            routes: vec![uplink],
+            docker: engine.map(|_| [("cloud".to_string(), network)].into()),
+            engine: engine.map(|v| DockerEngine { version: v.into(), platform: String::new() }),
+            foreign: ForeignFirewall { iptables: vec![there], ..ForeignFirewall::default() },
+            ..Facts::default()
+        }
+    }
+
+    /// What a plan says of foreign chains.
+    fn lines(text: &str, facts: &Facts) -> Vec<String> {
+        let network = parse_network(text.as_bytes(), "network.toml").value.unwrap();
+        let node = &network.nodes["wsl"];
+        let now = crate::model::Timestamp::from(std::time::UNIX_EPOCH);
+        let wanted = wanted(&network, node, &Keys::default(), Backend::Embedded, facts, now);
+        let plan = diff(&crate::plan::HostState::default(), &wanted.state).lines();
+        let rules = plan.into_iter().filter(|l| l.kind == "iptables-rule");
+        let rules = rules.map(|l| format!("{}: {}", l.target, l.to.unwrap()));
+        rules.chain(wanted.problems.iter().map(|p| p.code.clone())).collect()
+    }
+
+    fn docker() -> IptablesFacts {
+        IptablesFacts {
+            forward_drops: true,
+            docker_user: true,
+            ..IptablesFacts::open(Iptables::Nft, Family::V4)
+        }
+    }
+
+    const USER: [&str; 3] = [
+        "iptables-nft filter DOCKER-USER: -d 172.19.0.0/16 -i wg0 -o br-6a -j ACCEPT",
+        "iptables-nft filter DOCKER-USER: -i wg0 -o wg0 -j ACCEPT",
+        "iptables-nft filter DOCKER-USER: -s 172.19.0.0/16 -i br-6a -o wg0 -j ACCEPT",
+    ];
+    const RAW: &str = "iptables-nft raw PREROUTING: -d 172.19.0.0/16 -i wg0 -j ACCEPT";
+
+    fn sorted(mut lines: Vec<String>) -> Vec<String> {
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn docker_before_28() {
+        assert_eq!(sorted(lines(NETWORK, &facts(docker(), Some("20.10.24+dfsg1")))), USER);
+    }
+
+    #[test]
+    fn docker_28_before_its_first_container_and_after() {
+        let all = [&USER[..], &[RAW]].concat();
+        assert_eq!(sorted(lines(NETWORK, &facts(docker(), Some("28.5.2")))), all);
+        // No engine to ask, and its drops tell all the same.
+        let guarded = IptablesFacts { raw_guarded: ["br-6a".to_string()].into(), ..docker() };
+        assert_eq!(sorted(lines(NETWORK, &facts(guarded, None))), all);
+    }
+
+    #[test]
+    fn docker_that_found_forwarding_on_leaves_the_rest_open() {
+        let open = IptablesFacts { forward_drops: false, ..docker() };
+        assert_eq!(sorted(lines(NETWORK, &facts(open, Some("27.5.1")))), [USER[0], USER[2]]);
+    }
+
+    #[test]
+    fn a_dropping_host_without_docker() {
+        let text = NETWORK.replace("docker:cloud", "br-6a");
+        let there = IptablesFacts { docker_user: false, ..docker() };
+        let forward: Vec<String> = USER.iter().map(|l| l.replace("DOCKER-USER", "FORWARD")).collect();
+        assert_eq!(sorted(lines(&text, &facts(there, None))), forward);
+        let open = IptablesFacts::open(Iptables::Legacy, Family::V4);
+        assert_eq!(lines(&text, &facts(open, None)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_goes_out_to_the_internet_comes_back_as_an_answer_only() {
+        let text = NETWORK.replace("role = \"relay\"", "role = \"relay\"\negress = true");
+        let told = lines(&text, &facts(IptablesFacts { docker_user: false, ..docker() }, None));
+        assert!(
+            told.contains(&"iptables-nft filter FORWARD: -i wg0 -o eth0 -j ACCEPT".to_string()),
+            "{told:#?}"
+        );
+        let back = "iptables-nft filter FORWARD: -i eth0 -o wg0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT";
+        assert!(told.contains(&back.to_string()), "{told:#?}");
+    }
+
+    #[test]
+    fn filters_that_only_their_owner_opens() {
+        let chain = |table: &str, drops, links: &[&str]| NftForward {
+            family: "inet".into(),
+            table: table.into(),
+            chain: "forward".into(),
+            drops,
+            links: links.iter().map(ToString::to_string).collect(),
+        };
+        let told = |chain: NftForward| {
+            let mut facts = facts(IptablesFacts::open(Iptables::Nft, Family::V4), Some("29.0.0"));
+            facts.foreign.nft.push(chain);
+            lines(NETWORK, &facts)
+        };
+        assert_eq!(told(chain("filter", true, &["eth0"])), ["forward-dropped"]);
+        assert_eq!(told(chain("filter", true, &["wg0"])), Vec::<String>::new());
+        assert_eq!(told(chain("filter", false, &[])), Vec::<String>::new());
+        assert_eq!(told(chain("firewalld", false, &["eth0"])), ["forward-dropped"]);
+        assert_eq!(told(chain("docker-bridges", false, &[])), ["docker-raw-drop"]);
+    }
+}
