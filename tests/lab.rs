@@ -39,6 +39,17 @@ fn processes_with(word: &str) -> Vec<String> {
     lines.filter(|l| l.contains(word)).collect()
 }
 
+/// The processes that are left of a lab a moment later: its holder still has to exit when the lab is gone.
+fn left_of(word: &str) -> Vec<String> {
+    for _ in 0..50 {
+        if processes_with(word).is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    processes_with(word)
+}
+
 #[test]
 fn every_profile_comes_up() {
     if !met(&NAMESPACES) {
@@ -53,7 +64,9 @@ fn every_profile_comes_up() {
         let words: Vec<&str> = first.split_whitespace().collect();
         assert_eq!(words[0], words[2], "{profile}: {text}");
         assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
-        assert_eq!(processes_with(&name), Vec::<String>::new());
+        let (code, text) = run(&["--network", &name, "lab", "check", "--profile", profile]);
+        assert_eq!(code, 0, "{profile}: prediction and packets disagree: {text}");
+        assert_eq!(left_of(&name), Vec::<String>::new());
     }
 }
 
@@ -83,8 +96,6 @@ fn what_the_policy_refuses_does_not_pass() {
     assert!(!reaches("windows", "docker"));
     assert!(!reaches("windows", "172.19.0.10"));
     assert!(!reaches("docker", "windows"));
-    // A node's own services are its own firewall's matter.
-    assert!(reaches("windows", "wsl"));
 }
 
 #[test]
@@ -111,7 +122,7 @@ fn a_lab_stands_until_it_is_taken_down() {
     let (code, text) = lab(&["down"]);
     assert_eq!(code, 0, "{text}");
     assert_eq!(lab(&["down"]).0, 1);
-    assert_eq!(processes_with("labtest9"), Vec::<String>::new());
+    assert_eq!(left_of("labtest9"), Vec::<String>::new());
     assert!(!Path::new("/run/wgrelay-lab/labtest9").exists());
 }
 
@@ -132,7 +143,7 @@ fn an_interrupted_lab_leaves_nothing() {
         let output = child.wait().unwrap();
         // A fast one may be through already.
         interrupted += u32::from(!output.success());
-        assert_eq!(processes_with("labtest7"), Vec::<String>::new());
+        assert_eq!(left_of("labtest7"), Vec::<String>::new());
     }
     assert!(interrupted >= 2, "it was through before it could be interrupted");
 }

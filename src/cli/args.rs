@@ -188,7 +188,7 @@ pub enum Command {
     #[command(
         after_help = "Without a subcommand: build it in network namespaces, ping and call everybody from\neverywhere, print the table, and remove it all.\n\
                             Nothing outside its own namespaces is touched, and no key of yours is read.\n\nExamples:\n  \
-                            wgrelay lab\n  wgrelay lab --profile road-warrior\n  wgrelay lab up\n  \
+                            wgrelay lab\n  wgrelay lab --profile road-warrior\n  wgrelay lab check\n  wgrelay lab up\n  \
                             wgrelay lab exec windows -- ping 192.168.33.10\n  wgrelay lab down\n\n\
                             Exit code 4: a pair that should reach does not."
     )]
@@ -420,6 +420,12 @@ pub struct Lab {
 pub enum LabAction {
     /// Build it and leave it standing
     Up,
+    /// Build it, ask everybody for everybody, and compare the answers with the analysis of `check`
+    #[command(
+        after_help = "Exit code 4: prediction and packets disagree.\n\nExamples:\n  wgrelay lab check\n  \
+                            wgrelay lab check --profile site-to-site --json"
+    )]
+    Check,
     /// Run a program in a node, in a site's host (by its address), or on the lab's `internet`
     #[command(after_help = "Examples:\n  wgrelay lab exec windows -- ping 192.168.33.10\n  \
                             wgrelay lab exec wsl -- wgrelay status\n  wgrelay lab exec 172.19.0.10 -- ip route")]

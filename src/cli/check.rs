@@ -43,7 +43,7 @@ fn answer(ctx: &Context, loaded: &Loaded) -> Result<Exit, Fault> {
     if ctx.out.json {
         ctx.out.json(&check)?;
     } else {
-        let width = terminal_size::terminal_size().map_or(COLUMNS, |(w, _)| usize::from(w.0));
+        let width = ctx.out.width().unwrap_or(COLUMNS);
         ctx.out.result(&reach::matrix_text(&check, width))?;
         for problem in &check.problems {
             ctx.out.problem(problem);

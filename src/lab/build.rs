@@ -95,6 +95,8 @@ pub struct Lab {
     pub topology: Topology,
     /// The network's name.
     pub network: InterfaceName,
+    /// The network as it was laid out.
+    pub layout: Network,
     /// The namespaces, as the topology numbers them.
     pub spaces: Vec<Handles>,
 }
@@ -118,7 +120,8 @@ impl Lab {
         // An agent that outlives its `up` is ours to end and to bury.
         let _ = nix::sys::prctl::set_child_subreaper(true);
         let (text, secrets) = fresh_copy(network, text, &topology)?;
-        let mut lab = Self { topology, network: network.name.clone(), spaces: Vec::new() };
+        let mut lab =
+            Self { topology, network: network.name.clone(), layout: network.clone(), spaces: Vec::new() };
         for space in &lab.topology.spaces {
             let handles =
                 space_handles().map_err(|e| LabError::failed("make a namespace for", &space.name, &e))?;
@@ -294,7 +297,11 @@ fn switches(forwards: bool) -> io::Result<()> {
     for which in ["all", "default"] {
         set(&format!("ipv4/conf/{which}/rp_filter"), "0")?;
     }
-    Ok(())
+    // No link-local addresses, so that no kernel asks for routers: nobody speaks in a lab until it is told to.
+    match set("ipv6/conf/default/addr_gen_mode", "1") {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 fn ip_batch(lines: &str) -> io::Result<()> {

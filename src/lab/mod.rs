@@ -2,14 +2,16 @@
 //! node's, and real packets between all of them.
 //!
 //! `topology` turns a network into data, `build` makes it and takes it away, `probe` sends the packets,
-//! [`standing`] keeps a lab for later commands.
+//! `predict` says beforehand what will come of them, [`standing`] keeps a lab for later commands.
 
 pub mod build;
 pub mod commands;
+pub mod predict;
 pub mod probe;
 pub mod standing;
 pub mod topology;
 
 pub use build::{Lab, LabError};
+pub use predict::{Predicted, every_pair, is_quiet, predict};
 pub use probe::{Observed, probe};
 pub use topology::{Pair, Place, PlaceKind, Topology, topology};

@@ -12,6 +12,7 @@ use crate::model::{
     Bridge, EndpointHost, Network, Node, NodeName, PlaceRef, Routes, Site, SiteInterface, Timestamp,
     derive_for_spoke,
 };
+use crate::reach::hosts_have_gateway;
 
 /// The space that stands for everything outside the network.
 pub const INTERNET: &str = "internet";
@@ -345,17 +346,9 @@ impl<'n> Builder<'n> {
         };
         let address = self.free(site.subnet, &[10]).ok_or_else(no_room)?;
         let link = String::from("eth0");
-        // Only what the file promises: a gateway, routes back where nothing is rewritten, or nothing but its own subnet.
+        // Only what the file promises: a gateway, or nothing but its own subnet.
         let hop = |dst: IpNet| Hop { dst, via: Some(own), link: link.clone() };
-        let routes = if site.is_gateway() {
-            vec![hop(default_of(own))]
-        } else if !site.is_masqueraded() {
-            let others = prefixes(self.network).into_iter().filter(|p| !overlap(p, &site.subnet));
-            let others: BTreeSet<IpNet> = others.filter(|p| same_family(p, &site.subnet)).collect();
-            others.into_iter().map(hop).collect()
-        } else {
-            Vec::new()
-        };
+        let routes = if hosts_have_gateway(site) { vec![hop(default_of(own))] } else { Vec::new() };
         let host = self.top.spaces.len();
         let knows_the_way = !routes.is_empty();
         self.top.spaces.push(Space {
@@ -492,7 +485,13 @@ impl<'n> Builder<'n> {
         // Between a relay and a spoke nobody forwards; into a site its node does, and between spokes the relay.
         let spokes = !a.node.is_relay() && !b.node.is_relay();
         let forwarded = spokes || a.site.is_some() || b.site.is_some();
-        Some(sends(a.node, target) && sends(b.node, source) && (!forwarded || self.allows(source, target)))
+        let returns = b.site.is_none_or(|s| s.knows_the_way || s.site.is_masqueraded());
+        Some(
+            returns
+                && sends(a.node, target)
+                && sends(b.node, source)
+                && (!forwarded || self.allows(source, target)),
+        )
     }
 
     /// Says whether a rule lets everything pass from one to the other; rules with ports promise nothing to a ping.
@@ -515,11 +514,22 @@ impl<'n> Builder<'n> {
             })
     }
 
-    /// Full-tunnel spokes reach the Internet, and it sees the relay.
+    /// Full-tunnel spokes reach the Internet, which sees the relay; hosts of an egress site do, and it sees their node.
     fn egress(&mut self, nodes: &[&Node]) {
-        let Some(relay) = nodes.iter().find(|n| n.is_relay() && n.egress) else { return };
-        let full: Vec<&&Node> = nodes.iter().filter(|n| n.routes == Routes::Full).collect();
-        if full.is_empty() {
+        let underlay = |node: &Node| self.top.underlay.get(&node.name).map(|a| IpAddr::V4(*a));
+        let relay = nodes.iter().find(|n| n.is_relay() && n.egress);
+        let mut asking: Vec<(usize, Option<IpAddr>)> = Vec::new();
+        for (from, node) in nodes.iter().enumerate() {
+            if let Some(relay) = relay.filter(|_| node.routes == Routes::Full) {
+                asking.push((from, underlay(relay)));
+            }
+        }
+        for (number, built) in self.sites.iter().enumerate() {
+            if built.site.egress && built.address.is_ipv4() {
+                asking.push((nodes.len() + number, underlay(built.node)));
+            }
+        }
+        if asking.is_empty() {
             return;
         }
         let to = self.top.places.len();
@@ -530,13 +540,8 @@ impl<'n> Builder<'n> {
             space: ROUTER,
             address,
         });
-        let seen_as = self.top.underlay.get(&relay.name).map(|a| IpAddr::V4(*a));
         let promised = self.network.allow.is_empty();
-        for node in full {
-            let from = self.top.places.iter().position(|p| p.name == node.name.as_str());
-            let Some(from) = from else { continue };
-            self.top.pairs.push(Pair { from, to, promised, seen_as });
-        }
+        self.top.pairs.extend(asking.into_iter().map(|(from, seen_as)| Pair { from, to, promised, seen_as }));
     }
 }
 
@@ -565,10 +570,6 @@ fn default_of(ip: IpAddr) -> IpNet {
         IpAddr::V4(_) => Ipv4Net::default().into(),
         IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
     }
-}
-
-fn same_family(a: &IpNet, b: &IpNet) -> bool {
-    matches!((a, b), (IpNet::V4(_), IpNet::V4(_)) | (IpNet::V6(_), IpNet::V6(_)))
 }
 
 /// The n-th address of a prefix, where a host may have it.
@@ -657,6 +658,10 @@ mod tests {
         let foot = top.cables.iter().find(|c| c.1.link == "local0").unwrap();
         assert_eq!(foot.1.bridge.as_deref(), Some("br-ext"));
         assert!(top.places.iter().any(|p| p.name == "172.19.0.9"));
+        // The machines go out through the compute node.
+        let out = top.pairs.iter().find(|p| top.places[p.to].kind == PlaceKind::Internet).unwrap();
+        assert_eq!(top.places[out.from].name, "192.168.33.10");
+        assert_eq!(out.seen_as, Some(IpAddr::V4(top.underlay[&"docker".parse::<NodeName>().unwrap()])));
     }
 
     #[test]
@@ -701,8 +706,6 @@ mod tests {
         let site = "[[node.r.site]]\nsubnet = \"10.0.0.0/24\"\ninterface = \"eth1\"\n";
         let asked = asked(&lab(&network(&format!("{SMALL}{site}{rule}"))));
         assert!(asked.contains(&"s>10.0.0.10?".into()), "{asked:?}");
-        // A node's own services are not forwarded, and not ruled.
-        assert!(asked.contains(&"s>r".into()), "{asked:?}");
     }
 
     #[test]
