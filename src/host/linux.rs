@@ -370,7 +370,7 @@ impl Host for LinuxHost {
                 }
                 (By::NftSets, _) => nft::change_elements(group)?,
                 (By::Iptables, Change::RemoveForeign { .. }) => {
-                    iptables::remove(network, &foreign_of(group))?
+                    iptables::remove(network, &foreign_of(group))?;
                 }
                 (By::Iptables, _) => iptables::insert(network, &foreign_of(group))?,
                 (By::Alone, Change::LoadTable { to, .. }) => nft::load(to)?,
