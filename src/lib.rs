@@ -1,8 +1,8 @@
 //! A WireGuard hub and its spokes from one file, and proof that packets get there and back.
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
-//! [`model`], [`config`], [`conf`], [`plan`], [`export`], [`status`], [`dataplane`], [`doctor`], [`control`], [`apply`],
-//! [`host`], [`operate`], [`agent`], [`cli`].
+//! [`model`], [`config`], [`conf`], [`plan`], [`reach`], [`export`], [`status`], [`dataplane`], [`doctor`], [`control`],
+//! [`apply`], [`host`], [`operate`], [`agent`], [`lab`], [`cli`].
 
 pub mod agent;
 pub mod apply;
@@ -14,7 +14,9 @@ pub mod dataplane;
 pub mod doctor;
 pub mod export;
 pub mod host;
+pub mod lab;
 pub mod model;
 pub mod operate;
 pub mod plan;
+pub mod reach;
 pub mod status;

@@ -3,7 +3,6 @@
 //!
 //! A new case is a new folder; `UPDATE_CASES=1` writes what the program says now, to be read before it is committed.
 #![expect(clippy::disallowed_methods, reason = "a test reads its data from files")]
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -18,8 +18,8 @@ use crate::model::NodeName;
                   wgrelay up                   make this host match it\n  \
                   wgrelay export windows       what the Windows client imports\n  \
                   wgrelay status               who is online\n\n\
-                  Exit codes: 0 done or yes, 1 failed, 2 usage, 3 network file invalid, 4 the answer is no,\n            \
-                  5 applied, not verified, undone.",
+                  Exit codes: 0 done or yes, 1 failed, 2 usage, 3 network file invalid,\n            \
+                  4 the answer is no, 5 applied, not verified, undone.",
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -37,9 +37,10 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
-    /// Folder with one folder per network
-    #[arg(long, global = true, env = "WGRELAY_DIR", default_value = "/etc/wgrelay", value_name = "DIR")]
-    pub dir: PathBuf,
+    /// Folder with one folder per network [env: WGRELAY_DIR] [default: /etc/wgrelay]
+    // Read by hand: clap would count the variable as typed, in usage lines too.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Which network; by default the only one there
     #[arg(long, global = true, value_name = "NAME")]
     pub network: Option<String>,
@@ -107,21 +108,58 @@ pub enum Command {
                             wgrelay add laptop --public-key KEY     its private key never leaves it")]
     Add(Add),
     /// Remove a node and its keys
+    #[command(after_help = "Examples:\n  wgrelay remove phone\n  wgrelay remove phone --up")]
     Remove(Edit),
     /// Let a node take part again
+    #[command(after_help = "Examples:\n  wgrelay enable phone\n  wgrelay enable phone --up")]
     Enable(Edit),
     /// Keep a node in the file, and out of the network
+    #[command(after_help = "Examples:\n  wgrelay disable phone\n  wgrelay disable phone --up")]
     Disable(Edit),
+    /// Give a node another name, also where rules name it
+    #[command(after_help = "Examples:\n  wgrelay rename phone old-phone")]
+    Rename(Rename),
+    /// Set a key of a node, or of the network
+    #[command(
+        after_help = "A list takes several values. docs/network-toml.md explains every key.\n\nExamples:\n  \
+                            wgrelay set phone keepalive 0\n  wgrelay set laptop routes full --up\n  \
+                            wgrelay set laptop dns 9.9.9.9 149.112.112.112\n  \
+                            wgrelay set phone expires 2027-01-31T00:00:00Z\n  \
+                            wgrelay set phone mtu --unset\n  wgrelay set network keepalive 20"
+    )]
+    Set(Set),
+    /// Give a node new keys
+    #[command(
+        after_help = "Examples:\n  wgrelay rotate phone\n  wgrelay rotate laptop --public-key KEY --up"
+    )]
+    Rotate(Rotate),
     /// List nodes, their addresses and sites
+    #[command(after_help = "Examples:\n  wgrelay list\n  wgrelay list --json")]
     List,
+    /// Show one node: addresses, key, AllowedIPs, sites, rules
+    #[command(after_help = "Examples:\n  wgrelay show windows\n  wgrelay show windows --json")]
+    Show(Show),
     /// Write a node's file: for its client, as a QR code, or as a bundle
     #[command(after_help = "Examples:\n  wgrelay export windows > windows.conf\n  \
                             wgrelay export phone --format qr\n  \
                             wgrelay export docker --format bundle --out docker.bundle")]
     Export(Export),
-    /// Check the network file: every fault, with its place
+    /// Check the network: every fault of the file, who reaches whom, the promises
+    #[command(
+        after_help = "Exit codes: 3 the file is invalid, 4 a broken [[expect]]; blocked pairs and warnings do \
+                            not count.\n\nExamples:\n  wgrelay check\n  wgrelay check --json"
+    )]
     Check,
+    /// Follow a packet there and back, and say where it ends and what to do
+    #[command(
+        after_help = "FROM and TO are nodes, addresses, or the subnet of a site (a host there).\n\nExamples:\n  \
+                            wgrelay trace windows 192.168.33.71\n  wgrelay trace windows 172.19.0.0/16 --port tcp/22"
+    )]
+    Trace(Trace),
     /// Say what `up` would change on this host
+    #[command(
+        after_help = "Examples:\n  wgrelay plan\n  wgrelay plan --check     exit code 4 where something would change"
+    )]
     Plan(PlanArgs),
     /// Make this host match the network
     #[command(
@@ -130,26 +168,50 @@ pub enum Command {
     )]
     Up(Up),
     /// Take away all that wgrelay made on this host, and nothing else
+    #[command(after_help = "Examples:\n  wgrelay down\n  wgrelay down --network wg0")]
     Down,
     /// Show the peers' health and what drifted
-    #[command(after_help = "Exit code 4: the interface, a node with sites, or drift is wrong.")]
-    Status,
+    #[command(
+        after_help = "Exit code 4: the interface, a node with sites, or drift is wrong.\n\nExamples:\n  \
+                            wgrelay status\n  wgrelay status --watch     each second, until q\n  wgrelay status --json"
+    )]
+    Status(Status),
     /// Examine this host: WireGuard, WSL, Docker, other firewalls, address clashes
-    #[command(after_help = "Exit code 4: something must be put right before wgrelay can work here.")]
+    #[command(
+        after_help = "Exit code 4: something must be put right before wgrelay can work here.\n\nExamples:\n  wgrelay doctor\n  wgrelay doctor --json"
+    )]
     Doctor,
     /// Run the agent in the foreground
+    #[command(after_help = "Examples:\n  wgrelay run\n  wgrelay run --backend embedded")]
     Run(Run),
+    /// Try the whole network on this machine, with real packets
+    #[command(
+        after_help = "Without a subcommand: build it in network namespaces, ping and call everybody from\neverywhere, print the table, and remove it all.\n\
+                            Nothing outside its own namespaces is touched, and no key of yours is read.\n\nExamples:\n  \
+                            wgrelay lab\n  wgrelay lab --profile road-warrior\n  wgrelay lab up\n  \
+                            wgrelay lab exec windows -- ping 192.168.33.10\n  wgrelay lab down\n\n\
+                            Exit code 4: a pair that should reach does not."
+    )]
+    Lab(Lab),
     /// Print a new private key
+    #[command(after_help = "Examples:\n  wgrelay genkey | tee private.key | wgrelay pubkey")]
     Genkey,
     /// Print the public key of a private key read from standard input
+    #[command(after_help = "Examples:\n  wgrelay pubkey < private.key")]
     Pubkey,
     /// Print a new preshared key
+    #[command(after_help = "Examples:\n  wgrelay genpsk > preshared.key")]
     Genpsk,
     /// Check a .conf file as a given client reads it
     #[command(after_help = "Exit code 0: accepted, warnings too. 4: rejected.\n\nExamples:\n  \
                             wgrelay lint wg0.conf\n  wgrelay lint --for windows laptop.conf")]
     Lint(Lint),
+    /// Print the manual page, or write a page for each command
+    #[command(after_help = "Examples:\n  wgrelay man | man -l -\n  wgrelay man --out /usr/share/man/man1")]
+    Man(Man),
     /// Print the completions of a shell
+    #[command(after_help = "Examples:\n  wgrelay completions bash > /etc/bash_completion.d/wgrelay\n  \
+                            wgrelay completions fish > ~/.config/fish/completions/wgrelay.fish")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -205,6 +267,72 @@ pub struct Edit {
     pub up: bool,
 }
 
+/// `rename`
+#[derive(Debug, Args)]
+pub struct Rename {
+    /// The node
+    pub old: NodeName,
+    /// Its new name
+    pub new: NodeName,
+    /// Apply at once
+    #[arg(long)]
+    pub up: bool,
+}
+
+/// `set`
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The node, or `network` for what holds for all
+    pub name: NodeName,
+    /// The key, as in network.toml
+    pub key: String,
+    /// The value; several for a list
+    #[arg(required_unless_present = "unset", num_args = 1..)]
+    pub value: Vec<String>,
+    /// Take the key out: its default holds again
+    #[arg(long, conflicts_with = "value")]
+    pub unset: bool,
+    /// Apply at once
+    #[arg(long)]
+    pub up: bool,
+}
+
+/// `rotate`
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// The node
+    pub name: NodeName,
+    /// Its new public key: no private key is made or stored
+    #[arg(long, value_name = "KEY")]
+    pub public_key: Option<crate::model::PublicKey>,
+    /// Apply at once
+    #[arg(long)]
+    pub up: bool,
+}
+
+/// `show`
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The node
+    pub name: NodeName,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Draw it again each second, until q or Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write wgrelay.1 and a page for each command into this folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
 /// `export`
 #[derive(Debug, Args)]
 pub struct Export {
@@ -222,6 +350,21 @@ pub struct Export {
     pub out: Option<PathBuf>,
 }
 
+/// `trace`
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// Where the packet starts
+    pub from: String,
+    /// Where it goes
+    pub to: String,
+    /// What it is: tcp/22, udp/53, icmp; by default whatever gets through
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<String>,
+    /// With this host as it really is, instead of as `up` makes it
+    #[arg(long)]
+    pub live: bool,
+}
+
 /// `plan`
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -236,6 +379,9 @@ pub struct PlanArgs {
 /// `up`
 #[derive(Debug, Args)]
 pub struct Up {
+    /// Apply even where an [[expect]] would be broken
+    #[arg(long)]
+    pub force: bool,
     /// Install this bundle first
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
@@ -253,6 +399,42 @@ pub struct Run {
     /// Host the embedded device for an `up` that is under way; used by `up` itself
     #[arg(long, hide = true, value_name = "MTU")]
     pub attach: Option<u16>,
+}
+
+/// `lab`
+#[derive(Debug, Args)]
+pub struct Lab {
+    /// What to do; without it: everything, once
+    #[command(subcommand)]
+    pub action: Option<LabAction>,
+    /// A profile with fresh keys instead of the network file
+    #[arg(long, global = true, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Which data plane
+    #[arg(long, global = true, value_name = "BACKEND", default_value = "auto")]
+    pub backend: BackendChoice,
+}
+
+/// Below `lab`
+#[derive(Debug, Subcommand)]
+pub enum LabAction {
+    /// Build it and leave it standing
+    Up,
+    /// Run a program in a node, in a site's host (by its address), or on the lab's `internet`
+    #[command(after_help = "Examples:\n  wgrelay lab exec windows -- ping 192.168.33.10\n  \
+                            wgrelay lab exec wsl -- wgrelay status\n  wgrelay lab exec 172.19.0.10 -- ip route")]
+    Exec {
+        /// A node's name, a host's address, or `internet`
+        place: String,
+        /// The program and its arguments
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<String>,
+    },
+    /// Remove it
+    Down,
+    /// Hold a lab until a signal comes; used by `lab up` itself
+    #[command(hide = true)]
+    Hold,
 }
 
 /// `lint`

@@ -10,7 +10,11 @@ use crate::config::{Secrets, parse_network};
 use crate::host::folder::Folder;
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
 
+/// Where networks are unless told otherwise.
+const DEFAULT_DIR: &str = "/etc/wgrelay";
+
 /// The options and the surroundings of one run.
+#[derive(Clone)]
 pub struct Context {
     /// Where words go.
     pub out: Output,
@@ -42,11 +46,17 @@ impl Context {
     pub fn new(global: Global, out: Output) -> Self {
         Self {
             out,
-            dir: global.dir,
+            dir: global.dir.or_else(dir_of_environment).unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
             network: global.network,
             node: global.node,
             now: SystemTime::now().into(),
         }
+    }
+
+    /// Returns the same context at this moment, for a command that goes on.
+    #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
+    pub fn later(&self) -> Self {
+        Self { now: SystemTime::now().into(), ..self.clone() }
     }
 
     /// Returns the network's name as typed, checked; `None`: not given.
@@ -151,6 +161,11 @@ impl Context {
             _ => Err(Fault::usage("which node is this host?", "say it with --node NAME")),
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment is the command line's to read")]
+fn dir_of_environment() -> Option<PathBuf> {
+    std::env::var_os("WGRELAY_DIR").filter(|d| !d.is_empty()).map(PathBuf::from)
 }
 
 /// Finds a node by name, or tells which there are.

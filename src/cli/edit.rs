@@ -1,8 +1,8 @@
-//! `add`, `remove`, `enable`, `disable`: edits of the network file that keep everything else as it was typed.
+//! `add`, `remove`, `rename`, `enable`, `disable`: edits of the network file that keep everything else as it was typed.
 
 use zeroize::Zeroizing;
 
-use super::args::{Add, Edit};
+use super::args::{Add, Edit, Rename};
 use super::context::{Context, Loaded, find_node};
 use super::exit::Exit;
 use super::fault::Fault;
@@ -102,6 +102,16 @@ pub fn remove(ctx: &Context, args: &Edit) -> Result<Exit, Fault> {
     })
 }
 
+/// Gives a node another name.
+pub fn rename(ctx: &Context, args: &Rename) -> Result<Exit, Fault> {
+    edit(ctx, args.up, |loaded, document, secrets| {
+        find_node(&loaded.network, &args.old)?;
+        document.rename_node(&args.old, &args.new).map_err(|e| edit_fault(&e))?;
+        secrets.rename(&args.old, &args.new);
+        Ok(format!("{} {} to {}", ctx.out.paint(Role::Good, "renamed"), args.old, args.new))
+    })
+}
+
 /// Enables or disables a node.
 pub fn set_enabled(ctx: &Context, args: &Edit, enabled: bool) -> Result<Exit, Fault> {
     edit(ctx, args.up, |loaded, document, _| {
@@ -116,7 +126,7 @@ pub fn set_enabled(ctx: &Context, args: &Edit, enabled: bool) -> Result<Exit, Fa
 }
 
 /// Edits under the lock: reads, changes in memory, checks the result, and writes it whole or not at all.
-fn edit(
+pub(super) fn edit(
     ctx: &Context,
     up: bool,
     change: impl FnOnce(&Loaded, &mut NetworkDocument, &mut Secrets) -> Result<String, Fault>,
@@ -141,7 +151,7 @@ fn edit(
     if up {
         return super::up::up(
             ctx,
-            &super::args::Up { bundle: None, backend: super::args::BackendChoice::Auto },
+            &super::args::Up { force: false, bundle: None, backend: super::args::BackendChoice::Auto },
         );
     }
     Ok(Exit::Done)
@@ -149,13 +159,18 @@ fn edit(
 
 fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> Result<(), Fault> {
     if edited.text != loaded.text || edited.secrets.is_some() {
-        let parsed = parse_network(edited.text.as_bytes(), "network.toml, edited");
+        let file = loaded.folder.network_path().display().to_string();
+        let parsed = parse_network(edited.text.as_bytes(), &file);
         if parsed.value.is_none() {
             let problems: Vec<Problem> = parsed.problems.into_iter().filter(Problem::is_error).collect();
             return Err(Fault {
                 problems,
                 ..Fault::failed("the network would not be valid any more; nothing was changed", "")
             });
+        }
+        let told = |p: &Problem| loaded.warnings.iter().any(|w| w.code == p.code && w.message == p.message);
+        for warning in parsed.problems.iter().filter(|p| !told(p)) {
+            ctx.out.problem(warning);
         }
         let secrets: Option<Zeroizing<String>> = edited.secrets.as_ref().map(Secrets::render);
         loaded.folder.write(lock, &edited.text, secrets.as_ref().map(|s| s.as_str()))?;
@@ -168,9 +183,10 @@ fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> 
     Ok(())
 }
 
-fn edit_fault(error: &EditError) -> Fault {
+pub(super) fn edit_fault(error: &EditError) -> Fault {
     let hint = match error {
         EditError::Mentioned { .. } => "change or remove those rules first",
+        EditError::Exists(_) => "`wgrelay list` has the names in use",
         EditError::ByHand { .. } => "edit the file by hand there",
         _ => "",
     };

@@ -65,7 +65,7 @@ fn preshared(network: &Network) -> BTreeMap<NodeName, BTreeMap<NodeName, crate::
     network.relays().map(|r| (r.name.clone(), spokes())).collect()
 }
 
-fn profile_fault(error: &ProfileError) -> Fault {
+pub(super) fn profile_fault(error: &ProfileError) -> Fault {
     match error {
         ProfileError::Unknown { name } => {
             let near = crate::model::nearest(name, profile::names());

@@ -10,14 +10,22 @@ mod export;
 mod fault;
 mod host_side;
 mod init;
+mod interrupt;
 mod keys;
+mod lab;
 mod lint;
 mod list;
+mod man;
 mod output;
+mod rotate;
 mod run;
+mod set;
+mod show;
 mod status;
 mod table;
+mod trace;
 mod up;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -60,19 +68,27 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Remove(args) => edit::remove(ctx, args),
         Command::Enable(args) => edit::set_enabled(ctx, args, true),
         Command::Disable(args) => edit::set_enabled(ctx, args, false),
+        Command::Rename(args) => edit::rename(ctx, args),
+        Command::Set(args) => set::set(ctx, args),
+        Command::Rotate(args) => rotate::rotate(ctx, args),
+        Command::Show(args) => show::show(ctx, args),
         Command::List => list::list(ctx),
         Command::Export(args) => export::export(ctx, args),
         Command::Check => check::check(ctx),
+        Command::Trace(args) => trace::trace(ctx, args),
         Command::Plan(args) => up::plan(ctx, args),
         Command::Up(args) => up::up(ctx, args),
         Command::Down => up::down(ctx),
-        Command::Status => status::status(ctx),
+        Command::Status(args) if args.watch => watch::watch(ctx),
+        Command::Status(_) => status::status(ctx),
         Command::Doctor => doctor::doctor(ctx),
         Command::Run(args) => run::run(ctx, args),
+        Command::Lab(args) => lab::lab(ctx, args),
         Command::Genkey => keys::genkey(&ctx.out),
         Command::Pubkey => keys::pubkey(&ctx.out),
         Command::Genpsk => keys::genpsk(&ctx.out),
         Command::Lint(args) => lint::lint(ctx, args),
+        Command::Man(args) => man::man(&ctx.out, args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "wgrelay", &mut text);

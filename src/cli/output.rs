@@ -46,6 +46,7 @@ pub struct Output {
     quiet: bool,
     color_out: bool,
     color_err: bool,
+    width: Option<usize>,
 }
 
 impl Output {
@@ -59,7 +60,10 @@ impl Output {
             Color::Never => false,
             Color::Auto => terminal && !plain,
         };
+        // A pipe gets everything, unless COLUMNS tells otherwise.
+        let columns = std::env::var("COLUMNS").ok().and_then(|v| v.parse().ok());
         Self {
+            width: columns.or_else(terminal_width).filter(|w| *w > 0),
             json: global.json,
             quiet: global.quiet,
             color_out: decide(io::stdout().is_terminal()),
@@ -70,6 +74,16 @@ impl Output {
     /// Says whether results are coloured.
     pub const fn colored(&self) -> bool {
         self.color_out
+    }
+
+    /// Returns the same with the width that the terminal has now; for what is drawn again and again.
+    pub fn measured(&self) -> Self {
+        Self { width: terminal_width().or(self.width), ..self.clone() }
+    }
+
+    /// How many columns a line may have; `None`: as many as it likes.
+    pub const fn width(&self) -> Option<usize> {
+        self.width
     }
 
     /// Paints a text of a result.
@@ -126,6 +140,10 @@ impl Output {
             write_err(&format!("  {} {hint}", paint(self.color_err, Role::Head, "hint:")));
         }
     }
+}
+
+fn terminal_width() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(w, _)| usize::from(w.0))
 }
 
 /// Returns a problem as a person reads it: place, what, hint.

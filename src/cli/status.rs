@@ -13,11 +13,7 @@ use crate::status::{Health, Inputs, PeerStatus, State, Status, status as judge};
 
 /// Shows the status.
 pub fn status(ctx: &Context) -> Result<Exit, Fault> {
-    let name = match ctx.network_name()? {
-        Some(name) => name,
-        None => ctx.folder()?.name().clone(),
-    };
-    let status = read(ctx, &name)?;
+    let status = read(ctx, &network_name(ctx)?)?;
     if ctx.out.json {
         ctx.out.json(&status)?;
     } else {
@@ -25,11 +21,23 @@ pub fn status(ctx: &Context) -> Result<Exit, Fault> {
         for problem in &status.problems {
             ctx.out.problem(problem);
         }
+        if status.state == State::Down {
+            ctx.out.say(&format!("{} `wgrelay up` brings it up", ctx.out.paint_talk(Role::Head, "hint:")));
+        }
     }
     Ok(if status.is_healthy() { Exit::Done } else { Exit::No })
 }
 
-fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
+/// The network that is meant.
+pub(super) fn network_name(ctx: &Context) -> Result<InterfaceName, Fault> {
+    match ctx.network_name()? {
+        Some(name) => Ok(name),
+        None => Ok(ctx.folder()?.name().clone()),
+    }
+}
+
+/// Looks at the host, or says what the file alone tells.
+pub(super) fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
     let runtime = runtime(name)?;
     if let Some(seen) = look(&ctx.dir, name, &runtime, ctx.now)? {
         let node = &seen.network.nodes[&seen.node];
@@ -57,7 +65,8 @@ fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
     }))
 }
 
-fn text(out: &Output, status: &Status) -> String {
+/// The status as a person reads it.
+pub(super) fn text(out: &Output, status: &Status) -> String {
     let (role, word) = match status.state {
         State::Up => (Role::Good, "up"),
         State::Down => (Role::Bad, "down"),

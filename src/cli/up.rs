@@ -11,9 +11,10 @@ use super::output::{Output, Role};
 use crate::config::Bundle;
 use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::store;
-use crate::model::{InterfaceName, Network};
+use crate::model::{InterfaceName, Network, Problem};
 use crate::operate::{self, BackendChoice};
 use crate::plan::{Line, Plan};
+use crate::reach;
 
 /// Makes this host match the network.
 pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
@@ -24,6 +25,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     };
     let _lock = folder.lock()?;
     let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
+    promises(ctx, &loaded, args.force)?;
     let target = target(ctx, &loaded)?;
     let runtime = runtime(&loaded.network.name)?;
     let command = agent_command(&ctx.dir, &loaded.network.name)?;
@@ -53,6 +55,31 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         ctx.out.problem(problem);
     }
     Ok(Exit::Done)
+}
+
+/// Judges the promises before anything is applied.
+fn promises(ctx: &Context, loaded: &Loaded, force: bool) -> Result<(), Fault> {
+    if loaded.network.expect.is_empty() {
+        return Ok(());
+    }
+    let check = reach::check(&loaded.network, ctx.now);
+    let broken: Vec<Problem> = check.problems.into_iter().filter(Problem::is_error).collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    if force {
+        for problem in &broken {
+            ctx.out.problem(problem);
+        }
+        ctx.out.error("promises are broken, and --force applies the network all the same", "");
+        return Ok(());
+    }
+    let message = "an [[expect]] of the network would be broken; nothing was changed";
+    Err(Fault {
+        exit: Exit::No,
+        problems: broken,
+        ..Fault::failed(message, "correct the network, or `wgrelay up --force`")
+    })
 }
 
 fn tell_warnings(ctx: &Context, loaded: Loaded) -> Loaded {

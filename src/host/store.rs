@@ -317,6 +317,9 @@ pub fn networks(dir: &Path) -> Result<Vec<InterfaceName>, StoreError> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io_error("read folder", dir))?;
+        if entry.file_type().is_ok_and(|t| t.is_file()) {
+            continue;
+        }
         let Some(name) = entry.file_name().to_str().and_then(|n| n.parse::<InterfaceName>().ok()) else {
             continue;
         };

@@ -47,7 +47,8 @@ fn allowed_by_policy(network: &Network, spoke: &Node, now: Timestamp) -> BTreeSe
     };
     let is_own =
         |nets: &BTreeSet<IpNet>| nets.iter().any(|n| own.iter().any(|o| o.contains(n) || n.contains(o)));
-    let mut out = BTreeSet::new();
+    // Policy rules what is forwarded; a relay's own address is its own firewall's matter.
+    let mut out: BTreeSet<IpNet> = network.relays().flat_map(Node::host_prefixes).collect();
     for rule in &network.allow {
         let (from, to) = (all(&rule.from), all(&rule.to));
         if is_own(&from) {
@@ -72,10 +73,16 @@ pub fn derive_for_spoke(network: &Network, spoke: &Node, now: Timestamp) -> BTre
     };
     let own: Vec<IpNet> =
         spoke.local.iter().copied().chain(spoke.sites.iter().map(|s| s.subnet)).map(|n| n.trunc()).collect();
+    // A longer site of somebody else inside an own one is reached all the same: the longest prefix wins.
+    let nested: Vec<IpNet> = wanted
+        .iter()
+        .filter(|w| spoke.sites.iter().any(|s| s.subnet != **w && s.subnet.contains(*w)))
+        .copied()
+        .collect();
     match spoke.routes {
         // A full tunnel keeps its /0: the host's more specific connected routes win over it anyway.
         Routes::Full => wanted,
-        _ => without(&wanted, &own),
+        _ => without(&wanted, &own).into_iter().chain(nested).collect(),
     }
 }
 
@@ -159,9 +166,9 @@ mod tests {
             expect: vec![],
         };
         let of = |name: &str| derive_for_spoke(&network, &network.nodes[name], Timestamp(0));
-        assert_eq!(of("a"), set(&["10.0.0.3/32"]));
+        assert_eq!(of("a"), set(&["10.0.0.1/32", "10.0.0.3/32"]));
         // The answer's source has to be taken too.
-        assert_eq!(of("b"), set(&["10.0.0.2/32"]));
-        assert_eq!(of("c"), set(&[]));
+        assert_eq!(of("b"), set(&["10.0.0.1/32", "10.0.0.2/32"]));
+        assert_eq!(of("c"), set(&["10.0.0.1/32"]));
     }
 }

@@ -136,7 +136,9 @@ fn peers(
                 if node.is_relay() { claimed_by_spoke(other) } else { derive_for_spoke(network, node, now) };
             let keepalive = if node.is_relay() { None } else { network.keepalive_of(node) };
             let endpoint = endpoint(other, facts, problems);
-            let preshared_key = keys.preshared_keys.get(&other.name).cloned();
+            // Keys that are stored and not asked for would keep this side from those that export none.
+            let preshared_key =
+                keys.preshared_keys.get(&other.name).filter(|_| network.preshared_keys).cloned();
             (other.public_key, Peer { preshared_key, endpoint, keepalive, allowed_ips })
         })
         .collect()

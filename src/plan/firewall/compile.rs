@@ -236,6 +236,16 @@ impl Builder<'_> {
             matches.push(Match::Saddr { family, with: Addresses::Net(site.subnet), is: true });
             matches.push(Match::Daddr { family, with: inside, is: false });
             rules.push(Rule { matches, action: Action::Masquerade });
+            // What this node is attached to itself is a place of the network, and outside of this site: the answer would
+            // go to whoever routes for that place, not to this node.
+            for local in self.node.local.iter().filter(|l| Family::of(l) == family) {
+                let matches = [
+                    self.oif(false),
+                    Match::Saddr { family, with: Addresses::Net(site.subnet), is: true },
+                    Match::Daddr { family, with: Addresses::Net(local.trunc()), is: true },
+                ];
+                rules.push(rule(matches, Action::Masquerade));
+            }
         }
         Chain { name: "postrouting".into(), hook: Hook::Postrouting, rules }
     }

@@ -1,0 +1,158 @@
+//! `set`: one key of a node, or of the network.
+
+use super::args::Set;
+use super::context::{Context, find_node};
+use super::edit::{edit, edit_fault};
+use super::exit::Exit;
+use super::fault::Fault;
+use super::output::Role;
+use crate::config::Setting;
+use crate::model::{Network, nearest};
+
+/// How a key's value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Flag,
+    List,
+    /// `split`, `full`, or a list of prefixes.
+    Routes,
+    /// Not by `set`: what does it.
+    Elsewhere(&'static str),
+}
+
+/// The word that stands for the network as a whole; no node is called so where this is used.
+const NETWORK: &str = "network";
+
+const NODE_KEYS: &[(&str, Kind)] = &[
+    ("address", Kind::Text),
+    ("address6", Kind::Text),
+    ("bridge", Kind::Elsewhere("edit [[node.NAME.bridge]] in the file")),
+    ("dns", Kind::List),
+    ("egress", Kind::Flag),
+    ("enabled", Kind::Flag),
+    ("endpoint", Kind::Text),
+    ("expires", Kind::Text),
+    ("keepalive", Kind::Number),
+    ("listen_port", Kind::Number),
+    ("local", Kind::List),
+    ("mtu", Kind::Number),
+    ("name", Kind::Elsewhere("`wgrelay rename OLD NEW` gives a node another name")),
+    ("platform", Kind::Text),
+    (
+        "public_key",
+        Kind::Elsewhere("`wgrelay rotate NAME --public-key KEY` changes it, with what hangs on it"),
+    ),
+    ("role", Kind::Text),
+    ("routes", Kind::Routes),
+    ("site", Kind::Elsewhere("edit [[node.NAME.site]] in the file")),
+];
+
+const NETWORK_KEYS: &[(&str, Kind)] = &[
+    ("keepalive", Kind::Number),
+    ("mtu", Kind::Number),
+    ("name", Kind::Elsewhere("`wgrelay down`, then rename its folder and correct `name` in the file")),
+    ("preshared_keys", Kind::Flag),
+    ("subnet", Kind::Text),
+    ("subnet6", Kind::Text),
+];
+
+/// Sets a key, or takes it out.
+pub fn set(ctx: &Context, args: &Set) -> Result<Exit, Fault> {
+    edit(ctx, args.up, |loaded, document, _| {
+        let of_network = is_network(&loaded.network, args);
+        if !of_network {
+            find_node(&loaded.network, &args.name)?;
+        }
+        let keys = if of_network { NETWORK_KEYS } else { NODE_KEYS };
+        let (key, kind) =
+            *keys.iter().find(|(key, _)| *key == args.key).ok_or_else(|| unknown(keys, &args.key))?;
+        if let Kind::Elsewhere(how) = kind {
+            return Err(Fault::usage(format!("{key} is not for `set`"), how));
+        }
+        let value = if args.unset { None } else { Some(setting(key, kind, &args.value)?) };
+        let done = if of_network {
+            document.set_network_value(key, value.as_ref())
+        } else {
+            document.set_value(&args.name, key, value.as_ref())
+        };
+        done.map_err(|e| edit_fault(&e))?;
+        let verb = ctx.out.paint(Role::Good, if args.unset { "unset" } else { "set" });
+        let to = if args.unset { String::new() } else { format!(" to {}", args.value.join(", ")) };
+        Ok(format!("{verb} {key} of {}{to}", args.name))
+    })
+}
+
+fn is_network(network: &Network, args: &Set) -> bool {
+    args.name.as_str() == NETWORK && !network.nodes.contains_key(&args.name)
+}
+
+fn unknown(keys: &[(&str, Kind)], typed: &str) -> Fault {
+    let names: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
+    let hint = nearest(typed, names.iter().copied())
+        .map_or_else(|| format!("there are {}", names.join(", ")), |n| format!("did you mean {n}?"));
+    Fault::usage(format!("there is no key {typed:?}"), hint)
+}
+
+fn setting(key: &str, kind: Kind, values: &[String]) -> Result<Setting, Fault> {
+    let one = || match values {
+        [only] => Ok(only.as_str()),
+        _ => Err(Fault::usage(format!("{key} takes one value"), "only lists take more: dns, local, routes")),
+    };
+    let list = || values.iter().flat_map(|v| v.split(',')).map(|v| v.trim().to_string()).collect();
+    Ok(match kind {
+        Kind::Number => Setting::Number(one()?.parse().map_err(|_| {
+            Fault::usage(
+                format!("{key} is a number, not {:?}", values.join(" ")),
+                format!("such as: {key} 25"),
+            )
+        })?),
+        Kind::Flag => Setting::Flag(match one()? {
+            "true" | "yes" | "on" => true,
+            "false" | "no" | "off" => false,
+            other => {
+                return Err(Fault::usage(
+                    format!("{key} is true or false, not {other:?}"),
+                    format!("such as: {key} true"),
+                ));
+            }
+        }),
+        Kind::List => Setting::List(list()),
+        Kind::Routes => match values {
+            [word] if !word.contains('/') => Setting::Text(word.clone()),
+            _ => Setting::List(list()),
+        },
+        Kind::Text | Kind::Elsewhere(_) => Setting::Text(one()?.into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(kind: Kind, values: &[&str]) -> Option<Setting> {
+        let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+        setting("key", kind, &values).ok()
+    }
+
+    #[test]
+    fn values_are_read_by_their_key() {
+        assert_eq!(read(Kind::Number, &["25"]), Some(Setting::Number(25)));
+        assert_eq!(read(Kind::Number, &["soon"]), None);
+        assert_eq!(read(Kind::Flag, &["off"]), Some(Setting::Flag(false)));
+        assert_eq!(read(Kind::Flag, &["maybe"]), None);
+        assert_eq!(read(Kind::Text, &["a", "b"]), None);
+        let both = Setting::List(vec!["9.9.9.9".into(), "1.1.1.1".into()]);
+        assert_eq!(read(Kind::List, &["9.9.9.9,1.1.1.1"]), Some(both.clone()));
+        assert_eq!(read(Kind::List, &["9.9.9.9", "1.1.1.1"]), Some(both));
+        assert_eq!(read(Kind::Routes, &["full"]), Some(Setting::Text("full".into())));
+        assert_eq!(read(Kind::Routes, &["10.0.0.0/8"]), Some(Setting::List(vec!["10.0.0.0/8".into()])));
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told() {
+        assert_eq!(unknown(NODE_KEYS, "keepalife").hint, "did you mean keepalive?");
+        assert!(unknown(NODE_KEYS, "colour").hint.starts_with("there are address,"));
+    }
+}

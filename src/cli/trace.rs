@@ -1,0 +1,52 @@
+//! `trace`: one packet's path, there and back, and where it ends.
+
+use super::args::Trace as Args;
+use super::context::Context;
+use super::exit::Exit;
+use super::fault::Fault;
+use super::host_side::runtime;
+use crate::apply::{Host, Scope};
+use crate::model::{PortSpec, Verdict};
+use crate::operate;
+use crate::reach::{Flow, Trace, World, place, trace as follow, trace_text};
+
+/// Traces a flow.
+pub fn trace(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
+    let loaded = ctx.load_network()?;
+    let port: Option<PortSpec> = args
+        .port
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|e| Fault::usage(format!("--port: {e}"), ""))?;
+    let network = &loaded.network;
+    let answer = match (place(network, &args.from), place(network, &args.to)) {
+        (Ok(from), Ok(to)) => {
+            let mut world = World::assumed(network, ctx.now);
+            if args.live {
+                world = live(ctx, &loaded, world)?;
+            }
+            follow(&world, &Flow { from, to, port })
+        }
+        (Err(unknown), _) | (_, Err(unknown)) => Trace::unknown(&args.from, &args.to, &unknown),
+    };
+    if ctx.out.json {
+        ctx.out.json(&answer)?;
+    } else {
+        ctx.out.result(&trace_text(&answer))?;
+    }
+    Ok(if answer.verdict == Verdict::Reaches { Exit::Done } else { Exit::No })
+}
+
+/// Puts what this host really is in the place of what it is assumed to be.
+fn live(ctx: &Context, loaded: &super::context::Loaded, world: World) -> Result<World, Fault> {
+    let node = ctx.this_node(loaded)?.name.clone();
+    let runtime = runtime(&loaded.network.name)?;
+    let mut host = operate::host(&runtime, &[])?;
+    let facts = host.facts(&Default::default(), &Default::default())?;
+    let applied = runtime.read_applied(&ctx.dir)?;
+    let sysctls = applied.iter().flat_map(|a| a.state.sysctls.keys().cloned()).collect();
+    let scope = Scope { network: loaded.network.name.clone(), sysctls, applied: applied.map(|a| a.state) };
+    let state = host.observe(&scope)?;
+    Ok(world.with_observed(&node, state, facts))
+}

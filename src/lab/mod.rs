@@ -1,0 +1,15 @@
+//! The whole network on this machine: a namespace for each node and for a host of each site, this program in each
+//! node's, and real packets between all of them.
+//!
+//! [`topology`] turns a network into data, [`build`] makes it and takes it away, [`probe`] sends the packets,
+//! [`standing`] keeps a lab for later commands.
+
+pub mod build;
+pub mod commands;
+pub mod probe;
+pub mod standing;
+pub mod topology;
+
+pub use build::{Lab, LabError};
+pub use probe::{Observed, probe};
+pub use topology::{Pair, Place, PlaceKind, Topology, topology};

@@ -1,0 +1,728 @@
+//! From a network to the namespaces, cables, addresses and routes of its lab. Pure: data in, data out.
+//!
+//! Every node hangs on a router that stands for the Internet and has nothing but its default route there. Behind a
+//! node, each site is a bridge with the node's address and one host, which knows no more than the file promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::model::{
+    Bridge, EndpointHost, Network, Node, NodeName, PlaceRef, Routes, Site, SiteInterface, Timestamp,
+    derive_for_spoke,
+};
+
+/// The space that stands for everything outside the network.
+pub const INTERNET: &str = "internet";
+/// The router's place in [`Topology::spaces`].
+const ROUTER: usize = 0;
+
+/// What a lab consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    /// The namespaces; the first is the Internet's.
+    pub spaces: Vec<Space>,
+    /// What joins them.
+    pub cables: Vec<Cable>,
+    /// Who is asked for, and who asks.
+    pub places: Vec<Place>,
+    /// Who asks for whom.
+    pub pairs: Vec<Pair>,
+    /// Where each node is on the lab's Internet.
+    pub underlay: BTreeMap<NodeName, Ipv4Addr>,
+}
+
+/// A network namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Space {
+    /// A node's name, a host's address, or [`INTERNET`].
+    pub name: String,
+    /// The node that runs here.
+    pub node: Option<NodeName>,
+    /// Bridges to make.
+    pub bridges: Vec<String>,
+    /// Addresses by link.
+    pub addresses: Vec<(String, IpNet)>,
+    /// Routes, in the order in which they have to be added.
+    pub routes: Vec<Hop>,
+    /// Whether it forwards from the start. A node does only what wgrelay makes it do.
+    pub forwards: bool,
+}
+
+/// A route of a space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// Destination.
+    pub dst: IpNet,
+    /// The next hop; `None`: on the link.
+    pub via: Option<IpAddr>,
+    /// The link.
+    pub link: String,
+}
+
+/// A veth pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cable(pub End, pub End);
+
+/// An end of a cable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The space, by its index.
+    pub space: usize,
+    /// The link's name there.
+    pub link: String,
+    /// The bridge whose port it is.
+    pub bridge: Option<String>,
+}
+
+/// Somebody who can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// A node's name, an address, or [`INTERNET`].
+    pub name: String,
+    /// Who that is.
+    pub kind: PlaceKind,
+    /// Where, by index.
+    pub space: usize,
+    /// What the others call.
+    pub address: IpAddr,
+}
+
+/// Who a place is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// A node, by its address in the tunnel.
+    Node,
+    /// A host behind this node.
+    HostBehind(NodeName),
+    /// This node, by its own address in another one's site.
+    SecondHome(NodeName),
+    /// A host outside the network.
+    Internet,
+}
+
+/// A question: does `from` reach `to`?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Index of the asking place.
+    pub from: usize,
+    /// Index of the place asked for.
+    pub to: usize,
+    /// Whether the network promises it without a doubt; otherwise both answers are right here.
+    pub promised: bool,
+    /// The address that the far end must see; `None`: any.
+    pub seen_as: Option<IpAddr>,
+}
+
+/// Why a network has no lab.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TopologyError {
+    /// Every address is taken by the network.
+    #[error("the network leaves no private range for the lab's own Internet")]
+    NoUnderlay,
+    /// No room for the node and a host.
+    #[error("the site {site} of {node} has no room for the node and one host")]
+    NoRoom {
+        /// The site.
+        site: IpNet,
+        /// Its node.
+        node: NodeName,
+    },
+}
+
+/// Lays out the lab of the nodes that are active at that moment.
+///
+/// # Errors
+/// See [`TopologyError`].
+pub fn topology(network: &Network, now: Timestamp) -> Result<Topology, TopologyError> {
+    let nodes: Vec<&Node> = network.nodes.values().filter(|n| n.is_active(now)).collect();
+    let base = underlay_range(network).ok_or(TopologyError::NoUnderlay)?;
+    let mut b = Builder {
+        network,
+        now,
+        base,
+        taken: taken(&nodes),
+        sites: Vec::new(),
+        feet: Vec::new(),
+        top: empty(base),
+    };
+    for node in &nodes {
+        b.node(node);
+    }
+    for node in &nodes {
+        for (number, site) in node.sites.iter().enumerate() {
+            b.site(node, site, number)?;
+        }
+    }
+    for node in &nodes {
+        b.feet(node)?;
+    }
+    b.places(&nodes);
+    Ok(b.top)
+}
+
+fn empty(base: Ipv4Net) -> Topology {
+    let at = |n: u32| (String::from("lo"), IpNet::from(IpAddr::V4(offset(base, n))));
+    let internet =
+        Space { name: INTERNET.into(), addresses: vec![at(1), at(2)], forwards: true, ..Space::default() };
+    Topology {
+        spaces: vec![internet],
+        cables: Vec::new(),
+        places: Vec::new(),
+        pairs: Vec::new(),
+        underlay: BTreeMap::new(),
+    }
+}
+
+fn offset(base: Ipv4Net, n: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(base.network()) + n)
+}
+
+/// The first range of those set aside for benchmarks and for carriers (RFC 2544, RFC 6598) that the network does not use.
+fn underlay_range(network: &Network) -> Option<Ipv4Net> {
+    let used = prefixes(network);
+    let benchmark = [(198, 18), (198, 19)];
+    let carrier = (64..128).map(|second| (100, second));
+    benchmark
+        .into_iter()
+        .chain(carrier)
+        .map(|(a, b)| Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), 16))
+        .find(|range| !used.iter().any(|p| overlap(p, &IpNet::V4(*range))))
+}
+
+fn prefixes(network: &Network) -> Vec<IpNet> {
+    let nodes = network.nodes.values();
+    let own = nodes.flat_map(|n| {
+        let sites = n.sites.iter().map(|s| s.subnet);
+        sites.chain(n.local.iter().copied()).chain(n.bridges.iter().flat_map(|b| b.addresses.iter().copied()))
+    });
+    network.subnets().into_iter().chain(own).map(|p| p.trunc()).collect()
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
+
+/// Addresses that the file gives to somebody.
+fn taken(nodes: &[&Node]) -> BTreeSet<IpAddr> {
+    nodes
+        .iter()
+        .flat_map(|n| {
+            let sites = n.sites.iter().filter_map(|s| s.address);
+            sites.chain(n.bridges.iter().flat_map(|b| b.addresses.iter().map(IpNet::addr)))
+        })
+        .collect()
+}
+
+/// A site as it was built.
+struct Built<'n> {
+    node: &'n Node,
+    site: &'n Site,
+    bridge: String,
+    host: usize,
+    address: IpAddr,
+    /// Whether the host knows a way back into the network.
+    knows_the_way: bool,
+}
+
+/// The address that a node has in another one's site.
+struct Foot<'n> {
+    node: &'n Node,
+    /// Index of the site.
+    site: usize,
+    address: IpAddr,
+}
+
+struct Builder<'n> {
+    network: &'n Network,
+    now: Timestamp,
+    base: Ipv4Net,
+    taken: BTreeSet<IpAddr>,
+    sites: Vec<Built<'n>>,
+    feet: Vec<Foot<'n>>,
+    top: Topology,
+}
+
+impl<'n> Builder<'n> {
+    fn space_of(&self, node: &Node) -> usize {
+        let found = self.top.spaces.iter().position(|s| s.node.as_ref() == Some(&node.name));
+        found.expect("every active node got its space before anything is joined to it")
+    }
+
+    fn join(&mut self, a: End, b: End) {
+        self.top.cables.push(Cable(a, b));
+    }
+
+    /// A node's space, its bridges, and its way to the Internet.
+    fn node(&mut self, node: &'n Node) {
+        let space = self.top.spaces.len();
+        let uplink = uplink_name(self.network, node);
+        let underlay = self.underlay_of(node);
+        self.top.underlay.insert(node.name.clone(), underlay);
+        let router = IpAddr::V4(offset(self.base, 1));
+        let bridges: Vec<String> = node.bridges.iter().map(|b| b.name.to_string()).collect();
+        let mut addresses = vec![(uplink.clone(), IpNet::from(IpAddr::V4(underlay)))];
+        for bridge in &node.bridges {
+            addresses.extend(bridge.addresses.iter().map(|a| (bridge.name.to_string(), *a)));
+        }
+        let routes = vec![
+            Hop { dst: router.into(), via: None, link: uplink.clone() },
+            Hop { dst: Ipv4Net::default().into(), via: Some(router), link: uplink.clone() },
+        ];
+        self.top.spaces.push(Space {
+            name: node.name.to_string(),
+            node: Some(node.name.clone()),
+            bridges,
+            addresses,
+            routes,
+            forwards: false,
+        });
+        let port = format!("p{space}");
+        let to_node = Hop { dst: IpAddr::V4(underlay).into(), via: None, link: port.clone() };
+        self.top.spaces[ROUTER].routes.push(to_node);
+        self.join(End { space: ROUTER, link: port, bridge: None }, End { space, link: uplink, bridge: None });
+    }
+
+    /// The endpoint's own address where the lab can have it, else one of the lab's range.
+    fn underlay_of(&self, node: &Node) -> Ipv4Addr {
+        let own = node.endpoint.as_ref().and_then(|e| match e.host {
+            EndpointHost::Ip(IpAddr::V4(ip)) => Some(ip),
+            _ => None,
+        });
+        let places = prefixes(self.network);
+        let free = |ip: &Ipv4Addr| {
+            !ip.is_loopback()
+                && !ip.is_unspecified()
+                && !ip.is_multicast()
+                && !places.iter().any(|p| p.contains(&IpAddr::V4(*ip)))
+                && !self.top.underlay.values().any(|taken| taken == ip)
+        };
+        let number = u32::try_from(self.top.spaces.len()).unwrap_or(u32::MAX >> 16);
+        own.filter(free).unwrap_or_else(|| offset(self.base, 9 + number))
+    }
+
+    /// An address of a site that nobody has: the wished ones first.
+    fn free(&mut self, site: IpNet, wishes: &[u32]) -> Option<IpAddr> {
+        let nested: Vec<IpNet> =
+            prefixes(self.network).into_iter().filter(|p| site.contains(p) && *p != site).collect();
+        let candidates = wishes.iter().copied().chain(1..1024).filter_map(|n| host_address(site, n));
+        let found = candidates
+            .into_iter()
+            .find(|a| !self.taken.contains(a) && !nested.iter().any(|p| p.contains(a)))?;
+        self.taken.insert(found);
+        Some(found)
+    }
+
+    fn site(&mut self, node: &'n Node, site: &'n Site, number: usize) -> Result<(), TopologyError> {
+        let space = self.space_of(node);
+        let no_room = || TopologyError::NoRoom { site: site.subnet, node: node.name.clone() };
+        let bridge = match &site.interface {
+            Some(SiteInterface::Link(name)) => name.clone(),
+            Some(SiteInterface::Docker(_)) => format!("br-lab{number}"),
+            None => format!("site{number}"),
+        };
+        let here = &mut self.top.spaces[space];
+        if !here.bridges.contains(&bridge) {
+            here.bridges.push(bridge.clone());
+        }
+        let addressed = here
+            .addresses
+            .iter()
+            .find(|(l, a)| *l == bridge && site.subnet.contains(&a.addr()))
+            .map(|(_, a)| a.addr());
+        let own = match addressed {
+            Some(address) => address,
+            None => {
+                let address = match site.address {
+                    Some(address) => address,
+                    None => self.free(site.subnet, &[]).ok_or_else(no_room)?,
+                };
+                let net = IpNet::new_assert(address, site.subnet.prefix_len());
+                self.top.spaces[space].addresses.push((bridge.clone(), net));
+                address
+            }
+        };
+        let address = self.free(site.subnet, &[10]).ok_or_else(no_room)?;
+        let link = String::from("eth0");
+        // Only what the file promises: a gateway, routes back where nothing is rewritten, or nothing but its own subnet.
+        let hop = |dst: IpNet| Hop { dst, via: Some(own), link: link.clone() };
+        let routes = if site.is_gateway() {
+            vec![hop(default_of(own))]
+        } else if !site.is_masqueraded() {
+            let others = prefixes(self.network).into_iter().filter(|p| !overlap(p, &site.subnet));
+            let others: BTreeSet<IpNet> = others.filter(|p| same_family(p, &site.subnet)).collect();
+            others.into_iter().map(hop).collect()
+        } else {
+            Vec::new()
+        };
+        let host = self.top.spaces.len();
+        let knows_the_way = !routes.is_empty();
+        self.top.spaces.push(Space {
+            name: address.to_string(),
+            addresses: vec![(link.clone(), IpNet::new_assert(address, site.subnet.prefix_len()))],
+            routes,
+            ..Space::default()
+        });
+        self.join(
+            End { space, link: format!("h{host}"), bridge: Some(bridge.clone()) },
+            End { space: host, link, bridge: None },
+        );
+        self.sites.push(Built { node, site, bridge, host, address, knows_the_way });
+        Ok(())
+    }
+
+    /// A node with a `local` prefix has a foot in the other node's site.
+    fn feet(&mut self, node: &'n Node) -> Result<(), TopologyError> {
+        let sites: Vec<usize> = (0..self.sites.len())
+            .filter(|i| {
+                let built = &self.sites[*i];
+                let local = node.local.iter().any(|p| overlap(&p.trunc(), &built.site.subnet));
+                local && built.node.name != node.name
+            })
+            .collect();
+        for (number, site) in sites.into_iter().enumerate() {
+            self.foot(node, site, number)?;
+        }
+        Ok(())
+    }
+
+    fn foot(&mut self, node: &'n Node, site: usize, number: usize) -> Result<(), TopologyError> {
+        let Built { node: owner, site: Site { subnet, .. }, .. } = self.sites[site];
+        let (space, far) = (self.space_of(node), self.space_of(owner));
+        let link = format!("local{number}");
+        let of = |bridge: &Bridge| bridge.addresses.iter().map(IpNet::addr).find(|a| subnet.contains(a));
+        let on_bridge = node.bridges.iter().find_map(|b| Some((b.name.to_string(), of(b)?)));
+        let (bridge, address) = match on_bridge {
+            Some((bridge, address)) => (Some(bridge), address),
+            None => {
+                let no_room = || TopologyError::NoRoom { site: *subnet, node: owner.name.clone() };
+                let address = self.free(*subnet, &[9]).ok_or_else(no_room)?;
+                let net = IpNet::new_assert(address, subnet.prefix_len());
+                self.top.spaces[space].addresses.push((link.clone(), net));
+                (None, address)
+            }
+        };
+        self.feet.push(Foot { node, site, address });
+        let far_bridge = Some(self.sites[site].bridge.clone());
+        self.join(
+            End { space: far, link: format!("l{space}-{number}"), bridge: far_bridge },
+            End { space, link, bridge },
+        );
+        Ok(())
+    }
+
+    fn places(&mut self, nodes: &[&Node]) {
+        for node in nodes {
+            let space = self.space_of(node);
+            self.top.places.push(Place {
+                name: node.name.to_string(),
+                kind: PlaceKind::Node,
+                space,
+                address: node.address.into(),
+            });
+        }
+        for built in &self.sites {
+            let (name, space) = (built.address.to_string(), built.host);
+            let kind = PlaceKind::HostBehind(built.node.name.clone());
+            self.top.places.push(Place { name, kind, space, address: built.address });
+        }
+        let ends: Vec<Who<'_>> = nodes
+            .iter()
+            .map(|n| Who { node: n, site: None })
+            .chain(self.sites.iter().map(|b| Who { node: b.node, site: Some(b) }))
+            .collect();
+        let mut pairs = Vec::new();
+        for (from, a) in ends.iter().enumerate() {
+            for (to, b) in ends.iter().enumerate().filter(|(to, _)| *to != from) {
+                if let Some(promised) = self.question(a, b, self.top.places[to].address) {
+                    pairs.push(Pair { from, to, promised, seen_as: None });
+                }
+            }
+        }
+        self.top.pairs = pairs;
+        self.second_homes(nodes);
+        self.egress(nodes);
+    }
+
+    /// Nodes ask for a node with two homes also by its address in the other one's site.
+    fn second_homes(&mut self, nodes: &[&Node]) {
+        for Foot { node, site, address } in &self.feet {
+            let built = &self.sites[*site];
+            let to = self.top.places.len();
+            let space = self.space_of(node);
+            let kind = PlaceKind::SecondHome(node.name.clone());
+            self.top.places.push(Place { name: address.to_string(), kind, space, address: *address });
+            for (from, asking) in nodes.iter().enumerate().filter(|(_, n)| n.name != node.name) {
+                let (a, b) = (Who { node: asking, site: None }, Who { node: built.node, site: Some(built) });
+                let Some(promised) = self.question(&a, &b, *address) else { continue };
+                // Unless the caller has an address of that site, the answer takes the tunnel, where this sender is not accepted.
+                let returns = asking.name == built.node.name || built.site.is_masqueraded();
+                self.top.pairs.push(Pair { from, to, promised: promised && returns, seen_as: None });
+            }
+        }
+    }
+
+    /// Says whether `a` is to ask for `b`, and whether the network promises that it reaches it.
+    fn question(&self, a: &Who<'_>, b: &Who<'_>, target: IpAddr) -> Option<bool> {
+        if a.site.is_some_and(|s| !s.knows_the_way) {
+            return None;
+        }
+        let source = match (a.site, target) {
+            (Some(site), _) => site.address,
+            (None, IpAddr::V4(_)) => a.node.address.into(),
+            (None, IpAddr::V6(_)) => a.node.address6?.into(),
+        };
+        if source.is_ipv4() != target.is_ipv4() {
+            return None;
+        }
+        if a.node.name == b.node.name {
+            // Between two sites of one node nothing of ours is on the way.
+            return (a.site.is_none() || b.site.is_none()).then_some(true);
+        }
+        let near = |node: &Node, ip: IpAddr| node.local.iter().any(|p| p.contains(&ip));
+        if near(a.node, target) || near(b.node, source) {
+            // They meet on the prefix that both are attached to. A host is not asked: its call leaves by its gateway, and
+            // at the end of the tunnel its address is not accepted.
+            return a.site.is_none().then_some(true);
+        }
+        let sends = |node: &Node, ip: IpAddr| {
+            node.is_relay() || derive_for_spoke(self.network, node, self.now).iter().any(|p| p.contains(&ip))
+        };
+        // Between a relay and a spoke nobody forwards; into a site its node does, and between spokes the relay.
+        let spokes = !a.node.is_relay() && !b.node.is_relay();
+        let forwarded = spokes || a.site.is_some() || b.site.is_some();
+        Some(sends(a.node, target) && sends(b.node, source) && (!forwarded || self.allows(source, target)))
+    }
+
+    /// Says whether a rule lets everything pass from one to the other; rules with ports promise nothing to a ping.
+    fn allows(&self, source: IpAddr, target: IpAddr) -> bool {
+        let covers = |place: &PlaceRef, ip: IpAddr| match place {
+            PlaceRef::Any => true,
+            PlaceRef::Internet => false,
+            PlaceRef::Node(name) => {
+                let node = self.network.nodes.get(name);
+                node.is_some_and(|n| n.host_prefixes().iter().any(|p| p.contains(&ip)))
+            }
+            PlaceRef::Prefix(net) => net.contains(&ip),
+            PlaceRef::Address(address) => *address == ip,
+        };
+        self.network.allow.is_empty()
+            || self.network.allow.iter().any(|rule| {
+                rule.ports.is_empty()
+                    && rule.from.iter().any(|p| covers(p, source))
+                    && rule.to.iter().any(|p| covers(p, target))
+            })
+    }
+
+    /// Full-tunnel spokes reach the Internet, and it sees the relay.
+    fn egress(&mut self, nodes: &[&Node]) {
+        let Some(relay) = nodes.iter().find(|n| n.is_relay() && n.egress) else { return };
+        let full: Vec<&&Node> = nodes.iter().filter(|n| n.routes == Routes::Full).collect();
+        if full.is_empty() {
+            return;
+        }
+        let to = self.top.places.len();
+        let address = IpAddr::V4(offset(self.base, 2));
+        self.top.places.push(Place {
+            name: INTERNET.into(),
+            kind: PlaceKind::Internet,
+            space: ROUTER,
+            address,
+        });
+        let seen_as = self.top.underlay.get(&relay.name).map(|a| IpAddr::V4(*a));
+        let promised = self.network.allow.is_empty();
+        for node in full {
+            let from = self.top.places.iter().position(|p| p.name == node.name.as_str());
+            let Some(from) = from else { continue };
+            self.top.pairs.push(Pair { from, to, promised, seen_as });
+        }
+    }
+}
+
+/// An end of a question.
+struct Who<'b> {
+    node: &'b Node,
+    site: Option<&'b Built<'b>>,
+}
+
+fn uplink_name(network: &Network, node: &Node) -> String {
+    let used = |name: &str| {
+        let sites = node.sites.iter().filter_map(|s| s.interface.as_ref());
+        network.name.as_str() == name
+            || node.bridges.iter().any(|b| b.name.as_str() == name)
+            || sites.into_iter().any(|i| matches!(i, SiteInterface::Link(l) if l == name))
+    };
+    let numbered = (0..).map(|n| format!("uplink{n}"));
+    std::iter::once("uplink".to_string())
+        .chain(numbered)
+        .find(|name| !used(name))
+        .expect("a file names fewer links than there are numbers")
+}
+
+fn default_of(ip: IpAddr) -> IpNet {
+    match ip {
+        IpAddr::V4(_) => Ipv4Net::default().into(),
+        IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
+    }
+}
+
+fn same_family(a: &IpNet, b: &IpNet) -> bool {
+    matches!((a, b), (IpNet::V4(_), IpNet::V4(_)) | (IpNet::V6(_), IpNet::V6(_)))
+}
+
+/// The n-th address of a prefix, where a host may have it.
+fn host_address(site: IpNet, n: u32) -> Option<IpAddr> {
+    match site {
+        IpNet::V4(net) => {
+            let address = u32::from(net.network()).checked_add(n).map(Ipv4Addr::from)?;
+            let usable = net.contains(&address) && (net.prefix_len() >= 31 || address != net.broadcast());
+            usable.then_some(address.into())
+        }
+        IpNet::V6(net) => {
+            let address = u128::from(net.network()).checked_add(n.into()).map(Ipv6Addr::from)?;
+            net.contains(&address).then_some(address.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_network;
+    use crate::config::profile::{ProfileValues, instantiate};
+    use crate::model::PublicKey;
+
+    fn network(text: &str) -> Network {
+        let parsed = parse_network(text.as_bytes(), "n");
+        parsed.value.unwrap_or_else(|| panic!("{:?}", parsed.problems))
+    }
+
+    fn profile(name: &str) -> Network {
+        let mut number = 0;
+        let mut key = |_: &NodeName| {
+            number += 1;
+            PublicKey::from_bytes([number; 32])
+        };
+        network(&instantiate(name, &ProfileValues::default(), &mut key).unwrap())
+    }
+
+    fn lab(network: &Network) -> Topology {
+        topology(network, Timestamp(0)).unwrap()
+    }
+
+    fn asked(top: &Topology) -> Vec<String> {
+        top.pairs
+            .iter()
+            .map(|p| {
+                let mark = if p.promised { "" } else { "?" };
+                format!("{}>{}{mark}", top.places[p.from].name, top.places[p.to].name)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_first_network() {
+        let top = lab(&profile("wsl-docker"));
+        let names: Vec<&str> = top.spaces.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["internet", "docker", "windows", "wsl", "192.168.33.10", "172.19.0.10"]);
+        let wsl = &top.spaces[3];
+        // Found by its address, as no engine answers there.
+        assert_eq!(wsl.bridges, ["br-lab0"]);
+        assert!(wsl.addresses.contains(&("uplink".into(), "192.168.39.45/32".parse().unwrap())));
+        // The compute node has two homes.
+        assert!(top.spaces[1].addresses.contains(&("local0".into(), "172.19.0.9/16".parse().unwrap())));
+        let asked = asked(&top);
+        assert!(asked.contains(&"windows>192.168.33.10".into()));
+        assert!(asked.contains(&"windows>172.19.0.9".into()));
+        assert!(asked.contains(&"172.19.0.10>windows".into()), "Docker's bridge is its hosts' gateway");
+        assert!(
+            !asked.iter().any(|a| a.starts_with("192.168.33.10>")),
+            "the machines know their subnet only"
+        );
+        assert!(
+            !asked.contains(&"172.19.0.10>docker".into()),
+            "docker takes no tunnel to where it is attached"
+        );
+        assert_eq!(asked.len(), 16);
+        assert!(top.pairs.iter().all(|p| p.promised));
+    }
+
+    #[test]
+    fn declared_bridges_carry_the_second_home() {
+        let top = lab(&profile("webvirtcloud"));
+        let docker = &top.spaces[1];
+        assert_eq!(docker.bridges, ["br-ext", "br-int"]);
+        assert!(!docker.addresses.iter().any(|(link, _)| link == "local0"));
+        let foot = top.cables.iter().find(|c| c.1.link == "local0").unwrap();
+        assert_eq!(foot.1.bridge.as_deref(), Some("br-ext"));
+        assert!(top.places.iter().any(|p| p.name == "172.19.0.9"));
+    }
+
+    #[test]
+    fn full_tunnels_ask_for_the_internet_and_are_seen_as_the_relay() {
+        let top = lab(&profile("road-warrior"));
+        let relay = IpAddr::V4(top.underlay[&"relay".parse::<NodeName>().unwrap()]);
+        let out: Vec<&Pair> =
+            top.pairs.iter().filter(|p| top.places[p.to].kind == PlaceKind::Internet).collect();
+        assert_eq!(out.len(), 2);
+        assert!(out.iter().all(|p| p.seen_as == Some(relay)));
+    }
+
+    #[test]
+    fn offices_are_routed_both_ways() {
+        let asked = asked(&lab(&profile("site-to-site")));
+        assert!(asked.contains(&"192.168.10.10>192.168.20.10".into()));
+        assert!(asked.contains(&"192.168.20.10>192.168.10.10".into()));
+        assert_eq!(asked.len(), 20);
+    }
+
+    const SMALL: &str = "[network]\nname = \"wg0\"\nsubnet = \"198.18.0.0/24\"\n[node.r]\nrole = \"relay\"\n\
+        address = \"198.18.0.1\"\nendpoint = \"vpn.example.org:51820\"\n\
+        public_key = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\"\n[node.s]\naddress = \"198.18.0.2\"\n\
+        public_key = \"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\"\n";
+
+    #[test]
+    fn the_labs_own_addresses_keep_out_of_the_networks_way() {
+        let top = lab(&network(SMALL));
+        assert_eq!(top.underlay[&"r".parse::<NodeName>().unwrap()].to_string(), "198.19.0.10");
+    }
+
+    #[test]
+    fn uplinks_keep_out_of_the_sites_way() {
+        let text = format!("{SMALL}[[node.s.site]]\nsubnet = \"10.0.0.0/24\"\ninterface = \"uplink\"\n");
+        let top = lab(&network(&text));
+        assert_eq!(top.cables[1].1.link, "uplink0");
+    }
+
+    #[test]
+    fn a_rule_with_ports_promises_nothing_to_a_ping() {
+        let rule = "[[allow]]\nfrom = [\"s\"]\nto = [\"10.0.0.0/24\"]\nports = [\"tcp/22\"]\n";
+        let site = "[[node.r.site]]\nsubnet = \"10.0.0.0/24\"\ninterface = \"eth1\"\n";
+        let asked = asked(&lab(&network(&format!("{SMALL}{site}{rule}"))));
+        assert!(asked.contains(&"s>10.0.0.10?".into()), "{asked:?}");
+        // A node's own services are not forwarded, and not ruled.
+        assert!(asked.contains(&"s>r".into()), "{asked:?}");
+    }
+
+    #[test]
+    fn a_site_of_one_address_has_no_room() {
+        let text = format!("{SMALL}[[node.s.site]]\nsubnet = \"10.0.0.5/32\"\ninterface = \"eth1\"\n");
+        let fault = topology(&network(&text), Timestamp(0)).unwrap_err();
+        assert!(matches!(fault, TopologyError::NoRoom { .. }), "{fault}");
+    }
+
+    #[test]
+    fn a_site_inside_a_site_keeps_its_addresses() {
+        let text = format!(
+            "{SMALL}[[node.s.site]]\nsubnet = \"10.0.0.0/24\"\ninterface = \"eth1\"\n\
+             [[node.r.site]]\nsubnet = \"10.0.0.0/28\"\ninterface = \"eth1\"\n"
+        );
+        let top = lab(&network(&text));
+        let inner: IpNet = "10.0.0.0/28".parse().unwrap();
+        let outer: Vec<&Place> =
+            top.places.iter().filter(|p| p.kind == PlaceKind::HostBehind("s".parse().unwrap())).collect();
+        assert_eq!(outer.len(), 1);
+        assert!(!inner.contains(&outer[0].address));
+    }
+}

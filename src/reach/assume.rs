@@ -1,0 +1,176 @@
+//! What a node's host is taken to be like where nobody has looked: its links, their addresses, its way out.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use crate::model::{Endpoint, EndpointHost, Network, Node, Site, SiteInterface};
+use crate::plan::{DockerNetwork, Facts, ForeignRoute, Link};
+
+/// The link by which an assumed host reaches the Internet.
+pub(super) const UPLINK: &str = "uplink";
+/// An assumed host's own address outside, and the router there (RFC 5737 and RFC 3849: never anybody's).
+const OUTSIDE: [(IpAddr, IpAddr); 2] = [
+    (IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2)), IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1))),
+    (
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2)),
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    ),
+];
+/// Where an endpoint's name leads.
+const RESOLVED: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 10));
+/// `RTPROT_KERNEL` and `RTPROT_STATIC`.
+const KERNEL: u8 = 2;
+const STATIC: u8 = 4;
+/// Of an Ethernet link, in bytes.
+const MTU: u32 = 1500;
+
+/// Returns the facts of a node's host as the network file suggests them: every site's interface is there and has the node's
+/// address (the site's `address`, else the first host address), prefixes of `local` and bridges are connected, every
+/// endpoint's name resolves, and there is an uplink with a default route. Forwarding is off until somebody switches it on.
+pub fn assumed_facts(network: &Network, node: &Node) -> Facts {
+    let mut facts = Facts::default();
+    for bridge in &node.bridges {
+        let link = link_of(&mut facts, bridge.name.as_str(), "bridge");
+        link.mtu = bridge.mtu.map_or(MTU, u32::from);
+        link.addresses.extend(&bridge.addresses);
+    }
+    let mut docker = BTreeMap::new();
+    for (i, site) in node.sites.iter().enumerate() {
+        let (name, kind) = match &site.interface {
+            Some(SiteInterface::Link(name)) => (name.clone(), ""),
+            Some(wanted @ SiteInterface::Docker(network)) => {
+                // The bridge's real name changes with the Docker network; what the file calls it is what people know.
+                let bridge = wanted.to_string();
+                let known =
+                    docker.entry(network.clone()).or_insert(DockerNetwork { bridge, subnets: Vec::new() });
+                known.subnets.push(site.subnet);
+                (known.bridge.clone(), "bridge")
+            }
+            None => (format!("lan{i}"), ""),
+        };
+        let link = link_of(&mut facts, &name, kind);
+        let has_one = link.addresses.iter().any(|a| site.subnet.contains(&a.addr()));
+        if let Some(address) = site_address(site)
+            && (!has_one || site.address.is_some_and(|a| link.addresses.iter().all(|b| b.addr() != a)))
+        {
+            link.addresses.push(address);
+        } else if !has_one {
+            facts.routes.push(route(site.subnet, &name, None, STATIC));
+        }
+    }
+    if !docker.is_empty() {
+        facts.docker = Some(docker);
+    }
+    attach_local(network, node, &mut facts);
+    for (name, link) in &facts.links {
+        for address in &link.addresses {
+            let connected = route(address.trunc(), name, None, KERNEL);
+            if !facts.routes.contains(&connected) {
+                facts.routes.push(connected);
+            }
+        }
+    }
+    add_uplink(network, node, &mut facts);
+    for link in facts.links.keys().map(String::as_str).chain([network.name.as_str()]) {
+        facts.sysctls.insert(format!("net/ipv4/conf/{link}/forwarding"), "0".into());
+    }
+    if uses_v6(network) {
+        facts.sysctls.insert("net/ipv6/conf/all/forwarding".into(), "0".into());
+    }
+    let names = network.nodes.values().filter_map(|n| match &n.endpoint.as_ref()?.host {
+        EndpointHost::Name(name) => Some((name.clone(), RESOLVED)),
+        EndpointHost::Ip(_) => None,
+    });
+    facts.resolved = names.collect();
+    facts
+}
+
+/// Says whether any place of the network has an IPv6 address.
+pub(super) fn uses_v6(network: &Network) -> bool {
+    let mut sites = network.nodes.values().flat_map(|n| &n.sites);
+    network.subnet6.is_some() || sites.any(|s| matches!(s.subnet, IpNet::V6(_)))
+}
+
+fn link_of<'f>(facts: &'f mut Facts, name: &str, kind: &str) -> &'f mut Link {
+    facts.links.entry(name.into()).or_insert_with(|| Link {
+        kind: kind.into(),
+        mtu: MTU,
+        up: true,
+        ..Link::default()
+    })
+}
+
+/// The node's own address in a site; `None` in a site of one address, which is the host's.
+fn site_address(site: &Site) -> Option<IpNet> {
+    let address = site.address.or_else(|| first_host(site.subnet))?;
+    IpNet::new(address, site.subnet.prefix_len()).ok()
+}
+
+fn first_host(subnet: IpNet) -> Option<IpAddr> {
+    if subnet.prefix_len() == subnet.max_prefix_len() {
+        return None;
+    }
+    match subnet {
+        IpNet::V4(net) => net.hosts().next().map(IpAddr::V4),
+        // The first address of an IPv6 subnet is the routers' anycast address (RFC 4291, section 2.6.1).
+        IpNet::V6(net) => net.hosts().nth(usize::from(net.prefix_len() < 127)).map(IpAddr::V6),
+    }
+}
+
+/// The node is attached to what it calls `local`; where no bridge says with which address, the last free one does.
+fn attach_local(network: &Network, node: &Node, facts: &mut Facts) {
+    for (i, local) in node.local.iter().enumerate() {
+        let known = facts.links.values().flat_map(|l| &l.addresses).any(|a| local.contains(&a.addr()));
+        if known {
+            continue;
+        }
+        // Two nodes on one link need two addresses.
+        let before = network.nodes.values().take_while(|n| n.name != node.name);
+        let taken = before.filter(|n| n.local.contains(local)).count();
+        let Some(address) = from_the_end(*local, taken) else { continue };
+        let link = link_of(facts, &format!("local{i}"), "");
+        link.addresses.push(IpNet::new_assert(address, local.prefix_len()));
+    }
+}
+
+fn from_the_end(subnet: IpNet, skip: usize) -> Option<IpAddr> {
+    let back = |last: u128, first: u128| last.checked_sub(1 + skip as u128).filter(|a| *a > first);
+    match subnet {
+        IpNet::V4(net) => {
+            let address = back(u32::from(net.broadcast()).into(), u32::from(net.network()).into())?;
+            u32::try_from(address).ok().map(|a| IpAddr::V4(a.into()))
+        }
+        IpNet::V6(net) => {
+            back(net.broadcast().into(), net.network().into()).map(|a| IpAddr::V6(Ipv6Addr::from(a)))
+        }
+    }
+}
+
+fn add_uplink(network: &Network, node: &Node, facts: &mut Facts) {
+    let endpoint = node.endpoint.as_ref().and_then(Endpoint::socket_addr).map(|a| a.ip());
+    let free = |ip: &IpAddr| !node.sites.iter().any(|s| s.subnet.contains(ip));
+    let mut link = Link { mtu: MTU, up: true, ..Link::default() };
+    for (address, router) in OUTSIDE {
+        if address.is_ipv6() && !uses_v6(network) {
+            continue;
+        }
+        // Alone, without its subnet: what else is on that link is not known.
+        let own = endpoint.filter(|e| e.is_ipv6() == address.is_ipv6()).filter(free).unwrap_or(address);
+        link.addresses.push(IpNet::from(own));
+        facts.routes.push(route(default_of(address), UPLINK, Some(router), STATIC));
+    }
+    facts.links.insert(UPLINK.into(), link);
+}
+
+fn default_of(address: IpAddr) -> IpNet {
+    match address {
+        IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::default()),
+        IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
+    }
+}
+
+fn route(dst: IpNet, device: &str, gateway: Option<IpAddr>, protocol: u8) -> ForeignRoute {
+    ForeignRoute { dst, device: device.into(), gateway, protocol }
+}

@@ -1,0 +1,300 @@
+//! Why a packet ends: a code that programs rely on, a sentence, and the smallest fix in the words of a line or a command.
+
+mod words;
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::host::Dev;
+use super::place::Place;
+use super::world::{NodeId, SiteId, World};
+use crate::model::Routes;
+use words::{denied, refusal};
+
+/// The reason codes (docs/reasons.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "docs/reasons.md has a section for each")]
+pub enum Code {
+    NoRoute,
+    NotInAllowedIps,
+    SourceNotAllowed,
+    NoEndpoint,
+    PolicyDenied,
+    ForwardDisabled,
+    ForwardDropped,
+    DockerRawDrop,
+    InterfaceMissing,
+    NoReturnRoute,
+    NoReturnSession,
+    Disabled,
+    Expired,
+    Overlap,
+    UnknownPlace,
+}
+
+impl Code {
+    /// Every code, in the order of docs/reasons.md.
+    pub const ALL: [Self; 15] = [
+        Self::NoRoute,
+        Self::NotInAllowedIps,
+        Self::SourceNotAllowed,
+        Self::NoEndpoint,
+        Self::PolicyDenied,
+        Self::ForwardDisabled,
+        Self::ForwardDropped,
+        Self::DockerRawDrop,
+        Self::InterfaceMissing,
+        Self::NoReturnRoute,
+        Self::NoReturnSession,
+        Self::Disabled,
+        Self::Expired,
+        Self::Overlap,
+        Self::UnknownPlace,
+    ];
+    /// Returns the code as JSON and text write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no-route",
+            Self::NotInAllowedIps => "not-in-allowed-ips",
+            Self::SourceNotAllowed => "source-not-allowed",
+            Self::NoEndpoint => "no-endpoint",
+            Self::PolicyDenied => "policy-denied",
+            Self::ForwardDisabled => "forward-disabled",
+            Self::ForwardDropped => "forward-dropped",
+            Self::DockerRawDrop => "docker-raw-drop",
+            Self::InterfaceMissing => "interface-missing",
+            Self::NoReturnRoute => "no-return-route",
+            Self::NoReturnSession => "no-return-session",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::Overlap => "overlap",
+            Self::UnknownPlace => "unknown-place",
+        }
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a flow does not get through.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Reason {
+    /// The code.
+    pub code: Code,
+    /// Where the packet ends: a node, or the address of a site's host.
+    pub node: String,
+    /// What happens there, in one sentence.
+    pub message: String,
+    /// What to change; names the line or the command.
+    pub fix: String,
+}
+
+/// Why no session can be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// Neither side has an endpoint of the other.
+    NobodyKnows,
+    /// The other side could start it, and does not keep it alive.
+    NoKeepalive,
+    /// This side's packets to the endpoint would go into the tunnel.
+    Swallowed(IpAddr),
+    /// The other host has no such peer.
+    Stranger,
+    /// The other host's interface is not up.
+    Down,
+}
+
+/// Where and why a packet ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cause {
+    Inactive(NodeId),
+    Refused(NodeId),
+    NotUp(NodeId),
+    /// A site's host without a gateway.
+    HostHasNoWay {
+        site: SiteId,
+        host: IpAddr,
+        dst: IpAddr,
+    },
+    /// A link is asked for an address that is not there.
+    NotOnLink {
+        at: String,
+        owner: NodeId,
+        subnet: IpNet,
+        dst: IpAddr,
+    },
+    NoAddress {
+        node: NodeId,
+        dst: IpAddr,
+    },
+    NoRoute {
+        node: NodeId,
+        dst: IpAddr,
+        by: Option<String>,
+    },
+    NotAllowed {
+        node: NodeId,
+        dst: IpAddr,
+    },
+    NoSession {
+        node: NodeId,
+        peer: NodeId,
+        why: Silence,
+    },
+    SourceNotAllowed {
+        node: NodeId,
+        from: NodeId,
+        src: IpAddr,
+    },
+    OwnSource {
+        node: NodeId,
+        src: IpAddr,
+    },
+    ForwardDisabled {
+        node: NodeId,
+        came_by: Dev,
+        ipv6: bool,
+    },
+    Dropped {
+        node: NodeId,
+        src: IpAddr,
+        dst: IpAddr,
+        port: String,
+        rule: String,
+        policy: bool,
+        untracked: bool,
+    },
+    InterfaceMissing {
+        site: SiteId,
+    },
+    /// An answer with another address than the one that was spoken to.
+    Mistaken {
+        at: String,
+        asked: IpAddr,
+        answered: IpAddr,
+    },
+    NoAnswerFromOutside {
+        node: NodeId,
+        src: IpAddr,
+    },
+    NothingInCommon,
+    /// A site, every address of which belongs to longer prefixes of other sites.
+    Shadowed(IpNet),
+    Loop(NodeId),
+}
+
+/// The cause, and whether it was the answer that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Death {
+    pub cause: Cause,
+    pub answer: bool,
+}
+
+impl Death {
+    /// Says whether policy keeps this address out of a spoke's AllowedIPs: without any rule it would be in them.
+    fn is_policy(&self, world: &World) -> bool {
+        let (Cause::NotAllowed { node, dst: ip } | Cause::SourceNotAllowed { node, src: ip, .. }) =
+            &self.cause
+        else {
+            return false;
+        };
+        let (network, spoke) = (world.network(), world.node(*node));
+        let is_place = || {
+            let sites = network.nodes.values().filter(|n| n.name != spoke.name).flat_map(|n| &n.sites);
+            network.subnets().into_iter().chain(sites.map(|s| s.subnet)).any(|net| net.contains(ip))
+        };
+        !network.allow.is_empty()
+            && !spoke.is_relay()
+            && spoke.routes == Routes::Split
+            && !spoke.local.iter().any(|net| net.contains(ip))
+            && is_place()
+    }
+
+    pub(super) fn code(&self, world: &World) -> Code {
+        match &self.cause {
+            _ if self.is_policy(world) => Code::PolicyDenied,
+            Cause::Inactive(id) if world.node(*id).enabled => Code::Expired,
+            Cause::Inactive(_) => Code::Disabled,
+            Cause::Refused(id) => refusal(world, *id).map_or(Code::Overlap, |p| match p.code.as_str() {
+                "disabled" => Code::Disabled,
+                "expired" => Code::Expired,
+                _ => Code::Overlap,
+            }),
+            Cause::NotOnLink { .. } | Cause::Shadowed(_) => Code::Overlap,
+            Cause::NotAllowed { .. } | Cause::NoRoute { .. } | Cause::HostHasNoWay { .. } if self.answer => {
+                Code::NoReturnRoute
+            }
+            Cause::NoAnswerFromOutside { .. } | Cause::Mistaken { .. } => Code::NoReturnRoute,
+            Cause::NoSession { .. } if self.answer => Code::NoReturnSession,
+            Cause::NoSession { .. } | Cause::NotUp(_) => Code::NoEndpoint,
+            Cause::NotAllowed { .. } => Code::NotInAllowedIps,
+            Cause::SourceNotAllowed { .. } | Cause::OwnSource { .. } => Code::SourceNotAllowed,
+            Cause::ForwardDisabled { .. } => Code::ForwardDisabled,
+            Cause::Dropped { policy: true, .. } => Code::PolicyDenied,
+            Cause::Dropped { .. } => Code::ForwardDropped,
+            Cause::InterfaceMissing { .. } => Code::InterfaceMissing,
+            Cause::HostHasNoWay { .. }
+            | Cause::NoAddress { .. }
+            | Cause::NoRoute { .. }
+            | Cause::NothingInCommon
+            | Cause::Loop(_) => Code::NoRoute,
+        }
+    }
+
+    fn place(&self, world: &World) -> String {
+        match &self.cause {
+            Cause::HostHasNoWay { host, .. } => host.to_string(),
+            Cause::NotOnLink { at, .. } | Cause::Mistaken { at, .. } => at.clone(),
+            Cause::InterfaceMissing { site } => world.name(site.node).to_string(),
+            Cause::NothingInCommon => String::new(),
+            Cause::Shadowed(net) => net.to_string(),
+            Cause::NoAnswerFromOutside { .. } => "internet".into(),
+            Cause::Inactive(id)
+            | Cause::Refused(id)
+            | Cause::NotUp(id)
+            | Cause::Loop(id)
+            | Cause::NoAddress { node: id, .. }
+            | Cause::NoRoute { node: id, .. }
+            | Cause::NotAllowed { node: id, .. }
+            | Cause::NoSession { node: id, .. }
+            | Cause::SourceNotAllowed { node: id, .. }
+            | Cause::OwnSource { node: id, .. }
+            | Cause::ForwardDisabled { node: id, .. }
+            | Cause::Dropped { node: id, .. } => world.name(*id).to_string(),
+        }
+    }
+
+    /// Puts the death of a flow between two places into words.
+    pub(super) fn reason(&self, world: &World, from: &Place, to: &Place) -> Reason {
+        let (mut message, fix) = match &self.cause {
+            Cause::NotAllowed { node, .. } | Cause::SourceNotAllowed { node, .. }
+                if self.is_policy(world) =>
+            {
+                denied(world.name(*node), "", "its AllowedIPs leave it out", from, to)
+            }
+            Cause::Dropped { node, port, rule, policy: true, .. } => {
+                denied(world.name(*node), port, rule, from, to)
+            }
+            Cause::Dropped { node, src, dst, rule, untracked: true, .. } => (
+                format!(
+                    "{} never saw the flow that {src} -> {dst} answers, and drops it ({rule})",
+                    world.name(*node)
+                ),
+                format!(
+                    "masquerade {from} where it enters {to}: the answer then comes back the way the packet went"
+                ),
+            ),
+            _ => self.words(world),
+        };
+        if self.answer {
+            message = format!("the answer ends here: {message}");
+        }
+        Reason { code: self.code(world), node: self.place(world), message, fix }
+    }
+}

@@ -1,0 +1,134 @@
+//! `check`: the matrix, what is odd about the network, and whether its promises hold.
+
+use serde::Serialize;
+
+use super::flow::probes;
+use super::judge::judge;
+use super::lint::lint;
+use super::matrix::{Matrix, Pair, matrix};
+use super::place::{Place, place};
+use super::world::World;
+use crate::model::{Expectation, Network, PlaceRef, Problem, Timestamp, Verdict};
+
+/// What `check` says; serialises as the program's JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// Places with the same answers.
+    pub classes: Vec<Vec<Place>>,
+    /// The answers, over the first members of the classes.
+    pub pairs: Vec<Pair>,
+    /// Warnings, and an error for each promise that is broken.
+    pub problems: Vec<Problem>,
+}
+
+impl Check {
+    /// Says whether a promise is broken.
+    pub fn is_broken(&self) -> bool {
+        self.problems.iter().any(Problem::is_error)
+    }
+}
+
+/// Checks a network as it would be everywhere.
+pub fn check(network: &Network, now: Timestamp) -> Check {
+    let world = World::assumed(network, now);
+    let matrix = matrix(&world);
+    let mut problems = lint(network, now);
+    problems.extend(expectations(&world, &matrix));
+    let Matrix { classes, pairs } = matrix;
+    Check { version: 1, classes, pairs, problems }
+}
+
+/// Judges every `[[expect]]`; an error `expectation-broken` for each that does not hold.
+pub fn expectations(world: &World, matrix: &Matrix) -> Vec<Problem> {
+    let network = world.network();
+    network.expect.iter().enumerate().filter_map(|(i, e)| broken(world, matrix, i, e)).collect()
+}
+
+fn broken(world: &World, matrix: &Matrix, index: usize, promise: &Expectation) -> Option<Problem> {
+    let at = format!("expect[{index}]");
+    let (from, to) = (expand(world, matrix, &promise.from), expand(world, matrix, &promise.to));
+    if from.is_empty() || to.is_empty() {
+        let missing = if from.is_empty() { &promise.from } else { &promise.to };
+        return Some(Problem::error(
+            "expectation-broken",
+            at,
+            format!("nothing can be promised of {missing}: it is no place of the network"),
+            "a place is a node, a site, an address in one, \"*\" or \"internet\"",
+        ));
+    }
+    for a in &from {
+        for b in to.iter().filter(|b| *b != a) {
+            let (holds, why) = holds(world, promise, a, b);
+            if holds {
+                continue;
+            }
+            let port = promise.port.map_or_else(String::new, |p| format!(" with {p}"));
+            let (is, hint) = match why {
+                Some(reason) => (format!("it is blocked at {}: {}", reason.0, reason.1), reason.2),
+                None => (
+                    "it reaches".into(),
+                    format!("see wgrelay trace {a} {b}; [[allow]] refuses what no rule allows"),
+                ),
+            };
+            return Some(Problem::error(
+                "expectation-broken",
+                at,
+                format!("{a} -> {b}{port} is promised as {}, and {is}", promise.verdict),
+                hint,
+            ));
+        }
+    }
+    None
+}
+
+type Why = Option<(String, String, String)>;
+
+fn holds(world: &World, promise: &Expectation, from: &Place, to: &Place) -> (bool, Why) {
+    let (verdict, reason) = match promise.port {
+        None => {
+            let judgement = judge(world, &probes(world.network()), from, to);
+            (judgement.verdict(), judgement.death.map(|d| d.reason(world, from, to)))
+        }
+        Some(port) => {
+            let flow = super::Flow { from: from.clone(), to: to.clone(), port: Some(port) };
+            let trace = super::trace(world, &flow);
+            (trace.verdict, trace.reason)
+        }
+    };
+    let why = reason.filter(|_| verdict == Verdict::Blocked).map(|r| (r.node, r.message, r.fix));
+    (verdict == promise.verdict, why)
+}
+
+/// The places that a promise speaks of; of every class the first member speaks for all.
+fn expand(world: &World, matrix: &Matrix, place_ref: &PlaceRef) -> Vec<Place> {
+    let network = world.network();
+    let of_classes = || matrix.classes.iter().flat_map(|c| c.iter().take(2)).cloned();
+    match place_ref {
+        PlaceRef::Any => of_classes().filter(|p| *p != Place::Internet).collect(),
+        PlaceRef::Internet => vec![Place::Internet],
+        PlaceRef::Node(name) => {
+            network.nodes.get(name).map(|n| Place::Node(n.name.clone())).into_iter().collect()
+        }
+        PlaceRef::Address(ip) => place(network, &ip.to_string()).into_iter().collect(),
+        PlaceRef::Prefix(net) => match place(network, &net.to_string()) {
+            Ok(place) => vec![place],
+            // A wider prefix speaks of everything inside.
+            Err(_) => network
+                .nodes
+                .values()
+                .flat_map(|n| {
+                    let own = n
+                        .host_prefixes()
+                        .iter()
+                        .any(|p| net.contains(p))
+                        .then(|| Place::Node(n.name.clone()));
+                    let sites =
+                        n.sites.iter().filter(|s| net.contains(&s.subnet)).map(|s| Place::Site(s.subnet));
+                    own.into_iter().chain(sites).collect::<Vec<_>>()
+                })
+                .collect(),
+        },
+    }
+}

@@ -1,0 +1,181 @@
+//! One node's host: its state and facts, indexed for the questions that a packet asks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::longest::LongestPrefix;
+use crate::model::{Node, Problem, PublicKey};
+use crate::plan::{Facts, HostState, MAIN_TABLE, Peer, PolicyRule, RuleSelector, SiteLink, resolve_site};
+
+/// A link of a host: the tunnel or another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Dev {
+    /// Our interface.
+    Tunnel,
+    /// Any other, by name.
+    Link(String),
+}
+
+/// Where a packet goes next.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    /// The link.
+    pub dev: Dev,
+    /// The router on that link; `None`: the destination itself is there.
+    pub gateway: Option<IpAddr>,
+    /// The prefix of the route.
+    pub prefix: IpNet,
+}
+
+/// A host in a world.
+#[derive(Debug, Clone)]
+pub(super) struct Host {
+    pub state: HostState,
+    pub facts: Facts,
+    /// Why the state must not be applied; empty: it is.
+    pub refused: Vec<Problem>,
+    /// The link of each of the node's sites, in order.
+    pub site_links: Vec<SiteLink>,
+    /// The tunnel's name, which rules compare with.
+    pub tunnel: String,
+    own: HashMap<IpAddr, Dev>,
+    allowed: LongestPrefix<PublicKey>,
+    tables: BTreeMap<u32, LongestPrefix<(Dev, Option<IpAddr>)>>,
+    /// In the order of their priority.
+    rules: Vec<PolicyRule>,
+}
+
+impl Host {
+    pub(super) fn new(
+        tunnel: &str,
+        node: &Node,
+        state: HostState,
+        facts: Facts,
+        refused: Vec<Problem>,
+    ) -> Self {
+        let mut host = Self {
+            site_links: node.sites.iter().map(|s| resolve_site(s, &facts)).collect(),
+            tunnel: tunnel.into(),
+            own: HashMap::new(),
+            allowed: LongestPrefix::default(),
+            tables: BTreeMap::new(),
+            rules: Vec::new(),
+            state,
+            facts,
+            refused,
+        };
+        host.index();
+        host
+    }
+
+    fn index(&mut self) {
+        let main = self.tables.entry(MAIN_TABLE).or_default();
+        for route in self.facts.routes.iter().filter(|r| !r.device.is_empty() && r.device != self.tunnel) {
+            main.insert(route.dst, (Dev::Link(route.device.clone()), route.gateway));
+        }
+        for (name, link) in self.facts.links.iter().filter(|(name, _)| **name != self.tunnel) {
+            for address in &link.addresses {
+                self.own.insert(address.addr(), Dev::Link(name.clone()));
+            }
+        }
+        let Some(device) = self.state.device.as_ref().filter(|d| d.up) else { return };
+        for address in &device.addresses {
+            main.insert(*address, (Dev::Tunnel, None));
+            self.own.insert(address.addr(), Dev::Tunnel);
+        }
+        for route in &self.state.routes {
+            self.tables.entry(route.table).or_default().insert(route.dst, (Dev::Tunnel, None));
+        }
+        self.rules = self.state.rules.iter().cloned().collect();
+        self.rules.sort_by_key(|r| r.priority);
+        for (key, peer) in &device.peers {
+            for net in &peer.allowed_ips {
+                self.allowed.insert(*net, *key);
+            }
+        }
+    }
+
+    /// Says whether the tunnel's interface is there and up.
+    pub(super) fn is_up(&self) -> bool {
+        self.state.device.as_ref().is_some_and(|d| d.up)
+    }
+    /// Returns the link that has this address of the host itself.
+    pub(super) fn owns(&self, address: IpAddr) -> Option<&Dev> {
+        self.own.get(&address)
+    }
+    /// Returns the peer that cryptokey routing gives an address to, and the prefix that does.
+    pub(super) fn allowed(&self, address: IpAddr) -> Option<(IpNet, PublicKey)> {
+        self.allowed.lookup(address).map(|(net, key)| (net, *key))
+    }
+    /// Returns a peer's configuration.
+    pub(super) fn peer(&self, key: &PublicKey) -> Option<&Peer> {
+        self.state.device.as_ref()?.peers.get(key)
+    }
+    /// Returns the tunnel's MTU in bytes.
+    pub(super) fn tunnel_mtu(&self) -> u32 {
+        self.state.device.as_ref().map_or(0, |d| d.mtu.into())
+    }
+    /// Returns the name of a link as rules write it.
+    pub(super) fn name_of<'a>(&'a self, dev: &'a Dev) -> &'a str {
+        match dev {
+            Dev::Tunnel => &self.tunnel,
+            Dev::Link(name) => name,
+        }
+    }
+
+    /// Looks an address up as the kernel does: our policy rules in the order of their priority, then the main table.
+    pub(super) fn route(&self, dst: IpAddr, mark: u32) -> Option<Way> {
+        let mut rules = self.rules.iter().filter(|r| r.ipv6 == dst.is_ipv6());
+        let ruled = rules.find_map(|rule| match rule.selector {
+            RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1),
+            RuleSelector::NotMarked { mark: own, table } if mark != own => self.lookup(table, dst, 0),
+            RuleSelector::NotMarked { .. } => None,
+        });
+        ruled.or_else(|| self.lookup(MAIN_TABLE, dst, 0))
+    }
+
+    fn lookup(&self, table: u32, dst: IpAddr, least: u8) -> Option<Way> {
+        let (prefix, (dev, gateway)) = self.tables.get(&table)?.lookup_from(dst, least)?;
+        Some(Way { dev: dev.clone(), gateway: *gateway, prefix })
+    }
+
+    /// Returns the address that a packet takes which leaves by a link: the one on the next hop's subnet, else the first.
+    pub(super) fn source(&self, way: &Way, dst: IpAddr) -> Option<IpAddr> {
+        let next = way.gateway.unwrap_or(dst);
+        let family = |a: &&IpNet| a.addr().is_ipv6() == dst.is_ipv6();
+        let pick = |addresses: &mut dyn Iterator<Item = &IpNet>| {
+            let list: Vec<_> = addresses.filter(family).collect();
+            list.iter().find(|a| a.contains(&next)).or(list.first()).map(|a| a.addr())
+        };
+        match &way.dev {
+            Dev::Tunnel => pick(&mut self.state.device.as_ref()?.addresses.iter()),
+            Dev::Link(name) => pick(&mut self.facts.links.get(name)?.addresses.iter()),
+        }
+    }
+
+    /// Says whether a packet that comes in by a link may leave by another: IPv4 asks the link it came by, IPv6 one switch
+    /// for all (`ip-sysctl`, `forwarding`).
+    pub(super) fn forwards(&self, came_by: &Dev, ipv6: bool) -> bool {
+        let path = self.forwarding_switch(came_by, ipv6);
+        let value = self.state.sysctls.get(&path).map(String::as_str).or_else(|| self.facts.sysctl(&path));
+        // Facts that were gathered without that link's switch still have the one that sets the default.
+        let value = value.or_else(|| self.facts.sysctl("net/ipv4/ip_forward").filter(|_| !ipv6));
+        value.is_some_and(|v| v.trim() != "0")
+    }
+
+    /// Returns the switch that [`Host::forwards`] asks, by its path below `/proc/sys`.
+    pub(super) fn forwarding_switch(&self, came_by: &Dev, ipv6: bool) -> String {
+        if ipv6 {
+            return "net/ipv6/conf/all/forwarding".into();
+        }
+        format!("net/ipv4/conf/{}/forwarding", self.name_of(came_by))
+    }
+
+    /// Says whether the tunnel's own packets to this endpoint would be sent into the tunnel.
+    pub(super) fn swallows(&self, endpoint: IpAddr) -> bool {
+        let mark = self.state.device.as_ref().map_or(0, |d| d.fwmark);
+        self.route(endpoint, mark).is_some_and(|way| way.dev == Dev::Tunnel)
+    }
+}

@@ -1,0 +1,207 @@
+//! What is odd about a network, though its file is valid: lines that work, but probably not as meant.
+//!
+//! What the reader of the file says already (nested sites, an endpoint inside a site, a relay without endpoint) is not said
+//! again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::model::{
+    EndpointHost, Network, Node, Platform, Problem, Routes, Timestamp, derive_for_spoke, without,
+};
+
+/// The largest MTU in bytes that fits 1500 over IPv4, and over IPv6: 60 and 80 bytes of IP, UDP and WireGuard headers.
+const MTU_OVER_V4: u16 = 1440;
+const MTU_OVER_V6: u16 = 1420;
+/// Every IPv6 link carries as much (RFC 8200, section 5).
+const MTU_V6: u16 = 1280;
+
+/// What routers for the home give their LAN.
+const HOME: [&str; 7] = [
+    "192.168.0.0/24",
+    "192.168.1.0/24",
+    "192.168.2.0/24",
+    "192.168.8.0/24",
+    "192.168.178.0/24",
+    "10.0.0.0/24",
+    "10.0.1.0/24",
+];
+
+/// Looks for oddities; every problem is a warning.
+pub fn lint(network: &Network, now: Timestamp) -> Vec<Problem> {
+    let mut out = Vec::new();
+    shadowed(network, now, &mut out);
+    let spokes = network.spokes().filter(|n| n.is_active(now));
+    // Spokes with the same lines get one warning together.
+    let mut alike: BTreeMap<String, Vec<&Node>> = BTreeMap::new();
+    for spoke in spokes {
+        keepalive(network, spoke, &mut out);
+        let key = format!("{:?}{:?}{}", spoke.routes, spoke.local, spoke.platform.as_str());
+        let key = if spoke.sites.is_empty() { key } else { format!("{key}{}", spoke.name) };
+        alike.entry(key).or_default().push(spoke);
+    }
+    for spokes in alike.values() {
+        let allowed = derive_for_spoke(network, spokes[0], now);
+        endpoint_inside(network, spokes, &allowed, now, &mut out);
+        swallowed_lan(spokes, &allowed, &mut out);
+    }
+    mtu(network, now, &mut out);
+    out.sort();
+    out
+}
+
+/// A site whose every address is in longer prefixes of other sites.
+fn shadowed(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
+    let sites = || {
+        network.nodes.values().filter(|n| n.is_active(now)).flat_map(|n| n.sites.iter().map(move |s| (n, s)))
+    };
+    let mut all: Vec<IpNet> = sites().map(|(_, s)| s.subnet).collect();
+    all.sort();
+    for (node, site) in sites() {
+        let last = IpNet::from(site.subnet.broadcast());
+        let from = all.partition_point(|n| *n < site.subnet);
+        let inside: Vec<IpNet> = all[from..]
+            .iter()
+            .take_while(|n| **n <= last)
+            .filter(|n| **n != site.subnet && site.subnet.contains(*n))
+            .copied()
+            .collect();
+        if !inside.is_empty() && without(&BTreeSet::from([site.subnet]), &inside).is_empty() {
+            out.push(Problem::warning(
+                "shadowed-prefix",
+                format!("node.{}.site", node.name),
+                format!(
+                    "no packet ever goes to site {} of {}: longer prefixes cover all of it",
+                    site.subnet, node.name
+                ),
+                "take it away, or make the sites inside it smaller",
+            ));
+        }
+    }
+    for node in network.spokes() {
+        let Routes::Only(list) = &node.routes else { continue };
+        for net in list {
+            if let Some(wider) = list.iter().find(|w| *w != net && w.contains(net)) {
+                out.push(Problem::warning(
+                    "shadowed-prefix",
+                    format!("node.{}.routes", node.name),
+                    format!("{net} in routes of {} says nothing: {wider} is there too", node.name),
+                    format!("take {net} away"),
+                ));
+            }
+        }
+    }
+}
+
+/// A gateway that cannot be called: no endpoint, and no keepalive that holds its session open.
+fn keepalive(network: &Network, spoke: &Node, out: &mut Vec<Problem>) {
+    if !spoke.sites.is_empty() && spoke.endpoint.is_none() && network.keepalive_of(spoke).is_none() {
+        out.push(Problem::warning(
+            "no-keepalive",
+            format!("node.{}", spoke.name),
+            format!(
+                "{} has sites, no endpoint and no keepalive: behind NAT nobody reaches its sites until it speaks first",
+                spoke.name
+            ),
+            format!("keepalive = 25 under [node.{}]", spoke.name),
+        ));
+    }
+}
+
+fn names(spokes: &[&Node]) -> String {
+    match spokes {
+        [one] => one.name.to_string(),
+        [one, rest @ ..] => format!("{} and {} more", one.name, rest.len()),
+        [] => String::new(),
+    }
+}
+
+/// An endpoint that the spoke itself would look for in the tunnel. A full tunnel marks its own packets and is safe.
+fn endpoint_inside(
+    network: &Network,
+    spokes: &[&Node],
+    allowed: &BTreeSet<IpNet>,
+    now: Timestamp,
+    out: &mut Vec<Problem>,
+) {
+    for relay in network.relays().filter(|r| r.is_active(now)) {
+        let Some(EndpointHost::Ip(ip)) = relay.endpoint.as_ref().map(|e| e.host.clone()) else { continue };
+        let Some(net) = allowed.iter().find(|n| n.prefix_len() > 0 && n.contains(&ip)) else { continue };
+        out.push(Problem::warning(
+            "endpoint-in-tunnel",
+            format!("node.{}.routes", spokes[0].name),
+            format!(
+                "{net} of {} goes into the tunnel and holds {ip}, the endpoint of {}: no session can start",
+                names(spokes),
+                relay.name
+            ),
+            format!("local = [\"{net}\"] where the spoke is on that network; else another endpoint"),
+        ));
+    }
+}
+
+/// A prefix that a client out and about may stand in itself.
+fn swallowed_lan(spokes: &[&Node], allowed: &BTreeSet<IpNet>, out: &mut Vec<Problem>) {
+    let roams =
+        matches!(spokes[0].platform, Platform::Windows | Platform::Macos | Platform::Android | Platform::Ios);
+    if !roams || spokes[0].routes == Routes::Full {
+        return;
+    }
+    let home: Vec<IpNet> = HOME.iter().filter_map(|t| t.parse().ok()).collect();
+    for net in allowed.iter().filter(|n| n.prefix_len() > 0) {
+        let Some(lan) = home.iter().find(|h| net.contains(*h)) else { continue };
+        out.push(Problem::warning(
+            "swallows-lan",
+            format!("node.{}.routes", spokes[0].name),
+            format!(
+                "{net} goes into the tunnel of {} and holds {lan}, which many home networks use: at home it loses its own \
+                 LAN or this prefix",
+                names(spokes)
+            ),
+            "renumber that site, or send a narrower prefix",
+        ));
+    }
+}
+
+fn mtu(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
+    let active = || network.nodes.values().filter(|n| n.is_active(now));
+    let over_v6 = active()
+        .any(|n| matches!(n.endpoint.as_ref().map(|e| &e.host), Some(EndpointHost::Ip(IpAddr::V6(_)))));
+    let limit = if over_v6 { MTU_OVER_V6 } else { MTU_OVER_V4 };
+    let mut tell = |place: String, mtu: u16, what: String, hint: String| {
+        if mtu > limit {
+            let message = format!(
+                "{what} of {mtu} bytes leaves no room for the outer headers in 1500: packets are fragmented"
+            );
+            out.push(Problem::warning("mtu-large", place, message, format!("use {limit} or less{hint}")));
+        } else if mtu < MTU_V6 {
+            let message = format!("{what} of {mtu} bytes is less than any IPv6 network carries");
+            out.push(Problem::warning("mtu-small", place, message, format!("use {MTU_V6} or more{hint}")));
+        }
+    };
+    tell("network.mtu".into(), network.mtu, "an MTU".into(), String::new());
+    for node in active() {
+        if let Some(mtu) = node.mtu {
+            tell(format!("node.{}.mtu", node.name), mtu, format!("the MTU of {}", node.name), String::new());
+        }
+    }
+    let Some(relay) = network.relays().find(|r| r.is_active(now)) else { return };
+    let least = network.mtu_of(relay);
+    let wider: Vec<&Node> =
+        network.spokes().filter(|n| n.is_active(now) && network.mtu_of(n) > least).collect();
+    if let Some(first) = wider.first() {
+        out.push(Problem::warning(
+            "mtu-narrows",
+            format!("node.{}.mtu", relay.name),
+            format!(
+                "the MTU of relay {} ({least}) is below that of {} ({}): their larger packets rely on path MTU discovery",
+                relay.name,
+                names(&wider),
+                network.mtu_of(first)
+            ),
+            format!("mtu = {least} under [network]"),
+        ));
+    }
+}

@@ -1,0 +1,41 @@
+//! Who can reach whom, before a packet is sent: there and back, and where not, the first hop that drops it and the fix.
+//!
+//! A [`World`] holds what `plan` would make of every host. [`trace`] walks one flow through it, [`matrix`] all of them by
+//! classes, [`check`] adds what is odd about the network and judges its promises. Pure.
+
+mod assume;
+mod cause;
+mod check;
+mod classes;
+mod flow;
+mod hop;
+mod host;
+mod judge;
+mod lint;
+mod longest;
+mod matrix;
+mod matrix_text;
+mod place;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod trace_text;
+mod walk;
+mod world;
+
+pub use assume::assumed_facts;
+pub use cause::{Code, Reason};
+pub use check::{Check, check, expectations};
+pub use flow::Flow;
+pub use hop::{Hop, Step};
+pub use judge::{PathFamily, Ports};
+pub use lint::lint;
+pub use longest::LongestPrefix;
+pub use matrix::{Matrix, Pair, matrix};
+pub use matrix_text::matrix_text;
+pub use place::{Place, Unknown, place};
+pub use rules::{Decision, Evaluation, Packet, Protocol, Tracking, evaluate};
+pub use trace::{Trace, trace};
+pub use trace_text::trace_text;
+pub use world::{World, hosts_have_gateway};

@@ -1,0 +1,117 @@
+//! Where a flow starts and ends, as people write it.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::model::{Network, NodeName, PlaceRef, nearest};
+
+/// A start or an end of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// A node, by its tunnel addresses.
+    Node(NodeName),
+    /// An address in a site, or a node's in the tunnel.
+    Address(IpAddr),
+    /// A host in a site, or in that part of one, that is no node's own address.
+    Site(IpNet),
+    /// Any address outside the network.
+    Internet,
+}
+
+/// A text that names no place of the network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unknown {
+    /// What was asked for.
+    pub text: String,
+    /// Why it is no place.
+    pub message: String,
+    /// What may have been meant.
+    pub hint: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(name) => write!(f, "{name}"),
+            Self::Address(ip) => write!(f, "{ip}"),
+            Self::Site(net) => write!(f, "{net}"),
+            Self::Internet => f.write_str("internet"),
+        }
+    }
+}
+
+impl serde::Serialize for Place {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// Reads a place: a node's name, an address in a site or of a node, a site's subnet or a part of it, `internet`.
+///
+/// # Errors
+/// [`Unknown`] where the network has no such place; the hint names what is near.
+pub fn place(network: &Network, text: &str) -> Result<Place, Unknown> {
+    let unknown = |message: String, hint: String| Unknown { text: text.into(), message, hint };
+    match PlaceRef::parse(text) {
+        Some(PlaceRef::Node(name)) if network.nodes.contains_key(&name) => Ok(Place::Node(name)),
+        Some(PlaceRef::Internet) => Ok(Place::Internet),
+        Some(PlaceRef::Address(ip)) => address(network, ip)
+            .ok_or_else(|| unknown(format!("{ip} lies in no site and is no node's address"), known(network))),
+        Some(PlaceRef::Prefix(net)) => prefix(network, net).ok_or_else(|| {
+            let sites = inside(network, net);
+            let hint = if sites.is_empty() {
+                known(network)
+            } else {
+                format!("ask for one at a time: {}", sites.join(", "))
+            };
+            unknown(format!("{net} is no site, nor a part of one"), hint)
+        }),
+        Some(PlaceRef::Any) => Err(unknown("\"*\" is every place; a flow has two".into(), known(network))),
+        _ => {
+            let names = network.nodes.keys().map(NodeName::as_str);
+            let hint =
+                nearest(text, names).map_or_else(|| known(network), |name| format!("did you mean {name}?"));
+            Err(unknown(format!("no node is called {text}"), hint))
+        }
+    }
+}
+
+fn address(network: &Network, ip: IpAddr) -> Option<Place> {
+    let of_node = network
+        .nodes
+        .values()
+        .any(|n| IpAddr::V4(n.address) == ip || n.address6.is_some_and(|a| IpAddr::V6(a) == ip));
+    let in_tunnel = network.subnets().iter().any(|s| s.contains(&ip));
+    let in_site = network.nodes.values().flat_map(|n| &n.sites).any(|s| s.subnet.contains(&ip));
+    // A site may surround the tunnel subnet; there the tunnel wins.
+    (of_node || in_site && !in_tunnel).then_some(Place::Address(ip))
+}
+
+fn prefix(network: &Network, net: IpNet) -> Option<Place> {
+    let net = net.trunc();
+    if net.prefix_len() == net.max_prefix_len() {
+        return address(network, net.addr());
+    }
+    let mut sites = network.nodes.values().flat_map(|n| &n.sites);
+    sites.any(|s| s.subnet.contains(&net)).then_some(Place::Site(net))
+}
+
+fn inside(network: &Network, net: IpNet) -> Vec<String> {
+    let sites = network.nodes.values().flat_map(|n| &n.sites).filter(|s| net.contains(&s.subnet));
+    let nodes = network.nodes.values().filter(|n| n.host_prefixes().iter().any(|p| net.contains(p)));
+    sites.map(|s| s.subnet.to_string()).chain(nodes.map(|n| n.name.to_string())).take(8).collect()
+}
+
+fn known(network: &Network) -> String {
+    let nodes = network.nodes.keys().map(ToString::to_string);
+    let sites = network.nodes.values().flat_map(|n| &n.sites).map(|s| s.subnet.to_string());
+    let list: Vec<String> = nodes.chain(sites).collect();
+    let more = if list.len() > 12 { ", …" } else { "" };
+    format!(
+        "a place is one of {}{more}, an address in one of them, or internet",
+        list[..list.len().min(12)].join(", ")
+    )
+}

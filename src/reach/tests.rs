@@ -1,0 +1,378 @@
+//! What must hold of any network: classes answer as their members do, walks are the same each time, and every rule, route
+//! and prefix that a flow lives by is one that it dies without.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use proptest::prelude::*;
+
+use super::flow::probes;
+use super::judge::judge;
+use super::matrix::{asks, places};
+use super::*;
+use crate::model::{
+    AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Routes, Site, SiteInterface,
+    Timestamp, Verdict,
+};
+use crate::plan::firewall::Action;
+use crate::plan::{Backend, Facts, HostState, Keys, wanted};
+
+const NOW: Timestamp = Timestamp(1_800_000_000);
+
+fn node(name: &str, role: Role, last: u8) -> Node {
+    let mut key = [last; 32];
+    key[0] = 1;
+    let address = [10, 88, 0, last].into();
+    let mut node = Node::new(name.parse().unwrap(), role, address, PublicKey::from_bytes(key));
+    if role == Role::Relay {
+        node.endpoint = Some("192.0.2.1:51820".parse().unwrap());
+    }
+    node
+}
+
+fn site(subnet: &str, nat: Nat, gateway: bool) -> Site {
+    Site { subnet: subnet.parse().unwrap(), interface: None, nat, gateway, address: None, egress: false }
+}
+
+fn network(nodes: Vec<Node>) -> Network {
+    Network {
+        name: "wg0".parse().unwrap(),
+        subnet: "10.88.0.0/24".parse().unwrap(),
+        subnet6: None,
+        keepalive: 25,
+        mtu: 1420,
+        preshared_keys: false,
+        nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
+        allow: Vec::new(),
+        expect: Vec::new(),
+    }
+}
+
+/// Two offices and a laptop.
+fn offices() -> Network {
+    let mut east = node("east", Role::Spoke, 2);
+    east.sites = vec![site("192.168.10.0/24", Nat::Auto, true)];
+    let mut west = node("west", Role::Spoke, 3);
+    west.sites = vec![site("192.168.20.0/24", Nat::Masquerade, false)];
+    network(vec![node("hub", Role::Relay, 1), east, west, node("laptop", Role::Spoke, 4)])
+}
+
+fn verdict(world: &World, from: &str, to: &str) -> Verdict {
+    let at = |text| place(world.network(), text).unwrap();
+    trace(world, &Flow { from: at(from), to: at(to), port: None }).verdict
+}
+
+fn seen(network: &Network, name: &str) -> (NodeName, HostState, Facts) {
+    let node = &network.nodes[name];
+    let facts = assumed_facts(network, node);
+    let state = wanted(network, node, &Keys::default(), Backend::Kernel, &facts, NOW).state;
+    (node.name.clone(), state, facts)
+}
+
+/// From the laptop to a host of either office, from one office to the other: what each path lives by.
+const FLOWS: [(&str, &str); 3] =
+    [("laptop", "192.168.10.7"), ("192.168.10.7", "192.168.20.9"), ("192.168.10.7", "laptop")];
+
+fn mutated(name: &str, change: impl Fn(&mut HostState, &mut Facts)) -> Vec<Verdict> {
+    let network = offices();
+    let (name, mut state, mut facts) = seen(&network, name);
+    change(&mut state, &mut facts);
+    let world = World::assumed(&network, NOW).with_observed(&name, state, facts);
+    FLOWS.iter().map(|(from, to)| verdict(&world, from, to)).collect()
+}
+
+fn device(state: &mut HostState) -> &mut crate::plan::Device {
+    state.device.as_mut().unwrap()
+}
+
+#[test]
+fn every_part_of_a_path_is_needed() {
+    use Verdict::{Blocked as B, Reaches as R};
+    assert_eq!(mutated("hub", |_, _| {}), [R, R, R]);
+    let net = |t: &str| t.parse::<IpNet>().unwrap();
+    let east_key = offices().nodes["east"].public_key;
+    // AllowedIPs of one peer, one prefix less.
+    assert_eq!(
+        mutated("hub", |s, _| {
+            let peer = device(s).peers.get_mut(&east_key).unwrap();
+            assert!(peer.allowed_ips.remove(&net("192.168.10.0/24")));
+        }),
+        [B, B, B]
+    );
+    assert_eq!(
+        mutated("laptop", |s, _| device(s).peers.values_mut().for_each(|p| {
+            assert!(p.allowed_ips.remove(&net("192.168.10.0/24")));
+        })),
+        [B, R, B]
+    );
+    // A peer more or less, or with another key's prefixes.
+    assert_eq!(mutated("hub", |s, _| drop(device(s).peers.remove(&east_key))), [B, B, B]);
+    assert_eq!(mutated("laptop", |s, _| device(s).peers.clear()), [B, R, B]);
+    // A route less.
+    let without = |dst: &str| {
+        let dst = net(dst);
+        move |s: &mut HostState, _: &mut Facts| s.routes.retain(|r| r.dst != dst)
+    };
+    assert_eq!(mutated("laptop", without("192.168.10.0/24")), [B, R, B]);
+    assert_eq!(mutated("east", without("192.168.20.0/24")), [R, B, R]);
+    assert_eq!(mutated("hub", without("192.168.10.0/24")), [B, B, B]);
+    // The endpoint, the keepalive, the interface.
+    assert_eq!(
+        mutated("laptop", |s, _| device(s).peers.values_mut().for_each(|p| p.endpoint = None)),
+        [B, R, B]
+    );
+    assert_eq!(
+        mutated("laptop", |s, _| device(s).peers.values_mut().for_each(|p| p.keepalive = None)),
+        [R, R, B]
+    );
+    assert_eq!(mutated("laptop", |s, _| device(s).up = false), [B, R, B]);
+    // Forwarding, by the link that a packet comes by.
+    let off = |path: &'static str| {
+        move |s: &mut HostState, _: &mut Facts| *s.sysctls.get_mut(path).unwrap() = "0".into()
+    };
+    assert_eq!(mutated("hub", off("net/ipv4/conf/wg0/forwarding")), [B, B, B]);
+    assert_eq!(mutated("east", off("net/ipv4/conf/wg0/forwarding")), [B, B, B]);
+    assert_eq!(mutated("east", off("net/ipv4/conf/lan0/forwarding")), [B, B, B]);
+    // A site's link.
+    assert_eq!(mutated("west", |_, f| drop(f.links.remove("lan0"))), [R, B, R]);
+}
+
+#[test]
+fn every_rule_of_a_path_is_needed() {
+    use Verdict::{Blocked as B, Reaches as R};
+    let without = |chain: &'static str, action: Action| {
+        move |s: &mut HostState, _: &mut Facts| {
+            let table = s.firewall.as_mut().unwrap();
+            let chain = table.chains.iter_mut().find(|c| c.name == chain).unwrap();
+            let before = chain.rules.len();
+            chain.rules.retain(|r| r.action != action);
+            assert_ne!(before, chain.rules.len());
+        }
+    };
+    assert_eq!(mutated("hub", without("pairs", Action::Accept)), [B, B, B]);
+    // The answers' accept is among these.
+    assert_eq!(mutated("hub", without("forward", Action::Accept)), [R, R, R]);
+    assert_eq!(mutated("hub", without("forward", Action::Jump("pairs".into()))), [B, B, B]);
+    assert_eq!(mutated("east", without("pairs", Action::Accept)), [B, B, B]);
+    assert_eq!(mutated("west", without("postrouting", Action::Masquerade)), [R, B, R]);
+    let smaller = |s: &mut HostState, _: &mut Facts| {
+        let set = s.firewall.as_mut().unwrap().sets.get_mut("places4").unwrap();
+        set.elements.retain(|n| n.to_string() != "192.168.20.0/24");
+    };
+    assert_eq!(mutated("hub", smaller), [R, B, R]);
+}
+
+#[test]
+fn answers_pass_where_their_flow_was_allowed_only() {
+    let mut network = offices();
+    let place = |t: &str| PlaceRef::parse(t).unwrap();
+    network.allow = vec![AllowRule {
+        from: vec![place("laptop")],
+        to: vec![place("192.168.10.0/24")],
+        ports: Vec::new(),
+    }];
+    let world = World::assumed(&network, NOW);
+    assert_eq!(verdict(&world, "laptop", "192.168.10.7"), Verdict::Reaches);
+    assert_eq!(verdict(&world, "192.168.10.7", "laptop"), Verdict::Blocked);
+    let (name, mut state, facts) = seen(&network, "hub");
+    let forward = state.firewall.as_mut().unwrap().chains.iter_mut().find(|c| c.name == "forward").unwrap();
+    forward.rules.retain(|r| !r.matches.iter().any(|m| matches!(m, crate::plan::firewall::Match::Ct(_))));
+    let world = world.with_observed(&name, state, facts);
+    assert_eq!(
+        verdict(&world, "laptop", "192.168.10.7"),
+        Verdict::Blocked,
+        "nothing lets the answer through"
+    );
+}
+
+#[test]
+fn what_docker_rewrites_is_a_matter_of_docker() {
+    let mut hub = node("hub", Role::Relay, 1);
+    let apps = Some(SiteInterface::Docker("apps".into()));
+    hub.sites = vec![Site { interface: apps, ..site("172.30.0.0/16", Nat::Auto, false) }];
+    let mut guest = node("guest", Role::Spoke, 2);
+    guest.local = vec!["172.30.0.0/16".parse().unwrap()];
+    let network = network(vec![hub, guest]);
+    let world = World::assumed(&network, NOW);
+    // The container appears to the guest as the relay; as itself it would be let in by nobody.
+    assert_eq!(verdict(&world, "172.30.0.7", "guest"), Verdict::Reaches);
+    assert_eq!(verdict(&world.without_docker_masquerade(), "172.30.0.7", "guest"), Verdict::Blocked);
+}
+
+#[test]
+fn a_node_answers_on_a_link_for_its_other_addresses() {
+    let mut east = node("east", Role::Spoke, 2);
+    // It surrounds the tunnel subnet, which the hosts there look for on their own link.
+    east.sites = vec![site("10.0.0.0/8", Nat::Auto, true)];
+    let network = network(vec![node("hub", Role::Relay, 1), east, node("laptop", Role::Spoke, 3)]);
+    let world = World::assumed(&network, NOW);
+    assert_eq!(verdict(&world, "10.1.2.3", "east"), Verdict::Reaches);
+    assert_eq!(verdict(&world, "10.1.2.3", "laptop"), Verdict::Blocked);
+}
+
+/// A small network out of few ingredients, so that prefixes nest and meet.
+fn any_network() -> impl Strategy<Value = Network> {
+    let subnets = [
+        "192.168.10.0/24",
+        "192.168.11.0/24",
+        "192.168.12.0/24",
+        "192.168.0.0/16",
+        "192.168.10.128/25",
+        "172.19.0.0/16",
+        "172.20.0.1/32",
+        "fd10::/64",
+    ];
+    let node_of = (
+        any::<[u8; 3]>(),
+        prop::collection::vec((0..subnets.len(), 0u8..8), 0..3),
+        prop_oneof![4 => Just(0u8), 1 => 1u8..6],
+    );
+    let rule = (0usize..6, 0usize..6, 0u8..4);
+    (
+        prop::collection::vec(node_of, 1..7),
+        prop::option::of(prop::collection::vec(rule, 1..4)),
+        any::<bool>(),
+        0u8..4,
+    )
+        .prop_map(move |(nodes, rules, ipv6, relay_bits)| {
+            let mut relay = node("n0", Role::Relay, 1);
+            relay.egress = relay_bits & 1 == 1;
+            if relay_bits & 2 == 2 {
+                relay.sites = vec![Site {
+                    interface: Some(SiteInterface::Docker("apps".into())),
+                    ..site("172.30.0.0/16", Nat::Auto, false)
+                }];
+            }
+            let mut all = vec![relay];
+            let mut taken = std::collections::BTreeSet::new();
+            for (i, (bits, sites, odd)) in nodes.into_iter().enumerate() {
+                let mut n = node(&format!("n{}", i + 1), Role::Spoke, i as u8 + 2);
+                for (which, how) in sites {
+                    if !taken.insert(which) {
+                        continue;
+                    }
+                    let nat = if how & 1 == 1 { Nat::Masquerade } else { Nat::Auto };
+                    let mut s = site(subnets[which], nat, how & 2 == 2);
+                    s.egress = how & 4 == 4 && which < 3;
+                    n.sites.push(s);
+                }
+                match odd {
+                    1 => n.enabled = false,
+                    2 => n.keepalive = Some(0),
+                    3 => n.routes = Routes::Full,
+                    4 => n.routes = Routes::Only(vec!["10.88.0.0/29".parse().unwrap()]),
+                    5 => n.local = vec!["172.30.0.0/16".parse().unwrap()],
+                    _ => {}
+                }
+                if bits[0] % 8 == 0 {
+                    n.endpoint = Some("192.0.2.9:51820".parse().unwrap());
+                }
+                all.push(n);
+            }
+            let mut out = network(all);
+            if ipv6 {
+                out.subnet6 = Some("fd88::/64".parse().unwrap());
+                for (i, n) in out.nodes.values_mut().enumerate().filter(|(i, _)| i % 3 != 2) {
+                    n.address6 = Some(std::net::Ipv6Addr::new(0xfd88, 0, 0, 0, 0, 0, 0, i as u16 + 1));
+                }
+            }
+            let refs = ["*", "n1", "n2", "192.168.10.0/24", "internet", "172.30.0.0/16"];
+            let ports: [&[&str]; 4] = [&[], &["tcp/22"], &["udp/53", "icmp"], &["tcp/1-1000", "tcp/22"]];
+            out.allow = rules
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(from, to, p)| AllowRule {
+                    from: vec![PlaceRef::parse(refs[from]).unwrap()],
+                    to: vec![PlaceRef::parse(refs[to]).unwrap()],
+                    ports: ports[usize::from(p)].iter().map(|t| t.parse().unwrap()).collect(),
+                })
+                .collect();
+            out
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn members_of_a_class_answer_alike(network in any_network()) {
+        let world = World::assumed(&network, NOW);
+        let (probes, places) = (probes(&network), places(&network));
+        let classes = classes::classes(&world, &probes, &places);
+        let answer = |a: &Place, b: &Place| {
+            let j = judge(&world, &probes, a, b);
+            (j.ports, j.families, j.death.map(|d| d.code(&world)))
+        };
+        let mut members: Vec<&Place> = classes.iter().flatten().collect();
+        members.sort();
+        let mut sorted: Vec<&Place> = places.iter().collect();
+        sorted.sort();
+        prop_assert_eq!(members, sorted);
+        for class in &classes {
+            for member in class {
+                for other in places.iter().filter(|o| !class.contains(o)) {
+                    if asks(&world, &class[0], other) {
+                        prop_assert_eq!(answer(member, other), answer(&class[0], other), "{} {}", member, other);
+                    }
+                    if asks(&world, other, &class[0]) {
+                        prop_assert_eq!(answer(other, member), answer(other, &class[0]), "{} {}", other, member);
+                    }
+                }
+                for second in class.iter().filter(|s| *s != member) {
+                    prop_assert_eq!(answer(member, second), answer(&class[0], &class[1]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_trace_says_what_the_matrix_says(network in any_network()) {
+        let world = World::assumed(&network, NOW);
+        for pair in matrix(&world).pairs {
+            let flow = Flow { from: pair.from.clone(), to: pair.to.clone(), port: None };
+            let trace = trace(&world, &flow);
+            prop_assert_eq!(trace.verdict, pair.verdict);
+            prop_assert_eq!(trace.reason.is_none(), pair.verdict == Verdict::Reaches);
+            prop_assert_eq!(&trace.reason.map(|r| r.code), &pair.reason.map(|r| r.code));
+            if pair.verdict == Verdict::Reaches {
+                // The answer comes from where the packet went, to where it started.
+                if let (Some(first), Some(last)) = (trace.forward.first(), trace.reply.last()) {
+                    prop_assert_eq!((first.src, first.dst), (last.dst, last.src));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_policy_two_plain_spokes_see_each_other_alike(network in any_network()) {
+        let mut network = network;
+        network.allow.clear();
+        let world = World::assumed(&network, NOW);
+        let plain = |n: &&Node| {
+            n.enabled && n.keepalive.is_none() && n.routes == Routes::Split && n.local.is_empty() && n.sites.is_empty()
+        };
+        let names: Vec<&NodeName> = network.nodes.values().filter(plain).map(|n| &n.name).collect();
+        for a in &names {
+            for b in names.iter().filter(|b| b != &a) {
+                prop_assert_eq!(verdict(&world, a.as_str(), b.as_str()), Verdict::Reaches);
+            }
+        }
+    }
+
+    #[test]
+    fn a_site_is_stood_for_by_a_host_that_is_no_nodes(network in any_network()) {
+        let world = World::assumed(&network, NOW);
+        let own: Vec<IpAddr> = network
+            .nodes
+            .values()
+            .flat_map(|n| assumed_facts(&network, n).links.into_values())
+            .flat_map(|l| l.addresses)
+            .map(|a| a.addr())
+            .collect();
+        for place in places(&network).iter().filter(|p| matches!(p, Place::Site(_))) {
+            for address in world.addresses(place) {
+                prop_assert!(!own.contains(&address), "{}", address);
+            }
+        }
+    }
+}

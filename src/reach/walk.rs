@@ -1,0 +1,418 @@
+//! One packet's way there, and its answer's way back.
+//!
+//! Every question is put to the host where the packet is: its routes, its AllowedIPs, its switches, its rules. What a packet
+//! leaves behind (connection tracking, sessions) is kept, because the answer lives by it.
+
+mod link;
+mod tunnel;
+
+use std::net::IpAddr;
+
+use super::cause::{Cause, Death, Silence};
+use super::hop::{Hop, Step};
+use super::host::{Dev, Host, Way};
+use super::rules::{Decision, Packet, Protocol, Tracking, evaluate};
+use super::world::{NodeId, SiteId, Spot, World};
+use crate::model::{PortRange, PortSpec};
+use crate::plan::firewall::{Hook, nft_text};
+
+/// More nodes than this are never on a path: spokes meet at a relay.
+const MAX_NODES: usize = 12;
+
+/// What came of a walk.
+#[derive(Debug)]
+pub(super) struct Walked {
+    pub result: Result<(), Death>,
+    /// Whether another protocol or port could fare differently.
+    pub by_protocol: bool,
+    pub forward: Vec<Hop>,
+    pub reply: Vec<Hop>,
+    pub notes: Vec<String>,
+}
+
+/// Where the packet is now, and how it came there.
+enum Next {
+    Node(NodeId, Dev),
+    Host(SiteId, IpAddr),
+    Outside(NodeId),
+}
+
+/// Where it ended well.
+#[derive(Clone, Copy)]
+enum Landing {
+    Node(NodeId),
+    Host(SiteId, IpAddr),
+    Outside(NodeId),
+}
+
+/// A flow that a node's connection tracking knows.
+struct Entry {
+    node: NodeId,
+    original: (IpAddr, IpAddr),
+    /// Source and destination of the answer, before it is restored.
+    answer: (IpAddr, IpAddr),
+}
+
+#[derive(Clone, Copy)]
+struct Addresses {
+    src: IpAddr,
+    dst: IpAddr,
+}
+
+struct Walk<'w> {
+    world: &'w World,
+    protocol: Protocol,
+    entries: Vec<Entry>,
+    sessions: Vec<(NodeId, NodeId)>,
+    /// The start's own addresses, which the answer must come back with.
+    asked: Addresses,
+    /// Whether this is the answer.
+    answer: bool,
+    by_protocol: bool,
+    /// `None`: nobody reads them.
+    hops: Option<Vec<Hop>>,
+    mtu: Option<u32>,
+    notes: Vec<String>,
+}
+
+/// Sends a packet from one spot to another and its answer back. A bound source keeps its address; otherwise the host picks
+/// one. Hops are written only where `record` asks for them.
+pub(super) fn walk(
+    world: &World,
+    (from, bound): (Spot, bool),
+    to: Spot,
+    protocol: Protocol,
+    record: bool,
+) -> Walked {
+    let mut at = Addresses { src: from.address(), dst: to.address() };
+    let mut walk = Walk {
+        world,
+        asked: at,
+        protocol,
+        entries: Vec::new(),
+        sessions: Vec::new(),
+        answer: false,
+        by_protocol: false,
+        hops: record.then(Vec::new),
+        mtu: None,
+        notes: Vec::new(),
+    };
+    let there = walk.there(from, bound, &mut at);
+    let forward = walk.hops.replace(Vec::new()).unwrap_or_default();
+    if !record {
+        walk.hops = None;
+    }
+    let result = there.and_then(|landing| {
+        walk.answer = true;
+        walk.mtu = None;
+        walk.back(landing, at)
+    });
+    let mut notes = walk.notes;
+    notes.dedup();
+    Walked {
+        result: result.map_err(|cause| Death { cause, answer: walk.answer }),
+        by_protocol: walk.by_protocol,
+        forward,
+        reply: walk.hops.unwrap_or_default(),
+        notes,
+    }
+}
+
+impl<'w> Walk<'w> {
+    fn hop(&mut self, node: &impl ToString, step: Step, at: Addresses, detail: impl FnOnce() -> String) {
+        if let Some(hops) = &mut self.hops {
+            hops.push(Hop { node: node.to_string(), step, detail: detail(), src: at.src, dst: at.dst });
+        }
+    }
+
+    fn there(&mut self, from: Spot, bound: bool, at: &mut Addresses) -> Result<Landing, Cause> {
+        let world = self.world;
+        let first = match from {
+            Spot::Internet(_) => return Err(Cause::NothingInCommon),
+            Spot::Host(site, host) => {
+                if !world.is_active(site.node) {
+                    return Err(Cause::Inactive(site.node));
+                }
+                self.host_sends(site, host, at.dst)?
+            }
+            Spot::Node(id, _) => {
+                self.usable(id)?;
+                let host = world.host(id);
+                if host.owns(at.dst).is_some() {
+                    self.hop(world.name(id), Step::Deliver, *at, || "its own address".into());
+                    return Ok(Landing::Node(id));
+                }
+                let way = self.way(id, at.dst)?;
+                let picked = if bound { Some(at.src) } else { host.source(&way, at.dst) };
+                at.src = picked.ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
+                self.asked = *at;
+                self.routed(id, host, &way, *at);
+                self.leave(id, None, &way, at, Tracking::New)?
+            }
+        };
+        self.fly(first, at)
+    }
+
+    /// Sends the answer to what landed. It must come back to the start with the addresses that the start spoke to.
+    fn back(&mut self, landing: Landing, there: Addresses) -> Result<(), Cause> {
+        let world = self.world;
+        let mut at = Addresses { src: there.dst, dst: there.src };
+        let first = match landing {
+            Landing::Node(id) => {
+                let host = world.host(id);
+                if host.owns(at.dst).is_some() {
+                    return Ok(());
+                }
+                let way = self.way(id, at.dst)?;
+                self.routed(id, host, &way, at);
+                self.emit(id, host, &way, at)?
+            }
+            Landing::Host(site, host) => self.host_sends(site, host, at.dst)?,
+            Landing::Outside(id) => {
+                let link = outside_link(world.host(id), at.src);
+                if world.host(id).owns(at.dst) != Some(&link) {
+                    return Err(Cause::NoAnswerFromOutside { node: id, src: at.dst });
+                }
+                Next::Node(id, link)
+            }
+        };
+        let landing = self.fly(first, &mut at)?;
+        if (at.src, at.dst) == (self.asked.dst, self.asked.src) {
+            return Ok(());
+        }
+        let at_end = match landing {
+            Landing::Node(id) => world.name(id).to_string(),
+            Landing::Host(_, ip) => ip.to_string(),
+            Landing::Outside(_) => "internet".into(),
+        };
+        Err(Cause::Mistaken { at: at_end, asked: self.asked.dst, answered: at.src })
+    }
+
+    fn fly(&mut self, first: Next, at: &mut Addresses) -> Result<Landing, Cause> {
+        let mut next = first;
+        for _ in 0..MAX_NODES {
+            match next {
+                Next::Host(site, ip) => {
+                    self.hop(&ip, Step::Deliver, *at, || "a host of the site".into());
+                    return Ok(Landing::Host(site, ip));
+                }
+                Next::Outside(id) => {
+                    self.hop(&"internet", Step::Deliver, *at, || "outside the network".into());
+                    return Ok(Landing::Outside(id));
+                }
+                Next::Node(id, came_by) => match self.arrive(id, &came_by, at)? {
+                    None => return Ok(Landing::Node(id)),
+                    Some(further) => next = further,
+                },
+            }
+        }
+        match next {
+            Next::Node(id, _) | Next::Outside(id) => Err(Cause::Loop(id)),
+            Next::Host(site, _) => Err(Cause::Loop(site.node)),
+        }
+    }
+
+    fn usable(&self, id: NodeId) -> Result<(), Cause> {
+        if !self.world.is_active(id) {
+            return Err(Cause::Inactive(id));
+        }
+        let host = self.world.host(id);
+        if !host.refused.is_empty() {
+            return Err(Cause::Refused(id));
+        }
+        if host.is_up() { Ok(()) } else { Err(Cause::NotUp(id)) }
+    }
+
+    fn arrive(&mut self, id: NodeId, came_by: &Dev, at: &mut Addresses) -> Result<Option<Next>, Cause> {
+        let world = self.world;
+        let host = world.host(id);
+        let name = world.name(id);
+        let tracking = self.track(id, at);
+        if host.owns(at.src).is_some() {
+            return Err(Cause::OwnSource { node: id, src: at.src });
+        }
+        if host.owns(at.dst).is_some() {
+            self.hop(name, Step::Deliver, *at, || "its own address".into());
+            return Ok(None);
+        }
+        let way = self.way(id, at.dst)?;
+        let ipv6 = at.dst.is_ipv6();
+        if !host.forwards(came_by, ipv6) {
+            self.usable(id)?;
+            return Err(Cause::ForwardDisabled { node: id, came_by: came_by.clone(), ipv6 });
+        }
+        self.routed(id, host, &way, *at);
+        self.pass(id, host, came_by, &way, *at, tracking)?;
+        self.leave(id, Some(came_by), &way, at, tracking).map(Some)
+    }
+
+    /// Finds the packet's flow in the node's connection tracking, and gives an answer its address back.
+    fn track(&mut self, id: NodeId, at: &mut Addresses) -> Tracking {
+        if !self.answer {
+            return Tracking::New;
+        }
+        let entry = self.entries.iter().find(|e| e.node == id && e.answer == (at.src, at.dst));
+        let Some(original) = entry.map(|e| e.original) else {
+            // An answer to a flow that never passed here: a SYN-ACK or echo reply is invalid, a datagram a new flow.
+            self.by_protocol = true;
+            return match self.protocol {
+                Protocol::Udp(_) => Tracking::New,
+                Protocol::Tcp(_) | Protocol::Icmp => Tracking::Invalid,
+            };
+        };
+        if at.dst != original.0 {
+            let before = at.dst;
+            at.dst = original.0;
+            self.hop(self.world.name(id), Step::Restore, *at, || {
+                format!("connection tracking: {before} stood for {}", original.0)
+            });
+        }
+        Tracking::Established
+    }
+
+    /// Asks the rules for forwarded packets.
+    fn pass(
+        &mut self,
+        id: NodeId,
+        host: &Host,
+        came_by: &Dev,
+        way: &Way,
+        at: Addresses,
+        tracking: Tracking,
+    ) -> Result<(), Cause> {
+        let Some(table) = &host.state.firewall else { return Ok(()) };
+        let packet = Packet {
+            src: at.src,
+            dst: at.dst,
+            protocol: self.seen_protocol(),
+            iif: Some(host.name_of(came_by)),
+            oif: host.name_of(&way.dev),
+            tracking,
+        };
+        let result = evaluate(table, Hook::Forward, &packet);
+        self.by_protocol |= result.by_protocol;
+        let text = || result.rule.map_or_else(|| "no rule speaks of it".into(), nft_text::rule_text);
+        if result.decision == Decision::Drop {
+            let network = self.world.network();
+            let untracked = self.answer && tracking != Tracking::Established;
+            return Err(Cause::Dropped {
+                node: id,
+                src: at.src,
+                dst: at.dst,
+                port: if result.by_protocol { port_text(self.protocol) } else { String::new() },
+                rule: text(),
+                // Without a way out there is nothing to allow.
+                policy: !network.allow.is_empty()
+                    && !untracked
+                    && (result.not_in_policy || network.nodes.values().any(|n| n.egress)),
+                untracked,
+            });
+        }
+        self.hop(self.world.name(id), Step::Forward, at, text);
+        Ok(())
+    }
+
+    /// The protocol as a rule sees it: an answer goes to the port that the client chose.
+    const fn seen_protocol(&self) -> Protocol {
+        /// The first port that clients choose from (`ip_local_port_range` and RFC 6335 agree on this range).
+        const CLIENT: u16 = 49152;
+        match self.protocol {
+            Protocol::Tcp(_) if self.answer => Protocol::Tcp(CLIENT),
+            Protocol::Udp(_) if self.answer => Protocol::Udp(CLIENT),
+            same => same,
+        }
+    }
+
+    /// Masquerades where the rules say so, remembers the flow, and sends the packet on.
+    fn leave(
+        &mut self,
+        id: NodeId,
+        came_by: Option<&Dev>,
+        way: &Way,
+        at: &mut Addresses,
+        tracking: Tracking,
+    ) -> Result<Next, Cause> {
+        let host = self.world.host(id);
+        let before = *at;
+        // NAT looks at the first packet of a flow only.
+        if tracking == Tracking::New
+            && let Some(rule) = self.masquerade(id, host, came_by, way, *at)
+        {
+            at.src = host.source(way, at.dst).ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
+            self.hop(self.world.name(id), Step::Masquerade, *at, || rule);
+        }
+        self.entries.push(Entry { node: id, original: (before.src, before.dst), answer: (at.dst, at.src) });
+        self.emit(id, host, way, *at)
+    }
+
+    fn masquerade(
+        &mut self,
+        id: NodeId,
+        host: &Host,
+        came_by: Option<&Dev>,
+        way: &Way,
+        at: Addresses,
+    ) -> Option<String> {
+        let oif = host.name_of(&way.dev);
+        let result = host.state.firewall.as_ref().map(|table| {
+            let packet = Packet {
+                src: at.src,
+                dst: at.dst,
+                protocol: self.seen_protocol(),
+                iif: came_by.map(|dev| host.name_of(dev)),
+                oif,
+                tracking: Tracking::New,
+            };
+            evaluate(table, Hook::Postrouting, &packet)
+        });
+        if let Some(result) = result {
+            self.by_protocol |= result.by_protocol;
+            if result.decision == Decision::Masquerade {
+                return Some(result.rule.map(nft_text::rule_text).unwrap_or_default());
+            }
+        }
+        self.world
+            .is_docker_masqueraded(id, at.src, oif)
+            .then(|| "Docker masquerades what its containers send elsewhere".into())
+    }
+
+    fn routed(&mut self, id: NodeId, host: &Host, way: &Way, at: Addresses) {
+        self.hop(self.world.name(id), Step::Route, at, || {
+            let via = way.gateway.map_or_else(String::new, |g| format!(" via {g}"));
+            format!("{}{via} dev {}", way.prefix, host.name_of(&way.dev))
+        });
+    }
+
+    fn emit(&mut self, id: NodeId, host: &Host, way: &Way, at: Addresses) -> Result<Next, Cause> {
+        match &way.dev {
+            Dev::Tunnel => self.encrypt(id, host, at),
+            Dev::Link(_) if World::is_internet(at.dst) => Ok(Next::Outside(id)),
+            Dev::Link(link) => {
+                // What starts outside the tunnel is used to the larger packets of its own link.
+                let mtu = host.facts.links.get(link).map(|l| l.mtu).filter(|m| *m > 0 && self.mtu.is_some());
+                if let Some(mtu) = mtu {
+                    self.narrow(mtu, || format!("{link} of {}", self.world.name(id)));
+                }
+                if way.gateway.is_some() {
+                    return self.by_gateway(id, way).ok_or_else(|| self.astray(id, host, Some(way), at.dst));
+                }
+                self.over_link(id, host, link, way, at.dst)
+            }
+        }
+    }
+}
+
+/// The link by which a host's packets to an address outside leave it.
+fn outside_link(host: &Host, outside: IpAddr) -> Dev {
+    host.route(outside, 0).map_or(Dev::Tunnel, |way| way.dev)
+}
+
+/// Writes a protocol as `[[allow]]` does.
+pub(super) fn port_text(protocol: Protocol) -> String {
+    let one = |p| PortRange { first: p, last: p };
+    match protocol {
+        Protocol::Tcp(p) => PortSpec::Tcp(one(p)).to_string(),
+        Protocol::Udp(p) => PortSpec::Udp(one(p)).to_string(),
+        Protocol::Icmp => PortSpec::Icmp.to_string(),
+    }
+}

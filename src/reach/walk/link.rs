@@ -1,0 +1,131 @@
+//! Beside the tunnel: which way a host sends, and who is on the link that it sends to.
+
+use std::net::IpAddr;
+
+use super::{Addresses, Cause, Next, Step, Walk};
+use crate::reach::host::{Dev, Host, Way};
+use crate::reach::world::{NodeId, SiteId, World};
+
+impl Walk<'_> {
+    /// Finds the route, and says what is wrong where it does not lead to the destination.
+    pub(super) fn way(&self, id: NodeId, dst: IpAddr) -> Result<Way, Cause> {
+        let host = self.world.host(id);
+        let way = host.route(dst, 0);
+        match way {
+            Some(way) if way.gateway.is_none() || World::is_internet(dst) => Ok(way),
+            Some(way) if self.by_gateway(id, &way).is_some() => Ok(way),
+            astray => Err(self.astray(id, host, astray.as_ref(), dst)),
+        }
+    }
+
+    pub(super) fn astray(&self, id: NodeId, host: &Host, way: Option<&Way>, dst: IpAddr) -> Cause {
+        let world = self.world;
+        if let Err(cause) = self.usable(id) {
+            return cause;
+        }
+        let node = world.node(id);
+        let missing = node.sites.iter().enumerate().find(|(i, s)| {
+            s.subnet.contains(&dst) && host.site_links.get(*i).is_some_and(|l| l.name().is_none())
+        });
+        if let Some((index, _)) = missing {
+            return Cause::InterfaceMissing { site: SiteId { node: id, index } };
+        }
+        if host.allowed(dst).is_some() {
+            let by = way.map(|w| host.name_of(&w.dev).to_owned());
+            return Cause::NoRoute { node: id, dst, by };
+        }
+        self.not_allowed(id, dst)
+    }
+
+    pub(super) fn not_allowed(&self, id: NodeId, dst: IpAddr) -> Cause {
+        let world = self.world;
+        if !world.node(id).is_relay() {
+            let mut relays = world.ids().filter(|r| world.node(*r).is_relay());
+            if let Some(relay) = relays.clone().next()
+                && !relays.any(|r| world.is_active(r))
+            {
+                return Cause::Inactive(relay);
+            }
+        }
+        Cause::NotAllowed { node: id, dst }
+    }
+
+    /// The node that is a route's router, where one of the network is.
+    pub(super) fn by_gateway(&self, id: NodeId, way: &Way) -> Option<Next> {
+        let (Dev::Link(link), Some(gateway)) = (&way.dev, way.gateway) else { return None };
+        let site = self.world.site_of(gateway)?;
+        if !self.world.is_on(id, link, site) {
+            return None;
+        }
+        let (router, dev) = self.world.attached_at(site, gateway)?;
+        Some(Next::Node(router, dev))
+    }
+
+    /// A site's host sends: what its own subnet holds is on its link, the rest goes to its gateway if it has one.
+    pub(super) fn host_sends(&mut self, site: SiteId, host: IpAddr, dst: IpAddr) -> Result<Next, Cause> {
+        let world = self.world;
+        let subnet = world.site(site).subnet;
+        let at = Addresses { src: host, dst };
+        if subnet.contains(&dst) {
+            self.hop(&host, Step::Route, at, || format!("{subnet} is its own link"));
+            return self.on_link(site, dst).ok_or_else(|| Cause::NotOnLink {
+                at: host.to_string(),
+                owner: site.node,
+                subnet,
+                dst,
+            });
+        }
+        if subnet.addr().is_ipv6() != dst.is_ipv6() {
+            return Err(Cause::NothingInCommon);
+        }
+        if !world.is_gateway(site) {
+            return Err(Cause::HostHasNoWay { site, host, dst });
+        }
+        let Some(link) = world.site_link(site) else { return Err(Cause::InterfaceMissing { site }) };
+        self.hop(&host, Step::Route, at, || format!("its gateway is {}", world.name(site.node)));
+        Ok(Next::Node(site.node, Dev::Link(link.into())))
+    }
+
+    /// Who has this address on a site's link: a node that is attached there, else the host itself.
+    pub(super) fn on_link(&self, site: SiteId, dst: IpAddr) -> Option<Next> {
+        if let Some((id, dev)) = self.world.attached_at(site, dst) {
+            return Some(Next::Node(id, dev));
+        }
+        if self.world.site_of(dst) == Some(site) && self.world.by_tunnel_address(dst).is_none() {
+            return Some(Next::Host(site, dst));
+        }
+        self.world.answers_arp(site, dst).map(|(id, dev)| Next::Node(id, dev))
+    }
+
+    pub(super) fn over_link(
+        &self,
+        id: NodeId,
+        host: &Host,
+        link: &str,
+        way: &Way,
+        dst: IpAddr,
+    ) -> Result<Next, Cause> {
+        let world = self.world;
+        if let Some(site) = world.site_of(dst).filter(|s| world.is_on(id, link, *s))
+            && let Some(next) = self.on_link(site, dst)
+        {
+            return Ok(next);
+        }
+        // Another node's address on the same link, though in a prefix of another site.
+        let here = world.node(id).sites.iter().enumerate().map(|(index, _)| SiteId { node: id, index });
+        let mut here = here.filter(|s| world.is_on(id, link, *s) && world.site(*s).subnet.contains(&dst));
+        let answers = |s| world.attached_at(s, dst).or_else(|| world.answers_arp(s, dst));
+        if let Some((other, dev)) = here.clone().find_map(answers) {
+            return Ok(Next::Node(other, dev));
+        }
+        if let Some(site) = here.next() {
+            let subnet = world.site(site).subnet;
+            return Err(Cause::NotOnLink { at: world.name(id).to_string(), owner: id, subnet, dst });
+        }
+        let missing = world.node(id).sites.iter().zip(&host.site_links);
+        if missing.clone().any(|(s, l)| s.subnet.contains(&dst) && l.name().is_none()) {
+            return Err(self.astray(id, host, Some(way), dst));
+        }
+        Err(Cause::NotOnLink { at: world.name(id).to_string(), owner: id, subnet: way.prefix, dst })
+    }
+}

@@ -1,0 +1,357 @@
+//! Every host of the network at once: what each node would be, who is behind it, and who has which address.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
+
+use ipnet::IpNet;
+
+use super::assume::{UPLINK, assumed_facts, uses_v6};
+use super::host::{Dev, Host};
+use super::longest::LongestPrefix;
+use super::place::Place;
+use crate::model::{Network, Node, NodeName, Problem, PublicKey, Site, SiteInterface, Timestamp};
+use crate::plan::{Backend, Facts, HostState, Keys, wanted};
+
+/// A destination that stands for the Internet (RFC 5737, RFC 3849).
+const INTERNET: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1)),
+];
+
+/// A node by its place in the order of names.
+pub(super) type NodeId = usize;
+
+/// A site by its node and its place among that node's sites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SiteId {
+    pub node: NodeId,
+    pub index: usize,
+}
+
+/// An end of a flow, found in the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spot {
+    /// A node, by this address.
+    Node(NodeId, IpAddr),
+    /// A host in a site.
+    Host(SiteId, IpAddr),
+    /// Outside.
+    Internet(IpAddr),
+}
+
+impl Spot {
+    pub(super) const fn address(self) -> IpAddr {
+        match self {
+            Self::Node(_, a) | Self::Host(_, a) | Self::Internet(a) => a,
+        }
+    }
+}
+
+/// All nodes' states and facts, the hosts of their sites, and the gateways of these.
+#[derive(Debug, Clone)]
+pub struct World {
+    network: Network,
+    now: Timestamp,
+    /// In the order of names; an id is a place in it.
+    nodes: Vec<Node>,
+    facts: Vec<Facts>,
+    /// Made when first asked for: a matrix by classes needs a few of many.
+    hosts: Vec<OnceLock<Host>>,
+    keys: BTreeMap<PublicKey, NodeId>,
+    /// Tunnel addresses.
+    tunnel: HashMap<IpAddr, NodeId>,
+    /// Addresses that nodes have on other links.
+    attached: HashMap<IpAddr, Vec<NodeId>>,
+    active_sites: LongestPrefix<SiteId>,
+    inactive_sites: LongestPrefix<SiteId>,
+    /// For each site the host that stands for it.
+    stand_ins: HashMap<IpNet, Option<IpAddr>>,
+    docker_masquerades: bool,
+}
+
+impl World {
+    /// Returns the world in which every active node is as `up`, or its exported file, makes it, on a host as
+    /// [`assumed_facts`] has it.
+    pub fn assumed(network: &Network, now: Timestamp) -> Self {
+        let nodes: Vec<&Node> = network.nodes.values().collect();
+        let sites = |active: bool| {
+            let of = move |(id, n): (usize, &&Node)| {
+                let subnets: Vec<IpNet> = n.sites.iter().map(|s| s.subnet).collect();
+                subnets.into_iter().enumerate().map(move |(index, s)| (s, SiteId { node: id, index }))
+            };
+            let wanted = nodes.iter().enumerate().filter(move |(_, n)| n.is_active(now) == active);
+            wanted.flat_map(of).collect::<LongestPrefix<SiteId>>()
+        };
+        let addresses = |(id, n): (usize, &&Node)| {
+            let all: Vec<IpAddr> = n.host_prefixes().iter().map(IpNet::addr).collect();
+            all.into_iter().map(move |a| (a, id))
+        };
+        let mut world = Self {
+            now,
+            facts: nodes.iter().map(|n| assumed_facts(network, n)).collect(),
+            hosts: nodes.iter().map(|_| OnceLock::new()).collect(),
+            keys: nodes.iter().enumerate().map(|(id, n)| (n.public_key, id)).collect(),
+            tunnel: nodes.iter().enumerate().flat_map(addresses).collect(),
+            attached: HashMap::new(),
+            active_sites: sites(true),
+            inactive_sites: sites(false),
+            stand_ins: HashMap::new(),
+            docker_masquerades: true,
+            network: network.clone(),
+            nodes: network.nodes.values().cloned().collect(),
+        };
+        world.attach();
+        world
+    }
+
+    /// Returns the world with one host as it was found, for `trace --live`.
+    #[must_use]
+    pub fn with_observed(mut self, node: &NodeName, state: HostState, facts: Facts) -> Self {
+        let Some(id) = self.id(node) else { return self };
+        let host = Host::new(self.network.name.as_str(), self.node(id), state, facts.clone(), Vec::new());
+        self.facts[id] = facts;
+        self.hosts[id] = OnceLock::from(host);
+        self.attach();
+        self
+    }
+
+    /// Returns the world in which a Docker network is a bridge and no more. Docker's engine masquerades what its
+    /// containers send elsewhere; where a bridge only stands for a Docker network, nobody does.
+    #[must_use]
+    pub fn without_docker_masquerade(mut self) -> Self {
+        self.docker_masquerades = false;
+        self
+    }
+
+    fn attach(&mut self) {
+        self.attached = HashMap::new();
+        let tunnel = self.network.name.as_str();
+        for (id, facts) in self.facts.iter().enumerate() {
+            for (_, link) in facts.links.iter().filter(|(name, _)| *name != UPLINK && *name != tunnel) {
+                for address in &link.addresses {
+                    self.attached.entry(address.addr()).or_default().push(id);
+                }
+            }
+        }
+        let sites =
+            self.nodes.iter().flat_map(|n| &n.sites).map(|s| (s.subnet, self.representative(s.subnet)));
+        self.stand_ins = sites.collect();
+    }
+
+    /// The network that the world was made from.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+    pub(super) fn ids(&self) -> std::ops::Range<NodeId> {
+        0..self.nodes.len()
+    }
+    pub(super) fn name(&self, id: NodeId) -> &NodeName {
+        &self.nodes[id].name
+    }
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id]
+    }
+    pub(super) fn id(&self, name: &NodeName) -> Option<NodeId> {
+        self.nodes.binary_search_by(|n| n.name.cmp(name)).ok()
+    }
+    pub(super) fn is_active(&self, id: NodeId) -> bool {
+        self.node(id).is_active(self.now)
+    }
+    pub(super) fn site(&self, id: SiteId) -> &Site {
+        &self.node(id.node).sites[id.index]
+    }
+    pub(super) fn by_key(&self, key: &PublicKey) -> Option<NodeId> {
+        self.keys.get(key).copied()
+    }
+    pub(super) fn by_tunnel_address(&self, address: IpAddr) -> Option<NodeId> {
+        self.tunnel.get(&address).copied()
+    }
+
+    pub(super) fn host(&self, id: NodeId) -> &Host {
+        self.hosts[id].get_or_init(|| {
+            let (node, facts) = (self.node(id), &self.facts[id]);
+            let wanted = wanted(&self.network, node, &Keys::default(), Backend::Kernel, facts, self.now);
+            // What must not be applied is not there.
+            let state = if wanted.is_refused() { HostState::default() } else { wanted.state };
+            let refused = wanted.problems.into_iter().filter(Problem::is_error).collect();
+            Host::new(self.network.name.as_str(), node, state, facts.clone(), refused)
+        })
+    }
+
+    /// The site that an address belongs to: the longest prefix of an active node's sites.
+    pub(super) fn site_of(&self, address: IpAddr) -> Option<SiteId> {
+        self.active_sites.lookup(address).map(|(_, id)| *id)
+    }
+
+    /// Says whether the site's hosts send what is not on their link to the site's node.
+    pub(super) fn is_gateway(&self, id: SiteId) -> bool {
+        hosts_have_gateway(self.site(id))
+    }
+
+    /// The link of a site on its node; `None`: it is not there.
+    pub(super) fn site_link(&self, id: SiteId) -> Option<&str> {
+        self.host(id.node).site_links.get(id.index)?.name()
+    }
+
+    /// The node, other than a site host, that has this address on a site's link, and its own link there.
+    pub(super) fn attached_at(&self, site: SiteId, address: IpAddr) -> Option<(NodeId, Dev)> {
+        self.attached.get(&address)?.iter().find_map(|id| {
+            let dev = self.host(*id).owns(address)?;
+            let Dev::Link(link) = dev else { return None };
+            self.is_on(*id, link, site).then(|| (*id, dev.clone()))
+        })
+    }
+
+    /// The node on a site's link that has an IPv4 address on any link of its own: Linux answers ARP for all of them
+    /// (`arp_ignore` 0), while an IPv6 neighbour answers only for the link that is asked.
+    pub(super) fn answers_arp(&self, site: SiteId, address: IpAddr) -> Option<(NodeId, Dev)> {
+        if address.is_ipv6() {
+            return None;
+        }
+        let owners = self.by_tunnel_address(address).into_iter();
+        let owners = owners.chain(self.attached.get(&address).into_iter().flatten().copied());
+        owners.filter(|id| self.host(*id).owns(address).is_some()).find_map(|id| {
+            let link = self.facts[id].links.keys().find(|link| self.is_on(id, link, site))?;
+            Some((id, Dev::Link(link.clone())))
+        })
+    }
+
+    /// Says whether a node's link is the site's: its own side of the site, or another node's that has an address in it.
+    pub(super) fn is_on(&self, node: NodeId, link: &str, site: SiteId) -> bool {
+        if node == site.node {
+            return self.site_link(site) == Some(link);
+        }
+        let subnet = self.site(site).subnet;
+        let of = self.node(node);
+        // An address in a site of its own is on that site's link, whatever wider site of another surrounds it.
+        let is_elsewhere = |a: &IpNet| {
+            of.sites.iter().any(|s| s.subnet.contains(&a.addr()))
+                && !of.local.iter().any(|l| l.contains(&a.addr()))
+        };
+        self.facts[node].links.get(link).is_some_and(|l| {
+            let mut inside = l.addresses.iter().filter(|a| subnet.contains(&a.addr()));
+            inside.any(|a| a.prefix_len() < a.max_prefix_len() && !is_elsewhere(a))
+        })
+    }
+
+    /// Says whether Docker rewrites what leaves this node from `src` by another link than the container's own bridge.
+    pub(super) fn is_docker_masqueraded(&self, node: NodeId, src: IpAddr, oif: &str) -> bool {
+        self.docker_masquerades
+            && self.node(node).sites.iter().zip(&self.host(node).site_links).any(|(site, link)| {
+                matches!(site.interface, Some(SiteInterface::Docker(_)))
+                    && matches!(site.subnet, IpNet::V4(_))
+                    && site.subnet.contains(&src)
+                    && link.name().is_some_and(|name| name != oif)
+            })
+    }
+
+    /// The families in which a place has an address: IPv4 first.
+    pub(super) fn spots(&self, place: &Place) -> Vec<Spot> {
+        match place {
+            Place::Node(name) => {
+                let Some(id) = self.id(name) else { return Vec::new() };
+                self.node(id).host_prefixes().iter().map(|p| Spot::Node(id, p.addr())).collect()
+            }
+            Place::Address(ip) => self.spot_of(*ip).into_iter().collect(),
+            Place::Site(net) => {
+                let known = self.stand_ins.get(net).copied();
+                let host = known.unwrap_or_else(|| self.representative(*net));
+                host.and_then(|ip| self.spot_of(ip)).into_iter().collect()
+            }
+            Place::Internet => INTERNET
+                .into_iter()
+                .take(1 + usize::from(uses_v6(&self.network)))
+                .map(Spot::Internet)
+                .collect(),
+        }
+    }
+
+    /// Returns the address that stands for a place in each family that it has.
+    pub fn addresses(&self, place: &Place) -> Vec<IpAddr> {
+        self.spots(place).into_iter().map(Spot::address).collect()
+    }
+
+    fn spot_of(&self, ip: IpAddr) -> Option<Spot> {
+        if let Some(id) = self.by_tunnel_address(ip) {
+            return Some(Spot::Node(id, ip));
+        }
+        let site = self.site_of(ip).or_else(|| self.inactive_sites.lookup(ip).map(|(_, id)| *id))?;
+        Some(self.attached_at(site, ip).map_or(Spot::Host(site, ip), |(id, _)| Spot::Node(id, ip)))
+    }
+
+    /// The first address from the second on that is a site's host: no node's own, and in no longer prefix of another site.
+    fn representative(&self, net: IpNet) -> Option<IpAddr> {
+        let claims = |id: NodeId| self.node(id).sites.iter().any(|s| s.subnet.contains(&net));
+        let is_active = self.ids().any(|id| self.is_active(id) && claims(id));
+        let table = if is_active { &self.active_sites } else { &self.inactive_sites };
+        let last = number(net.broadcast());
+        let first = number(net.network());
+        let is_v4 = matches!(net, IpNet::V4(_));
+        // The network's and the broadcast address are nobody's; a prefix of one or two addresses has neither.
+        let (mut at, last) = match net.max_prefix_len() - net.prefix_len() {
+            0 => (first, last),
+            1 => (first + 1, last),
+            _ => (first + 2, last - u128::from(is_v4)),
+        };
+        let home = net.prefix_len();
+        while at <= last {
+            let ip = address(at, is_v4);
+            let tunnel = self.network.subnets().into_iter().find(|s| s.contains(&ip) && net.contains(s));
+            let nested = table.lookup(ip).map(|(p, _)| p).filter(|p| p.prefix_len() > home);
+            if let Some(hole) = tunnel.or(nested) {
+                at = number(hole.broadcast()).checked_add(1)?;
+            } else if self.attached.contains_key(&ip) {
+                at += 1;
+            } else {
+                return Some(ip);
+            }
+        }
+        None
+    }
+
+    /// What people call an address: its node, else its site's subnet, else itself.
+    pub(super) fn label(&self, ip: IpAddr) -> String {
+        if let Some(id) = self.by_tunnel_address(ip) {
+            return self.name(id).to_string();
+        }
+        if INTERNET.contains(&ip) {
+            return "internet".into();
+        }
+        self.site_of(ip).map_or_else(|| ip.to_string(), |s| self.site(s).subnet.to_string())
+    }
+
+    /// The prefix that a line should name to cover an address: its site, the tunnel subnet, else itself.
+    pub(super) fn prefix_of(&self, ip: IpAddr) -> IpNet {
+        if let Some(subnet) = self.network.subnets().into_iter().find(|s| s.contains(&ip)) {
+            return subnet;
+        }
+        if INTERNET.contains(&ip) {
+            return IpNet::new(ip, 0).map_or_else(|_| ip.into(), |n| n.trunc());
+        }
+        self.site_of(ip).map_or_else(|| ip.into(), |s| self.site(s).subnet)
+    }
+
+    pub(super) fn is_internet(ip: IpAddr) -> bool {
+        INTERNET.contains(&ip)
+    }
+}
+
+/// Says whether a site's hosts have their node as the gateway: as `gateway` says, or Docker, or because they go out by it.
+pub fn hosts_have_gateway(site: &Site) -> bool {
+    site.is_gateway() || site.egress
+}
+
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(a) => u32::from(a).into(),
+        IpAddr::V6(a) => a.into(),
+    }
+}
+
+fn address(n: u128, is_v4: bool) -> IpAddr {
+    match u32::try_from(n) {
+        Ok(a) if is_v4 => IpAddr::V4(a.into()),
+        _ => IpAddr::V6(n.into()),
+    }
+}

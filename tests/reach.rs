@@ -1,0 +1,284 @@
+//! What `check` and `trace` say of whole networks: a folder of tests/cases/reach is a case.
+//!
+//! `network.toml` is the network; `traces.txt` holds commands (`$ trace FROM TO [--port P]`), each followed by what it prints;
+//! `expected-matrix.txt` is what `check` prints. `live.txt`, where there is one, says how a host was found to differ:
+//! `NODE: without link L`, `NODE: without route PREFIX`, `NODE: set SWITCH = VALUE`, `NODE: down`.
+//! `UPDATE_CASES=1` rewrites what is printed.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests read their cases, and a fault of a case is a failure"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wgrelay::config::parse_network;
+use wgrelay::model::{AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Site, Timestamp};
+use wgrelay::plan::{Backend, Keys, wanted};
+use wgrelay::reach::{
+    Check, Code, Flow, Trace, World, assumed_facts, check, expectations, lint, matrix, matrix_text, place,
+    trace, trace_text,
+};
+
+/// 2026-11-24T00:00:00Z.
+const NOW: Timestamp = Timestamp(1_795_478_400);
+const WIDTH: usize = 100;
+
+fn folders() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/reach");
+    let mut out: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|e| e.unwrap().path()).collect();
+    out.sort();
+    out
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn golden(path: &Path, fresh: &str) {
+    if std::env::var_os("UPDATE_CASES").is_some() {
+        fs::write(path, fresh).unwrap();
+        return;
+    }
+    let kept = read(path);
+    assert!(kept == fresh, "{} differs (UPDATE_CASES=1 rewrites it); now:\n{fresh}", path.display());
+}
+
+fn network(folder: &Path) -> Network {
+    let path = folder.join("network.toml");
+    let parsed = parse_network(read(&path).as_bytes(), "network.toml");
+    let Some(network) = parsed.value else { panic!("{}: {:#?}", path.display(), parsed.problems) };
+    network
+}
+
+fn world(folder: &Path, network: &Network) -> World {
+    let mut world = World::assumed(network, NOW);
+    for line in read(&folder.join("live.txt")).lines() {
+        let (name, what) = line.split_once(": ").unwrap();
+        let node = &network.nodes[name];
+        let mut facts = assumed_facts(network, node);
+        if let Some(link) = what.strip_prefix("without link ") {
+            facts.links.remove(link).unwrap();
+            facts.routes.retain(|r| r.device != link);
+        }
+        let mut state = wanted(network, node, &Keys::default(), Backend::Kernel, &facts, NOW).state;
+        if let Some(prefix) = what.strip_prefix("without route ") {
+            let before = state.routes.len();
+            state.routes.retain(|r| r.dst.to_string() != prefix);
+            assert_ne!(before, state.routes.len(), "{line}");
+        } else if let Some(switch) = what.strip_prefix("set ") {
+            let (path, value) = switch.split_once(" = ").unwrap();
+            *state.sysctls.get_mut(path).unwrap() = value.into();
+        } else if what == "down" {
+            state = wgrelay::plan::HostState::default();
+        } else {
+            assert!(what.starts_with("without link "), "{line}");
+        }
+        world = world.with_observed(&node.name, state, facts);
+    }
+    world
+}
+
+fn run(world: &World, command: &str) -> Trace {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let (from, to, port) = match words.as_slice() {
+        ["trace", from, to] => (*from, *to, None),
+        ["trace", from, to, "--port", port] => (*from, *to, Some(port.parse().unwrap())),
+        _ => panic!("{command}"),
+    };
+    match (place(world.network(), from), place(world.network(), to)) {
+        (Ok(from), Ok(to)) => trace(world, &Flow { from, to, port }),
+        (Err(unknown), _) | (_, Err(unknown)) => Trace::unknown(from, to, &unknown),
+    }
+}
+
+fn traces(folder: &Path, world: &World) -> Vec<(String, Trace)> {
+    let text = read(&folder.join("traces.txt"));
+    let commands = text.lines().filter_map(|l| l.strip_prefix("$ "));
+    commands.map(|c| (c.to_owned(), run(world, c))).collect()
+}
+
+#[test]
+fn every_case_prints_what_it_did() {
+    for folder in folders() {
+        let network = network(&folder);
+        let world = world(&folder, &network);
+        let all = matrix(&world);
+        let mut problems = lint(&network, NOW);
+        problems.extend(expectations(&world, &all));
+        let printed = Check { version: 1, classes: all.classes, pairs: all.pairs, problems };
+        golden(&folder.join("expected-matrix.txt"), &matrix_text(&printed, WIDTH));
+        if !folder.join("live.txt").exists() {
+            assert_eq!(check(&network, NOW), printed);
+        }
+        let text: Vec<String> = traces(&folder, &world)
+            .iter()
+            .map(|(command, trace)| format!("$ {command}\n{}", trace_text(trace)))
+            .collect();
+        golden(&folder.join("traces.txt"), &text.join("\n"));
+    }
+}
+
+#[test]
+fn every_code_has_a_case() {
+    let mut seen = BTreeSet::new();
+    for folder in folders() {
+        let network = network(&folder);
+        let world = world(&folder, &network);
+        seen.extend(traces(&folder, &world).into_iter().filter_map(|(_, t)| Some(t.reason?.code)));
+    }
+    // Docker's own rules are no part of a host's state yet.
+    let expected: BTreeSet<Code> = Code::ALL.into_iter().filter(|c| *c != Code::DockerRawDrop).collect();
+    assert_eq!(seen, expected);
+}
+
+/// A relay, 100 gateways with a site each, 899 plain spokes, and a policy with ports.
+fn large() -> Network {
+    let key = |i: usize| {
+        let mut bytes = [1; 32];
+        bytes[..8].copy_from_slice(&(i as u64).to_be_bytes());
+        PublicKey::from_bytes(bytes)
+    };
+    let mut nodes = BTreeMap::new();
+    for i in 0..1000_usize {
+        let role = if i == 0 { Role::Relay } else { Role::Spoke };
+        let name: NodeName = format!("node{i:04}").parse().unwrap();
+        let address = std::net::Ipv4Addr::from(0x0a58_0001 + i as u32);
+        let mut node = Node::new(name.clone(), role, address, key(i));
+        if i == 0 {
+            node.endpoint = Some("192.0.2.1:51820".parse().unwrap());
+        }
+        if (1..=100).contains(&i) {
+            node.sites = vec![Site {
+                subnet: format!("172.{}.{}.0/24", 16 + i / 50, i).parse().unwrap(),
+                interface: None,
+                nat: Nat::Auto,
+                gateway: i % 2 == 0,
+                address: None,
+                egress: false,
+            }];
+        }
+        nodes.insert(name, node);
+    }
+    let place = |t: &str| PlaceRef::parse(t).unwrap();
+    Network {
+        name: "wg0".parse().unwrap(),
+        subnet: "10.88.0.0/16".parse().unwrap(),
+        subnet6: None,
+        keepalive: 25,
+        mtu: 1420,
+        preshared_keys: false,
+        nodes,
+        allow: vec![
+            AllowRule { from: vec![place("*")], to: vec![place("172.16.2.0/24")], ports: Vec::new() },
+            AllowRule {
+                from: vec![place("node0500")],
+                to: vec![place("*")],
+                ports: vec!["tcp/22".parse().unwrap(), "icmp".parse().unwrap()],
+            },
+        ],
+        expect: Vec::new(),
+    }
+}
+
+#[test]
+fn a_thousand_nodes_are_a_few_classes() {
+    let network = large();
+    let result = check(&network, NOW);
+    assert_eq!(result.classes.iter().map(Vec::len).sum::<usize>(), 1100);
+    let of = |name: &str| {
+        let place = place(&network, name).unwrap();
+        result.classes.iter().position(|c| c.contains(&place)).unwrap()
+    };
+    assert_eq!(of("node0200"), of("node0999"));
+    assert_ne!(of("node0200"), of("node0500"));
+    assert_ne!(of("172.16.2.0/24"), of("172.16.4.0/24"));
+    assert!(matrix_text(&result, WIDTH).lines().count() < 1000);
+}
+
+#[test]
+fn the_examples_of_the_reason_codes_are_what_is_printed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reasons.md");
+    let kept = read(&path);
+    let headings: Vec<&str> = kept.lines().filter_map(|l| l.strip_prefix("## ")).collect();
+    assert_eq!(headings, Code::ALL.map(Code::as_str));
+    let mut fresh = String::new();
+    let (mut code, mut case, mut lines) = ("", None, kept.lines());
+    while let Some(line) = lines.next() {
+        fresh += &format!("{line}\n");
+        if let Some(heading) = line.strip_prefix("## ") {
+            code = heading;
+        } else if let Some((name, _)) = line.strip_prefix("Example ([").and_then(|l| l.split_once(']')) {
+            case = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/reach").join(name));
+        } else if line == "```console" {
+            let folder = case.take().expect("an example says whose it is");
+            let prompt = lines.next().unwrap();
+            let network = network(&folder);
+            let trace = run(&world(&folder, &network), prompt.strip_prefix("$ wgrelay ").unwrap());
+            assert_eq!(trace.reason.as_ref().map(|r| r.code.as_str()), Some(code), "{prompt}");
+            fresh += &format!("{prompt}\n{}```\n", trace_text(&trace));
+            for old in lines.by_ref() {
+                if old == "```" {
+                    break;
+                }
+            }
+        }
+    }
+    golden(&path, &fresh);
+}
+
+#[test]
+fn the_json_is_what_others_rely_on() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/reach");
+    let network = network(&root.join("policy-ports"));
+    let json = serde_json::to_value(check(&network, NOW)).unwrap();
+    assert_eq!(json["version"], 1);
+    assert_eq!(json["classes"][0], serde_json::json!(["laptop"]));
+    let pair = |from: &str, to: &str| {
+        let pairs = json["pairs"].as_array().unwrap();
+        pairs.iter().find(|p| p["from"] == from && p["to"] == to).unwrap().clone()
+    };
+    let some = pair("192.168.10.0/24", "192.168.20.0/24");
+    assert_eq!(
+        (&some["verdict"], &some["ports"], &some["reason"]),
+        (&"reaches".into(), &serde_json::json!(["icmp"]), &serde_json::Value::Null)
+    );
+    assert_eq!(pair("laptop", "relay")["ports"], "all");
+    let none = pair("laptop", "office-a");
+    assert_eq!((&none["verdict"], &none["ports"]), (&"blocked".into(), &serde_json::json!([])));
+    assert_eq!(none["reason"]["code"], "policy-denied");
+
+    let world = World::assumed(&network, NOW);
+    let json = serde_json::to_value(run(&world, "trace laptop 192.168.10.7 --port tcp/22")).unwrap();
+    assert_eq!(
+        (&json["version"], &json["from"], &json["to"]),
+        (&1.into(), &"laptop".into(), &"192.168.10.7".into())
+    );
+    assert_eq!((&json["verdict"], &json["reason"]), (&"reaches".into(), &serde_json::Value::Null));
+    let hop = serde_json::json!({
+        "node": "laptop", "step": "route", "detail": "192.168.10.7/32 dev wg0", "src": "10.88.0.9", "dst": "192.168.10.7",
+    });
+    assert_eq!(json["forward"][0], hop);
+    assert_eq!(json["reply"][0]["node"], "192.168.10.7");
+    let json = serde_json::to_value(run(&world, "trace nobody laptop")).unwrap();
+    assert_eq!(json["reason"]["code"], "unknown-place");
+    let mut keys: Vec<&String> = json["reason"].as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["code", "fix", "message", "node"]);
+}
+
+#[test]
+fn a_grid_that_does_not_fit_is_a_list() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/reach");
+    let result = check(&network(&root.join("by-hand")), NOW);
+    let (wide, narrow) = (matrix_text(&result, 80), matrix_text(&result, 24));
+    assert!(wide.starts_with("5 of 20 pairs are blocked\n"));
+    assert!(wide.contains("windows          + - . + +\n"), "{wide}");
+    assert!(
+        narrow.contains("windows\n  reaches: docker, wsl, 172.19.0.0/16\n  blocked: 192.168.33.0/24\n"),
+        "{narrow}"
+    );
+}
