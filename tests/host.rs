@@ -25,6 +25,7 @@ use wgrelay::host::LinuxHost;
 use wgrelay::host::wireguard::{KernelWireGuard, WireGuard, kernel_probe};
 use wgrelay::model::{InterfaceName, PresharedKey, PrivateKey, PublicKey};
 use wgrelay::plan::firewall::{Action, Addresses, Chain, Family, Hook, Match, Rule, Set, Table};
+use wgrelay::plan::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use wgrelay::plan::{
     Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff, ifalias, table_name,
 };
@@ -112,11 +113,17 @@ fn device() -> Device {
     }
 }
 
+/// A rule in a chain that is not there yet.
+fn raw_accept(family: Family, dst: &str) -> ForeignRule {
+    let accept = Accept { iif: Some("wg0".into()), dst: Some(net(dst)), ..Accept::default() };
+    let rule = ForeignRule::new(Iptables::Nft, family, ForeignChain::RawPrerouting, accept);
+    ForeignRule { made_chain: true, ..rule }
+}
+
 fn full_state() -> HostState {
     let rule = |ipv6, priority, selector| PolicyRule { ipv6, priority, selector };
     let tunnel = RuleSelector::NotMarked { mark: 0xca6c, table: 51820 };
     HostState {
-        foreign_rules: Default::default(),
         device: Some(device()),
         routes: [
             Route { dst: net("192.168.33.0/24"), table: MAIN_TABLE },
@@ -135,6 +142,8 @@ fn full_state() -> HostState {
         .into(),
         sysctls: [("net/ipv4/conf/wg0/forwarding".to_string(), "1".to_string())].into(),
         firewall: Some(table(&[net("192.168.3.0/24"), net("172.19.0.0/16")])),
+        foreign_rules: [raw_accept(Family::V4, "172.19.0.0/16"), raw_accept(Family::V6, "fd00:19::/64")]
+            .into(),
     }
 }
 

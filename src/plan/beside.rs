@@ -48,7 +48,8 @@ fn rules_in(
     let sites: Vec<Placed<'_>> =
         sites.iter().filter(|(site, _)| Family::of(&site.subnet) == there.family).copied().collect();
     for (site, link) in &sites {
-        if !(there.forward_drops || there.docker_user && is_dockers(site, link, facts)) {
+        let is_closed = there.docker_user && is_dockers(site, link, facts);
+        if !there.forward_drops && !is_closed {
             continue;
         }
         let (net, link) = (Some(site.subnet), Some((*link).to_string()));
@@ -152,28 +153,39 @@ fn docker_nftables(site: &Site, tunnel: &str) -> Problem {
     )
 }
 
+/// Only firewalld's own zones and policies open it: its last rule rejects, whatever other tables accept.
 fn firewalld(tunnel: &str, sites: &[Placed<'_>]) -> Problem {
+    let command = |words: String| format!("firewall-cmd --permanent {words}");
+    let zone_of = |link: &str| {
+        format!("$(firewall-cmd --get-zone-of-interface {link} || firewall-cmd --get-default-zone)")
+    };
+    let mut commands = vec![
+        command(format!("--new-zone {tunnel}")),
+        command(format!("--zone {tunnel} --add-interface {tunnel}")),
+        command(format!("--zone {tunnel} --add-forward")),
+    ];
     let links: BTreeSet<&str> = sites.iter().map(|(_, link)| *link).collect();
-    let zones: String = links
-        .iter()
-        .map(|link| {
-            format!(
-                "; and so that it reaches {link} as well, give a policy between the two zones: firewall-cmd --permanent \
-                 --new-policy {tunnel}-{link}; for z in ingress egress; do firewall-cmd --permanent --policy \
-                 {tunnel}-{link} --add-$z-zone {tunnel}; firewall-cmd --permanent --policy {tunnel}-{link} --add-$z-zone \
-                 \"$(firewall-cmd --get-zone-of-interface {link} || firewall-cmd --get-default-zone)\"; done; firewall-cmd \
-                 --permanent --policy {tunnel}-{link} --set-target ACCEPT"
-            )
-        })
-        .collect();
+    // The names stay below firewalld's limit of 17 characters.
+    for (policy, own, other) in [("i", "ingress", "egress"), ("o", "egress", "ingress")] {
+        if links.is_empty() {
+            break;
+        }
+        let policy = format!("{tunnel}-{policy}");
+        commands.push(command(format!("--new-policy {policy}")));
+        commands.push(command(format!("--policy {policy} --set-target ACCEPT")));
+        commands.push(command(format!("--policy {policy} --add-{own}-zone {tunnel}")));
+        for link in &links {
+            commands.push(command(format!("--policy {policy} --add-{other}-zone \"{}\"", zone_of(link))));
+        }
+    }
+    commands.push("firewall-cmd --reload".into());
     Problem::warning(
         "forward-dropped",
         format!("interface {tunnel}"),
-        format!("firewalld rejects what it has no zone for, and {tunnel} is in none"),
         format!(
-            "firewall-cmd --permanent --new-zone {tunnel}; firewall-cmd --permanent --zone {tunnel} --add-interface {tunnel} \
-             --add-forward{zones}; firewall-cmd --reload"
+            "firewalld rejects what is forwarded between zones that no policy joins, and {tunnel} is in none"
         ),
+        commands.join("; "),
     )
 }
 

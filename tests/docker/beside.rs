@@ -21,15 +21,15 @@ const PORT: u16 = 7007;
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A Docker host with two clients and a neighbour on its LAN.
-struct Place {
-    lan: Node,
-    relay: Node,
-    windows: Node,
+pub struct Place {
+    pub lan: Node,
+    pub relay: Node,
+    pub windows: Node,
     phone: Node,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let [lan, relay, windows, phone] = ["lan", "relay", "windows", "phone"].map(Node::new);
         for (node, port, address) in [
             (&relay, "relay", "192.168.39.45/24"),
@@ -46,7 +46,7 @@ impl Place {
     }
 
     /// Writes the relay's network.
-    fn network(&self) -> Wgrelay<'_> {
+    pub fn network(&self) -> Wgrelay<'_> {
         let relay = Wgrelay::on(&self.relay);
         relay.ok(&["init", "--endpoint", "192.168.39.45:51820"]);
         relay.ok(&["add", "phone"]);
@@ -54,7 +54,7 @@ impl Place {
     }
 
     /// Brings the clients up, by `wg-quick`.
-    fn clients(&self, relay: &Wgrelay<'_>) {
+    pub fn clients(&self, relay: &Wgrelay<'_>) {
         for (node, name) in [(&self.windows, "windows"), (&self.phone, "phone")] {
             wg_quick_up(node, "wg0", &relay.ok(&["export", name])).ok();
         }
@@ -143,7 +143,7 @@ fn page(from: &Node, address: &str, port: u16, limit: Duration) -> bool {
 }
 
 /// Everything that iptables keeps, without counters and remarks.
-fn iptables(node: &Node) -> Vec<String> {
+pub fn iptables(node: &Node) -> Vec<String> {
     let text = node
         .run(&["sh", "-c", "iptables-save; ip6tables-save; iptables-legacy-save; nft list tables"])
         .ok()

@@ -1,10 +1,11 @@
-//! Beside a real Docker engine: packets pass, and nothing else changes.
+//! Beside a real Docker engine, and beside ufw: packets pass, and nothing else changes.
 //!
 //! The engines are Debian's, in namespaces: 28.5, which drops in raw PREROUTING, and 20.10, which does not.
 #![expect(clippy::disallowed_methods, reason = "tests make namespaces, files, sockets and processes")]
 
 mod beside;
 mod engine;
+mod other_filters;
 #[path = "../rig/mod.rs"]
 #[expect(dead_code, reason = "the rig serves other tests as well")]
 mod rig;
