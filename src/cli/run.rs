@@ -33,10 +33,10 @@ fn attached(ctx: &Context, mtu: u16) -> Result<Exit, Fault> {
     let _ = nix::unistd::setsid();
     let name = ctx.network_name()?.ok_or_else(|| Fault::usage("--attach needs --network", ""))?;
     let runtime = runtime(&name)?;
-    let _alive = AgentLock::take(&runtime)?;
+    let alive = AgentLock::take(&runtime)?;
     let device = LocalDevice::start(&name, mtu)?;
     let end = serve(serving(ctx, &name, &runtime, Some(device)))?;
-    finish(ctx, &name, &runtime, None, &end)
+    finish(ctx, &name, &runtime, None, &end, alive)
 }
 
 /// Brings the network up, holds it, and takes it down at the end.
@@ -44,7 +44,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let folder = ctx.folder()?;
     let name = folder.name().clone();
     let runtime = runtime(&name)?;
-    let _alive = AgentLock::take(&runtime)?;
+    let alive = AgentLock::take(&runtime)?;
     let (_, backend) = operate::host_for(&runtime, &[], &ctx.dir, &name, args.backend.into())?;
     let device = (backend == Backend::Embedded).then(LocalDevice::default);
     {
@@ -59,7 +59,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
         }
     }
     let end = serve(serving(ctx, &name, &runtime, device.clone()))?;
-    finish(ctx, &name, &runtime, device.as_ref(), &end)
+    finish(ctx, &name, &runtime, device.as_ref(), &end, alive)
 }
 
 /// Takes the network down after a signal; whoever asked over the socket does so himself.
@@ -69,6 +69,7 @@ fn finish(
     runtime: &Runtime,
     device: Option<&LocalDevice>,
     end: &End,
+    alive: AgentLock,
 ) -> Result<Exit, Fault> {
     match end {
         End::Stopped => Ok(Exit::Done),
@@ -79,6 +80,11 @@ fn finish(
             let done = operate::down(&mut host, &ctx.dir, name, runtime)?;
             for error in &done.errors {
                 ctx.out.error(&error.to_string(), &error.hint);
+            }
+            // The folder counts as a living agent's until the lock is given back.
+            drop(alive);
+            if done.errors.is_empty() {
+                runtime.remove()?;
             }
             Ok(if done.errors.is_empty() { Exit::Done } else { Exit::Failed })
         }

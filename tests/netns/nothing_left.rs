@@ -206,6 +206,24 @@ fn an_agent_that_was_killed_is_replaced_or_cleaned_up() {
 }
 
 #[test]
+fn an_agent_that_is_told_to_end_takes_the_network_down() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4).with_backend("embedded");
+    let before = Snapshot::of(&t.relay);
+    relay.up().ok();
+    let agents = agents(&t.relay);
+    t.relay.run(&["kill", "-TERM", &agents[0]]).ok();
+    let began = Instant::now();
+    while !self::agents(&t.relay).is_empty() && began.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    before.assert_same(&Snapshot::of(&t.relay), "after the agent was told to end");
+}
+
+#[test]
 fn two_ups_at_once_are_one_after_the_other() {
     if !met(&NAMESPACES) {
         return;
