@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 /// The node's private folder for files of a test; gone with the node.
 pub const PLACE: &str = "/mnt";
 /// Longest that any command may take: the guest is slow, and a hang must still end.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(240);
 
 /// What the holder does: it is the first process of the node, so it reaps what daemons leave, and everything ends when
 /// it ends: when its standard input is closed.
