@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::node::Node;
 
 /// Longest wait for an answer: a first handshake in the guest, with its retries of a second each, fits well.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(25);
 /// Longest wait where no answer is expected: the retry of a first packet comes after a second.
 const IMPATIENCE: Duration = Duration::from_millis(2500);
 /// Bytes sent and echoed over TCP: many segments, more than a socket's buffers of either end hold at first.
