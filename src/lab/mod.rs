@@ -2,16 +2,19 @@
 //! node's, and real packets between all of them.
 //!
 //! `topology` turns a network into data, `build` makes it and takes it away, `probe` sends the packets,
-//! `predict` says beforehand what will come of them, [`standing`] keeps a lab for later commands.
+//! [`standing`] keeps a lab for later commands; [`mod@compare`] says what `check` expects of every packet, and
+//! [`mod@sound`] sends those.
 
 pub mod build;
 pub mod commands;
-pub mod predict;
+pub mod compare;
 pub mod probe;
+pub mod sound;
 pub mod standing;
 pub mod topology;
 
 pub use build::{Lab, LabError};
-pub use predict::{Predicted, every_pair, is_quiet, predict};
+pub use compare::{Comparison, Question, compare, questions};
 pub use probe::{Observed, probe};
+pub use sound::sound;
 pub use topology::{Pair, Place, PlaceKind, Topology, topology};

@@ -159,7 +159,7 @@ fn ping(target: IpAddr, number: usize) -> Option<Duration> {
     None
 }
 
-fn icmp_socket(target: IpAddr) -> nix::Result<OwnedFd> {
+pub(super) fn icmp_socket(target: IpAddr) -> nix::Result<OwnedFd> {
     let (family, protocol) = match target {
         IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
@@ -168,7 +168,7 @@ fn icmp_socket(target: IpAddr) -> nix::Result<OwnedFd> {
 }
 
 /// An echo request (RFC 792, RFC 4443); the kernel fills in ICMPv6's checksum.
-fn echo_request(target: IpAddr, identifier: u16, sequence: u16) -> [u8; 16] {
+pub(super) fn echo_request(target: IpAddr, identifier: u16, sequence: u16) -> [u8; 16] {
     let mut packet = [0u8; 16];
     packet[0] = if target.is_ipv4() { 8 } else { 128 };
     packet[4..6].copy_from_slice(&identifier.to_be_bytes());
@@ -182,7 +182,7 @@ fn echo_request(target: IpAddr, identifier: u16, sequence: u16) -> [u8; 16] {
 }
 
 /// Says whether a packet is the answer to ours. A raw IPv4 socket also gets the IP header.
-fn is_echo_reply(packet: &[u8], target: IpAddr, identifier: u16) -> bool {
+pub(super) fn is_echo_reply(packet: &[u8], target: IpAddr, identifier: u16) -> bool {
     let (icmp, kind) = match target {
         IpAddr::V4(_) => {
             let header = packet.first().map_or(0, |b| usize::from(b & 0x0f) * 4);

@@ -116,6 +116,16 @@ impl World {
         self
     }
 
+    /// Returns the world in which one host has these links and routes before anything is applied.
+    #[must_use]
+    pub fn with_facts(mut self, node: &NodeName, facts: Facts) -> Self {
+        let Some(id) = self.id(node) else { return self };
+        self.facts[id] = facts;
+        self.hosts[id] = OnceLock::new();
+        self.attach();
+        self
+    }
+
     /// Returns the world in which a Docker network is a bridge and no more. Docker's engine masquerades what its
     /// containers send elsewhere; where a bridge only stands for a Docker network, nobody does.
     #[must_use]
