@@ -8,12 +8,13 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{agent_command, refusal, require_root, runtime, target};
 use super::output::{Output, Role};
+use crate::apply::Host;
 use crate::config::Bundle;
 use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::store;
 use crate::model::{InterfaceName, Network, Problem};
 use crate::operate::{self, BackendChoice};
-use crate::plan::{Line, Plan};
+use crate::plan::{Line, Plan, ifalias};
 use crate::reach;
 
 /// Makes this host match the network.
@@ -101,10 +102,27 @@ fn install(ctx: &Context, file: &Path) -> Result<Folder, Fault> {
             "it is kept: use another --dir, or remove that folder first",
         ));
     }
+    refuse_foreign(&bundle.network.name)?;
     let secrets = bundle.secrets.render();
     let mark = InstalledBundle { this: bundle.this.clone(), made_from: bundle.made_from.clone() };
     folder.install(&bundle.network_text, &secrets, &mark)?;
     Ok(folder)
+}
+
+/// Says no before anything is installed where an interface of the network's name is somebody else's.
+fn refuse_foreign(name: &InterfaceName) -> Result<(), Fault> {
+    let runtime = runtime(name)?;
+    let mut host = operate::host(&runtime, &[])?;
+    let facts = host.facts(&Default::default(), &Default::default())?;
+    match facts.links.get(name.as_str()) {
+        Some(link) if link.alias != ifalias(name) && runtime.agent_pid().is_none() => Err(Fault::failed(
+            format!(
+                "the bundle's network is {name}, and this host has an interface {name} that wgrelay did not make"
+            ),
+            "nothing was installed: release that interface, or give the network another name where the bundle is made",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Says what `up` would change.
@@ -177,10 +195,10 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
             "version": 1, "network": name, "changes": done.plan.lines(), "errors": errors,
         }))?;
     } else if done.errors.is_empty() {
-        let what = if done.plan.is_empty() {
-            "it was down already".into()
-        } else {
-            format!("{} changes", done.plan.changes.len())
+        let what = match done.plan.changes.len() {
+            0 => "it was down already".into(),
+            1 => "1 change".into(),
+            n => format!("{n} changes"),
         };
         ctx.out.result(&format!("{name} is down: {what}"))?;
     }

@@ -157,6 +157,10 @@ fn write_new(new: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
 
 /// Reads a file of at most [`MAX_FILE_BYTES`], whatever is in it.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
+    // Opening a pipe would wait for whoever writes into it.
+    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        return Err(io_error("read", path)(io::Error::other("not a regular file")));
+    }
     let file = File::open(path).map_err(io_error("read", path))?;
     bytes_of(file, path)
 }
@@ -265,7 +269,9 @@ impl NetworkDir {
     }
     /// Writes the network file, mode 0644: it holds public keys only, and the folder is closed anyway.
     pub fn write_network(&self, _lock: &WriterLock, text: &str) -> Result<(), StoreError> {
-        write_atomic(&self.network_file(), 0o644, text.as_bytes())
+        // A link to a file kept elsewhere stays one.
+        let path = fs::canonicalize(self.network_file()).unwrap_or_else(|_| self.network_file());
+        write_atomic(&path, 0o644, text.as_bytes())
     }
     /// Writes the secrets file, mode 0600.
     pub fn write_secrets(&self, _lock: &WriterLock, text: &str) -> Result<(), StoreError> {

@@ -8,7 +8,8 @@ use crate::apply::{Host, HostError};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::Engine;
-use crate::host::wireguard::embedded::Embedded;
+use crate::host::wireguard::WireGuard as _;
+use crate::host::wireguard::embedded::{Embedded, is_responsive};
 use crate::host::wireguard::kernel_probe;
 use crate::model::InterfaceName;
 use crate::plan::{Backend, Facts, WslMode, ifalias};
@@ -50,6 +51,22 @@ pub fn host(runtime: &Runtime, agent_command: &[String]) -> Result<LinuxHost, Ho
     Ok(LinuxHost::open()?.with_embedded(Box::new(embedded)).with_docker(Engine::here()))
 }
 
+/// Ends an agent that has our interface and does not answer: it carries packets for nobody who could change it.
+///
+/// # Errors
+/// It cannot be ended.
+pub(super) fn clear_unresponsive(
+    network: &InterfaceName,
+    facts: &Facts,
+    runtime: &Runtime,
+) -> Result<bool, HostError> {
+    if in_use(network, facts) != Some(Backend::Embedded) || is_responsive(runtime) {
+        return Ok(false);
+    }
+    Embedded::new(runtime.clone(), Vec::new()).delete(network)?;
+    Ok(true)
+}
+
 /// Decides for a data plane, and makes the host that speaks to it.
 ///
 /// # Errors
@@ -63,7 +80,10 @@ pub fn host_for(
 ) -> Result<(LinuxHost, Backend), HostError> {
     let mut host = host(runtime, agent_command)?;
     clear_half_made(&mut host, dir, network, runtime)?;
-    let facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    let mut facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    if clear_unresponsive(network, &facts, runtime)? {
+        facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    }
     let in_use = in_use(network, &facts);
     let backend = choose(choice, in_use, &facts);
     if let Some(other) = in_use.filter(|b| *b != backend) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::backend::in_use;
+use super::backend::{clear_unresponsive, in_use};
 use super::half_made::clear_half_made;
 use super::up::release;
 use crate::apply::{Host, HostError, Scope};
@@ -33,7 +33,10 @@ pub fn down<H: Host>(
     clear_half_made(machine, dir, network, runtime)?;
     let applied = runtime.read_applied(dir)?;
     let mut errors = Vec::new();
-    let facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    let mut facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    if clear_unresponsive(network, &facts, runtime)? {
+        facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    }
     let recorded = applied.as_ref().map(|a| a.backend);
     let backend = in_use(network, &facts).or(recorded).unwrap_or(Backend::Embedded);
     let plan = clear(machine, network, backend, applied.as_ref(), &facts, &mut errors)?;

@@ -82,6 +82,8 @@ pub fn wanted(
         });
         forwarding(network, node, links, facts, &mut sysctls);
     }
+    // Without it the kernel takes a new address away together with the old one of the same subnet, and the routes too.
+    sysctls.insert(format!("net/ipv4/conf/{}/promote_secondaries", network.name), "1".into());
     if backend == Backend::Kernel {
         // The kernel's WireGuard turns this off for the whole host when its link comes up, and leaves it so. Named here,
         // it is put back with the rest.
@@ -185,13 +187,13 @@ fn conflicts(
 ) {
     let ours = network.name.as_str();
     if let Some(link) = facts.links.get(ours).filter(|l| l.alias != ifalias(&network.name)) {
-        let kind = if link.kind.is_empty() { "another" } else { link.kind.as_str() };
+        let kind = if link.kind.is_empty() { "physical" } else { link.kind.as_str() };
         let release = match link.kind.as_str() {
             "wireguard" | "tun" => format!(
                 "if wg-quick made it: `systemctl disable --now wg-quick@{ours}` or `wg-quick down {ours}`; \
                  otherwise `ip link delete {ours}`"
             ),
-            _ => format!("remove it with `ip link delete {ours}`, or give the network another name"),
+            _ => "give the network another name: that interface is something else".into(),
         };
         problems.push(Problem::error(
             "foreign-interface",

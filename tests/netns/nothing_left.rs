@@ -224,6 +224,50 @@ fn an_agent_that_is_told_to_end_takes_the_network_down() {
 }
 
 #[test]
+fn a_lost_or_hanging_agent_is_no_obstacle() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4).with_backend("embedded");
+    // What switches were is in the record, and goes with the folder.
+    let seen = || Snapshot::of(&t.relay).without("files").without("sysctls");
+    let before = seen();
+    let agent = || agents(&t.relay).first().cloned().expect("an agent");
+    let harms: [(&str, &dyn Fn() -> Vec<String>); 4] = [
+        ("its folder is gone", &|| vec!["rm".into(), "-r".into(), "/run/wgrelay/wg0".into()]),
+        ("its socket is gone", &|| vec!["rm".into(), "/run/wgrelay/wg0/control".into()]),
+        ("it hangs", &|| vec!["kill".into(), "-STOP".into(), agent()]),
+        ("its interface is gone", &|| ["ip", "link", "delete", "wg0"].map(String::from).to_vec()),
+    ];
+    for (what, harm) in harms {
+        for then in ["up", "down"] {
+            relay.up().ok();
+            let words = harm();
+            t.relay.run(&words.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+            relay.ok(&[then]);
+            assert_eq!(agents(&t.relay).len(), usize::from(then == "up"), "{what}, {then}");
+        }
+        before.assert_same(&seen(), what);
+    }
+}
+
+#[test]
+fn the_relays_own_address_changes_in_place() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    relay.up().ok();
+    relay.edit(|text| text.replace("\"192.168.3.1\"", "\"192.168.3.77\""));
+    relay.up().ok();
+    assert!(t.relay.ip_shows("-4", "address show dev wg0").contains("192.168.3.77"));
+    assert!(t.relay.ip_shows("-4", "route show dev wg0").contains("192.168.33.0/24"));
+    relay.ok(&["down"]);
+}
+
+#[test]
 fn two_ups_at_once_are_one_after_the_other() {
     if !met(&NAMESPACES) {
         return;

@@ -1,5 +1,6 @@
 //! The embedded backend as the command line sees it: an agent process that hosts the device, reached by its socket.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,6 +17,10 @@ use crate::model::InterfaceName;
 
 /// How long an agent may take to answer: a change of 5,000 peers takes well under a second.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// How long an agent may take to say hello: it has nothing to look up.
+const HELLO_WITHIN: Duration = Duration::from_secs(3);
+/// How long an agent that cannot be asked may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long a new agent may take to make its interface.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 /// How long an agent may take to end before it is killed.
@@ -26,19 +31,36 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 /// # Errors
 /// The socket does not answer in time, or what it says is not ours.
 pub fn ask(runtime: &Runtime, request: &Request) -> Result<Answer, HostError> {
+    ask_within(runtime, request, ANSWER_WITHIN)
+}
+
+fn ask_within(runtime: &Runtime, request: &Request, limit: Duration) -> Result<Answer, HostError> {
     let socket = runtime.control_socket();
-    let fault = |cause: String| HostError::new("ask the agent at", socket.display().to_string(), cause);
-    let mut stream = UnixStream::connect(&socket).map_err(|e| fault(e.to_string()))?;
+    let fault = |cause: String| {
+        HostError::new("ask the agent at", socket.display().to_string(), cause)
+            .hint("`wgrelay down` ends an agent that does not answer")
+    };
+    let io = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => fault("it does not answer".into()),
+        _ => fault(e.to_string()),
+    };
+    let mut stream = UnixStream::connect(&socket).map_err(io)?;
     for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
-        set(&stream, Some(ANSWER_WITHIN)).map_err(|e| fault(e.to_string()))?;
+        set(&stream, Some(limit)).map_err(io)?;
     }
     let bytes = zeroize::Zeroizing::new(control::line(request).map_err(|e| fault(e.to_string()))?);
-    stream.write_all(&bytes).map_err(|e| fault(e.to_string()))?;
+    stream.write_all(&bytes).map_err(io)?;
     let mut line = zeroize::Zeroizing::new(Vec::new());
-    BufReader::new(stream.take(MAX_LINE as u64))
-        .read_until(b'\n', &mut line)
-        .map_err(|e| fault(e.to_string()))?;
+    BufReader::new(stream.take(MAX_LINE as u64)).read_until(b'\n', &mut line).map_err(io)?;
+    if line.is_empty() {
+        return Err(fault("it ended before it answered".into()));
+    }
     serde_json::from_slice(&line).map_err(|_| fault("an answer that this version does not understand".into()))
+}
+
+/// Says whether an agent answers at once.
+pub fn is_responsive(runtime: &Runtime) -> bool {
+    matches!(ask_within(runtime, &Request::Hello, HELLO_WITHIN), Ok(Answer::Hello { .. }))
 }
 
 /// Says which process hosts the device, if one answers.
@@ -101,7 +123,11 @@ impl Embedded {
 }
 
 impl WireGuard for Embedded {
-    fn create(&mut self, _name: &InterfaceName, mtu: u16) -> Result<(), HostError> {
+    fn create(&mut self, name: &InterfaceName, mtu: u16) -> Result<(), HostError> {
+        // One that lives has no interface any more: it is ending, or hangs.
+        if self.runtime.agent_pid().is_some() {
+            self.delete(name)?;
+        }
         self.runtime.clear_stale_agent()?;
         let mut child = self.spawn(mtu)?;
         let start = Instant::now();
@@ -136,19 +162,77 @@ impl WireGuard for Embedded {
         }
     }
 
-    fn delete(&mut self, _name: &InterfaceName) -> Result<(), HostError> {
-        if let Some(pid) = agent_pid(&self.runtime) {
-            self.order(&Request::Stop)?;
-            let start = Instant::now();
-            while self.runtime.agent_pid().is_some() {
-                if start.elapsed() > END_WITHIN {
-                    tracing::warn!(pid, "the agent did not end in time and is killed");
-                    self.runtime.kill_agent(pid)?;
-                    break;
+    fn delete(&mut self, name: &InterfaceName) -> Result<(), HostError> {
+        // The agent itself comes here too, on its way out.
+        let other = || self.runtime.agent_pid().filter(|pid| *pid != std::process::id());
+        let is_there = || other().is_some() || holder(name).is_some();
+        // What it answers does not matter, only whether it goes.
+        let asked = ask_within(&self.runtime, &Request::Stop, HELLO_WITHIN).is_ok();
+        let mut killed = None;
+        let start = Instant::now();
+        while is_there() {
+            // One that cannot be asked may be on its way out already.
+            let limit = if asked { END_WITHIN } else { GRACE };
+            if start.elapsed() > limit {
+                let pid = other().or_else(|| holder(name));
+                tracing::warn!(pid, "the agent does not end by itself and is killed");
+                if let Some(pid) = pid {
+                    kill(pid)?;
+                    killed = Some(pid);
                 }
-                std::thread::sleep(Duration::from_millis(3));
+                break;
             }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        let start = Instant::now();
+        // Its sockets go after its interface.
+        while (is_there() || killed.is_some_and(is_running)) && start.elapsed() < END_WITHIN {
+            std::thread::sleep(Duration::from_millis(3));
         }
         self.runtime.clear_stale_agent()
+    }
+}
+
+/// Finds the agent behind a TUN interface of this network namespace, also where its pid file and its socket were deleted:
+/// its descriptor says which interface it drives (`iff:` in /proc/PID/fdinfo). Another program's interface is none of ours.
+fn holder(name: &InterfaceName) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name.as_str()).ok()?;
+    let here = std::fs::read_link("/proc/self/ns/net").ok()?;
+    let ours = |pid: &u32| {
+        let program =
+            |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).ok()?.file_name().map(OsStr::to_owned);
+        // A program that was replaced while it runs is listed as deleted.
+        let name = |os: std::ffi::OsString| os.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
+        let (theirs, own) = (program(&pid.to_string()).map(name), program("self").map(name));
+        theirs.is_some() && theirs == own && *pid != std::process::id()
+    };
+    let pids = std::fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(ours)
+        .filter(|pid| std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|ns| ns == here))
+        .find(|pid| {
+            let infos = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+            let mut texts = infos.filter_map(|e| std::fs::read_to_string(e.path()).ok());
+            texts.any(|text| {
+                text.lines().any(|l| l.strip_prefix("iff:").is_some_and(|n| n.trim() == name.as_str()))
+            })
+        })
+}
+
+/// Says whether a process still holds anything: one that waits to be reaped does not.
+fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state comes behind the program's name in brackets, which may hold anything (proc(5)).
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+fn kill(pid: u32) -> Result<(), HostError> {
+    let fault = |e: &dyn std::fmt::Display| HostError::new("end", format!("process {pid}"), e);
+    let id = i32::try_from(pid).map_err(|e| fault(&e))?;
+    match nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGKILL) {
+        Err(e) if e != nix::errno::Errno::ESRCH => Err(fault(&e)),
+        _ => Ok(()),
     }
 }

@@ -160,6 +160,9 @@ fn bad_link(name: &str, platform: Platform) -> Option<&'static str> {
         Some("it is longer than 15 bytes")
     } else if name.contains('/') || name.contains(char::is_whitespace) || name.contains(char::is_control) {
         Some("a \"/\" or a space cannot be in it")
+    } else if !name.chars().all(|c| c.is_alphanumeric() || "_.-:@+=,~".contains(c)) {
+        // The kernel takes nearly anything; a shell that runs an exported file's hooks must not.
+        Some("only letters, digits and _ . - : @ + = , ~ can be in it")
     } else if matches!(name, "." | ".." | "all" | "default") {
         Some("the kernel keeps that name for itself")
     } else {
@@ -170,6 +173,16 @@ fn bad_link(name: &str, platform: Platform) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_nothing_for_a_shell_to_run() {
+        for bad in ["a;reboot", "$(id)", "a`b`", "a|b", "a&b", "a'b", "a\"b", "a>b", "a#b", "a%i"] {
+            assert!(bad_link(bad, Platform::Linux).is_some(), "{bad}");
+        }
+        for good in ["br-ext", "eth0.100", "eth0:1", "wlp2s0", "br-6a7541fe74a1", "veth@x"] {
+            assert!(bad_link(good, Platform::Docker).is_none(), "{good}");
+        }
+    }
 
     #[test]
     fn link_names() {
