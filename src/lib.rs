@@ -1,7 +1,7 @@
 //! A WireGuard hub and its spokes from one file, and proof that packets get there and back.
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
-//! [`model`], [`config`], [`conf`], [`plan`], [`reach`], [`export`], [`status`], [`dataplane`], [`doctor`], [`control`],
+//! [`model`], [`config`], [`conf`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`], [`control`],
 //! [`apply`], [`host`], [`operate`], [`agent`], [`lab`], [`cli`].
 
 pub mod agent;
@@ -14,6 +14,7 @@ pub mod dataplane;
 pub mod doctor;
 pub mod export;
 pub mod host;
+pub mod import;
 pub mod lab;
 pub mod model;
 pub mod operate;

@@ -102,6 +102,13 @@ pub enum Command {
     #[command(after_help = "Examples:\n  wgrelay init\n  wgrelay init --endpoint vpn.example.org\n  \
                             wgrelay init --profile road-warrior --subnet 10.66.0.0/24")]
     Init(Init),
+    /// Write a new network from configurations made by hand: a relay's .conf and any of its clients'
+    #[command(
+        after_help = "NODE-wg0.conf names a node and the network; NODE.conf a node. What was wrong in the files is told.\n\n\
+                            Examples:\n  wgrelay import wsl-wg0.conf windows.conf docker.conf\n  \
+                            wgrelay import /etc/wireguard/wg0.conf     clients without their files keep their keys"
+    )]
+    Import(Import),
     /// Add a spoke, with its keys
     #[command(after_help = "Examples:\n  wgrelay add phone --platform android\n  \
                             wgrelay add office --site 10.20.0.0/16@eth1 --up\n  \
@@ -233,6 +240,14 @@ pub struct Init {
     /// Where IPv6 tunnel addresses come from: the tunnel becomes dual stack
     #[arg(long, value_name = "CIDR")]
     pub subnet6: Option<ipnet::Ipv6Net>,
+}
+
+/// `import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The relay's .conf, and its clients'
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }
 
 /// `add`

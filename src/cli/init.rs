@@ -12,7 +12,7 @@ use crate::config::{Secrets, parse_network};
 use crate::host::discover::{self, Discovery};
 use crate::host::folder::Folder;
 use crate::host::random;
-use crate::model::{Endpoint, EndpointHost, Network, NodeName, PrivateKey, SiteInterface};
+use crate::model::{Endpoint, EndpointHost, Network, Node, NodeName, PrivateKey, SiteInterface};
 
 /// Writes a new network.
 pub fn init(ctx: &Context, args: &Init) -> Result<Exit, Fault> {
@@ -108,18 +108,7 @@ fn tell(
         args.profile
     );
     for node in network.nodes.values() {
-        let mut line = format!("  {:<8} {}", node.name.as_str(), node.address);
-        if let Some(endpoint) = &node.endpoint {
-            line += &format!(", relay at {endpoint}");
-        }
-        for site in &node.sites {
-            line += &format!(", {}", site.subnet);
-            if let Some(interface) = &site.interface {
-                line += &format!(" behind {interface}");
-            }
-        }
-        text += &line;
-        text.push('\n');
+        text += &format!("  {}\n", node_line(node));
     }
     out.result(&text)?;
     for warning in warnings(network, found, guessed) {
@@ -128,6 +117,22 @@ fn tell(
     let spoke = network.spokes().next().map_or("NAME", |n| n.name.as_str());
     out.say(&format!("{} wgrelay up    then: wgrelay export {spoke}", out.paint_talk(Role::Head, "next:")));
     Ok(())
+}
+
+/// A node in a line: its name, its address, and what is behind it.
+pub(super) fn node_line(node: &Node) -> String {
+    let mut line = format!("{:<8} {}", node.name.as_str(), node.address);
+    if let Some(endpoint) = &node.endpoint {
+        let what = if node.is_relay() { "relay at" } else { "at" };
+        line += &format!(", {what} {endpoint}");
+    }
+    for site in &node.sites {
+        line += &format!(", {}", site.subnet);
+        if let Some(interface) = &site.interface {
+            line += &format!(" behind {interface}");
+        }
+    }
+    line
 }
 
 /// What was guessed, and what this machine does not have.

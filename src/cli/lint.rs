@@ -45,8 +45,9 @@ pub fn lint(ctx: &Context, args: &Lint) -> Result<Exit, Fault> {
     Ok(if accepted { Exit::Done } else { Exit::No })
 }
 
+/// Reads a `.conf` whole, as UTF-8; the text is wiped when dropped.
 #[expect(clippy::disallowed_methods, reason = "the files are named on the command line")]
-fn read(path: &Path) -> Result<Zeroizing<String>, Fault> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, Fault> {
     let fault = |e: std::io::Error| Fault::failed(format!("cannot read {}: {e}", path.display()), "");
     let mut bytes = Zeroizing::new(Vec::new());
     std::fs::File::open(path).map_err(fault)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(fault)?;

@@ -9,6 +9,7 @@ mod exit;
 mod export;
 mod fault;
 mod host_side;
+mod import;
 mod init;
 mod interrupt;
 mod keys;
@@ -64,6 +65,7 @@ pub fn main() -> ExitCode {
 fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
     match command {
         Command::Init(args) => init::init(ctx, args),
+        Command::Import(args) => import::import(ctx, args),
         Command::Add(args) => edit::add(ctx, args),
         Command::Remove(args) => edit::remove(ctx, args),
         Command::Enable(args) => edit::set_enabled(ctx, args, true),

@@ -1,7 +1,7 @@
 //! Text to document: [`read`] whatever is wrong, [`parse`] what must be right.
 
-use super::Document;
 use super::walk::Walk;
+use super::{Document, Key};
 use crate::model::Problem;
 
 /// What could be read, and what was wrong.
@@ -11,6 +11,21 @@ pub struct Reading {
     pub document: Document,
     /// Errors and warnings in the order of the file.
     pub problems: Vec<Problem>,
+    /// Where each key stands, in the order of the file.
+    pub places: Vec<KeyPlace>,
+}
+
+/// Where a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyPlace {
+    /// The key.
+    pub key: Key,
+    /// Its section, counted from 0 in the order of the file.
+    pub section: usize,
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its column in characters, from 1.
+    pub column: usize,
 }
 
 /// Reads a text whatever is wrong with it: what cannot be understood is left out and told.
@@ -20,7 +35,10 @@ pub struct Reading {
 pub fn read(text: &str, file: &str) -> Reading {
     let walk = Walk::through(text);
     let problems = walk.faults.iter().map(|f| f.problem(file, f.severity)).collect();
-    Reading { document: walk.document, problems }
+    let place =
+        |e: &super::walk::Entry| KeyPlace { key: e.key, section: e.section, line: e.line, column: e.column };
+    let places = walk.entries.iter().map(place).collect();
+    Reading { document: walk.document, problems, places }
 }
 
 /// Reads a text that must be right; [`read`] tells the warnings of such a text, too.
@@ -28,7 +46,7 @@ pub fn read(text: &str, file: &str) -> Reading {
 /// # Errors
 /// Every error and warning, where there is at least one error.
 pub fn parse(text: &str, file: &str) -> Result<Document, Vec<Problem>> {
-    let Reading { document, problems } = read(text, file);
+    let Reading { document, problems, .. } = read(text, file);
     if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok(document) }
 }
 
@@ -94,7 +112,7 @@ mod tests {
              Endpoint = h:2\nAllowedIPs = 10.1.0.0/16\nAllowedIPs = 10.2.0.0/16\n[Interface]\nAddress = 10.0.0.2/24\n\
              ListenPort = 2\nPostUp = b\n"
         );
-        let Reading { document, problems } = read(&text, "f");
+        let Reading { document, problems, .. } = read(&text, "f");
         assert_eq!(document.interface.addresses.len(), 2);
         assert_eq!(document.interface.listen_port, Some(2));
         assert_eq!(document.interface.post_up.len(), 2);
@@ -263,7 +281,7 @@ mod tests {
 
         #[test]
         fn no_text_breaks_the_reader(text in "([ \\t]?(\\[Interface\\]|\\[Peer\\]|PublicKey|AllowedIPs|PostUp|DNS|Endpoint|=|,|#|\\PC{0,5}|\\n)){0,40}") {
-            let Reading { document, problems } = read(&text, "f");
+            let Reading { document, problems, .. } = read(&text, "f");
             // What was understood of any text is a text of its own.
             let again = parse(&render(&document, Comments::Keep), "f");
             prop_assert_eq!(again.map_err(drop), Ok(document));

@@ -39,7 +39,7 @@ pub(super) struct Entry {
     pub line: usize,
     pub column: usize,
     /// Index of its section; several `[Interface]` count as several.
-    section: usize,
+    pub section: usize,
     /// The line of the same key before it in the section, where only one of them can count.
     pub earlier: Option<usize>,
     /// `PersistentKeepalive = off`, and whether in lower case.

@@ -1,0 +1,180 @@
+//! Files made by hand in, a network out: one relay's `.conf` with any of its clients', and what was wrong in them.
+//!
+//! Files are matched to peers by key. What a file cannot say (a prefix's link, say) is taken from its hooks where they tell,
+//! and what was wrong is kept visible: a client whose AllowedIPs are too narrow keeps them as `routes`. Pure.
+
+mod finding;
+mod hooks;
+mod names;
+mod relay;
+mod spokes;
+mod subnet;
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use crate::conf::{Key, Reading};
+use crate::config::{Secrets, parse_network, render_network};
+use crate::model::validate::validate_network;
+use crate::model::{
+    DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, PresharedKey, Problem, PublicKey, Role,
+};
+use finding::Findings;
+use hooks::Hooks;
+
+/// A file as given.
+#[derive(Debug, Clone, Copy)]
+pub struct File<'f> {
+    /// How problems call it; its last part without `.conf` names the node.
+    pub name: &'f str,
+    /// What is in it. A secret: it holds a private key.
+    pub text: &'f str,
+}
+
+/// What no file says.
+pub struct Wishes<'w> {
+    /// The network's name; `None`: the files' names tell.
+    pub name: Option<InterfaceName>,
+    /// Docker's networks on this host, by subnet.
+    pub docker: &'w BTreeMap<IpNet, String>,
+    /// Makes a preshared key for a pair that has none in a network where others have one.
+    pub preshared_key: &'w mut dyn FnMut() -> PresharedKey,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Imported {
+    /// The network.
+    pub network: Network,
+    /// Its network.toml.
+    pub text: String,
+    /// The keys that the files hold.
+    pub secrets: Secrets,
+    /// What was wrong in the files, and what was left out; all of them warnings.
+    pub findings: Vec<Problem>,
+}
+
+/// A file, read.
+struct Source<'f> {
+    name: &'f str,
+    stem: &'f str,
+    reading: Reading,
+    /// From its private key.
+    key: Option<PublicKey>,
+    hooks: Hooks,
+}
+
+/// Makes a network of files.
+///
+/// # Errors
+/// No file is a relay's, the relay's lacks what nothing else tells, or what came out is no valid network.
+pub fn import(files: &[File<'_>], wishes: Wishes<'_>) -> Result<Imported, Vec<Problem>> {
+    let sources: Vec<Source<'_>> = files.iter().map(Source::read).collect();
+    let relay = relay::find(&sources).map_err(|problem| vec![problem])?;
+    let mut told = Findings::default();
+    for source in &sources {
+        told.of_file(source);
+    }
+    let (mut network, mut secrets) = empty(&sources, relay, wishes.name).map_err(|problem| vec![problem])?;
+    let hub = relay::node(&sources, relay, &network, &mut told).map_err(|problem| vec![problem])?;
+    let hub_name = hub.name.clone();
+    if let Some(key) = &sources[relay].reading.document.interface.private_key {
+        secrets.private_keys.insert(hub.name.clone(), key.clone());
+    }
+    network.nodes.insert(hub.name.clone(), hub);
+    let spokes = spokes::collect(&sources, relay, &network, &mut told);
+    for spoke in &spokes {
+        network.nodes.insert(spoke.node.name.clone(), spoke.node.clone());
+        if let Some(key) = spoke.private_key(&sources) {
+            secrets.private_keys.insert(spoke.node.name.clone(), key.clone());
+        }
+    }
+    relay::sites(&sources, relay, &spokes, &mut network, &hub_name, wishes.docker, &mut told);
+    spokes::routes(&sources, &spokes, &mut network, &mut told);
+    spokes::preshared_keys(
+        &sources,
+        relay,
+        &spokes,
+        &mut network,
+        &mut secrets,
+        wishes.preshared_key,
+        &mut told,
+    );
+
+    let errors =
+        |problems: Vec<Problem>| -> Vec<Problem> { problems.into_iter().filter(Problem::is_error).collect() };
+    let broken = errors(validate_network(&network));
+    if !broken.is_empty() {
+        return Err(broken);
+    }
+    let list: Vec<&str> = files.iter().map(|f| names::last_part(f.name)).collect();
+    let text = render_network(&network, Some(&format!("Imported from {}.", list.join(", "))));
+    let broken = errors(parse_network(text.as_bytes(), "network.toml").problems);
+    if !broken.is_empty() {
+        return Err(broken);
+    }
+    Ok(Imported { network, text, secrets, findings: told.finish() })
+}
+
+impl<'f> Source<'f> {
+    fn read(file: &File<'f>) -> Self {
+        let reading = crate::conf::read(file.text, file.name);
+        let key = reading.document.interface.private_key.as_ref().map(crate::model::PrivateKey::public_key);
+        let hooks = Hooks::of(&reading);
+        Self { name: file.name, stem: names::stem(file.name), reading, key, hooks }
+    }
+
+    /// `FILE:LINE:COLUMN` of the first line with a key, else of the file's start.
+    fn place(&self, key: Key) -> String {
+        self.place_of(self.reading.places.iter().find(|p| p.key == key))
+    }
+
+    /// The same in the section of a peer.
+    fn place_in_peer(&self, peer: usize, key: Key) -> String {
+        let places = &self.reading.places;
+        // A section without a public key is no peer.
+        let mut sections: Vec<usize> =
+            places.iter().filter(|p| p.key == Key::PublicKey).map(|p| p.section).collect();
+        sections.dedup();
+        let section = sections.get(peer).copied();
+        let found = places.iter().find(|p| Some(p.section) == section && p.key == key);
+        self.place_of(found.or_else(|| places.iter().find(|p| Some(p.section) == section)))
+    }
+
+    fn place_of(&self, place: Option<&crate::conf::KeyPlace>) -> String {
+        let (line, column) = place.map_or((1, 1), |p| (p.line, p.column));
+        format!("{}:{line}:{column}", self.name)
+    }
+}
+
+/// The network without its nodes.
+fn empty(
+    sources: &[Source<'_>],
+    relay: usize,
+    name: Option<InterfaceName>,
+) -> Result<(Network, Secrets), Problem> {
+    let network = Network {
+        name: name.unwrap_or_else(|| names::network(sources, relay)),
+        subnet: subnet::v4(sources, relay)?,
+        subnet6: subnet::v6(sources, relay),
+        keepalive: DEFAULT_KEEPALIVE,
+        mtu: DEFAULT_MTU,
+        preshared_keys: false,
+        nodes: BTreeMap::new(),
+        allow: Vec::new(),
+        expect: Vec::new(),
+    };
+    Ok((network, Secrets::default()))
+}
+
+/// A node with what its own file says of its interface.
+fn with_interface(mut node: Node, source: &Source<'_>) -> Node {
+    let interface = &source.reading.document.interface;
+    node.mtu = interface.mtu.filter(|mtu| *mtu != DEFAULT_MTU);
+    node.dns = interface.dns.iter().map(ToString::to_string).collect();
+    if node.role == Role::Spoke {
+        node.listen_port = interface.listen_port.filter(|p| *p > 0);
+    }
+    node
+}
