@@ -8,7 +8,6 @@ mod hub;
 #[expect(dead_code, reason = "it serves other benches as well")]
 mod side_by_side;
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,9 +22,8 @@ fn main() {
     let mut table = Table::new("check and trace, from process start to end", &["work", "median", "rounds"]);
     let (nodes, sites) = effort.pick((1000, 100), (10, 3));
     let rounds = effort.pick(11, 1);
-    let everyone = network(nodes, sites, "");
-    let rules = policies(nodes);
-    let ruled = network(nodes, sites, &rules);
+    let everyone = hub::Hub::with_spokes(nodes - 1).with_sites(sites).network();
+    let ruled = everyone.clone() + &policies(nodes);
     for (what, text) in [("no policy", &everyone), ("100 allow rules", &ruled)] {
         write(dir.path(), text);
         let mut check = Measured::default();
@@ -52,24 +50,6 @@ fn main() {
     table.print();
 }
 
-/// A relay and spokes, of which the first have a site each.
-fn network(nodes: usize, sites: usize, rules: &str) -> String {
-    let whole = hub::Hub::with_spokes(nodes - 1).network();
-    let mut text = String::new();
-    // The hub's text has a site under every spoke, three lines each.
-    let mut parts = whole.split("\n\n[[node.");
-    text += parts.next().unwrap_or_default();
-    for (number, part) in parts.enumerate() {
-        let (site, rest) = part.split_once("interface = \"eth1\"\n").expect("a site ends with its interface");
-        if number < sites {
-            let _infallible = write!(text, "\n\n[[node.{site}interface = \"eth1\"\n{rest}");
-        } else {
-            let _infallible = write!(text, "\n{rest}");
-        }
-    }
-    text + rules
-}
-
 /// A hundred rules, each from some spokes to a site, with ports; and all may talk to the first spokes.
 fn policies(nodes: usize) -> String {
     let spoke = |number: usize| format!("\"spoke{}\"", number % (nodes - 1) + 1);
@@ -94,5 +74,5 @@ fn write(dir: &Path, network: &str) {
 fn wgrelay(dir: &Path, words: &[&str]) -> Run {
     let mut command = Command::new(program());
     command.arg("--dir").arg(dir).args(words);
-    timed(|c| c.spawn().expect("wgrelay starts"), &mut command)
+    timed(0, &mut command, |c| c.spawn().expect("wgrelay starts"))
 }

@@ -9,10 +9,15 @@ pub const INTERFACE: &str = "wg0";
 /// The relay's port.
 pub const PORT: u16 = 51820;
 
+/// The relay's address for its spokes.
+pub const ENDPOINT: &str = "192.0.2.1";
+
 /// The keys of a hub and its spokes; everything else follows from the numbers of the spokes.
 pub struct Hub {
     private_key: PrivateKey,
     spokes: Vec<Spoke>,
+    /// How many of them have a site.
+    sites: usize,
 }
 
 struct Spoke {
@@ -23,29 +28,48 @@ struct Spoke {
 }
 
 impl Hub {
-    /// Makes a hub with this many spokes, at most 49,152; the same keys every time. Nobody has the spokes' private keys.
+    /// Makes a hub with this many spokes, at most 49,152, each with a site; the same keys every time. Nobody has the spokes'
+    /// private keys.
     #[must_use]
     pub fn with_spokes(count: usize) -> Self {
-        Self::new(count, |number| (None, PublicKey::from_bytes(bytes(1, number))))
+        Self::with_known_spokes(count, 0)
     }
 
-    /// The same with spokes whose private keys are known here.
+    /// The same, where the private keys of the first spokes are known here.
     #[must_use]
-    pub fn with_known_spokes(count: usize) -> Self {
-        Self::new(count, |number| {
-            let private_key = PrivateKey::from_random(bytes(1, number));
-            let public_key = private_key.public_key();
-            (Some(private_key), public_key)
-        })
-    }
-
-    fn new(count: usize, keys: impl Fn(usize) -> (Option<PrivateKey>, PublicKey)) -> Self {
+    pub fn with_known_spokes(count: usize, known: usize) -> Self {
         assert!(count <= 192 * 256, "a spoke's site is one of 10.64.0.0/24 to 10.255.255.0/24");
         let spoke = |number: usize| {
-            let (private_key, public_key) = keys(number);
-            Spoke { private_key, public_key, preshared_key: PresharedKey::from_bytes(bytes(2, number)) }
+            let private_key = (number <= known).then(|| PrivateKey::from_random(bytes(1, number)));
+            Spoke {
+                public_key: private_key
+                    .as_ref()
+                    .map_or(PublicKey::from_bytes(bytes(4, number)), PrivateKey::public_key),
+                private_key,
+                preshared_key: PresharedKey::from_bytes(bytes(2, number)),
+            }
         };
-        Self { private_key: PrivateKey::from_random(bytes(3, 0)), spokes: (1..=count).map(spoke).collect() }
+        let spokes: Vec<Spoke> = (1..=count).map(spoke).collect();
+        Self { private_key: PrivateKey::from_random(bytes(3, 0)), sites: spokes.len(), spokes }
+    }
+
+    /// Leaves the first of the sites only.
+    #[must_use]
+    pub fn with_sites(self, sites: usize) -> Self {
+        Self { sites, ..self }
+    }
+
+    /// Returns a spoke's keys, where they are known: its private key and its preshared key. Spokes count from 1.
+    #[must_use]
+    pub fn keys_of(&self, number: usize) -> Option<(&PrivateKey, &PresharedKey)> {
+        let spoke = self.spokes.get(number - 1)?;
+        Some((spoke.private_key.as_ref()?, &spoke.preshared_key))
+    }
+
+    /// Returns the hub's public key.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.private_key.public_key()
     }
 
     /// Returns network.toml.
@@ -53,18 +77,20 @@ impl Hub {
     pub fn network(&self) -> String {
         let mut text = format!(
             "format = 1\n\n[network]\nname = \"{INTERFACE}\"\nsubnet = \"10.0.0.0/16\"\n\n\
-             [node.hub]\nrole = \"relay\"\naddress = \"10.0.0.1\"\nendpoint = \"192.0.2.1:{PORT}\"\npublic_key = \"{}\"\n",
-            self.private_key.public_key()
+             [node.hub]\nrole = \"relay\"\naddress = \"10.0.0.1\"\nendpoint = \"{ENDPOINT}:{PORT}\"\npublic_key = \"{}\"\n",
+            self.public_key()
         );
         for (number, spoke) in self.numbered() {
-            let (address, site) = (address(number), site(number));
-            let key = spoke.public_key;
-            // Few networks this size are written by hand: the layout is the one that `wgrelay add` writes.
-            let _infallible = write!(
-                text,
-                "\n[node.spoke{number}]\naddress = \"{address}\"\npublic_key = \"{key}\"\n\n\
-                 [[node.spoke{number}.site]]\nsubnet = \"{site}\"\ninterface = \"eth1\"\n"
-            );
+            let (address, key) = (address(number), spoke.public_key);
+            let _infallible =
+                write!(text, "\n[node.spoke{number}]\naddress = \"{address}\"\npublic_key = \"{key}\"\n");
+            if number <= self.sites {
+                let _infallible = write!(
+                    text,
+                    "\n[[node.spoke{number}.site]]\nsubnet = \"{}\"\ninterface = \"eth1\"\n",
+                    site(number)
+                );
+            }
         }
         text
     }
@@ -103,11 +129,11 @@ impl Hub {
         for (number, spoke) in self.numbered() {
             let _infallible = write!(
                 text,
-                "[Peer]\nPublicKey = {}\nPresharedKey = {}\nAllowedIPs = {}/32, {}\n",
+                "[Peer]\nPublicKey = {}\nPresharedKey = {}\nAllowedIPs = {}/32{}\n",
                 spoke.public_key,
                 &*spoke.preshared_key.expose_base64(),
                 address(number),
-                site(number)
+                if number <= self.sites { format!(", {}", site(number)) } else { String::new() }
             );
         }
         text

@@ -8,7 +8,7 @@ pub mod measured;
 pub mod table;
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How much a bench is asked to do.
@@ -61,19 +61,19 @@ pub fn print_machine() {
     println!("{cores} cores ({}), Linux {kernel}, {build}\n", model.trim_start_matches([' ', '\t', ':']));
 }
 
-/// Runs a command to its end and returns its standard output and how long it took; it must exit 0.
+/// Runs a command to its end and returns what it said and how long it took; it must exit with this code.
 ///
 /// # Panics
-/// Where the command does not start or fails: a bench measures work that is done.
+/// Where the command does not start or ends otherwise: a bench measures work that is done.
 #[track_caller]
-pub fn timed(spawn: impl FnOnce(&mut Command) -> std::process::Child, command: &mut Command) -> Run {
+pub fn timed(code: i32, command: &mut Command, spawn: impl FnOnce(&mut Command) -> Child) -> Run {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let began = Instant::now();
     let child = spawn(command);
     let output = child.wait_with_output().expect("a child can be waited for");
     let took = began.elapsed();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{command:?}: {}: {stderr}", output.status);
+    assert!(output.status.code() == Some(code), "{command:?}: {}: {stderr}", output.status);
     Run { took, stdout: String::from_utf8_lossy(&output.stdout).into_owned(), stderr }
 }
 

@@ -72,8 +72,10 @@ pub fn apply<H: Host>(
 
 fn verify<H: Host>(host: &mut H, scope: &Scope, wanted: &HostState) -> Result<Vec<Line>, HostError> {
     // What was just applied is what the observation is to be read with.
+    tracing::debug!("applied; looking again");
     let scope = Scope { applied: Some(wanted.clone()), ..scope.clone() };
     let now = host.observe(&scope)?;
+    tracing::debug!("looked again");
     Ok(diff(&now, wanted).lines())
 }
 

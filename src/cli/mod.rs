@@ -39,7 +39,9 @@ use fault::Fault;
 use output::Output;
 
 /// Runs the command line.
+#[expect(clippy::disallowed_methods, reason = "-v tells how long the work took")]
 pub fn main() -> ExitCode {
+    let began = std::time::Instant::now();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -53,7 +55,9 @@ pub fn main() -> ExitCode {
     // Keys pass through this process: none of its memory ends in a core dump.
     let _ = nix::sys::prctl::set_dumpable(false);
     let ctx = Context::new(cli.global, out.clone());
-    match dispatch(&ctx, &cli.command) {
+    let result = dispatch(&ctx, &cli.command);
+    tracing::debug!("done in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
+    match result {
         Ok(exit) => exit.into(),
         Err(fault) => {
             fault.tell(&out);

@@ -71,6 +71,7 @@ pub fn up<H: Host>(
 ) -> Result<Up, Refusal> {
     let c = compare(host, target, runtime, backend, now)?;
     let plan = diff(&c.before, &c.wanted);
+    tracing::debug!("{} changes to make", plan.changes.len());
     let record = |state: &HostState, displaced: &BTreeMap<String, String>, text: &str| Applied {
         place: runtime.place(),
         dir: target.dir.clone(),
