@@ -1,17 +1,13 @@
-//! Reads the foreign state that decides: names, WSL's mode, and the switches (links and routes: `link`, `route`).
+//! Reads the foreign state that decides: WSL's mode, and the switches (links and routes: `link`, `route`; names: `names`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, ToSocketAddrs as _};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::sysctl;
 use crate::apply::HostError;
 use crate::plan::WslMode;
 
-/// How long names may take to resolve, all together: a dead resolver must not hold `up` back.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(3);
 /// How long `wslinfo` may take.
 const WSLINFO_LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(20);
@@ -27,33 +23,6 @@ pub(super) fn sysctls(wanted: &BTreeSet<String>) -> Result<BTreeMap<String, Stri
         }
     }
     Ok(values)
-}
-
-/// Resolves names, each on a thread of its own; one that does not resolve in time is absent.
-pub(super) fn resolve(names: &BTreeSet<String>) -> BTreeMap<String, IpAddr> {
-    let (sender, receiver) = mpsc::channel();
-    for name in names {
-        let (sender, name) = (sender.clone(), name.clone());
-        // It is left behind where the resolver hangs, and ends by itself.
-        std::thread::spawn(move || {
-            let found =
-                (name.as_str(), 0).to_socket_addrs().map(|list| list.map(|a| a.ip()).collect::<Vec<_>>());
-            let _ = sender.send((name, found.unwrap_or_default()));
-        });
-    }
-    drop(sender);
-    let end = Instant::now() + RESOLVE_LIMIT;
-    let mut resolved = BTreeMap::new();
-    // Ends early when every thread has answered.
-    while let Ok((name, found)) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        resolved.extend(choose(&found).map(|ip| (name, ip)));
-    }
-    resolved
-}
-
-/// IPv4 where there is one: it is what a network without IPv6 can reach.
-fn choose(found: &[IpAddr]) -> Option<IpAddr> {
-    found.iter().find(|ip| ip.is_ipv4()).or(found.first()).copied()
 }
 
 /// Returns WSL's networking mode; `None`: not WSL.
@@ -93,22 +62,6 @@ fn output_within(mut command: Command, limit: Duration) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ipv4_is_preferred() {
-        let (v4, v6): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
-        assert_eq!(choose(&[v6, v4]), Some(v4));
-        assert_eq!(choose(&[v6]), Some(v6));
-        assert_eq!(choose(&[]), None);
-    }
-
-    #[test]
-    fn names_resolve_or_are_absent() {
-        let names = BTreeSet::from(["localhost".to_string(), "no-such-name.invalid".to_string()]);
-        let resolved = resolve(&names);
-        assert!(resolved["localhost"].is_loopback());
-        assert_eq!(resolved.len(), 1);
-    }
 
     #[test]
     fn wsl_is_told_by_its_kernel() {

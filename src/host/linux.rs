@@ -11,7 +11,7 @@ use super::foreign_firewall::Reading;
 use super::link::NumberedLink;
 use super::netlink::{Netlink, NetlinkError, Refusal, Request};
 use super::wireguard::{self, KernelWireGuard, WireGuard};
-use super::{facts, iptables, link, nft, route, sysctl};
+use super::{facts, iptables, link, names, nft, route, sysctl};
 use crate::apply::{Host, HostError, Scope};
 use crate::dataplane::DeviceReport;
 use crate::model::InterfaceName;
@@ -319,7 +319,7 @@ impl Host for LinuxHost {
                     ForeignFirewall { unread: Some(error.to_string()), ..ForeignFirewall::default() }
                 }
             },
-            resolved: facts::resolve(names),
+            resolved: names::resolve(names),
             wsl: facts::wsl(),
         })
     }

@@ -15,6 +15,7 @@ mod iptables;
 pub mod kernel_news;
 mod link;
 mod linux;
+mod names;
 mod netlink;
 mod nft;
 mod program;
