@@ -191,6 +191,13 @@ pub enum Command {
     /// Run the agent in the foreground
     #[command(after_help = "Examples:\n  wgrelay run\n  wgrelay run --backend embedded")]
     Run(Run),
+    /// Let the network come up with this host, by systemd
+    #[command(
+        subcommand,
+        after_help = "The unit runs the agent, which holds the network as it was last brought up.\n\nExamples:\n  \
+                            wgrelay service install\n  wgrelay service remove"
+    )]
+    Service(Service),
     /// Try the whole network on this machine, with real packets
     #[command(
         after_help = "Without a subcommand: build it in network namespaces, ping and call everybody from\neverywhere, print the table, and remove it all.\n\
@@ -414,6 +421,22 @@ pub struct Run {
     /// Host the embedded device for an `up` that is under way; used by `up` itself
     #[arg(long, hide = true, value_name = "MTU")]
     pub attach: Option<u16>,
+}
+
+/// Below `service`
+#[derive(Debug, Subcommand)]
+pub enum Service {
+    /// Install and enable the network's unit; what is up goes on as it is
+    #[command(after_help = "Examples:\n  wgrelay service install\n  \
+                            wgrelay service install --network wg1 --backend embedded")]
+    Install {
+        /// Which data plane; by default the one that was last up
+        #[arg(long, value_name = "BACKEND", default_value = "auto")]
+        backend: BackendChoice,
+    },
+    /// Disable and remove the unit; a network that is up stays up
+    #[command(after_help = "Examples:\n  wgrelay service remove\n  wgrelay service remove --network wg1")]
+    Remove,
 }
 
 /// `lab`

@@ -146,6 +146,23 @@ impl Context {
         Ok(secrets)
     }
 
+    /// Reads a network as an `up` found it, with the secrets of today; `None`: they do not fit each other any more.
+    pub fn load_as_it_was(&self, folder: &Folder, text: &str) -> Option<(Network, Secrets)> {
+        let network = parse_network(text.as_bytes(), "the network last up").value?;
+        let bytes = folder.read_secrets().ok()?;
+        let parsed = if folder.installed_node().ok()?.is_some() {
+            Secrets::parse(bytes.as_bytes(), "secrets.toml")
+        } else {
+            Secrets::parse_for(bytes.as_bytes(), "secrets.toml", &network)
+        };
+        Some((network, parsed.value?))
+    }
+
+    /// Returns `--node` as typed.
+    pub const fn node_as_typed(&self) -> Option<&NodeName> {
+        self.node.as_ref()
+    }
+
     /// Finds the node that this host is: `--node`, else the installed bundle's, else the only relay.
     pub fn this_node<'n>(&self, loaded: &'n Loaded) -> Result<&'n Node, Fault> {
         let name = match &self.node {

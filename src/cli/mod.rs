@@ -20,6 +20,7 @@ mod man;
 mod output;
 mod rotate;
 mod run;
+mod service;
 mod set;
 mod show;
 mod status;
@@ -89,6 +90,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Status(_) => status::status(ctx),
         Command::Doctor => doctor::doctor(ctx),
         Command::Run(args) => run::run(ctx, args),
+        Command::Service(args) => service::service(ctx, args),
         Command::Lab(args) => lab::lab(ctx, args),
         Command::Genkey => keys::genkey(&ctx.out),
         Command::Pubkey => keys::pubkey(&ctx.out),

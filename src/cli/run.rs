@@ -1,19 +1,22 @@
 //! `run`: the agent, in the foreground or on behalf of an `up`.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::args::Run;
+use super::args::{BackendChoice as Typed, Run};
 use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
-use super::host_side::{refusal, require_root, runtime, target};
+use super::host_side::{refusal, require_root, runtime};
+use super::service::to_run;
 use crate::agent::{End, LocalDevice, Reconcile, Serving, serve};
 use crate::apply::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::{AgentLock, Runtime};
 use crate::host::docker::Engine;
 use crate::host::folder::Folder;
+use crate::host::systemd;
 use crate::model::InterfaceName;
 use crate::operate;
 use crate::plan::Backend;
@@ -45,19 +48,30 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let name = folder.name().clone();
     let runtime = runtime(&name)?;
     let alive = AgentLock::take(&runtime)?;
-    let (_, backend) = operate::host_for(&runtime, &[], &ctx.dir, &name, args.backend.into())?;
-    let device = (backend == Backend::Embedded).then(LocalDevice::default);
+    let device;
     {
         let _lock = folder.lock()?;
-        let loaded = ctx.load_from(Folder::new(&ctx.dir, &name))?;
-        let target = target(ctx, &loaded)?;
+        let (target, last) = to_run(ctx, &folder)?;
+        let choice = match (args.backend, last) {
+            // A kernel that lost its WireGuard since must not keep the network down.
+            (Typed::Auto, Some(Backend::Embedded)) => Typed::Embedded,
+            (typed, _) => typed,
+        };
+        let (_, backend) = operate::host_for(&runtime, &[], &ctx.dir, &name, choice.into())?;
+        device = (backend == Backend::Embedded).then(LocalDevice::default);
         let mut host = machine(device.as_ref())?;
         let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
-        ctx.out.say(&format!("{name} is up: node {}, {backend} backend; Ctrl-C takes it down", target.node));
+        // A service manager's log has no keys to press.
+        let end = if std::io::stdin().is_terminal() { "; Ctrl-C takes it down" } else { "" };
+        ctx.out.say(&format!("{name} is up: node {}, {backend} backend{end}", target.node));
         for problem in &done.problems {
             ctx.out.problem(problem);
         }
+        if folder.read_network().is_ok_and(|bytes| bytes != target.text.as_bytes()) {
+            ctx.out.say("the file is newer than what was last up, and waits: `wgrelay up` applies it");
+        }
     }
+    systemd::notify_ready();
     let end = serve(serving(ctx, &name, &runtime, device.clone()))?;
     finish(ctx, &name, &runtime, device.as_ref(), &end, alive)
 }

@@ -8,13 +8,15 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{agent_command, refusal, require_root, runtime, target};
 use super::output::{Output, Role};
+use super::service;
 use crate::apply::Host;
 use crate::config::Bundle;
 use crate::host::folder::{Folder, InstalledBundle};
+use crate::host::last_up::LastUp;
 use crate::host::store;
 use crate::model::{InterfaceName, Network, Problem};
 use crate::operate::{self, BackendChoice};
-use crate::plan::{Line, Plan, ifalias};
+use crate::plan::{Backend, Line, Plan, ifalias};
 use crate::reach;
 
 /// Makes this host match the network.
@@ -24,15 +26,43 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         Some(file) => install(ctx, file)?,
         None => ctx.folder()?,
     };
-    let _lock = folder.lock()?;
+    let lock = folder.lock()?;
     let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
     promises(ctx, &loaded, args.force)?;
     let target = target(ctx, &loaded)?;
-    let runtime = runtime(&loaded.network.name)?;
-    let command = agent_command(&ctx.dir, &loaded.network.name)?;
-    let (mut host, backend) =
-        operate::host_for(&runtime, &command, &ctx.dir, &loaded.network.name, args.backend.into())?;
-    let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+    let name = &loaded.network.name;
+    let runtime = runtime(name)?;
+    let command = agent_command(&ctx.dir, name)?;
+    let (mut host, backend) = operate::host_for(&runtime, &command, &ctx.dir, name, args.backend.into())?;
+    let systemd = service::waiting(&runtime, name);
+    let last = service::last_up(&target, backend);
+    let done = match systemd.filter(|_| backend == Backend::Embedded) {
+        // The unit's agent carries the packets, so it is the one that brings the network up.
+        Some(systemd) => {
+            let (plan, problems) =
+                operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+            let before = LastUp::read(&loaded.folder);
+            last.write(&loaded.folder)?;
+            drop(lock);
+            if let Err(error) = systemd.start(name) {
+                match before {
+                    Some(before) => before.write(&loaded.folder)?,
+                    None => LastUp::forget(&loaded.folder),
+                }
+                return Err(error.into());
+            }
+            operate::Up { plan, backend, problems }
+        }
+        None => {
+            let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+            last.write(&loaded.folder)?;
+            drop(lock);
+            if let Some(systemd) = systemd {
+                systemd.start(name)?;
+            }
+            done
+        }
+    };
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
             "version": 1, "network": loaded.network.name, "node": target.node, "backend": backend,
@@ -55,6 +85,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     for problem in &done.problems {
         ctx.out.problem(problem);
     }
+    service::tell_of_restarts(ctx, name, &done.plan);
     Ok(Exit::Done)
 }
 
@@ -189,6 +220,7 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     let runtime = runtime(&name)?;
     let mut host = operate::host(&runtime, &[])?;
     let done = operate::down(&mut host, &ctx.dir, &name, &runtime)?;
+    LastUp::forget(&folder);
     if ctx.out.json {
         let errors: Vec<String> = done.errors.iter().map(ToString::to_string).collect();
         ctx.out.json(&serde_json::json!({

@@ -1,8 +1,9 @@
-//! Files for people and machines, made from the network: a node's `.conf`, and the same as a QR code.
+//! Files for people and machines, made from the network: a node's `.conf`, the same as a QR code, and a systemd unit.
 //!
 //! Pure functions of their arguments, so that a caller may make many at once.
 
 mod node_conf;
 pub mod qr;
+pub mod unit;
 
 pub use node_conf::{ExportError, Exported, Hooks, Keys, node_conf};

@@ -13,6 +13,7 @@ pub mod folder;
 mod foreign_firewall;
 mod iptables;
 pub mod kernel_news;
+pub mod last_up;
 mod link;
 mod linux;
 mod names;
@@ -24,6 +25,7 @@ mod route;
 pub mod runtime;
 pub mod store;
 pub mod sysctl;
+pub mod systemd;
 pub mod wireguard;
 
 pub use linux::LinuxHost;

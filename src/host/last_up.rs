@@ -1,0 +1,76 @@
+//! What `up` was asked for last and did: kept beside the network, so that a restart of the host brings back the same,
+//! also where the file was edited since and not applied.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::folder::Folder;
+use super::store::{self, StoreError};
+use crate::model::NodeName;
+use crate::plan::Backend;
+
+const FILE: &str = ".last-up.json";
+
+/// What `up` did last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastUp {
+    /// The node that this host is.
+    pub node: NodeName,
+    /// The data plane.
+    pub backend: Backend,
+    /// The network file as it was then.
+    pub network_text: String,
+}
+
+impl LastUp {
+    /// Reads it; `None`: the network was never brought up, or was taken down since.
+    pub fn read(folder: &Folder) -> Option<Self> {
+        serde_json::from_slice(&store::read_bytes(&path(folder.path())).ok()?).ok()
+    }
+
+    /// Writes it, mode 0600, where it says something new.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, folder: &Folder) -> Result<(), StoreError> {
+        let path = path(folder.path());
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        if store::read_bytes(&path).is_ok_and(|old| old == text) {
+            return Ok(());
+        }
+        store::write_atomic(&path, 0o600, &text)
+    }
+
+    /// Forgets it: the network is down because somebody wanted it so.
+    pub fn forget(folder: &Folder) {
+        let _ = std::fs::remove_file(path(folder.path()));
+    }
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_read_as_it_was_written_until_it_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path(), &"wg0".parse().unwrap());
+        folder.create("format = 1\n", "").unwrap();
+        assert_eq!(LastUp::read(&folder), None);
+        let last = LastUp {
+            node: "wsl".parse().unwrap(),
+            backend: Backend::Embedded,
+            network_text: "format = 1\n".into(),
+        };
+        last.write(&folder).unwrap();
+        last.write(&folder).unwrap();
+        assert_eq!(LastUp::read(&folder), Some(last));
+        LastUp::forget(&folder);
+        assert_eq!(LastUp::read(&folder), None);
+    }
+}

@@ -1,0 +1,8 @@
+//! wgrelay in a clean Debian: as a service of a real systemd, over a restart of the machine.
+#![expect(clippy::disallowed_methods, reason = "tests make folders, files and processes")]
+
+#[path = "../rig/need.rs"]
+#[expect(dead_code, reason = "what namespaces take is for other tests")]
+mod need;
+mod service;
+mod tree;

@@ -1,0 +1,66 @@
+//! `service`: a network comes back by itself, as it was last brought up, and is held.
+
+use crate::tree::Tree;
+
+/// The relay of the default profile, beside a bridge that plays the Docker network's.
+const HOST: &str = "ip link add br0 type bridge; ip link set br0 up; ip addr add 172.19.0.1/16 dev br0";
+/// Waits until the network's unit is what it should be.
+const WAIT: &str = "until_is() { for n in $(seq 300); do [ \"$(systemctl is-active wgrelay@wg0)\" = \"$1\" ] && return; sleep 0.1; done
+    systemctl status --no-pager wgrelay@wg0; return 1; }
+    fails() { if \"$@\"; then return 1; fi; }";
+
+#[test]
+fn a_network_comes_back_after_a_restart_as_it_was_last_up() {
+    let Some(machine) = Tree::new("bookworm") else { return };
+    machine.put(env!("CARGO_BIN_EXE_wgrelay"), "wgrelay");
+    machine.boot(&format!(
+        "{HOST}; {WAIT}
+        install -m 755 /files/wgrelay /usr/local/bin/wgrelay
+        apt-get -qq -y --no-install-recommends --no-download install nftables >/dev/null 2>&1
+        wgrelay init --endpoint 192.0.2.1 2>/dev/null; sed -i 's/\"docker:[^\"]*\"/\"br0\"/' /etc/wgrelay/wg0/network.toml
+
+        # Elsewhere than systemd is, it can do nothing.
+        fails unshare --net wgrelay service install 2>said; grep 'another network or mount namespace' said; grep hint: said
+
+        # Before it is up, and while an agent of `up` has it: enabled, and nothing is disturbed.
+        wgrelay service install; systemctl is-enabled wgrelay@wg0; fails systemctl is-active wgrelay@wg0
+        systemd-analyze verify --man=no /etc/systemd/system/wgrelay@wg0.service
+        wgrelay service remove; fails test -e /etc/systemd/system/wgrelay@wg0.service
+        wgrelay up; agent=$(cat /run/wgrelay/wg0/pid)
+        wgrelay service install; fails systemctl is-active wgrelay@wg0; [ $agent = $(cat /run/wgrelay/wg0/pid) ]
+
+        # From the next `up` on the unit's agent carries the packets; a second `up` finds nothing to change.
+        wgrelay down; wgrelay up; until_is active
+        [ $(systemctl show -P MainPID wgrelay@wg0) = $(cat /run/wgrelay/wg0/pid) ]
+        wgrelay up | grep 'nothing to change'; [ $(cat /proc/sys/net/ipv4/conf/br0/forwarding) = 1 ]
+        nft list table inet wgrelay-wg0 >/dev/null
+
+        # Killed, it comes back; the sandbox lets it hold the network.
+        kill -9 $(cat /run/wgrelay/wg0/pid); sleep 0.5; until_is active; wgrelay up | grep 'nothing to change'
+        ip addr del 192.168.3.1/24 dev wg0
+        for n in $(seq 100); do ip -br addr show wg0 | grep -q 192.168.3.1/24 && break; sleep 0.1; done
+        ip -br addr show wg0 | grep 192.168.3.1/24
+
+        # Applied by a reload; and a file that is being edited when the machine goes down.
+        wgrelay add phone --platform android; systemctl reload wgrelay@wg0; {{ wgrelay status --json || :; }} | grep '\"phone\"'
+        echo 'half a line [' >>/etc/wgrelay/wg0/network.toml"
+    ));
+    machine.boot(&format!(
+        "{WAIT}; until_is active
+        fails wgrelay check 2>/dev/null
+        # br0 is not there yet: the network is up all the same, and finished when the bridge appears.
+        ip -br addr show wg0 | grep 192.168.3.1/24; {HOST}
+        for n in $(seq 100); do [ $(cat /proc/sys/net/ipv4/conf/br0/forwarding) = 1 ] && break; sleep 0.1; done
+        [ $(cat /proc/sys/net/ipv4/conf/br0/forwarding) = 1 ]
+        wgrelay status --json 2>/dev/null >now || :; grep '\"phone\"' now; grep pending now
+
+        # Taken out of the start, it stays up; down, nothing of it is left.
+        wgrelay service remove; ip link show wg0 >/dev/null; wgrelay down; until_is inactive
+        fails ip link show wg0; [ -z \"$(nft list tables)\" ]; fails test -e /run/wgrelay
+        [ $(cat /proc/sys/net/ipv4/conf/br0/forwarding) = 0 ]
+        fails ls /etc/systemd/system/wgrelay@wg0.service; fails ls /etc/systemd/system/multi-user.target.wants/wgrelay@wg0.service
+        wgrelay service remove | grep 'nothing to remove'"
+    ));
+    // And what is not brought back.
+    machine.boot("fails() { if \"$@\"; then return 1; fi; }; fails ip link show wg0");
+}
