@@ -11,6 +11,8 @@ mod checksum;
 mod coalesce;
 mod core;
 mod device;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guard;
 mod icmp;
 mod io;

@@ -16,3 +16,14 @@ mod udp;
 pub use handle::{ConfigureError, Dataplane, EndReason, Ended, Options, StartError};
 pub use tun::TunError;
 pub use uapi_socket::SocketError;
+
+/// Reads a sender's address and control data, for the fuzzers.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_ancillary(bytes: &[u8]) {
+    if let Some((name, control)) = bytes.split_first_chunk() {
+        let ancillary = address::Ancillary::parse(control);
+        if let Some(from) = address::decode(name) {
+            address::encode(ancillary.remote(from).address, address::Family::Dual);
+        }
+    }
+}
