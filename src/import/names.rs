@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn files_name_nodes_and_networks() {
         assert_eq!(parts(stem("/etc/wireguard/wg0.conf")), ("", Some("wg0")));
-        assert_eq!(parts(stem("seed/wsl-wg0.conf")), ("wsl", Some("wg0")));
+        assert_eq!(parts(stem("by-hand/wsl-wg0.conf")), ("wsl", Some("wg0")));
         assert_eq!(parts(stem("C:\\vpn\\windows.conf")), ("windows", None));
         assert_eq!(parts("wgtest1"), ("wgtest1", None));
     }

@@ -161,10 +161,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_of_the_first_network() {
-        // The relay's pair from the hand-made configurations that the program replaces.
-        let private: PrivateKey = "4O6gBgrMBz+nGR0lqEiMdzwq4IzwRiom6T1RYxQbI0M=".parse().unwrap();
-        assert_eq!(private.public_key().to_string(), "JjMr+eFD06oydpYCp2jPtp9PFBfudakwVXDmNE7yzRg=");
+    fn a_pair_as_wg_makes_it() {
+        // From `wg genkey | tee /dev/stderr | wg pubkey`: nobody's key.
+        let private: PrivateKey = "cIYtrvG9H+AG22zodA/62F81zC2E9KP0LvetMVQgaFU=".parse().unwrap();
+        assert_eq!(private.public_key().to_string(), "E5GHUQgNlUgNJuADdrXSkljxlEjdb3OQ53npCyOYnlY=");
     }
 
     #[test]
@@ -181,6 +181,6 @@ mod tests {
         // 44 characters, but 33 bytes.
         assert_eq!("A".repeat(44).parse::<PublicKey>(), Err(KeyError::Encoding));
         // The last character carries bits that no byte has: wg(8) refuses it too.
-        assert!("4O6gBgrMBz+nGR0lqEiMdzwq4IzwRiom6T1RYxQbI0N=".parse::<PublicKey>().is_err());
+        assert!("cIYtrvG9H+AG22zodA/62F81zC2E9KP0LvetMVQgaFV=".parse::<PublicKey>().is_err());
     }
 }
