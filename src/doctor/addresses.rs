@@ -1,16 +1,12 @@
-//! Addresses and ways back: prefixes that are here twice, forwarding, containers with two homes.
+//! Addresses and ways back: prefixes that are here twice, forwarding.
 
 use ipnet::IpNet;
 
 use super::{Finding, Record};
-use crate::model::{Network, Node, SiteInterface};
 
-pub(super) fn findings(record: &Record, member: Option<(&Network, &Node)>) -> Vec<Finding> {
+pub(super) fn findings(record: &Record) -> Vec<Finding> {
     let mut found = clashes(record);
     found.extend(forwarding(record));
-    if let Some((_, node)) = member {
-        found.extend(two_homes(record, node));
-    }
     found
 }
 
@@ -59,32 +55,4 @@ fn forwarding(record: &Record) -> Option<Finding> {
         _ => "this host forwards between all its links; wgrelay adds nothing to that",
     };
     Some(Finding::ok("ip-forward", text))
-}
-
-/// A container on two networks answers by its default route, which may not be the site's bridge.
-fn two_homes(record: &Record, node: &Node) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for site in node.sites.iter().filter(|s| !s.is_masqueraded()) {
-        let Some(SiteInterface::Docker(network)) = &site.interface else { continue };
-        let attached = record.containers.iter().filter(|c| c.networks.contains(network));
-        for container in attached.filter(|c| c.networks.len() > 1) {
-            let others: Vec<&str> =
-                container.networks.iter().filter(|n| *n != network).map(String::as_str).collect();
-            found.push(Finding::warning(
-                "two-homes",
-                format!(
-                    "the container {} is on {network} and on {}: what comes to it out of the tunnel may be answered by the \
-                     other way, and is lost",
-                    container.name,
-                    others.join(", ")
-                ),
-                format!(
-                    "nat = \"masquerade\" at the site {} of [node.{}], so that it answers to this host; or make {network} its \
-                     default way: `docker network connect --gw-priority 1` (Docker 28 and later)",
-                    site.subnet, node.name
-                ),
-            ));
-        }
-    }
-    found
 }

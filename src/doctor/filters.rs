@@ -3,9 +3,6 @@
 use super::{Finding, Record};
 use crate::plan::foreign::{Iptables, IptablesFacts};
 
-/// The first engine that drops in raw PREROUTING.
-const RAW_DROPS_SINCE: u32 = 28;
-
 pub(super) fn findings(record: &Record) -> Vec<Finding> {
     let mut found = vec![nft(record)];
     found.extend(docker(record));
@@ -59,6 +56,16 @@ fn nft(record: &Record) -> Finding {
 }
 
 fn docker(record: &Record) -> Option<Finding> {
+    if let Some(value) = &record.facts.docker_elsewhere {
+        return Some(Finding::new(
+            super::Verdict::Ok,
+            "docker-elsewhere",
+            format!(
+                "DOCKER_HOST={value} names an engine that is not on this host: its bridges are not here, and no site can be one"
+            ),
+            "for an engine of this host: unset DOCKER_HOST, or set it to unix:///PATH",
+        ));
+    }
     let engine = record.facts.engine.as_ref()?;
     let version = &engine.version;
     if engine.is_desktop() {
@@ -73,18 +80,20 @@ fn docker(record: &Record) -> Option<Finding> {
         ));
     }
     if record.facts.foreign.is_docker_nftables() {
-        return Some(Finding::warning(
+        return Some(Finding::ok(
             "docker-nftables",
-            format!("Docker {version} filters with nftables, whose drops no rule of another table can undo"),
-            "take \"firewall-backend\": \"nftables\" out of /etc/docker/daemon.json and restart Docker",
+            format!(
+                "Docker {version} filters with nftables, whose drops no rule of another table can undo: for sites that are \
+                 its networks it needs settings of its own, and `wgrelay up` sets the mark that they name"
+            ),
         ));
     }
-    let there = match engine.major() {
-        Some(major) if major >= RAW_DROPS_SINCE => {
+    let there = match engine.drops_in_raw() {
+        true => {
             "drops what does not come through a container's own bridge; for sites that are its networks, `wgrelay up` \
              puts accepts into DOCKER-USER and raw PREROUTING"
         }
-        _ => {
+        false => {
             "keeps its networks closed; for sites that are its networks, `wgrelay up` puts accepts into DOCKER-USER"
         }
     };

@@ -10,15 +10,6 @@ use crate::model::{Network, Node, Problem, Timestamp};
 use crate::plan::foreign::Iptables;
 use crate::plan::{Backend, Facts, Keys, wanted};
 
-/// A container that is attached to Docker networks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Container {
-    /// Its name.
-    pub name: String,
-    /// The networks.
-    pub networks: Vec<String>,
-}
-
 /// A host as examined. Everything is a fact; what it means is [`findings`]' work.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -33,8 +24,6 @@ pub struct Record {
     pub nft: Option<String>,
     /// Which one `iptables` is; `None`: there is no iptables.
     pub iptables: Option<Iptables>,
-    /// The containers; empty where no engine answers.
-    pub containers: Vec<Container>,
     /// What else there is.
     pub facts: Facts,
 }
@@ -91,7 +80,7 @@ pub fn findings(record: &Record, member: Option<(&Network, &Node)>, now: Timesta
     let port = member.and_then(|(_, node)| node.listen_port()).unwrap_or(crate::model::DEFAULT_PORT);
     let mut found = data_plane::findings(record, port);
     found.extend(filters::findings(record));
-    found.extend(addresses::findings(record, member));
+    found.extend(addresses::findings(record));
     if let Some((network, node)) = member {
         let wanted = wanted(network, node, &Keys::default(), Backend::Embedded, &record.facts, now);
         found.extend(wanted.problems.into_iter().map(Finding::from));

@@ -16,16 +16,13 @@ const TUN: &str = "/dev/net/tun";
 /// # Errors
 /// The kernel does not list its links or routes.
 pub fn examine(names: &BTreeSet<String>) -> Result<Record, HostError> {
-    let engine = Engine::here();
-    let containers = engine.as_ref().and_then(Engine::containers).unwrap_or_default();
-    let mut host = LinuxHost::open()?.with_docker(engine);
+    let mut host = LinuxHost::open()?.with_docker(Engine::here());
     Ok(Record {
         root: nix::unistd::geteuid().is_root(),
         kernel_wireguard: kernel_probe(),
         tun: std::fs::File::options().read(true).write(true).open(TUN).is_ok(),
         nft: version("nft", "--version"),
         iptables: version("iptables", "-V").map(|text| variant(&text)),
-        containers,
         facts: host.facts(names, &BTreeSet::new())?,
     })
 }

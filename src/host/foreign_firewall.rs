@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use super::docker_nftables;
 use super::iptables::{self, Kept};
 use super::nft::{self, ListedChain};
 use crate::apply::HostError;
 use crate::model::InterfaceName;
-use crate::plan::IFALIAS_PREFIX;
 use crate::plan::firewall::Family;
 use crate::plan::foreign::{ForeignFirewall, ForeignRule, Iptables, IptablesFacts, NftForward};
+use crate::plan::{DockerNftables, IFALIAS_PREFIX};
 
 /// What was read.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,7 @@ pub(super) struct Reading {
     kept: Vec<Kept>,
     chains: Vec<ListedChain>,
     nft: Vec<NftForward>,
+    docker_nft: Vec<DockerNftables>,
 }
 
 impl Reading {
@@ -53,7 +55,14 @@ impl Reading {
             }
             nft.push(there);
         }
-        Ok(Self { kept, chains, nft })
+        let mut docker_nft = Vec::new();
+        for family in Family::BOTH {
+            if nft.iter().any(|c| c.is_docker() && c.family == family.nft()) {
+                let text = nft::text_of(family.nft(), docker_nftables::TABLE)?;
+                docker_nft.push(docker_nftables::read(family, &text));
+            }
+        }
+        Ok(Self { kept, chains, nft, docker_nft })
     }
 
     /// Returns what decides about our packets.
@@ -70,6 +79,7 @@ impl Reading {
         ForeignFirewall {
             iptables: self.kept.iter().map(facts).collect(),
             nft: self.nft.clone(),
+            docker_nft: self.docker_nft.clone(),
             unread: None,
         }
     }

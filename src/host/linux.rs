@@ -311,6 +311,8 @@ impl Host for LinuxHost {
             routes,
             sysctls: facts::sysctls(sysctls)?,
             engine: docker.as_ref().and_then(|_| self.docker.as_ref()?.version()),
+            containers: docker.as_ref().and_then(|_| self.docker.as_ref()?.containers()).unwrap_or_default(),
+            docker_elsewhere: if self.docker.is_none() { Engine::elsewhere() } else { None },
             docker,
             // Who may not read them can still ask for what would be done.
             foreign: match self.foreign() {

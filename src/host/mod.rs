@@ -7,6 +7,7 @@
 pub mod agent_process;
 pub mod discover;
 pub mod docker;
+mod docker_nftables;
 pub mod examine;
 mod facts;
 pub mod folder;

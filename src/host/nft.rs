@@ -184,11 +184,16 @@ pub(super) fn list_chains() -> Result<Vec<ListedChain>, HostError> {
 
 /// Returns the links that a table's rules and sets name.
 pub(super) fn links_named_in(family: &str, table: &str) -> Result<BTreeSet<String>, HostError> {
-    // The text: its names are quoted, and large counters of somebody else's are nothing to stumble over.
+    let text = text_of(family, table)?;
+    Ok(text.split('"').skip(1).step_by(2).map(str::to_string).collect())
+}
+
+/// Lists somebody else's table as text: its names are quoted, large counters are nothing to stumble over, and nft 1.0.6
+/// crashes when it is to write the tables of Docker's as JSON. Empty where it cannot be listed.
+pub(super) fn text_of(family: &str, table: &str) -> Result<String, HostError> {
     let output = run(&["-s", "list", "table", family, table], None);
     let output = output.map_err(|e| HostError::new("list nft table", table, e))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.split('"').skip(1).step_by(2).map(str::to_string).collect())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Takes away an iptables chain that is left without rules, and its table when nothing is left in that either.

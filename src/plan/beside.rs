@@ -8,16 +8,14 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::Facts;
+use super::docker::{DockerEngine, GatewayMode};
 use super::firewall::Family;
 use super::foreign::{Accept, ForeignChain, ForeignRule, IptablesFacts, NftForward};
+use super::{Facts, docker_nftables};
 use crate::model::{Network, Node, Problem, Site, SiteInterface};
 
-/// Docker's engine drops in raw PREROUTING since 28.0, for published ports, and since 28.2 for every container.
-const RAW_DROPS_SINCE: u32 = 28;
-
 /// A site of this node and its link.
-type Placed<'a> = (&'a Site, &'a str);
+pub(super) type Placed<'a> = (&'a Site, &'a str);
 
 /// Derives the rules for a node that forwards.
 pub(super) fn rules(
@@ -49,7 +47,7 @@ fn rules_in(
         sites.iter().filter(|(site, _)| Family::of(&site.subnet) == there.family).copied().collect();
     for (site, link) in &sites {
         let is_closed = there.docker_user && is_dockers(site, link, facts);
-        if !there.forward_drops && !is_closed {
+        if !(there.forward_drops || is_closed) || is_unprotected(link, there.family, facts) {
             continue;
         }
         let (net, link) = (Some(site.subnet), Some((*link).to_string()));
@@ -67,8 +65,9 @@ fn rules_in(
         }
     }
     if there.docker_user {
-        let guarded =
-            sites.iter().filter(|(site, link)| is_dockers(site, link, facts) && is_guarded(there, facts));
+        let guarded = sites.iter().filter(|(site, link)| {
+            is_dockers(site, link, facts) && is_guarded(there, network.name.as_str(), link, facts)
+        });
         for (site, _) in guarded {
             // On the subnet, not on containers: Docker adds a drop for each container as it starts.
             let accept = Accept { iif: tunnel(), dst: Some(site.subnet), ..Accept::default() };
@@ -79,17 +78,34 @@ fn rules_in(
     rules
 }
 
-/// Says whether Docker keeps, or will keep, its bridges to themselves in raw PREROUTING.
-fn is_guarded(there: &IptablesFacts, facts: &Facts) -> bool {
-    let engine = facts.engine.as_ref().and_then(super::DockerEngine::major);
-    !there.raw_guarded.is_empty() || engine.is_some_and(|major| major >= RAW_DROPS_SINCE)
+/// Says whether Docker lets everybody into a bridge.
+fn is_unprotected(link: &str, family: Family, facts: &Facts) -> bool {
+    facts.docker_network(link).is_some_and(|(_, n)| n.gateway_mode(family) == GatewayMode::NatUnprotected)
+}
+
+/// Says whether Docker keeps, or will keep, a bridge to itself in raw PREROUTING.
+fn is_guarded(there: &IptablesFacts, tunnel: &str, link: &str, facts: &Facts) -> bool {
+    let listed = facts.docker_network(link);
+    let is_open = |mode| matches!(mode, GatewayMode::NatUnprotected | GatewayMode::Routed);
+    if listed.is_some_and(|(_, n)| n.trusted.contains(tunnel) || is_open(n.gateway_mode(there.family))) {
+        return false;
+    }
+    if there.raw_guarded.contains(link) {
+        return true;
+    }
+    let Some(engine) = facts.engine.as_ref().filter(|e| e.drops_in_raw()) else { return false };
+    // The drop comes with a network's first container. One that runs without it shows that the daemon allows direct
+    // routing; before 28.2 it shows nothing, for the drop comes with a published port.
+    let runs = |name: &str| facts.containers.iter().any(|c| c.networks.contains_key(name));
+    !(DockerEngine::drops_for_every_container(engine) && listed.is_some_and(|(name, _)| runs(name)))
 }
 
 /// Says whether a site is a network of Docker's.
 pub(super) fn is_dockers(site: &Site, link: &str, facts: &Facts) -> bool {
     let listed = facts.docker.iter().flatten().any(|(_, n)| n.bridge == link);
     let guarded = facts.foreign.iptables.iter().any(|i| i.raw_guarded.contains(link));
-    matches!(site.interface, Some(SiteInterface::Docker(_))) || listed || guarded
+    let kept = facts.foreign.docker_nft.iter().any(|t| t.bridges.contains_key(link));
+    matches!(site.interface, Some(SiteInterface::Docker(_))) || listed || guarded || kept
 }
 
 /// Links from which packets go out to the Internet through this node, with the prefix they are held to.
@@ -128,29 +144,8 @@ pub(super) fn problems(network: &Network, sites: &[Placed<'_>], facts: &Facts) -
             dropped(chain, tunnel, sites)
         });
     }
-    let dockers = sites.iter().find(|(site, link)| is_dockers(site, link, facts));
-    if let Some((site, _)) = dockers.filter(|_| facts.foreign.is_docker_nftables()) {
-        problems.push(docker_nftables(site, tunnel));
-    }
+    problems.extend(docker_nftables::problems(network, sites, facts));
     problems
-}
-
-fn docker_nftables(site: &Site, tunnel: &str) -> Problem {
-    Problem::warning(
-        "docker-raw-drop",
-        format!("site {}", site.subnet),
-        format!(
-            "Docker filters with nftables here and drops what comes to {} from {tunnel}; no rule of ours can undo that",
-            site.subnet
-        ),
-        format!(
-            "take \"firewall-backend\": \"nftables\" out of /etc/docker/daemon.json and restart Docker. Or keep it: set \
-             \"allow-direct-routing\": true and \"bridge-accept-fwmark\": \"0x1000000/0x1000000\" there, and mark what \
-             comes from the tunnel: nft 'add table inet mark-{tunnel}; add chain inet mark-{tunnel} forward {{ type filter \
-             hook forward priority -10; }}; add rule inet mark-{tunnel} forward iifname {tunnel} meta mark set meta mark \
-             | 0x1000000; add rule inet mark-{tunnel} forward oifname {tunnel} meta mark set meta mark | 0x1000000'"
-        ),
-    )
 }
 
 /// Only firewalld's own zones and policies open it: its last rule rejects, whatever other tables accept.
@@ -236,7 +231,11 @@ public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
     fn facts(there: IptablesFacts, engine: Option<&str>) -> Facts {
         let address: IpNet = "172.19.0.1/16".parse().unwrap();
         let link = Link { kind: "bridge".into(), addresses: vec![address], ..Link::default() };
-        let network = DockerNetwork { bridge: "br-6a".into(), subnets: vec![address.trunc()] };
+        let network = DockerNetwork {
+            bridge: "br-6a".into(),
+            subnets: vec![address.trunc()],
+            ..DockerNetwork::default()
+        };
         let uplink = ForeignRoute {
             dst: "0.0.0.0/0".parse().unwrap(),
             device: "eth0".into(),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::docker::{DockerContainer, DockerEngine, DockerNetwork};
 use super::foreign::ForeignFirewall;
 
 /// A link of the host.
@@ -36,35 +37,6 @@ pub struct ForeignRoute {
     pub gateway: Option<IpAddr>,
     /// The protocol number: 2 kernel, 3 boot, 4 static, 9 router advertisement, 16 DHCP …
     pub protocol: u8,
-}
-
-/// A network of the Docker engine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DockerNetwork {
-    /// Its bridge on this host.
-    pub bridge: String,
-    /// Its subnets.
-    pub subnets: Vec<IpNet>,
-}
-
-/// A Docker engine that answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DockerEngine {
-    /// Its version, such as `28.5.2+dfsg1`.
-    pub version: String,
-    /// Who packed it, such as `Docker Desktop 4.34.0 (165256)`; empty where it does not say.
-    pub platform: String,
-}
-
-impl DockerEngine {
-    /// Returns the first number of its version.
-    pub fn major(&self) -> Option<u32> {
-        self.version.split('.').next()?.parse().ok()
-    }
-    /// Says whether it is Docker Desktop, whose bridges are in a machine of its own.
-    pub fn is_desktop(&self) -> bool {
-        self.platform.starts_with("Docker Desktop")
-    }
 }
 
 /// How WSL2 connects to the network (`wslinfo --networking-mode`).
@@ -120,6 +92,12 @@ pub struct Facts {
     /// That engine.
     #[serde(default)]
     pub engine: Option<DockerEngine>,
+    /// The containers that run there.
+    #[serde(default)]
+    pub containers: Vec<DockerContainer>,
+    /// The value of `DOCKER_HOST` where it names an engine that is not on this host; `None`: it does not.
+    #[serde(default)]
+    pub docker_elsewhere: Option<String>,
     /// Packet filters of others.
     #[serde(default)]
     pub foreign: ForeignFirewall,
@@ -133,6 +111,10 @@ impl Facts {
     /// Returns a switch's value, `None` where the host has no such switch.
     pub fn sysctl(&self, path: &str) -> Option<&str> {
         self.sysctls.get(path).map(String::as_str)
+    }
+    /// Returns Docker's network that has this bridge, with its name.
+    pub fn docker_network(&self, bridge: &str) -> Option<(&str, &DockerNetwork)> {
+        self.docker.iter().flatten().find(|(_, n)| n.bridge == bridge).map(|(name, n)| (name.as_str(), n))
     }
     /// Returns the link that has an address in `subnet`, if exactly that is known.
     pub fn link_in(&self, subnet: IpNet) -> Option<&str> {

@@ -10,6 +10,7 @@ use std::fmt::{self, Write as _};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::docker::DockerNftables;
 use super::firewall::Family;
 use super::state::ifalias;
 use crate::model::InterfaceName;
@@ -265,6 +266,9 @@ pub struct ForeignFirewall {
     pub iptables: Vec<IptablesFacts>,
     /// Those of nftables.
     pub nft: Vec<NftForward>,
+    /// What Docker's own among them let through.
+    #[serde(default)]
+    pub docker_nft: Vec<DockerNftables>,
     /// Why they could not be read; `None`: they were.
     pub unread: Option<String>,
 }

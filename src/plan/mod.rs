@@ -9,17 +9,21 @@ mod change;
 mod diff;
 #[cfg(test)]
 mod diff_tests;
+mod docker;
+mod docker_nftables;
 mod facts;
 pub mod firewall;
 pub mod foreign;
 mod full_tunnel;
 mod site_link;
 mod state;
+mod two_homes;
 mod wanted;
 
 pub use change::{Change, Line, Plan};
 pub use diff::diff;
-pub use facts::{DockerEngine, DockerNetwork, Facts, ForeignRoute, Link, WslMode};
+pub use docker::{DockerBridge, DockerContainer, DockerEngine, DockerNetwork, DockerNftables, GatewayMode};
+pub use facts::{Facts, ForeignRoute, Link, WslMode};
 pub use site_link::{SiteLink, resolve as resolve_site};
 pub use state::{
     Backend, Device, HostState, IFALIAS_PREFIX, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route,

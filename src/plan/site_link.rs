@@ -76,12 +76,31 @@ fn docker(site: &Site, network: &str, facts: &Facts) -> Option<String> {
 
 fn docker_missing(site: &Site, network: &str, facts: &Facts) -> (String, String) {
     match &facts.docker {
+        None if facts.docker_elsewhere.is_some() => (
+            format!(
+                "the site {} is Docker's network {network}, and DOCKER_HOST={} names an engine that is not on this host: \
+                 its bridges are not here",
+                site.subnet,
+                facts.docker_elsewhere.as_deref().unwrap_or_default()
+            ),
+            "run wgrelay where that engine runs; or unset DOCKER_HOST, or set it to unix:///PATH, where the engine is \
+             this host's own".into(),
+        ),
         None => (
             format!(
                 "the site {} is Docker's network {network}, and no Docker engine answers here",
                 site.subnet
             ),
             "start Docker, then run `wgrelay up` again (DOCKER_HOST is honoured)".into(),
+        ),
+        Some(networks) if networks.contains_key(network) && facts.engine.as_ref().is_some_and(super::DockerEngine::is_desktop) => (
+            format!(
+                "Docker's network {network} is in the machine that {} runs its containers in: its bridge is not here, and \
+                 nothing here can reach it",
+                facts.engine.as_ref().map(|e| e.platform.as_str()).unwrap_or_default()
+            ),
+            "install Docker Engine in this distribution and switch Docker Desktop's integration with it off; or run \
+             wgrelay in a container that is attached to the network (`wgrelay doctor` says more)".into(),
         ),
         Some(networks) if networks.contains_key(network) => (
             format!("the bridge of Docker's network {network} is not in this network namespace"),
@@ -139,6 +158,7 @@ mod tests {
         let network = DockerNetwork {
             bridge: "br-6a7541fe74a1".into(),
             subnets: vec!["172.19.0.0/16".parse().unwrap()],
+            ..DockerNetwork::default()
         };
         let with = |name: &str| Facts {
             docker: Some(BTreeMap::from([(name.to_string(), network.clone())])),

@@ -9,7 +9,7 @@ use super::firewall::{SiteMatch, compile};
 use super::full_tunnel;
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route, ifalias};
-use super::{Facts, beside};
+use super::{Facts, beside, docker_nftables, two_homes};
 use crate::model::{
     EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Timestamp, claimed_by_spoke,
     derive_for_spoke,
@@ -73,7 +73,7 @@ pub fn wanted(
             SiteLink::Missing(problem) => problems.push(*problem),
         }
     }
-    let firewall = compile(network, node, &sites, now);
+    let mut firewall = compile(network, node, &sites, now);
     let mut sysctls = BTreeMap::new();
     if firewall.is_some() {
         let links = sites.iter().filter_map(|(site, link)| match link {
@@ -94,7 +94,7 @@ pub fn wanted(
         sysctls.insert("net/ipv4/conf/all/src_valid_mark".into(), "1".into());
     }
     let mut foreign_rules = BTreeSet::new();
-    if firewall.is_some() {
+    if let Some(table) = &mut firewall {
         let placed: Vec<_> = sites
             .iter()
             .filter_map(|(site, link)| match link {
@@ -104,6 +104,8 @@ pub fn wanted(
             .collect();
         foreign_rules = beside::rules(network, node, &placed, facts);
         problems.extend(beside::problems(network, &placed, facts));
+        problems.extend(two_homes::problems(node, facts));
+        table.chains.extend(docker_nftables::chain(network, &placed, facts));
     }
     let device = Device {
         backend,

@@ -43,8 +43,9 @@ pub fn assumed_facts(network: &Network, node: &Node) -> Facts {
             Some(wanted @ SiteInterface::Docker(network)) => {
                 // The bridge's real name changes with the Docker network; what the file calls it is what people know.
                 let bridge = wanted.to_string();
-                let known =
-                    docker.entry(network.clone()).or_insert(DockerNetwork { bridge, subnets: Vec::new() });
+                let known = docker
+                    .entry(network.clone())
+                    .or_insert(DockerNetwork { bridge, ..DockerNetwork::default() });
                 known.subnets.push(site.subnet);
                 (known.bridge.clone(), "bridge")
             }

@@ -103,7 +103,7 @@ fn run<'t>(
             Action::Accept => return Some((Decision::Accept, rule)),
             Action::Drop => return Some((Decision::Drop, rule)),
             Action::Masquerade => return Some((Decision::Masquerade, rule)),
-            Action::ClampMss => {}
+            Action::ClampMss | Action::Mark(_) => {}
             Action::Jump(name) if depth < MAX_JUMPS => {
                 let chain = table.chains.iter().find(|c| c.name == *name);
                 if let Some(end) = chain.and_then(|c| run(table, &c.rules, packet, depth + 1, out)) {

@@ -16,9 +16,9 @@ const NETWORK: &str = "webvirtcloud_default";
 /// The container there that publishes nothing.
 const CONTAINER: &str = "172.19.0.5";
 /// Where containers serve.
-const PORT: u16 = 7007;
+pub const PORT: u16 = 7007;
 /// How long an answer may take: a handshake, and a container on its way up.
-const PATIENCE: Duration = Duration::from_secs(12);
+pub const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A Docker host with two clients and a neighbour on its LAN.
 pub struct Place {
@@ -120,7 +120,7 @@ impl Place {
 }
 
 /// Says whether a node gets the page of a server within some time.
-fn page(from: &Node, address: &str, port: u16, limit: Duration) -> bool {
+pub fn page(from: &Node, address: &str, port: u16, limit: Duration) -> bool {
     let address = SocketAddr::new(address.parse().expect("an address is written"), port);
     let began = Instant::now();
     loop {
@@ -165,13 +165,13 @@ fn spoil(node: &Node) {
 }
 
 /// Says whether this machine can run an engine.
-fn can_run() -> bool {
+pub fn can_run() -> bool {
     let needs =
         [Need::Program("debootstrap"), Need::Program("chroot"), Need::Program("iptables-legacy-save")];
     met(&NAMESPACES.into_iter().chain(needs).collect::<Vec<_>>())
 }
 
-fn beside(version: &'static str, variant: &'static str) {
+pub fn beside(version: &'static str, variant: &'static str) {
     if !can_run() {
         return;
     }

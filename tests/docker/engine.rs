@@ -24,6 +24,7 @@ pub struct Engine<'a> {
     node: &'a Node,
     version: &'static str,
     iptables: &'static str,
+    options: Vec<&'static str>,
     dockerd: Child,
 }
 
@@ -32,9 +33,22 @@ impl<'a> Engine<'a> {
     /// forwarding on yet.
     #[track_caller]
     pub fn start(node: &'a Node, version: &'static str, iptables: &'static str) -> Self {
+        Self::start_with(node, version, iptables, &[])
+    }
+
+    /// The same with options of dockerd's.
+    #[track_caller]
+    pub fn start_with(
+        node: &'a Node,
+        version: &'static str,
+        iptables: &'static str,
+        options: &[&'static str],
+    ) -> Self {
         node.within(FETCH, Command::new(SCRIPT).args(["prepare", version])).ok();
         node.set_sysctl("ipv4/ip_forward", "0");
-        let this = Self { node, version, iptables, dockerd: spawn(node, version, iptables) };
+        let options = options.to_vec();
+        let dockerd = spawn(node, version, iptables, &options);
+        let this = Self { node, version, iptables, options, dockerd };
         this.wait();
         node.run(&[SCRIPT, "image", version, PLACE, IMAGE]).ok();
         this
@@ -46,7 +60,7 @@ impl<'a> Engine<'a> {
         let pid = Pid::from_raw(self.dockerd.id().try_into().expect("a process number fits"));
         kill(pid, Signal::SIGTERM).expect("the engine runs");
         self.dockerd.wait().expect("a child can be waited for");
-        self.dockerd = spawn(self.node, self.version, self.iptables);
+        self.dockerd = spawn(self.node, self.version, self.iptables, &self.options);
         self.wait();
     }
 
@@ -91,7 +105,7 @@ impl<'a> Engine<'a> {
     }
 }
 
-fn spawn(node: &Node, version: &str, iptables: &str) -> Child {
+fn spawn(node: &Node, version: &str, iptables: &str, options: &[&str]) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -100,7 +114,7 @@ fn spawn(node: &Node, version: &str, iptables: &str) -> Child {
     let errors = log.try_clone().expect("a file can be had twice");
     let mut command = Command::new(SCRIPT);
     command.env("ENGINE_IPTABLES", iptables);
-    command.args(["run", version, PLACE]).stdin(Stdio::null()).stdout(log).stderr(errors);
+    command.args(["run", version, PLACE]).args(options).stdin(Stdio::null()).stdout(log).stderr(errors);
     node.spawn(&mut command)
 }
 

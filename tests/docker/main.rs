@@ -5,7 +5,9 @@
 
 mod beside;
 mod engine;
+mod engine_29;
 mod other_filters;
 #[path = "../rig/mod.rs"]
 #[expect(dead_code, reason = "the rig serves other tests as well")]
 mod rig;
+mod settings;

@@ -7,11 +7,11 @@ use crate::rig::node::Node;
 use crate::rig::probe::{no_ping, no_tcp, ping, tcp};
 
 /// The relay's site: a bridge with one host behind it.
-const BRIDGE: &str = "br-site";
-const HOST: &str = "172.19.0.5";
+pub const BRIDGE: &str = "br-site";
+pub const HOST: &str = "172.19.0.5";
 
 /// Lays a site behind the relay.
-fn site(place: &Place) -> Node {
+pub fn site(place: &Place) -> Node {
     let host = Node::new("host");
     cable(End { node: &place.relay, link: "veth1" }, End { node: &host, link: "eth0" });
     place.relay.ip(&crate::rig::net::bridge(BRIDGE, &["veth1"], &["172.19.0.1/16"]));
@@ -21,7 +21,7 @@ fn site(place: &Place) -> Node {
 
 /// Fails unless what should pass does, both ways, and a neighbour on the LAN stays outside.
 #[track_caller]
-fn assert_open(place: &Place, host: &Node) {
+pub fn assert_open(place: &Place, host: &Node) {
     assert!(ping(&place.windows, HOST), "a client pings the site's host");
     tcp(&place.windows, host, HOST).expect("a client calls the site's host");
     assert!(ping(host, "192.168.3.2"), "the site's host pings a client");

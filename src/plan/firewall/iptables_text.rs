@@ -68,6 +68,7 @@ impl Writer<'_> {
         let name = self.new_chain(match chain.hook {
             Hook::Forward => "-f",
             Hook::Postrouting => "-n",
+            Hook::Mark => "-m",
             Hook::None => "-p",
         });
         for rule in &chain.rules {
@@ -84,6 +85,7 @@ impl Writer<'_> {
             Action::Accept => "ACCEPT".to_string(),
             Action::Drop => "DROP".to_string(),
             Action::Masquerade => "MASQUERADE".to_string(),
+            Action::Mark(mark) => format!("MARK --set-xmark {:#x}/{:#x}", mark.value, mark.mask),
             Action::ClampMss => "TCPMSS --clamp-mss-to-pmtu".to_string(),
             Action::Jump(to) => match self.table.chains.iter().find(|c| &c.name == to) {
                 Some(inner) if !self.chains.iter().any(|c| c.ends_with("-p")) => self.chain(inner),

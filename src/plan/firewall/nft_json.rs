@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use nftables::batch::Batch;
 use nftables::expr::{
-    CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, RT, RTKey, Range,
-    TcpOption,
+    BinaryOperation, CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, RT,
+    RTKey, Range, TcpOption,
 };
 use nftables::schema::{
     Chain, Element, NfCmd, NfListObject, Nftables, Rule, Set, SetFlag, SetType, SetTypeValue, Table,
@@ -85,6 +85,7 @@ fn chain_object(table: &str, chain: &rule::Chain) -> Chain<'static> {
     let (kind, hook, prio) = match chain.hook {
         rule::Hook::Forward => (Some(NfChainType::Filter), Some(NfHook::Forward), Some(0)),
         rule::Hook::Postrouting => (Some(NfChainType::NAT), Some(NfHook::Postrouting), Some(100)),
+        rule::Hook::Mark => (Some(NfChainType::Filter), Some(NfHook::Forward), Some(-150)),
         rule::Hook::None => (None, None, None),
     };
     Chain {
@@ -208,7 +209,21 @@ fn action(action: &rule::Action) -> Statement<'static> {
             })),
             value: Expression::Named(NamedExpression::RT(RT { key: RTKey::MTU, family: None })),
         }),
+        rule::Action::Mark(mark) => {
+            Statement::Mangle(Mangle { key: meta(MetaKey::Mark), value: marked(*mark) })
+        }
     }
+}
+
+/// What a packet's mark becomes.
+fn marked(mark: rule::Mark) -> Expression<'static> {
+    let value = Expression::Number(mark.value);
+    if mark.mask == u32::MAX {
+        return value;
+    }
+    let others = BinaryOperation::AND(meta(MetaKey::Mark), Expression::Number(!mark.mask));
+    let others = Expression::BinaryOperation(Box::new(others));
+    Expression::BinaryOperation(Box::new(BinaryOperation::OR(vec![others, value])))
 }
 
 /// Reads the elements of every set out of a listing (`nft -j list table …`).

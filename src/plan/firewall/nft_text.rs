@@ -1,6 +1,6 @@
 //! A table as nft's own language: for the hooks of an exported file, and for people to read in `plan`.
 
-use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Table};
+use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Mark, Match, Rule, Table};
 
 /// Returns one rule as nft writes it.
 pub fn rule_text(rule: &Rule) -> String {
@@ -11,6 +11,10 @@ pub fn rule_text(rule: &Rule) -> String {
         Action::Jump(chain) => format!("jump {chain}"),
         Action::Masquerade => "masquerade".into(),
         Action::ClampMss => "tcp option maxseg size set rt mtu".into(),
+        Action::Mark(Mark { value, mask: u32::MAX }) => format!("meta mark set {value:#x}"),
+        Action::Mark(Mark { value, mask }) => {
+            format!("meta mark set meta mark & {:#x} | {value:#x}", !mask)
+        }
     });
     words.join(" ")
 }
@@ -43,6 +47,7 @@ pub fn hook_text(chain: &Chain) -> &'static str {
     match chain.hook {
         Hook::Forward => "type filter hook forward priority 0; policy accept;",
         Hook::Postrouting => "type nat hook postrouting priority 100; policy accept;",
+        Hook::Mark => "type filter hook forward priority -150; policy accept;",
         Hook::None => "",
     }
 }

@@ -114,6 +114,15 @@ pub enum Match {
     TcpSyn,
 }
 
+/// A firewall mark, and the bits of it that count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mark {
+    /// The value of those bits.
+    pub value: u32,
+    /// The bits; all of them where no mask was given.
+    pub mask: u32,
+}
+
 /// What happens to a packet that matches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
@@ -127,6 +136,8 @@ pub enum Action {
     Masquerade,
     /// Lowers the TCP MSS to what the route's MTU carries.
     ClampMss,
+    /// Sets the bits of a mark, and leaves the others as they are.
+    Mark(Mark),
 }
 
 /// Conditions and an action.
@@ -145,6 +156,8 @@ pub enum Hook {
     Forward,
     /// `type nat hook postrouting priority 100`
     Postrouting,
+    /// `type filter hook forward priority -150`: marks are set here, for those who look at them at 0.
+    Mark,
     /// Reached by a jump only.
     None,
 }
