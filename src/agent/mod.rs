@@ -24,6 +24,7 @@ pub use device::LocalDevice;
 
 use crate::apply::HostError;
 use crate::host::agent_process::Runtime;
+use crate::host::docker::{Engine, Events};
 use crate::host::kernel_news::KernelNews;
 use crate::model::InterfaceName;
 
@@ -33,6 +34,9 @@ const TICK: Duration = Duration::from_secs(30);
 
 /// How long links and rules are left to settle after a change before the host is looked at.
 const SETTLE: Duration = Duration::from_millis(300);
+
+/// How long an engine that is not there, or gone, is left alone. Its start is news of the kernel's anyway.
+const ENGINE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why the agent ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +93,10 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     watch_kernel(KernelNews::of_links()?, changed.clone());
     // A kernel without nftables has no news of it.
     if let Ok(news) = KernelNews::of_filters() {
-        watch_kernel(news, changed);
+        watch_kernel(news, changed.clone());
+    }
+    if let Some(engine) = Engine::here() {
+        watch_engine(engine, changed);
     }
     let mut failed = false;
     let (device_ended, mut ended) = mpsc::channel(1);
@@ -150,6 +157,26 @@ fn watch_kernel(news: KernelNews, tell: mpsc::Sender<()>) {
             if let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(()) {
                 return;
             }
+        }
+    });
+}
+
+/// Tells when a network of Docker's is made or taken away: the kernel's news of its bridge may come before the engine
+/// has the network in its list, and iptables-legacy has none of its rules.
+fn watch_engine(engine: Engine, tell: mpsc::Sender<()>) {
+    std::thread::spawn(move || {
+        while !tell.is_closed() {
+            if let Ok(mut events) = Events::of_networks(&engine) {
+                loop {
+                    if let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(()) {
+                        return;
+                    }
+                    if events.wait().is_err() {
+                        break;
+                    }
+                }
+            }
+            std::thread::sleep(ENGINE_PAUSE);
         }
     });
 }
