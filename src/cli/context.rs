@@ -6,8 +6,10 @@ use std::time::SystemTime;
 use super::args::Global;
 use super::fault::Fault;
 use super::output::Output;
-use crate::config::{Secrets, parse_network};
+use super::progress::Progress;
+use crate::config::{Bundle, Secrets, parse_network};
 use crate::host::folder::Folder;
+use crate::host::store::WriterLock;
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
 
 /// Where networks are unless told otherwise.
@@ -72,7 +74,7 @@ impl Context {
     /// Finds the folder of the network that is meant.
     pub fn folder(&self) -> Result<Folder, Fault> {
         if let Some(name) = self.network_name()? {
-            return Ok(Folder::new(&self.dir, &name));
+            return self.named(&name);
         }
         let names = Folder::list(&self.dir)?;
         match names.as_slice() {
@@ -94,6 +96,25 @@ impl Context {
                 ))
             }
         }
+    }
+
+    /// Finds the folder of a network by its name; of one that is not there, the names that it may have been meant for.
+    fn named(&self, name: &InterfaceName) -> Result<Folder, Fault> {
+        let folder = Folder::new(&self.dir, name);
+        let names = Folder::list(&self.dir)?;
+        if folder.exists() || names.is_empty() {
+            return Ok(folder);
+        }
+        let names: Vec<&str> = names.iter().map(InterfaceName::as_str).collect();
+        let near = nearest(name.as_str(), names.iter().copied());
+        let hint = near.map_or_else(|| known(&names), |n| format!("did you mean {n}?"));
+        Err(Fault::usage(format!("there is no network {name} in {}", self.dir.display()), hint))
+    }
+
+    /// Takes the writer's lock of a network, waiting for another command.
+    pub fn lock(&self, folder: &Folder) -> Result<WriterLock, Fault> {
+        let _progress = Progress::of(&self.out, "waiting for another command that is changing this network");
+        Ok(folder.lock()?)
     }
 
     /// Reads the network; every fault of the file at once.
@@ -126,7 +147,18 @@ impl Context {
         }
         // `parse_network` accepted it, so it is UTF-8.
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Loaded { folder, network, text, warnings: parsed.problems })
+        let mut warnings = parsed.problems;
+        if let Some(bundle) = folder.installed_node()?
+            && Bundle::is_edited(&network, &bundle.this, &bundle.made_from)
+        {
+            warnings.push(Problem::warning(
+                "edited-bundle",
+                format!("{file}:1:1"),
+                "this network was edited after its bundle was made: the other nodes may not have it so",
+                "change it where the bundle was made, and export it again",
+            ));
+        }
+        Ok(Loaded { folder, network, text, warnings })
     }
 
     /// Reads the secrets that belong to a network.
@@ -199,5 +231,9 @@ fn known(names: &[&str]) -> String {
     const SHOWN: usize = 12;
     let more = names.len().saturating_sub(SHOWN);
     let list = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("there are {list} and {more} more") } else { format!("there are {list}") }
+    match (names.len(), more) {
+        (1, _) => format!("there is {list} alone"),
+        (_, 0) => format!("there are {list}"),
+        _ => format!("there are {list} and {more} more"),
+    }
 }

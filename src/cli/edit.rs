@@ -132,7 +132,7 @@ pub(super) fn edit(
     change: impl FnOnce(&Loaded, &mut NetworkDocument, &mut Secrets) -> Result<String, Fault>,
 ) -> Result<Exit, Fault> {
     let folder = ctx.folder()?;
-    let lock = folder.lock()?;
+    let lock = ctx.lock(&folder)?;
     let loaded = ctx.load_network()?;
     if let Some(bundle) = loaded.folder.installed_node()? {
         return Err(Fault::failed(

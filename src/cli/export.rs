@@ -9,6 +9,7 @@ use super::context::{Context, Loaded, find_node};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
+use super::progress::Progress;
 use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
 use crate::export::{Exported, Keys, node_conf};
@@ -117,10 +118,12 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
     let next = std::sync::atomic::AtomicUsize::new(0);
     let workers =
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
+    let progress = Progress::of_many(&ctx.out, "writing files", jobs.len());
     let work = || -> Result<Vec<crate::model::Problem>, Fault> {
         let mut problems = Vec::new();
         while let Some(node) = jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
             problems.extend(one_of_all(network, secrets, node, dir, args.format, ctx.now)?);
+            progress.one();
         }
         Ok(problems)
     };
@@ -129,6 +132,7 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
         let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         handles.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
+    drop(progress);
     for result in results {
         let problems =
             result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?;

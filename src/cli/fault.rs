@@ -59,7 +59,14 @@ impl From<HostError> for Fault {
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         let hint = error.hint();
-        Self::failed(error, hint)
+        let (code, path) = match &error {
+            StoreError::TooLarge { path } => ("too-large", path),
+            StoreError::NotText { path, .. } => ("not-text", path),
+            _ => return Self::failed(error, hint),
+        };
+        // A fault of the whole file is at its beginning.
+        let place = format!("{}:1:1", path.display());
+        Self::invalid(vec![Problem::error(code, place, error.to_string(), hint)])
     }
 }
 

@@ -1,6 +1,7 @@
 //! `lint`: a .conf as a given client reads it.
 
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use serde::Serialize;
@@ -50,6 +51,12 @@ pub fn lint(ctx: &Context, args: &Lint) -> Result<Exit, Fault> {
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, Fault> {
     let fault = |e: std::io::Error| Fault::failed(format!("cannot read {}: {e}", path.display()), "");
     let mut bytes = Zeroizing::new(Vec::new());
+    if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo()) && !path.starts_with("/dev/") {
+        return Err(Fault::failed(
+            format!("{} is a named pipe", path.display()),
+            "give a file, or `COMMAND | wgrelay lint /dev/stdin`",
+        ));
+    }
     std::fs::File::open(path).map_err(fault)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(fault)?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),

@@ -18,6 +18,7 @@ mod lint;
 mod list;
 mod man;
 mod output;
+mod progress;
 mod rotate;
 mod run;
 mod service;

@@ -71,6 +71,11 @@ impl Output {
         }
     }
 
+    /// Says whether somebody watches who wants to see that work goes on.
+    pub fn shows_progress(&self) -> bool {
+        !self.quiet && !self.json && io::stderr().is_terminal()
+    }
+
     /// Says whether results are coloured.
     pub const fn colored(&self) -> bool {
         self.color_out

@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{agent_command, refusal, require_root, runtime, target};
 use super::output::{Output, Role};
+use super::progress::Progress;
 use super::service;
 use crate::apply::Host;
 use crate::config::Bundle;
@@ -26,7 +27,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         Some(file) => install(ctx, file)?,
         None => ctx.folder()?,
     };
-    let lock = folder.lock()?;
+    let lock = ctx.lock(&folder)?;
     let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
     promises(ctx, &loaded, args.force)?;
     let target = target(ctx, &loaded)?;
@@ -36,6 +37,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     let (mut host, backend) = operate::host_for(&runtime, &command, &ctx.dir, name, args.backend.into())?;
     let systemd = service::waiting(&runtime, name);
     let last = service::last_up(&target, backend);
+    let work = Progress::of(&ctx.out, format!("bringing up {name}: {} nodes", loaded.network.nodes.len()));
     let done = match systemd.filter(|_| backend == Backend::Embedded) {
         // The unit's agent carries the packets, so it is the one that brings the network up.
         Some(systemd) => {
@@ -63,6 +65,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
             done
         }
     };
+    drop(work);
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
             "version": 1, "network": loaded.network.name, "node": target.node, "backend": backend,
@@ -216,10 +219,12 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     let name = down_name(ctx)?;
     let folder = Folder::new(&ctx.dir, &name);
     // Also where the network's folder is gone: what was made is taken away all the same.
-    let _lock = if folder.exists() { Some(folder.lock()?) } else { None };
+    let _lock = if folder.exists() { Some(ctx.lock(&folder)?) } else { None };
     let runtime = runtime(&name)?;
     let mut host = operate::host(&runtime, &[])?;
+    let work = Progress::of(&ctx.out, format!("taking down {name}"));
     let done = operate::down(&mut host, &ctx.dir, &name, &runtime)?;
+    drop(work);
     LastUp::forget(&folder);
     if ctx.out.json {
         let errors: Vec<String> = done.errors.iter().map(ToString::to_string).collect();

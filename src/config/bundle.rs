@@ -48,6 +48,11 @@ impl Bundle {
         Some(format!("{hash:016x}"))
     }
 
+    /// Says whether a network that came in a bundle is not what was put into it; `made_from` is what the bundle said.
+    pub fn is_edited(network: &Network, this: &NodeName, made_from: &str) -> bool {
+        !made_from.is_empty() && Self::digest_of(network, this).is_some_and(|now| now != made_from)
+    }
+
     /// Writes the bundle; the text is wiped when dropped.
     pub fn render(&self) -> Zeroizing<String> {
         let body = render_network(&self.network, None);

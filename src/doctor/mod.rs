@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Network, Node, Problem, Timestamp};
 use crate::plan::foreign::Iptables;
-use crate::plan::{Backend, Facts, Keys, wanted};
+use crate::plan::{Backend, Facts, Keys, in_the_way, wanted};
 
 /// A host as examined. Everything is a fact; what it means is [`findings`]' work.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,7 @@ pub fn findings(record: &Record, member: Option<(&Network, &Node)>, now: Timesta
     if let Some((network, node)) = member {
         let wanted = wanted(network, node, &Keys::default(), Backend::Embedded, &record.facts, now);
         found.extend(wanted.problems.into_iter().map(Finding::from));
+        found.extend(in_the_way(network, node, &record.facts).into_iter().map(Finding::from));
     }
     found
 }

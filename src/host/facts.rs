@@ -25,6 +25,18 @@ pub(super) fn sysctls(wanted: &BTreeSet<String>) -> Result<BTreeMap<String, Stri
     Ok(values)
 }
 
+/// Returns the UDP ports that are bound in the calling thread's network namespace; kernel sockets are among them.
+pub(super) fn udp_ports() -> BTreeSet<u16> {
+    let read = |file| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    ["udp", "udp6"].map(read).iter().flat_map(|text| text.lines().filter_map(local_port)).collect()
+}
+
+/// Reads the second column of a line of /proc/net/udp: an address and a port in hexadecimal.
+fn local_port(line: &str) -> Option<u16> {
+    let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
+    u16::from_str_radix(port, 16).ok()
+}
+
 /// Returns WSL's networking mode; `None`: not WSL.
 pub(super) fn wsl() -> Option<WslMode> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -62,6 +74,16 @@ fn output_within(mut command: Command, limit: Duration) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bound_ports_are_seen() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(socket) = std::net::UdpSocket::bind(address) else { continue };
+            let port = socket.local_addr().unwrap().port();
+            assert!(udp_ports().contains(&port), "{address}");
+        }
+        assert_eq!(local_port("  sl  local_address rem_address   st tx_queue"), None);
+    }
 
     #[test]
     fn wsl_is_told_by_its_kernel() {

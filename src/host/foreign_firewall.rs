@@ -9,6 +9,7 @@ use super::nft::{self, ListedChain};
 use crate::apply::HostError;
 use crate::model::InterfaceName;
 use crate::plan::firewall::Family;
+use crate::plan::firewall::fingerprint::CHAIN;
 use crate::plan::foreign::{ForeignFirewall, ForeignRule, Iptables, IptablesFacts, NftForward};
 use crate::plan::{DockerNftables, IFALIAS_PREFIX};
 
@@ -80,6 +81,7 @@ impl Reading {
             iptables: self.kept.iter().map(facts).collect(),
             nft: self.nft.clone(),
             docker_nft: self.docker_nft.clone(),
+            lookalikes: lookalikes(&self.chains),
             unread: None,
         }
     }
@@ -88,6 +90,16 @@ impl Reading {
     pub(super) fn rules(&self, network: &InterfaceName) -> BTreeSet<ForeignRule> {
         self.kept.iter().flat_map(|kept| kept.rules(network)).collect()
     }
+}
+
+/// Returns the tables with a name of ours that lack the chain with our mark.
+fn lookalikes(chains: &[ListedChain]) -> BTreeSet<String> {
+    let tables = |with: fn(&ListedChain) -> bool| {
+        let inet = chains.iter().filter(|c| c.family == "inet").filter(move |c| with(c));
+        inet.map(|c| c.table.clone()).collect::<BTreeSet<_>>()
+    };
+    let named = tables(|c| c.table.starts_with(&IFALIAS_PREFIX.replace(':', "-")));
+    &named - &tables(|c| c.name == CHAIN)
 }
 
 fn is_foreign_forward(chain: &ListedChain) -> bool {

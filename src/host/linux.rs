@@ -323,6 +323,7 @@ impl Host for LinuxHost {
             },
             resolved: names::resolve(names),
             wsl: facts::wsl(),
+            udp_ports: facts::udp_ports(),
         })
     }
 

@@ -57,6 +57,12 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// A pipe, a socket or a device.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
+        /// What it is instead is not looked at.
+        path: PathBuf,
+    },
     /// Not text.
     #[error("{} is not UTF-8 (at byte {offset})", path.display())]
     NotText {
@@ -97,9 +103,7 @@ impl StoreError {
                     "remount it writable, or choose another folder with --dir".into()
                 }
                 io::ErrorKind::PermissionDenied => "run as root, or choose another folder with --dir".into(),
-                io::ErrorKind::NotFound => {
-                    format!("`wgrelay init` makes a network; is {} the right path?", path.display())
-                }
+                io::ErrorKind::NotFound => missing(path),
                 _ => String::new(),
             },
             Self::Exposed { path, .. } => {
@@ -113,6 +117,7 @@ impl StoreError {
                 "it is kept: use another --dir or --network, or remove {} first",
                 path.parent().unwrap_or(path).display()
             ),
+            Self::NotAFile { .. } => "give the path of a file; of a command's output, /dev/stdin".into(),
             Self::TooLarge { .. } => "is this the right file?".into(),
             Self::NotText { .. } => "save it as UTF-8".into(),
             Self::Locked { holder: Some(pid), .. } => {
@@ -120,6 +125,15 @@ impl StoreError {
             }
             Self::Locked { .. } => "wait until it is done".into(),
         }
+    }
+}
+
+/// Says what to do where a file is not there; which one it is tells.
+fn missing(path: &Path) -> String {
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some(NETWORK_FILE) => "`wgrelay init` makes a network; `--dir DIR` looks elsewhere".into(),
+        Some(SECRETS_FILE) => "put it back from a backup; new keys: a new network by `wgrelay init`, or `wgrelay rotate` node by node".into(),
+        _ => "is that the right path?".into(),
     }
 }
 
@@ -157,23 +171,29 @@ fn write_new(new: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
 
 /// Reads a file of at most [`MAX_FILE_BYTES`], whatever is in it.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
-    // Opening a pipe would wait for whoever writes into it.
-    if fs::metadata(path).is_ok_and(|m| !m.is_file()) {
-        return Err(io_error("read", path)(io::Error::other("not a regular file")));
+    bytes_of(open(path)?, path)
+}
+
+/// Opens a file to read. A named pipe or a device is refused: it would keep us waiting, or never end; one that the caller
+/// has opened already (`<(command)`, /dev/stdin) has somebody behind it.
+fn open(path: &Path) -> Result<File, StoreError> {
+    let is_open_already = ["/dev/fd", "/proc/self/fd", "/dev/stdin"].iter().any(|p| path.starts_with(p));
+    match fs::metadata(path) {
+        Ok(about) if !about.is_file() && !about.is_dir() && !is_open_already => {
+            Err(StoreError::NotAFile { path: path.into() })
+        }
+        _ => File::open(path).map_err(io_error("read", path)),
     }
-    let file = File::open(path).map_err(io_error("read", path))?;
-    bytes_of(file, path)
 }
 
 /// Reads a text file of at most [`MAX_FILE_BYTES`].
 pub fn read_text(path: &Path) -> Result<String, StoreError> {
-    let file = File::open(path).map_err(io_error("read", path))?;
-    text_of(file, path)
+    text_of(open(path)?, path)
 }
 
 /// Reads a file of secrets; refuses one that others can read or that belongs to somebody else.
 pub fn read_secret(path: &Path) -> Result<zeroize::Zeroizing<String>, StoreError> {
-    let file = File::open(path).map_err(io_error("read", path))?;
+    let file = open(path)?;
     let about = file.metadata().map_err(io_error("read", path))?;
     let user = nix::unistd::geteuid().as_raw();
     // Root may read everybody's, and so may be led to read a file that somebody else can change.
@@ -323,7 +343,7 @@ pub fn networks(dir: &Path) -> Result<Vec<InterfaceName>, StoreError> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io_error("read folder", dir))?;
-        if entry.file_type().is_ok_and(|t| t.is_file()) {
+        if entry.file_type().is_ok_and(|t| !t.is_dir() && !t.is_symlink()) {
             continue;
         }
         let Some(name) = entry.file_name().to_str().and_then(|n| n.parse::<InterfaceName>().ok()) else {

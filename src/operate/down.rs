@@ -9,7 +9,7 @@ use super::up::release;
 use crate::apply::{Host, HostError, Scope};
 use crate::host::agent_process::Runtime;
 use crate::model::InterfaceName;
-use crate::plan::{Backend, Facts, HostState, Plan, diff};
+use crate::plan::{Backend, Facts, HostState, Plan, diff, table_name};
 
 /// What `down` did.
 #[derive(Debug)]
@@ -68,7 +68,10 @@ pub(super) fn clear<H: Host>(
         sysctls: wanted.sysctls.keys().cloned().collect(),
         applied: applied.map(|a| a.state.clone()),
     };
-    let now = machine.observe(&scope)?;
+    let mut now = machine.observe(&scope)?;
+    if applied.is_none() && facts.foreign.lookalikes.contains(&table_name(network)) {
+        now.firewall = None;
+    }
     let plan = diff(&now, &wanted);
     for change in &plan.changes {
         if let Err(error) = machine.carry_out(network, backend, std::slice::from_ref(change)) {

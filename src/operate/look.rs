@@ -66,6 +66,7 @@ pub fn look(
         applied: Some(applied.state.clone()),
     };
     let observed = machine.observe(&scope)?;
+    target.keep_keys(&mut state, &observed);
     let report = if backend.is_some() { machine.report(&scope)? } else { None };
     let drift = diff(&observed, &state).lines();
     if folder.read_network().is_ok_and(|bytes| bytes != applied.network_text.as_bytes()) {
@@ -87,8 +88,11 @@ pub(super) fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) ->
         fault("an `up` was cut short before it was done".into())
             .hint("run `wgrelay up` again, or `wgrelay down`")
     })?;
+    let is_pending = folder.read_network().is_ok_and(|bytes| bytes != applied.network_text.as_bytes());
     let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()))?;
     let secrets = Secrets::parse(secrets.as_bytes(), "secrets.toml").value.unwrap_or_default();
-    Target::new(dir.to_path_buf(), network, applied.network_text.clone(), &applied.node, &secrets)
-        .ok_or_else(|| fault(format!("it has no node {}", applied.node)))
+    let target =
+        Target::new(dir.to_path_buf(), network, applied.network_text.clone(), &applied.node, &secrets)
+            .ok_or_else(|| fault(format!("it has no node {}", applied.node)))?;
+    Ok(Target { keys_may_be_newer: is_pending, ..target })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::Secrets;
 use crate::model::{EndpointHost, Network, Node, NodeName};
-use crate::plan::Keys;
+use crate::plan::{HostState, Keys};
 
 /// A network, a node of it, and where they come from.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Target {
     pub node: NodeName,
     /// That node's secrets.
     pub keys: Keys,
+    /// Whether the secrets may be newer than the network: keys that a device has stay as they are then.
+    pub keys_may_be_newer: bool,
 }
 
 impl Target {
@@ -33,13 +35,28 @@ impl Target {
     ) -> Option<Self> {
         let this = network.nodes.get(node)?;
         let keys = keys(&network, this, secrets);
-        Some(Self { dir, text, node: node.clone(), keys, network })
+        Some(Self { dir, text, node: node.clone(), keys, network, keys_may_be_newer: false })
     }
 
     /// Returns the node that this host is.
     pub fn this(&self) -> &Node {
         // `new` found it, and nobody takes it out again.
         &self.network.nodes[&self.node]
+    }
+
+    /// Leaves the keys of a device alone where those of the target may belong to a newer network: `rotate` without `up`.
+    pub fn keep_keys(&self, wanted: &mut HostState, observed: &HostState) {
+        let (true, Some(wanted), Some(observed)) =
+            (self.keys_may_be_newer, &mut wanted.device, &observed.device)
+        else {
+            return;
+        };
+        wanted.private_key = None;
+        for (key, peer) in &mut wanted.peers {
+            if let Some(there) = observed.peers.get(key) {
+                peer.preshared_key.clone_from(&there.preshared_key);
+            }
+        }
     }
 
     /// Returns the names that have to be resolved: endpoints of the peers.

@@ -7,7 +7,7 @@ use crate::apply::{Failure, Host, HostError, Scope, apply};
 use crate::host::agent_process::Runtime;
 use crate::host::runtime::Applied;
 use crate::model::{Problem, Timestamp};
-use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, diff, wanted};
+use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, diff, in_the_way, wanted};
 
 /// What `up` did.
 #[derive(Debug)]
@@ -120,8 +120,12 @@ fn compare<H: Host>(
 ) -> Result<Comparison, Refusal> {
     let applied = runtime.read_applied(&target.dir)?;
     let facts = host.facts(&target.names(), &BTreeSet::new())?;
-    let Wanted { state: mut wanted, problems } =
+    let Wanted { state: mut wanted, mut problems } =
         wanted(&target.network, target.this(), &target.keys, backend, &facts, now);
+    // With a record, what has our names here is ours, whatever state it is in.
+    if applied.is_none() {
+        problems.extend(in_the_way(&target.network, target.this(), &facts));
+    }
     if problems.iter().any(Problem::is_error) {
         return Err(Refusal::Problems(problems));
     }
@@ -134,6 +138,7 @@ fn compare<H: Host>(
         applied: applied.as_ref().map(|a| a.state.clone()),
     };
     let before = host.observe(&scope)?;
+    target.keep_keys(&mut wanted, &before);
     Ok(Comparison { scope, before, wanted, problems, applied })
 }
 

@@ -1,6 +1,6 @@
 //! The foreign state that decides what we do: read, never owned, never diffed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -105,6 +105,9 @@ pub struct Facts {
     pub resolved: BTreeMap<String, IpAddr>,
     /// WSL's networking mode; `None`: not WSL.
     pub wsl: Option<WslMode>,
+    /// UDP ports that somebody has bound, ourselves included.
+    #[serde(default)]
+    pub udp_ports: BTreeSet<u16>,
 }
 
 impl Facts {

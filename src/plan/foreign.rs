@@ -269,6 +269,9 @@ pub struct ForeignFirewall {
     /// What Docker's own among them let through.
     #[serde(default)]
     pub docker_nft: Vec<DockerNftables>,
+    /// nft tables with a name of ours and without the mark of ours: `wgrelay-wg0`.
+    #[serde(default)]
+    pub lookalikes: BTreeSet<String>,
     /// Why they could not be read; `None`: they were.
     pub unread: Option<String>,
 }

@@ -15,6 +15,7 @@ mod facts;
 pub mod firewall;
 pub mod foreign;
 mod full_tunnel;
+mod in_the_way;
 mod site_link;
 mod state;
 mod two_homes;
@@ -24,6 +25,7 @@ pub use change::{Change, Line, Plan};
 pub use diff::diff;
 pub use docker::{DockerBridge, DockerContainer, DockerEngine, DockerNetwork, DockerNftables, GatewayMode};
 pub use facts::{Facts, ForeignRoute, Link, WslMode};
+pub use in_the_way::in_the_way;
 pub use site_link::{SiteLink, resolve as resolve_site};
 pub use state::{
     Backend, Device, HostState, IFALIAS_PREFIX, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route,

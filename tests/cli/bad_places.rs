@@ -215,3 +215,67 @@ fn a_full_disk_is_told_and_costs_nothing() {
         wgrelay add phone; wgrelay remove phone; rm -f $DIR/wg0/.lock; touch $DIR/wg0/.lock",
     );
 }
+
+#[test]
+fn a_pipe_is_no_file_and_keeps_nobody_waiting() {
+    let sandbox = Sandbox::with_network();
+    let make = |name: &str| {
+        let _ = std::fs::remove_file(sandbox.path(name));
+        nix::unistd::mkfifo(&sandbox.path(name), nix::sys::stat::Mode::S_IRUSR).expect("a pipe can be made");
+    };
+    make("laptop.conf");
+    let conf = sandbox.path("laptop.conf");
+    sandbox.run(&["lint", conf.to_str().expect("a plain name")]).exits(1).tells(&["named pipe", "hint"]);
+    make("wg0/secrets.toml");
+    sandbox.run(&["export", "windows"]).exits(1).tells(&["secrets.toml is not a regular file", "hint"]);
+    make("wg0/network.toml");
+    sandbox.run(&["check"]).exits(1).tells(&["network.toml is not a regular file", "hint"]);
+    make("docker.bundle");
+    if met(&[Need::Root]) {
+        let bundle = sandbox.path("docker.bundle");
+        let said = sandbox.run(&["up", "--bundle", bundle.to_str().expect("a plain name")]).exits(1);
+        said.tells(&["docker.bundle is not a regular file", "hint"]);
+    }
+}
+
+#[test]
+fn a_file_larger_than_any_of_ours_is_told_with_its_place() {
+    let sandbox = Sandbox::with_network();
+    sandbox.write("wg0/network.toml", &vec![b'#'; (16 << 20) + 1]);
+    sandbox.run(&["check"]).exits(3).tells(&["wg0/network.toml:1:1: error[too-large]", "hint"]);
+}
+
+#[test]
+fn hints_fit_the_file_that_is_missing() {
+    let sandbox = Sandbox::with_network();
+    std::fs::remove_file(sandbox.path("wg0/secrets.toml")).expect("it is there");
+    sandbox.run(&["export", "windows"]).exits(1).tells(&["secrets.toml", "backup"]);
+    if met(&[Need::Root]) {
+        let said =
+            sandbox.run(&["up", "--bundle", "nowhere.bundle"]).exits(1).tells(&["is that the right path?"]);
+        assert!(!said.err.contains("wgrelay init"), "{said:#?}");
+    }
+}
+
+#[test]
+fn an_edited_bundle_is_noticed() {
+    use wgrelay::config::{Bundle, Secrets, parse_network};
+    use wgrelay::host::folder::{Folder, InstalledBundle};
+    let made = Sandbox::with_network();
+    let read = |name: &str| std::fs::read(made.path(name)).expect("init wrote it");
+    let network = parse_network(&read("wg0/network.toml"), "network.toml").value.expect("it is valid");
+    let secrets = Secrets::parse(&read("wg0/secrets.toml"), "secrets.toml").value.expect("it is valid");
+    for this in network.nodes.keys() {
+        let bundle = Bundle::make(&network, &secrets, this).expect("it is a node");
+        let sandbox = Sandbox::new();
+        let folder = Folder::new(&sandbox.path(""), &network.name);
+        let mark = InstalledBundle { this: this.clone(), made_from: bundle.made_from.clone() };
+        folder.install(&bundle.network_text, &bundle.secrets.render(), &mark).expect("the folder is empty");
+        let said = sandbox.run(&["check"]).exits(0);
+        assert!(!said.err.contains("edited-bundle"), "{this}: {said:#?}");
+        let edited = bundle.network_text.replace("192.168.33.0/24", "192.168.34.0/24");
+        assert_ne!(edited, bundle.network_text);
+        sandbox.write("wg0/network.toml", edited.as_bytes());
+        sandbox.run(&["check"]).exits(0).tells(&["network.toml:1:1: warning[edited-bundle]", "hint"]);
+    }
+}

@@ -85,6 +85,8 @@ fn an_up_that_fails_is_undone() {
 
     let taken = t.relay.inside(|| UdpSocket::bind("0.0.0.0:51820").expect("the port is free"));
     refused(&relay.up(), &["51820"]);
+    refused(&relay.call(&["plan"]), &["51820", "ss -ulpn"]);
+    assert!(relay.call(&["doctor"]).exits(4).stdout.contains("51820"), "doctor says nothing of the port");
     unchanged("after an up with its port taken");
     drop(taken);
 
@@ -104,6 +106,26 @@ fn an_up_that_fails_is_undone() {
     relay.up().ok();
     relay.ok(&["down"]);
     unchanged("after the up that worked, and its down");
+}
+
+#[test]
+fn a_foreign_table_is_refused_and_left_alone() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let table = "table inet wgrelay-wg0 { chain forward { type filter hook forward priority 5; ip saddr 10.9.9.9 drop; }; }";
+    t.relay.run(&["nft", table]).ok();
+    let before = Snapshot::of(&t.relay);
+    refused(&relay.call(&["plan"]), &["wgrelay-wg0", "did not make it"]);
+    refused(&relay.up(), &["wgrelay-wg0", "nft list table"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after an up over a foreign table");
+    relay.ok(&["down"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after a down beside a foreign table");
+    t.relay.run(&["nft", "delete table inet wgrelay-wg0"]).ok();
+    relay.up().ok();
+    relay.ok(&["down"]);
 }
 
 #[test]
@@ -220,6 +242,8 @@ fn an_agent_that_is_told_to_end_takes_the_network_down() {
     while !self::agents(&t.relay).is_empty() && began.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(5));
     }
+    // A machine that goes down tells it the same way, and comes up with what was up.
+    t.relay.run(&["rm", &format!("{}/wg0/.last-up.json", relay.dir)]).ok();
     before.assert_same(&Snapshot::of(&t.relay), "after the agent was told to end");
 }
 

@@ -88,3 +88,33 @@ fn no_packet_is_lost_while_other_spokes_come_change_and_go() {
     }
     before.assert_same(&Snapshot::of(&t.relay).without("files"), "after all the spokes have gone");
 }
+
+#[test]
+fn new_keys_wait_for_up() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    relay.up().ok();
+    let keys = || {
+        let show = "wg show wg0 private-key; wg show wg0 preshared-keys";
+        t.relay.run(&["bash", "-c", show]).ok().stdout
+    };
+    let before = keys();
+    relay.ok(&["rotate", "windows"]);
+    relay.ok(&["rotate", "wsl"]);
+    let drift = || relay.status()["drift"].as_array().expect("status has drift").len();
+    assert_eq!(drift(), 0, "{}", relay.status());
+    if relay.backend == "embedded" {
+        // What its agent puts right is what was applied, with the keys of then.
+        t.relay.ip("addr del 192.168.3.1/24 dev wg0");
+        let began = std::time::Instant::now();
+        while drift() != 0 {
+            assert!(began.elapsed() < crate::rig::node::LONG, "{}", relay.status());
+        }
+    }
+    assert_eq!(keys(), before, "keys of a network that nobody has applied");
+    relay.up().ok();
+    assert_ne!(keys(), before);
+}

@@ -6,6 +6,7 @@ use super::super::exit::Exit;
 use super::super::fault::Fault;
 use super::super::interrupt::interruptions;
 use super::super::output::Role;
+use super::super::progress::Progress;
 use super::{Described, build, lab_fault};
 use crate::lab::{LabError, compare, questions, sound};
 
@@ -15,8 +16,10 @@ pub(super) fn check(ctx: &Context, args: &Args, described: &Described) -> Result
     let lab = build(ctx, args, described, &interrupted)?;
     let stop = || interrupted.load(std::sync::atomic::Ordering::SeqCst);
     let questions = questions(&lab.layout, &lab.topology, ctx.now);
+    let asking = Progress::of(&ctx.out, format!("{} packets are sent and followed", questions.len()));
     let observed = sound(&lab, &questions, &stop)
         .map_err(|e| Fault::failed(format!("cannot ask in the lab: {e}"), ""))?;
+    drop(asking);
     if stop() {
         return Err(lab_fault(&LabError::Interrupted));
     }

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::init::profile_fault;
+use super::progress::Progress;
 use crate::config::parse_network;
 use crate::config::profile::{self, ProfileValues};
 use crate::host::random;
@@ -96,6 +97,10 @@ fn build(ctx: &Context, args: &Args, described: &Described, interrupted: &Atomic
         ctx.out.say(&format!("left out, because disabled or expired: {}", absent.join(", ")));
     }
     let stop = || interrupted.load(Ordering::SeqCst);
+    let _progress = Progress::of(
+        &ctx.out,
+        format!("building the lab of {}: {} nodes", network.name, network.nodes.len()),
+    );
     Lab::build(network, text, backend(args), ctx.now, &stop).map_err(|e| lab_fault(&e))
 }
 

@@ -9,6 +9,7 @@ use super::super::exit::Exit;
 use super::super::fault::Fault;
 use super::super::interrupt::interruptions;
 use super::super::output::{Output, Role};
+use super::super::progress::Progress;
 use super::super::table::{Cell, shorten, table};
 use super::{Described, ask, build};
 use crate::lab::{Observed, Pair, PlaceKind, Topology};
@@ -22,7 +23,10 @@ pub(super) fn once(ctx: &Context, args: &Args, described: &Described) -> Result<
     let start = Instant::now();
     let interrupted = interruptions()?;
     let lab = build(ctx, args, described, &interrupted)?;
+    let asking =
+        Progress::of(&ctx.out, format!("{} pairs send pings and call each other", lab.topology.pairs.len()));
     let observed = ask(&lab, &interrupted)?;
+    drop(asking);
     let topology = lab.topology.clone();
     let name = lab.network.to_string();
     drop(lab);
