@@ -194,6 +194,26 @@ impl Lab {
         line.split_whitespace().nth(1).expect("a number").parse::<f64>().expect("a number") / 1024.0
     }
 
+    /// Allocations of a node's device, which is ours, since it started.
+    pub(crate) fn allocations(&self, node: usize) -> u64 {
+        let file = crate::serve::count_file(&self.nodes[node].interface);
+        let _ = std::fs::remove_file(&file);
+        run(&format!("kill -USR1 {}", self.pid(node)));
+        let mut count = None;
+        eventually("the device has counted", || {
+            count = read_to_string(&file).ok().and_then(|text| text.parse().ok());
+            count.is_some()
+        });
+        count.expect("it has just been read")
+    }
+
+    /// Bytes that a node's first peer has sent and been sent, as received and as sent.
+    pub(crate) fn transferred(&self, node: usize) -> [u64; 2] {
+        let text = self.run(node, &format!("wg show {} transfer", self.nodes[node].interface));
+        let mut numbers = text.split_whitespace().skip(1).map(|n| n.parse().expect("a number"));
+        [0; 2].map(|_| numbers.next().expect("received and sent"))
+    }
+
     fn pid(&self, node: usize) -> u32 {
         self.nodes[node].device.id()
     }

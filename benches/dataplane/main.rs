@@ -6,12 +6,13 @@
 //!
 //! Rounds of both programs take turns, and a case's row holds the medians and their ratio. wireguard-go is the newest
 //! that `scripts/fetch-wireguard-go` can get, else the installed one. `WGRELAY_BENCH_ROUNDS` and
-//! `WGRELAY_BENCH_SECONDS` set how many rounds of how many seconds; 5 of 3 unless told. `WGRELAY_BENCH_OURS` measures
-//! another build of this bench as ours. Needs root, /dev/net/tun, iproute2, wg, iperf3, ping, ethtool. Everything
-//! happens in namespaces that end with the process.
+//! `WGRELAY_BENCH_SECONDS` set how many rounds of how many seconds; 5 of 3 unless told, 1 of 1 for `--smoke`.
+//! `WGRELAY_BENCH_OURS` measures another build of this bench as ours. Needs root, /dev/net/tun, and what
+//! `scripts/install-needs --bench` installs. Everything happens in namespaces that end with the process.
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement on the machine")]
 
+mod counting;
 mod crowd;
 mod lab;
 mod serve;
@@ -29,15 +30,17 @@ struct Effort {
 }
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let mut args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let smoke = args.iter().any(|a| a == "--smoke");
+    args.retain(|a| a != "--smoke");
     if let [flag, name] = &args[..]
         && flag == "--serve"
     {
         return serve::serve(name);
     }
     let effort = Effort {
-        rounds: number("WGRELAY_BENCH_ROUNDS", 5),
-        seconds: number("WGRELAY_BENCH_SECONDS", 3) as u64,
+        rounds: number("WGRELAY_BENCH_ROUNDS", if smoke { 1 } else { 5 }),
+        seconds: number("WGRELAY_BENCH_SECONDS", if smoke { 1 } else { 3 }) as u64,
     };
     let wanted = |case: &str| args.is_empty() || args.iter().any(|a| a == case);
     lab::private_namespaces();
@@ -83,6 +86,28 @@ fn main() {
     }
     if wanted("memory") {
         memory(&go);
+    }
+    if wanted("change") {
+        serve::time_changes();
+    }
+    if wanted("allocations") {
+        allocations(effort.seconds);
+    }
+}
+
+/// What one stream asks of the allocator at its sender and at its receiver.
+fn allocations(seconds: u64) {
+    let lab = Lab::new(&[&Program::Ours, &Program::Ours], true);
+    let count = || [1, 0].map(|node| (lab.allocations(node), lab.transferred(node)));
+    let before = count();
+    Stream::tcp(&[]).run(&lab, 1, 0, seconds);
+    for (what, direction, (before, after)) in
+        [("sender", 1, (before[0], count()[0])), ("receiver", 0, (before[1], count()[1]))]
+    {
+        // A full message is 1,452 bytes long.
+        let messages = (after.1[direction] - before.1[direction]) as f64 / 1452.0;
+        let each = (after.0 - before.0) as f64 / messages;
+        println!("| allocations for each of {messages:.0} messages, {what} | {each:.2} | | | |");
     }
 }
 

@@ -61,13 +61,16 @@ pub(crate) fn throughput(
             lost[i] += outcome.lost / effort.rounds as f64;
         }
     }
-    let mut note = format!("hub's device {:.0} / {:.0} % of a core", cores[0] * 100.0, cores[1] * 100.0);
+    let medians = rates.each_ref().map(|r| percentile(r, 50));
+    let cost = [0, 1].map(|i| cores[i] / (rates[i].iter().sum::<f64>() / rates[i].len() as f64));
+    // What the hub takes for its work, however busy the rest of the machine is.
+    let mut note = format!("hub's device {:.2} / {:.2} cores for each Gbit/s", cost[0], cost[1]);
     if lost != [0.0; 2] {
         note += &format!(", lost {:.0} / {:.0} %", lost[0] * 100.0, lost[1] * 100.0);
     }
     Row {
         what: format!("{what}, Gbit/s"),
-        values: rates.each_ref().map(|r| percentile(r, 50)),
+        values: medians,
         spread: rates.each_ref().map(|r| (percentile(r, 0), percentile(r, 100))),
         note,
         less_is_better: false,

@@ -1,0 +1,12 @@
+//! The program's modules that read bytes from outside, as they are, built for fuzzing.
+
+#![allow(dead_code, missing_docs, reason = "a part of the whole, for fuzzers alone")]
+
+#[path = "../../src/conf/mod.rs"]
+pub mod conf;
+#[path = "../../src/config/mod.rs"]
+pub mod config;
+#[path = "../../src/dataplane/mod.rs"]
+pub mod dataplane;
+#[path = "../../src/model/mod.rs"]
+pub mod model;
