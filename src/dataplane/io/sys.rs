@@ -3,7 +3,7 @@
 //! All `unsafe` of the data plane is here. Each function takes and returns plain values; whatever a pointer given
 //! to the kernel refers to is owned or borrowed by the caller of that function until the call has returned.
 
-#![expect(unsafe_code, reason = "TUNSETIFF, SIOCSIFMTU, sendmmsg and recvmmsg take pointers")]
+#![expect(unsafe_code, reason = "TUNSETIFF, SIOCSIFMTU, SIOCSIFFLAGS, sendmmsg and recvmmsg take pointers")]
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -58,6 +58,18 @@ pub(super) fn set_mtu(socket: BorrowedFd<'_>, name: &str, mtu: u16) -> io::Resul
     request.ifr_ifru.ifru_mtu = mtu.into();
     // SAFETY: SIOCSIFMTU reads one `ifreq`, which lives until the call returns.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU, &raw mut request) }).map(drop)
+}
+
+/// Takes the multicast flag off the interface `name` in the socket's network namespace.
+pub(super) fn without_multicast(socket: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    let mut request = request(name);
+    // SAFETY: SIOCGIFFLAGS reads and writes one `ifreq`, which lives until the call returns.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) })?;
+    // SAFETY: after success the kernel has written this member of the union; any bits are a valid number.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    request.ifr_ifru.ifru_flags = flags & !(libc::IFF_MULTICAST as libc::c_short);
+    // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives until the call returns.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) }).map(drop)
 }
 
 /// Opens a UDP socket of this family that neither blocks nor survives an exec.

@@ -76,6 +76,7 @@ impl Tun {
         let control =
             sys::udp_socket(libc::AF_INET).or_else(|_| sys::udp_socket(libc::AF_INET6)).map_err(failed)?;
         sys::set_mtu(control.as_fd(), name.as_str(), mtu).map_err(failed)?;
+        quiet(control.as_fd(), name.as_str()).map_err(failed)?;
         Ok(Self { file, control, name: name.to_string(), udp_segmentation })
     }
 
@@ -94,6 +95,19 @@ impl Tun {
     pub(super) fn mtu(&self) -> Option<u16> {
         let mtu = sys::mtu(self.control.as_fd(), &self.name).ok()?;
         Some(u16::try_from(mtu).unwrap_or(u16::MAX))
+    }
+}
+
+/// Keeps the host's kernel from speaking by itself into the tunnel, as on a WireGuard link of the kernel's: a TUN would get
+/// a link-local address, ask for routers and report multicast groups, and each of these wakes a session that nobody uses.
+fn quiet(control: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    /// `IN6_ADDR_GEN_MODE_NONE` of linux/if_link.h.
+    const NONE: &str = "1";
+    sys::without_multicast(control, name)?;
+    match std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"), NONE) {
+        // A host without IPv6 has none of that to say.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 
