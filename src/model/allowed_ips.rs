@@ -77,6 +77,7 @@ pub fn derive_for_spoke(network: &Network, spoke: &Node, now: Timestamp) -> BTre
     let nested: Vec<IpNet> = wanted
         .iter()
         .filter(|w| spoke.sites.iter().any(|s| s.subnet != **w && s.subnet.contains(*w)))
+        .filter(|w| !spoke.local.iter().any(|l| l.contains(*w)))
         .copied()
         .collect();
     match spoke.routes {
@@ -141,16 +142,18 @@ mod tests {
         assert_eq!(without(&set(&["fd00::/16"]), &hole("10.0.0.0/8")), set(&["fd00::/16"]));
     }
 
-    #[test]
-    fn policy_narrows_both_sides_of_a_rule() {
+    fn place(text: &str) -> PlaceRef {
+        PlaceRef::parse(text).unwrap()
+    }
+
+    fn network() -> Network {
         let node = |name: &str, last: u8| {
             let key = crate::model::PublicKey::from_bytes([last; 32]);
             let role = if last == 1 { crate::model::Role::Relay } else { crate::model::Role::Spoke };
             Node::new(name.parse().unwrap(), role, [10, 0, 0, last].into(), key)
         };
-        let place = |text: &str| PlaceRef::parse(text).unwrap();
         let nodes = [node("hub", 1), node("a", 2), node("b", 3), node("c", 4)];
-        let network = Network {
+        Network {
             name: "wg0".parse().unwrap(),
             subnet: "10.0.0.0/24".parse().unwrap(),
             subnet6: None,
@@ -158,13 +161,35 @@ mod tests {
             mtu: 1420,
             preshared_keys: true,
             nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
-            allow: vec![crate::model::AllowRule {
-                from: vec![place("a")],
-                to: vec![place("b")],
-                ports: vec![],
-            }],
+            allow: vec![],
             expect: vec![],
+        }
+    }
+
+    #[test]
+    fn a_site_inside_an_own_one_is_sent_for_unless_it_is_attached() {
+        let mut network = network();
+        let site = |subnet: &str| crate::model::Site {
+            subnet: subnet.parse().unwrap(),
+            interface: None,
+            nat: crate::model::Nat::Auto,
+            gateway: false,
+            address: None,
+            egress: false,
         };
+        network.nodes.get_mut("a").unwrap().sites = vec![site("10.1.0.0/24")];
+        network.nodes.get_mut("b").unwrap().sites = vec![site("10.1.0.64/26")];
+        let of = |network: &Network| derive_for_spoke(network, &network.nodes["a"], Timestamp(0));
+        assert_eq!(of(&network), set(&["10.0.0.0/24", "10.1.0.64/26"]));
+        network.nodes.get_mut("a").unwrap().local = vec!["10.1.0.64/26".parse().unwrap()];
+        assert_eq!(of(&network), set(&["10.0.0.0/24"]));
+    }
+
+    #[test]
+    fn policy_narrows_both_sides_of_a_rule() {
+        let allow =
+            vec![crate::model::AllowRule { from: vec![place("a")], to: vec![place("b")], ports: vec![] }];
+        let network = Network { allow, ..network() };
         let of = |name: &str| derive_for_spoke(&network, &network.nodes[name], Timestamp(0));
         assert_eq!(of("a"), set(&["10.0.0.1/32", "10.0.0.3/32"]));
         // The answer's source has to be taken too.
