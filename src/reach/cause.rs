@@ -183,6 +183,11 @@ pub(super) enum Cause {
         node: NodeId,
         src: IpAddr,
     },
+    /// The answer comes to somebody else who has the same address.
+    Namesake {
+        at: String,
+        dst: IpAddr,
+    },
     NothingInCommon,
     /// A site, every address of which belongs to longer prefixes of other sites.
     Shadowed(IpNet),
@@ -197,6 +202,14 @@ pub(super) struct Death {
 }
 
 impl Death {
+    /// The two nodes whose session would stand if the other side had spoken.
+    pub(super) const fn asleep(&self) -> Option<(NodeId, NodeId)> {
+        match self.cause {
+            Cause::NoSession { node, peer, why: Silence::NoKeepalive } => Some((node, peer)),
+            _ => None,
+        }
+    }
+
     /// Says whether policy keeps this address out of a spoke's AllowedIPs: without any rule it would be in them.
     fn is_policy(&self, world: &World) -> bool {
         let (Cause::NotAllowed { node, dst: ip } | Cause::SourceNotAllowed { node, src: ip, .. }) =
@@ -226,7 +239,7 @@ impl Death {
                 "expired" => Code::Expired,
                 _ => Code::Overlap,
             }),
-            Cause::NotOnLink { .. } | Cause::Shadowed(_) => Code::Overlap,
+            Cause::NotOnLink { .. } | Cause::Shadowed(_) | Cause::Namesake { .. } => Code::Overlap,
             Cause::NotAllowed { .. } | Cause::NoRoute { .. } | Cause::HostHasNoWay { .. } if self.answer => {
                 Code::NoReturnRoute
             }
@@ -250,7 +263,9 @@ impl Death {
     fn place(&self, world: &World) -> String {
         match &self.cause {
             Cause::HostHasNoWay { host, .. } => host.to_string(),
-            Cause::NotOnLink { at, .. } | Cause::Mistaken { at, .. } => at.clone(),
+            Cause::NotOnLink { at, .. } | Cause::Mistaken { at, .. } | Cause::Namesake { at, .. } => {
+                at.clone()
+            }
             Cause::InterfaceMissing { site } => world.name(site.node).to_string(),
             Cause::NothingInCommon => String::new(),
             Cause::Shadowed(net) => net.to_string(),

@@ -36,6 +36,6 @@ pub use matrix::{Matrix, Pair, matrix};
 pub use matrix_text::matrix_text;
 pub use place::{Place, Unknown, place};
 pub use rules::{Decision, Evaluation, Packet, Protocol, Tracking, evaluate};
-pub use trace::{Trace, trace};
+pub use trace::{Session, Trace, trace};
 pub use trace_text::trace_text;
 pub use world::{World, hosts_have_gateway};

@@ -7,8 +7,8 @@ use super::flow::Flow;
 use super::hop::Hop;
 use super::judge::{PathFamily, telling};
 use super::place::Unknown;
-use super::world::World;
-use crate::model::{PortSpec, Verdict};
+use super::world::{NodeId, World};
+use crate::model::{NodeName, PortSpec, Verdict};
 
 /// What `trace` says; serialises as the program's JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,7 +33,16 @@ pub struct Trace {
     pub port: Option<String>,
     /// What is worth knowing and blocks nothing.
     pub notes: Vec<String>,
+    /// The sessions that the packet and its answer use, each by its two nodes in the order of names.
+    #[serde(skip)]
+    pub sessions: Vec<Session>,
+    /// The session for want of which the flow ends, and which stands once its other side has said anything.
+    #[serde(skip)]
+    pub asleep: Option<Session>,
 }
+
+/// A session by its two nodes, in the order of names.
+pub type Session = [NodeName; 2];
 
 impl Trace {
     /// Says that a place is not known: the trace of a flow to nowhere.
@@ -59,6 +68,8 @@ impl Trace {
             family: None,
             port: None,
             notes: Vec::new(),
+            sessions: Vec::new(),
+            asleep: None,
         }
     }
 }
@@ -77,6 +88,9 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
         }
     };
     let walked = ends.walk(world, probe, true);
+    let session = |(a, b): (NodeId, NodeId)| [a.min(b), a.max(b)].map(|id| world.name(id).clone());
+    let sessions = walked.sessions.iter().map(|pair| session(*pair)).collect();
+    let asleep = walked.result.as_ref().err().and_then(Death::asleep).map(session);
     Trace {
         version: 1,
         from,
@@ -88,6 +102,8 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
         family: Some(PathFamily::of(ends.to.address())),
         port: Some(port_text(probe.spec, flow.port)),
         notes: walked.notes,
+        sessions,
+        asleep,
     }
 }
 

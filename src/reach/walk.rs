@@ -23,6 +23,8 @@ const MAX_NODES: usize = 12;
 #[derive(Debug)]
 pub(super) struct Walked {
     pub result: Result<(), Death>,
+    /// The sessions that the packet and its answer used, each by its two nodes.
+    pub sessions: Vec<(NodeId, NodeId)>,
     /// Whether another protocol or port could fare differently.
     pub by_protocol: bool,
     pub forward: Vec<Hop>,
@@ -105,13 +107,14 @@ pub(super) fn walk(
     let result = there.and_then(|landing| {
         walk.answer = true;
         walk.mtu = None;
-        walk.back(landing, at)
+        walk.back(from, landing, at)
     });
     let mut notes = walk.notes;
     notes.dedup();
     Walked {
         result: result.map_err(|cause| Death { cause, answer: walk.answer }),
         by_protocol: walk.by_protocol,
+        sessions: walk.sessions,
         forward,
         reply: walk.hops.unwrap_or_default(),
         notes,
@@ -154,7 +157,7 @@ impl<'w> Walk<'w> {
     }
 
     /// Sends the answer to what landed. It must come back to the start with the addresses that the start spoke to.
-    fn back(&mut self, landing: Landing, there: Addresses) -> Result<(), Cause> {
+    fn back(&mut self, start: Spot, landing: Landing, there: Addresses) -> Result<(), Cause> {
         let world = self.world;
         let mut at = Addresses { src: there.dst, dst: there.src };
         let first = match landing {
@@ -177,7 +180,13 @@ impl<'w> Walk<'w> {
             }
         };
         let landing = self.fly(first, &mut at)?;
-        if (at.src, at.dst) == (self.asked.dst, self.asked.src) {
+        let is_right = (at.src, at.dst) == (self.asked.dst, self.asked.src);
+        let is_home = match (start, landing) {
+            (Spot::Node(start, _), Landing::Node(end)) => start == end,
+            (Spot::Host(start, _), Landing::Host(end, _)) => start == end,
+            _ => false,
+        };
+        if is_right && is_home {
             return Ok(());
         }
         let at_end = match landing {
@@ -185,6 +194,9 @@ impl<'w> Walk<'w> {
             Landing::Host(_, ip) => ip.to_string(),
             Landing::Outside(_) => "internet".into(),
         };
+        if is_right {
+            return Err(Cause::Namesake { at: at_end, dst: at.dst });
+        }
         Err(Cause::Mistaken { at: at_end, asked: self.asked.dst, answered: at.src })
     }
 

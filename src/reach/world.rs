@@ -137,7 +137,9 @@ impl World {
     fn attach(&mut self) {
         self.attached = HashMap::new();
         let tunnel = self.network.name.as_str();
-        for (id, facts) in self.facts.iter().enumerate() {
+        // Where a node that is no member may be attached, nobody knows; its address there would be a guess.
+        for (id, facts) in self.facts.iter().enumerate().filter(|(id, _)| self.nodes[*id].is_active(self.now))
+        {
             for (_, link) in facts.links.iter().filter(|(name, _)| *name != UPLINK && *name != tunnel) {
                 for address in &link.addresses {
                     self.attached.entry(address.addr()).or_default().push(id);
@@ -204,9 +206,12 @@ impl World {
         self.host(id.node).site_links.get(id.index)?.name()
     }
 
-    /// The node, other than a site host, that has this address on a site's link, and its own link there.
+    /// The node, other than a site host, that has this address on a site's link, and its own link there. Of several it is
+    /// the site's own: the others may only look as if they were there.
     pub(super) fn attached_at(&self, site: SiteId, address: IpAddr) -> Option<(NodeId, Dev)> {
-        self.attached.get(&address)?.iter().find_map(|id| {
+        let all = self.attached.get(&address)?;
+        let own = all.iter().filter(|id| **id == site.node);
+        own.chain(all.iter().filter(|id| **id != site.node)).find_map(|id| {
             let dev = self.host(*id).owns(address)?;
             let Dev::Link(link) = dev else { return None };
             self.is_on(*id, link, site).then(|| (*id, dev.clone()))

@@ -93,6 +93,10 @@ impl Death {
                     owner_table(world, *asked)
                 ),
             ),
+            Cause::Namesake { at, dst } => (
+                format!("{at} has the address {dst} too, and takes what is sent there"),
+                format!("give {at} another address than {dst}"),
+            ),
             Cause::NoAnswerFromOutside { node, src } => (
                 format!("nobody outside knows a way to {src}: it left {} without masquerade", name(node)),
                 format!("egress = true under [node.{}]", name(node)),
