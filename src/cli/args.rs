@@ -459,11 +459,17 @@ pub enum LabAction {
     /// Build it and leave it standing
     Up,
     /// Build it, ask everybody for everybody, and compare the answers with the analysis of `check`
+    ///
+    /// Where a lab of this network stands, it is asked as it is by now.
     #[command(
         after_help = "Exit code 4: prediction and packets disagree.\n\nExamples:\n  wgrelay lab check\n  \
                             wgrelay lab check --profile site-to-site --json"
     )]
-    Check,
+    Check {
+        /// How long a packet that should arrive is waited for
+        #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+        patience: u16,
+    },
     /// Run a program in a node, in a site's host (by its address), or on the lab's `internet`
     #[command(after_help = "Examples:\n  wgrelay lab exec windows -- ping 192.168.33.10\n  \
                             wgrelay lab exec wsl -- wgrelay status\n  wgrelay lab exec 172.19.0.10 -- ip route")]

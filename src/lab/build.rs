@@ -123,8 +123,8 @@ impl Lab {
         let mut lab =
             Self { topology, network: network.name.clone(), layout: network.clone(), spaces: Vec::new() };
         for space in &lab.topology.spaces {
-            let handles =
-                space_handles().map_err(|e| LabError::failed("make a namespace for", &space.name, &e))?;
+            let handles = space_handles(space.forwards)
+                .map_err(|e| LabError::failed("make a namespace for", &space.name, &e))?;
             lab.spaces.push(handles);
         }
         let fd = |i: usize| format!("/proc/{}/fd/{}", std::process::id(), lab.spaces[i].net.as_raw_fd());
@@ -134,9 +134,8 @@ impl Lab {
         let all: Vec<usize> = (0..lab.spaces.len()).collect();
         lab.each(&all, interrupted, |i| {
             let settle = commands::settle(&lab.topology, i);
-            let forwards = lab.topology.spaces[i].forwards;
             lab.spaces[i]
-                .inside(|| switches(forwards).and_then(|()| ip_batch(&settle)))
+                .inside(|| ip_batch(&settle))
                 .map_err(|e| LabError::failed("set up", &lab.topology.spaces[i].name, &e))
         })?;
         // The relay first: a spoke whose first greeting is lost waits five seconds before the next (REKEY_TIMEOUT).
@@ -272,7 +271,7 @@ fn program(network: &InterfaceName) -> Command {
     command
 }
 
-fn space_handles() -> io::Result<Handles> {
+fn space_handles(forwards: bool) -> io::Result<Handles> {
     thread::scope(|scope| {
         let made = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
@@ -281,6 +280,7 @@ fn space_handles() -> io::Result<Handles> {
             mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
             mount(Some("tmpfs"), "/run", Some("tmpfs"), flags, Some("mode=0755"))?;
+            switches(forwards)?;
             Ok(Handles {
                 net: File::open("/proc/thread-self/ns/net")?,
                 mount: File::open("/proc/thread-self/ns/mnt")?,
@@ -290,18 +290,25 @@ fn space_handles() -> io::Result<Handles> {
     })
 }
 
-/// New namespaces inherit some of the machine's switches; a lab starts from the same ones everywhere.
+/// New namespaces inherit some of the machine's switches; a lab starts from the same ones everywhere. Links take over the
+/// defaults when they are made, so this comes before them.
 fn switches(forwards: bool) -> io::Result<()> {
     let set = |path: &str, value: &str| std::fs::write(PathBuf::from("/proc/sys/net").join(path), value);
+    let where_there_is = |path: &str, value: &str| match set(path, value) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    };
     set("ipv4/ip_forward", if forwards { "1" } else { "0" })?;
     for which in ["all", "default"] {
         set(&format!("ipv4/conf/{which}/rp_filter"), "0")?;
+        // Nobody else is here: an IPv6 address need not wait to be found unique.
+        where_there_is(&format!("ipv6/conf/{which}/accept_dad"), "0")?;
     }
-    // No link-local addresses, so that no kernel asks for routers: nobody speaks in a lab until it is told to.
-    match set("ipv6/conf/default/addr_gen_mode", "1") {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
+    // What a bridge passes on between its own ports is nobody's to forward, though Docker wants it filtered on its hosts.
+    for table in ["iptables", "ip6tables", "arptables"] {
+        where_there_is(&format!("bridge/bridge-nf-call-{table}"), "0")?;
     }
+    Ok(())
 }
 
 fn ip_batch(lines: &str) -> io::Result<()> {

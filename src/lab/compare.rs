@@ -11,26 +11,15 @@ use serde::Serialize;
 use super::topology::{INTERNET, Place, PlaceKind, Topology};
 use crate::model::{Network, Node, NodeName, PortRange, PortSpec, Routes, Timestamp, Verdict};
 use crate::plan::{Facts, ForeignRoute, Link};
-use crate::reach::{self, Code, Flow, Reason, World, assumed_facts, trace};
+use crate::reach::{self, Flow, Reason, Session, World, assumed_facts, trace};
 
 /// The port that stands for all that no rule names.
 const ANY_PORT: u16 = 9009;
-/// How many ports that rules name are tried, of TCP and of UDP.
-const RULED_PORTS: usize = 2;
+/// How many ports at the edges of what rules name are tried, of TCP and of UDP.
+const RULED_PORTS: usize = 4;
 /// `RTPROT_KERNEL` and `RTPROT_BOOT`.
 const KERNEL: u8 = 2;
 const BOOT: u8 = 3;
-
-/// When a question may be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// Before anybody has spoken: a relay cannot find a spoke that is silent until it speaks.
-    Fresh,
-    /// Afterwards.
-    Any,
-    /// Never: to ask it is to make the spoke speak that others must find silent.
-    Never,
-}
 
 /// One packet to send, and what is expected of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +40,10 @@ pub struct Question {
     pub predicted: Verdict,
     /// Why.
     pub reason: Option<Reason>,
-    /// When to ask.
-    pub moment: Moment,
+    /// The sessions that it may wake.
+    pub wakes: Vec<Session>,
+    /// The session that has to be asleep for the prediction to hold.
+    pub asleep: Option<Session>,
 }
 
 /// One question with both answers.
@@ -83,7 +74,7 @@ pub struct Comparison {
     pub pairs: Vec<Compared>,
     /// Whether all predictions were right.
     pub agree: bool,
-    /// How many questions could not be asked without spoiling others.
+    /// How many could not be asked: in a lab that stands everybody has spoken already.
     pub left_out: usize,
 }
 
@@ -98,12 +89,6 @@ pub fn questions(network: &Network, topology: &Topology, now: Timestamp) -> Vec<
             for port in &ports {
                 let flow = Flow { from: start(from), to: end(to), port: Some(*port) };
                 let traced = trace(&world, &flow);
-                let silent = traced.reason.as_ref().is_some_and(|r| r.code == Code::NoEndpoint);
-                let moment = match (silent, is_silent(network, from) || says_anything(network, to)) {
-                    (false, _) => Moment::Any,
-                    (true, false) => Moment::Fresh,
-                    (true, true) => Moment::Never,
-                };
                 out.push(Question {
                     from: from.name.clone(),
                     to: to.name.clone(),
@@ -113,7 +98,8 @@ pub fn questions(network: &Network, topology: &Topology, now: Timestamp) -> Vec<
                     port: *port,
                     predicted: traced.verdict,
                     reason: traced.reason,
-                    moment,
+                    wakes: traced.sessions,
+                    asleep: traced.asleep,
                 });
             }
         }
@@ -164,7 +150,7 @@ impl Comparison {
         }
         if self.left_out > 0 {
             text += &format!(
-                "{} left out: a spoke without keepalive can be found once it has said anything\n",
+                "{} left out: in a lab that stands, spokes without keepalive have spoken already\n",
                 self.left_out
             );
         }
@@ -238,32 +224,16 @@ fn asks(network: &Network, from: &Place, to: &Place) -> bool {
     }
 }
 
-/// Says whether a place's node lets nobody know where it is until it speaks.
-fn is_silent(network: &Network, place: &Place) -> bool {
-    owner(network, place)
-        .is_some_and(|n| !n.is_relay() && n.endpoint.is_none() && network.keepalive_of(n).is_none())
-}
-
-/// Says whether a place's node sends everything into the tunnel: then its kernel's own multicast wakes the session.
-fn says_anything(network: &Network, place: &Place) -> bool {
-    owner(network, place).is_some_and(|n| n.routes == Routes::Full)
-}
-
-fn owner<'n>(network: &'n Network, place: &Place) -> Option<&'n Node> {
-    match &place.kind {
-        PlaceKind::HostBehind(owner) | PlaceKind::SecondHome(owner) => network.nodes.get(owner),
-        PlaceKind::Node | PlaceKind::Internet => node(network, &place.name),
-    }
-}
-
 /// ICMP, the port that no rule names, and some that rules do.
 fn ports(network: &Network) -> Vec<PortSpec> {
     let one = |p| PortRange { first: p, last: p };
     let own: BTreeSet<u16> =
         network.nodes.values().filter_map(|n| n.endpoint.as_ref().map(|e| e.port)).collect();
+    // Where a range begins, where it ends, and the first port beyond.
     let ruled = |ranges: &mut dyn Iterator<Item = PortRange>| {
-        let firsts: BTreeSet<u16> = ranges.map(|r| r.first).filter(|p| !own.contains(p)).collect();
-        firsts.into_iter().rev().take(RULED_PORTS).collect::<BTreeSet<u16>>()
+        let edges = ranges.flat_map(|r| [Some(r.first), Some(r.last), r.last.checked_add(1)]);
+        let edges: BTreeSet<u16> = edges.flatten().filter(|p| !own.contains(p)).collect();
+        edges.into_iter().rev().take(RULED_PORTS).collect::<BTreeSet<u16>>()
     };
     let specs = || network.allow.iter().flat_map(|r| &r.ports);
     let mut tcp = ruled(&mut specs().filter_map(|p| if let PortSpec::Tcp(r) = p { Some(*r) } else { None }));

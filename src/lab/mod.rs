@@ -2,13 +2,14 @@
 //! node's, and real packets between all of them.
 //!
 //! `topology` turns a network into data, `build` makes it and takes it away, `probe` sends the packets,
-//! [`standing`] keeps a lab for later commands; [`mod@compare`] says what `check` expects of every packet, and
-//! [`mod@sound`] sends those.
+//! [`standing`] keeps a lab for later commands; [`mod@compare`] says what `check` expects of every packet, [`mod@schedule`]
+//! in which order they may be sent, and [`mod@sound`] sends them.
 
 pub mod build;
 pub mod commands;
 pub mod compare;
 pub mod probe;
+pub mod schedule;
 pub mod sound;
 pub mod standing;
 pub mod topology;
@@ -16,5 +17,6 @@ pub mod topology;
 pub use build::{Lab, LabError};
 pub use compare::{Comparison, Question, compare, questions};
 pub use probe::{Observed, probe};
+pub use schedule::{Act, schedule};
 pub use sound::sound;
 pub use topology::{Pair, Place, PlaceKind, Topology, topology};

@@ -1,7 +1,7 @@
-//! Sends every question's packets, all of them side by side, and says which were answered.
+//! Sends every question's packets, all of a stage side by side, and says which were answered.
 //!
-//! A question that is expected to fail is asked until those that should succeed have their answers, and a while longer:
-//! by then every session stands that it could have used.
+//! A question that is expected to fail is asked until those that should succeed have their answers, and twice more: by then
+//! every session stands that it could have used, and an answer takes no longer than theirs did.
 
 #![expect(clippy::disallowed_methods, reason = "packets, threads and the clock are what this is about")]
 
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,49 +19,51 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, connect, recvfrom, sendto, socket,
 };
 
-use super::build::{Interrupted, Lab};
-use super::compare::{Moment, Question};
+use super::build::{Handles, Interrupted};
+use super::compare::Question;
 use super::probe::{echo_request, icmp_socket, is_echo_reply};
+use super::schedule::Act;
 use crate::model::{PortSpec, Verdict};
 
-/// How long what should succeed is tried: a first handshake that is lost is repeated after five seconds.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// How much longer than everything that succeeds the rest is tried.
-const AFTERWARDS: Duration = Duration::from_millis(700);
 /// Between two attempts of one question.
 const ROUND: Duration = Duration::from_millis(250);
+/// How often the rest is asked again when everything that succeeds has succeeded, each time anew.
+const LAST_ROUNDS: u32 = 2;
+/// The longest of these rounds.
+const LONGEST: Duration = Duration::from_secs(3);
 
-/// Asks the questions; the answers are in their order, `None` where one must not be asked.
+/// Asks the questions of an act, stage by stage; returns the answers by the question's index.
 ///
 /// # Errors
 /// A socket cannot be made.
 pub fn sound(
-    lab: &Lab,
+    spaces: &[Handles],
     questions: &[Question],
+    act: &Act,
+    patience: Duration,
     interrupted: Interrupted<'_>,
-) -> io::Result<Vec<Option<Verdict>>> {
+) -> io::Result<Vec<(usize, Verdict)>> {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         // A socket for each question; where that is refused, making one will say so.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
-    let servers = servers(lab, questions)?;
+    let servers = servers(spaces, questions)?;
     let stop = AtomicBool::new(false);
-    let mut seen = vec![None; questions.len()];
     thread::scope(|scope| {
         for server in &servers {
             scope.spawn(|| serve(server, &stop));
         }
-        let outcome = [Moment::Fresh, Moment::Any].into_iter().try_for_each(|moment| {
-            let asked: Vec<usize> = (0..questions.len()).filter(|i| questions[*i].moment == moment).collect();
-            for (i, verdict) in ask_all(lab, questions, &asked, interrupted)? {
-                seen[i] = Some(verdict);
-            }
-            Ok(())
-        });
+        let asked = Asked {
+            questions,
+            patience,
+            interrupted,
+            expected: AtomicUsize::new(0),
+            slowest: AtomicU64::new(0),
+        };
+        let seen: io::Result<Vec<_>> = act.iter().map(|stage| asked.stage(spaces, stage)).collect();
         stop.store(true, Ordering::Relaxed);
-        outcome
+        Ok(seen?.into_iter().flatten().collect())
     })
-    .map(|()| seen)
 }
 
 /// What a space answers with.
@@ -70,7 +72,7 @@ struct Server {
     udp: Vec<UdpSocket>,
 }
 
-fn servers(lab: &Lab, questions: &[Question]) -> io::Result<Vec<Server>> {
+fn servers(spaces: &[Handles], questions: &[Question]) -> io::Result<Vec<Server>> {
     let mut wanted: BTreeMap<usize, BTreeSet<(IpAddr, PortSpec)>> = BTreeMap::new();
     for q in questions {
         wanted.entry(q.target_space).or_default().insert((q.target, q.port));
@@ -98,7 +100,7 @@ fn servers(lab: &Lab, questions: &[Question]) -> io::Result<Vec<Server>> {
         }
         Ok(server)
     };
-    wanted.iter().map(|(space, list)| lab.spaces[*space].inside(|| bind(list))).collect()
+    wanted.iter().map(|(space, list)| spaces[*space].inside(|| bind(list))).collect()
 }
 
 fn serve(server: &Server, stop: &AtomicBool) {
@@ -126,96 +128,136 @@ struct Attempt<'q> {
     index: usize,
     question: &'q Question,
     state: State,
+    /// When the last packet was sent.
+    sent: Instant,
 }
 
 enum State {
     Idle,
-    Calling(TcpStream, Instant),
+    Calling(TcpStream),
     Waiting(UdpSocket),
     Answered,
 }
 
-fn ask_all(
-    lab: &Lab,
-    questions: &[Question],
-    asked: &[usize],
-    interrupted: Interrupted<'_>,
-) -> io::Result<Vec<(usize, Verdict)>> {
-    let mut by_space: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for i in asked {
-        by_space.entry(questions[*i].space).or_default().push(*i);
-    }
-    let expected = asked.iter().filter(|i| questions[**i].predicted == Verdict::Reaches).count();
-    let expected = AtomicUsize::new(expected);
-    thread::scope(|scope| {
-        let workers: Vec<_> = by_space
-            .iter()
-            .map(|(space, list)| {
-                let expected = &expected;
-                scope.spawn(move || {
-                    lab.spaces[*space].inside(|| ask_from(questions, list, expected, interrupted))
-                })
-            })
-            .collect();
-        let mut all = Vec::new();
-        for worker in workers {
-            all.extend(worker.join().unwrap_or_else(|_| Err(io::Error::other("a probe panicked")))?);
-        }
-        Ok(all)
-    })
+/// What those who ask share.
+struct Asked<'a> {
+    questions: &'a [Question],
+    patience: Duration,
+    interrupted: Interrupted<'a>,
+    /// How many that should succeed have no answer yet.
+    expected: AtomicUsize,
+    /// How long the slowest answer took, in milliseconds.
+    slowest: AtomicU64,
 }
 
-fn ask_from(
-    questions: &[Question],
-    list: &[usize],
-    expected: &AtomicUsize,
-    interrupted: Interrupted<'_>,
-) -> io::Result<Vec<(usize, Verdict)>> {
-    let mut attempts: Vec<Attempt<'_>> =
-        list.iter().map(|i| Attempt { index: *i, question: &questions[*i], state: State::Idle }).collect();
-    let icmp: Vec<OwnedFd> = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
-        .into_iter()
-        .map(|family| icmp_socket(family).map_err(io::Error::from))
-        .collect::<io::Result<_>>()?;
-    let start = Instant::now();
-    let mut settled: Option<Instant> = None;
-    for round in 0u16.. {
-        for attempt in &mut attempts {
-            attempt.send(&icmp, round);
+impl Asked<'_> {
+    fn stage(&self, spaces: &[Handles], stage: &[usize]) -> io::Result<Vec<(usize, Verdict)>> {
+        let mut by_space: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for i in stage {
+            by_space.entry(self.questions[*i].space).or_default().push(*i);
         }
-        let until = Instant::now() + ROUND;
+        let expected = stage.iter().filter(|i| self.questions[**i].predicted == Verdict::Reaches).count();
+        self.expected.store(expected, Ordering::Relaxed);
+        thread::scope(|scope| {
+            let workers: Vec<_> = by_space
+                .iter()
+                .map(|(space, list)| scope.spawn(move || spaces[*space].inside(|| self.one_space(list))))
+                .collect();
+            let mut all = Vec::new();
+            for worker in workers {
+                all.extend(worker.join().unwrap_or_else(|_| Err(io::Error::other("a probe panicked")))?);
+            }
+            Ok(all)
+        })
+    }
+
+    /// Asks what one space asks.
+    fn one_space(&self, list: &[usize]) -> io::Result<Vec<(usize, Verdict)>> {
+        let mut attempts: Vec<Attempt<'_>> = list
+            .iter()
+            .map(|i| Attempt {
+                index: *i,
+                question: &self.questions[*i],
+                state: State::Idle,
+                sent: Instant::now(),
+            })
+            .collect();
+        let icmp: Vec<OwnedFd> = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            .into_iter()
+            .map(|family| icmp_socket(family).map_err(io::Error::from))
+            .collect::<io::Result<_>>()?;
+        let start = Instant::now();
+        let is_over = || start.elapsed() > self.patience || (self.interrupted)();
+        let is_settled = || self.expected.load(Ordering::Relaxed) == 0;
+        let mut round = 0;
+        while !is_settled() && !is_over() && attempts.iter().any(|a| !matches!(a.state, State::Answered)) {
+            self.round(&mut attempts, &icmp, round, ROUND, &is_settled);
+            round = round.wrapping_add(1);
+        }
+        for _ in 0..LAST_ROUNDS {
+            for attempt in attempts.iter_mut().filter(|a| !matches!(a.state, State::Answered)) {
+                attempt.state = State::Idle;
+            }
+            let slowest = Duration::from_millis(self.slowest.load(Ordering::Relaxed));
+            self.round(&mut attempts, &icmp, round, (2 * slowest).clamp(ROUND, LONGEST), &|| false);
+            round = round.wrapping_add(1);
+        }
+        let verdict = |a: &Attempt<'_>| match a.state {
+            State::Answered => Verdict::Reaches,
+            _ => Verdict::Blocked,
+        };
+        Ok(attempts.iter().map(|a| (a.index, verdict(a))).collect())
+    }
+
+    /// Sends once what is unanswered, and takes answers for a while.
+    fn round(
+        &self,
+        attempts: &mut [Attempt<'_>],
+        icmp: &[OwnedFd],
+        round: u16,
+        length: Duration,
+        enough: &dyn Fn() -> bool,
+    ) {
+        for attempt in attempts.iter_mut() {
+            attempt.send(icmp, round);
+        }
+        let until = Instant::now() + length;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
-            receive(&mut attempts, &icmp, left, expected);
-        }
-        if expected.load(Ordering::Relaxed) == 0 {
-            settled.get_or_insert_with(Instant::now);
-        }
-        if settled.is_some_and(|t| t.elapsed() >= AFTERWARDS) || start.elapsed() > PATIENCE || interrupted() {
-            break;
+            if enough() || attempts.iter().all(|a| matches!(a.state, State::Answered)) {
+                break;
+            }
+            receive(attempts, icmp, left, self);
         }
     }
-    let verdict = |a: &Attempt<'_>| match a.state {
-        State::Answered => Verdict::Reaches,
-        _ => Verdict::Blocked,
-    };
-    Ok(attempts.iter().map(|a| (a.index, verdict(a))).collect())
+
+    fn answered(&self, attempt: &mut Attempt<'_>) {
+        if matches!(attempt.state, State::Answered) {
+            return;
+        }
+        attempt.state = State::Answered;
+        if attempt.question.predicted == Verdict::Reaches {
+            let took = u64::try_from(attempt.sent.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.slowest.fetch_max(took, Ordering::Relaxed);
+            self.expected.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Attempt<'_> {
+    /// Another one in each run: connection tracking remembers the last run's pings, and what was done to them.
     fn identifier(&self) -> u16 {
-        u16::try_from(self.index % 0x1_0000).unwrap_or_default()
-    }
-
-    fn answered(&mut self, expected: &AtomicUsize) {
-        if !matches!(self.state, State::Answered) && self.question.predicted == Verdict::Reaches {
-            expected.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.state = State::Answered;
+        let run = u64::from(std::process::id()).wrapping_mul(7919);
+        u16::try_from((self.index as u64).wrapping_add(run) % 0x1_0000).unwrap_or_default()
     }
 
     /// Sends once more. What fails here (no route yet, a refusal that came back) may work the next time.
     fn send(&mut self, icmp: &[OwnedFd], round: u16) {
         let target = self.question.target;
+        // A SYN that was lost is repeated by a new call, sooner than the kernel would.
+        let is_calling = matches!(self.state, State::Calling(_)) && self.sent.elapsed() < 3 * ROUND;
+        if !is_calling && !matches!(self.state, State::Answered) {
+            self.sent = Instant::now();
+        }
         match (&self.state, self.question.port) {
             (State::Answered, _) => {}
             (_, PortSpec::Icmp) => {
@@ -224,11 +266,10 @@ impl Attempt<'_> {
                 let by = &icmp[usize::from(target.is_ipv6())];
                 let _ = sendto(by.as_raw_fd(), &request, &to, MsgFlags::MSG_DONTWAIT);
             }
-            // A SYN that was lost is repeated by a new call, sooner than the kernel would.
-            (State::Calling(_, since), PortSpec::Tcp(_)) if since.elapsed() < 3 * ROUND => {}
+            (State::Calling(_), _) if is_calling => {}
             (_, PortSpec::Tcp(range)) => {
                 let called = call(SocketAddr::new(target, range.first));
-                self.state = called.map_or(State::Idle, |s| State::Calling(s, Instant::now()));
+                self.state = called.map_or(State::Idle, State::Calling);
             }
             (State::Waiting(socket), PortSpec::Udp(_)) => {
                 let _ = socket.send(b"wgrelay");
@@ -244,24 +285,24 @@ impl Attempt<'_> {
 
     fn fd(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         match &self.state {
-            State::Calling(stream, _) => Some((stream.as_fd(), PollFlags::POLLOUT)),
+            State::Calling(stream) => Some((stream.as_fd(), PollFlags::POLLOUT)),
             State::Waiting(socket) => Some((socket.as_fd(), PollFlags::POLLIN)),
             State::Idle | State::Answered => None,
         }
     }
 
     /// Takes what came. A call that was refused is over; it is made again in a later round.
-    fn take(&mut self, expected: &AtomicUsize) {
+    fn take(&mut self, asked: &Asked<'_>) {
         match &self.state {
-            State::Calling(stream, _) => match (stream.take_error(), stream.peer_addr()) {
-                (Ok(None), Ok(_)) => self.answered(expected),
+            State::Calling(stream) => match (stream.take_error(), stream.peer_addr()) {
+                (Ok(None), Ok(_)) => asked.answered(self),
                 (Ok(None), Err(_)) => {}
                 _ => self.state = State::Idle,
             },
             State::Waiting(socket) => {
                 let mut packet = [0u8; 16];
                 if socket.recv(&mut packet).is_ok() {
-                    self.answered(expected);
+                    asked.answered(self);
                 }
             }
             State::Idle | State::Answered => {}
@@ -269,7 +310,7 @@ impl Attempt<'_> {
     }
 }
 
-fn receive(attempts: &mut [Attempt<'_>], icmp: &[OwnedFd], left: Duration, expected: &AtomicUsize) {
+fn receive(attempts: &mut [Attempt<'_>], icmp: &[OwnedFd], left: Duration, asked: &Asked<'_>) {
     let waiting: Vec<usize> = (0..attempts.len()).filter(|i| attempts[*i].fd().is_some()).collect();
     let ready: Vec<bool> = {
         let own = icmp.iter().map(|s| (s.as_fd(), PollFlags::POLLIN));
@@ -283,7 +324,7 @@ fn receive(attempts: &mut [Attempt<'_>], icmp: &[OwnedFd], left: Duration, expec
     };
     let (own, theirs) = ready.split_at(icmp.len());
     for (i, _) in waiting.iter().zip(theirs).filter(|(_, ready)| **ready) {
-        attempts[*i].take(expected);
+        attempts[*i].take(asked);
     }
     for (socket, _) in icmp.iter().zip(own).filter(|(_, ready)| **ready) {
         let mut packet = [0u8; 256];
@@ -295,7 +336,7 @@ fn receive(attempts: &mut [Attempt<'_>], icmp: &[OwnedFd], left: Duration, expec
                     && is_echo_reply(answer, from, a.identifier())
             };
             if let Some(attempt) = attempts.iter_mut().find(of) {
-                attempt.answered(expected);
+                asked.answered(attempt);
             }
         }
     }

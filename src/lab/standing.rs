@@ -20,8 +20,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::build::{DIR, Lab, enter};
-use crate::model::InterfaceName;
+use super::build::{DIR, Handles, Lab, enter};
+use crate::model::{InterfaceName, Timestamp};
 
 const BASE: &str = "/run/wgrelay-lab";
 /// How long a lab may take to go away.
@@ -34,6 +34,10 @@ pub struct Record {
     pub pid: i32,
     /// The network.
     pub network: InterfaceName,
+    /// Its file, as the lab was built from it.
+    pub text: String,
+    /// When that was.
+    pub now: Timestamp,
     /// Its spaces.
     pub spaces: Vec<Door>,
 }
@@ -84,14 +88,15 @@ impl Claim {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn publish(&mut self, lab: &Lab) -> io::Result<()> {
+    pub fn publish(&mut self, lab: &Lab, text: &str, now: Timestamp) -> io::Result<()> {
         let doors = lab.topology.spaces.iter().zip(&lab.spaces).map(|(space, handles)| Door {
             name: space.name.clone(),
             net: handles.net.as_raw_fd(),
             mount: handles.mount.as_raw_fd(),
         });
         let pid = Pid::this().as_raw();
-        let record = Record { pid, network: lab.network.clone(), spaces: doors.collect() };
+        let record =
+            Record { pid, network: lab.network.clone(), text: text.into(), now, spaces: doors.collect() };
         let text = serde_json::to_vec(&record).map_err(io::Error::other)?;
         self.file.write_all(&text)
     }
@@ -125,6 +130,18 @@ fn read(path: &Path) -> Option<Record> {
 }
 
 impl Record {
+    /// Opens every space of the lab; they live as long as this, and as the lab.
+    ///
+    /// # Errors
+    /// The holder is gone.
+    pub fn enter(&self) -> io::Result<Vec<Handles>> {
+        let open = |fd: i32| File::open(format!("/proc/{}/fd/{fd}", self.pid));
+        self.spaces
+            .iter()
+            .map(|door| Ok(Handles { net: open(door.net)?, mount: open(door.mount)? }))
+            .collect()
+    }
+
     /// Becomes a program in a space; returns only where that fails.
     pub fn exec(&self, door: &Door, command: &[String]) -> io::Error {
         let Some((program, args)) = command.split_first() else {

@@ -5,6 +5,7 @@ mod once;
 mod standing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::args::{BackendChoice, Lab as Args, LabAction};
 use super::context::Context;
@@ -28,7 +29,9 @@ pub fn lab(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
     };
     match &args.action {
         None => once::once(ctx, args, &described()?),
-        Some(LabAction::Check) => check::check(ctx, args, &described()?),
+        Some(LabAction::Check { patience }) => {
+            check::check(ctx, args, &described()?, Duration::from_secs((*patience).into()))
+        }
         Some(LabAction::Up) => described().and_then(|_| standing::up(ctx, args)),
         Some(LabAction::Hold) => standing::hold(ctx, args, &described()?),
         Some(LabAction::Exec { place, command }) => {

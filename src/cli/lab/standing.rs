@@ -16,7 +16,7 @@ use super::super::output::Role;
 use super::super::table::wrapped;
 use super::{Described, ask, backend, build};
 use crate::lab::standing::{self, Claim, Record};
-use crate::model::nearest;
+use crate::model::{InterfaceName, nearest};
 
 /// What the holder tells.
 #[derive(serde::Deserialize)]
@@ -123,7 +123,7 @@ pub(super) fn hold(ctx: &Context, args: &Args, described: &Described) -> Result<
     // Once round, so that whoever comes in finds sessions that stand.
     let observed = ask(&lab, &interrupted)?;
     claim
-        .publish(&lab)
+        .publish(&lab, &described.text, ctx.now)
         .map_err(|e| Fault::failed(format!("cannot tell how to get into the lab: {e}"), ""))?;
     let places: Vec<&str> = lab.topology.spaces.iter().map(|s| s.name.as_str()).collect();
     let reached = observed.iter().filter(|o| o.reaches()).count();
@@ -137,6 +137,11 @@ pub(super) fn hold(ctx: &Context, args: &Args, described: &Described) -> Result<
     }
     drop(lab);
     Ok(Exit::Done)
+}
+
+/// The lab of this network, if one stands.
+pub(super) fn of_network(name: &InterfaceName) -> Option<Record> {
+    standing::list().into_iter().find(|r| r.network == *name)
 }
 
 /// The lab that is meant: of the network named, else the only one.
