@@ -1,0 +1,233 @@
+//! Rolls random networks: the same seed gives the same network everywhere, and what this can roll is what `lab check` is
+//! held to.
+//!
+//! Every choice is rare enough that most networks are mostly plain: a network in which everything is odd has no flow that
+//! gets anywhere. What the file's own rules refuse is rolled again.
+
+use wgrelay::config::parse_network;
+use wgrelay::lab::topology;
+use wgrelay::model::Timestamp;
+
+use super::network::{Absent, Allow, Interface, NAME, Node, Random, Routes, Site};
+
+/// The most nodes of a network.
+const NODES: u64 = 12;
+/// How often a network that the file's rules refuse is rolled again.
+const ROLLS: u64 = 100;
+/// The port rules: single ports, ranges, edges, and each protocol.
+const PORTS: [&[&str]; 10] = [
+    &[],
+    &[],
+    &[],
+    &["icmp"],
+    &["tcp/22"],
+    &["tcp/8000-8100"],
+    &["udp/5353", "tcp/22"],
+    &["udp/53-60"],
+    &["icmp", "udp/1-65535"],
+    &["tcp/1", "tcp/65535", "udp/4000-4001"],
+];
+
+/// A generator of numbers (xorshift64*).
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        // Neighbouring seeds must not start alike.
+        let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        for _ in 0..8 {
+            dice.below(2);
+        }
+        dice
+    }
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
+    }
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+    fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[usize::try_from(self.below(list.len() as u64)).unwrap()]
+    }
+}
+
+/// Rolls the network of a seed.
+pub fn generate(seed: u64) -> Random {
+    let rolls = (0..ROLLS).map(|roll| rolled(seed.wrapping_add(roll << 40)));
+    rolls.into_iter().find(is_valid).expect("one of many rolls is a network")
+}
+
+/// Rolls once: a network, valid or not.
+pub fn rolled(seed: u64) -> Random {
+    let mut roll = Roll {
+        dice: Dice::new(seed),
+        net: Random { dual: false, keepalive: 25, nodes: Vec::new(), allow: Vec::new() },
+        sites: Vec::new(),
+    };
+    roll.network();
+    roll.net
+}
+
+/// Says whether a network can be built at all.
+pub fn is_valid(net: &Random) -> bool {
+    let parsed = parse_network(net.text().as_bytes(), NAME);
+    parsed.value.is_some_and(|network| topology(&network, Timestamp(1_795_478_400)).is_ok())
+}
+
+struct Roll {
+    dice: Dice,
+    net: Random,
+    /// Whose site each prefix is.
+    sites: Vec<(usize, String)>,
+}
+
+impl Roll {
+    fn network(&mut self) {
+        self.net.dual = self.dice.one_in(2);
+        if self.dice.one_in(12) {
+            self.net.keepalive = 0;
+        }
+        let full = self.dice.one_in(3);
+        // Small networks are faster to build and to read, large ones meet more: the smaller of two dice, half of the time.
+        let (a, b) = (1 + self.dice.below(NODES), 1 + self.dice.below(NODES));
+        let count = if self.dice.one_in(2) { a.min(b) } else { a.min(7) };
+        for number in 0..usize::try_from(count).unwrap() {
+            self.node(number, full);
+        }
+        // Afterwards, so that a node may be attached to the site of any other.
+        for number in 1..self.net.nodes.len() {
+            self.ways(number, full);
+        }
+        if self.dice.one_in(2) {
+            self.policy();
+        }
+    }
+
+    fn node(&mut self, number: usize, full: bool) {
+        let dice = &mut self.dice;
+        let relay = number == 0;
+        let mut node = Node {
+            number,
+            v6: relay || !dice.one_in(3),
+            // A relay that nobody can find is found by nobody, but may call spokes that have an endpoint.
+            endpoint: if relay { !dice.one_in(20) } else { dice.one_in(8) },
+            egress: relay && full && !dice.one_in(4),
+            ..Node::default()
+        };
+        if !relay {
+            node.absent = match dice.below(16) {
+                0 => Some(Absent::Disabled),
+                1 => Some(Absent::Expired),
+                _ => None,
+            };
+            node.keepalive = match dice.below(9) {
+                0 => Some(0),
+                1 => Some(15),
+                _ => None,
+            };
+        }
+        for s in 0..dice.below(9).saturating_sub(5) {
+            self.site(&mut node, usize::try_from(s).unwrap());
+        }
+        self.net.nodes.push(node);
+    }
+
+    fn site(&mut self, node: &mut Node, s: usize) {
+        let number = node.number;
+        let dual = self.net.dual;
+        let dice = &mut self.dice;
+        let wider =
+            self.sites.iter().find(|(owner, net)| *owner != number && net.ends_with(".0/24")).cloned();
+        let subnet = match wider {
+            // Inside another node's site, or around it.
+            Some((_, outer)) if dice.one_in(5) => outer.replace(".0/24", ".64/26"),
+            Some((_, outer)) if dice.one_in(12) => {
+                let third =
+                    outer.rsplit_once('.').and_then(|(head, _)| head.rsplit_once('.')).unwrap().0.to_owned();
+                format!("{third}.0.0/16")
+            }
+            _ if dual && dice.one_in(3) => format!("fd88:{number}:{s}::/64"),
+            _ => format!("10.{}.{s}.0/{}", 100 + number, dice.pick(&[24, 24, 24, 25, 28, 30])),
+        };
+        let interface = match dice.below(8) {
+            0 => Interface::Unset,
+            1 if !subnet.contains(':') => Interface::Docker(s),
+            2 => Interface::Bridge(node.bridges.len()),
+            // On one link with another site of the node.
+            3 if s > 0 => Interface::Link(s - 1),
+            _ => Interface::Link(s),
+        };
+        let (head, _) = subnet.split_once('/').unwrap();
+        let host = |last: u64| {
+            if head.contains(':') {
+                return format!("{head}{last:x}");
+            }
+            let (net, first) = head.rsplit_once('.').unwrap();
+            format!("{net}.{}", first.parse::<u64>().unwrap() + last)
+        };
+        if let Interface::Bridge(_) = interface {
+            let length = subnet.split_once('/').unwrap().1;
+            node.bridges.push(vec![format!("{}/{length}", host(1 + dice.below(2)))]);
+        }
+        let address = (dice.one_in(5) && !matches!(interface, Interface::Bridge(_))).then(|| host(2));
+        node.sites.push(Site {
+            interface,
+            nat: *dice.pick(&[None, None, Some("none"), Some("masquerade"), Some("auto")]),
+            gateway: dice.one_in(2),
+            egress: dice.one_in(6),
+            address,
+            subnet: subnet.clone(),
+        });
+        self.sites.push((number, subnet));
+    }
+
+    /// What only a spoke has: `routes` and `local`.
+    fn ways(&mut self, number: usize, full: bool) {
+        let others: Vec<String> =
+            self.sites.iter().filter(|(owner, _)| *owner != number).map(|(_, net)| net.clone()).collect();
+        let (dice, node) = (&mut self.dice, &mut self.net.nodes[number]);
+        if !others.is_empty() && dice.one_in(6) {
+            node.local = vec![dice.pick(&others).clone()];
+        }
+        if full && dice.one_in(2) {
+            node.routes = Routes::Full;
+        } else if dice.one_in(6) {
+            let mut list = vec!["10.77.0.1/32".to_owned()];
+            if dice.one_in(3) {
+                list = vec!["10.77.0.0/24".to_owned()];
+            }
+            if !others.is_empty() {
+                list.push(dice.pick(&others).clone());
+            }
+            node.routes = Routes::Only(list);
+        }
+    }
+
+    fn policy(&mut self) {
+        let mut places: Vec<String> = vec!["*".into(), "10.77.0.0/24".into(), "internet".into()];
+        places.extend(self.net.nodes.iter().flat_map(|n| [n.name(), n.name(), n.address()]));
+        for (_, net) in &self.sites {
+            let head = net.split_once('/').unwrap().0;
+            places.extend([net.clone(), net.clone()]);
+            // One host, a part of a site, and all sites of a node at once.
+            if let Some((front, _)) = head.rsplit_once('.').filter(|(_, last)| *last == "0") {
+                places.push(format!("{front}.10"));
+                places.push(format!("{front}.8/29"));
+                places.push(format!("{}.0.0/16", front.rsplit_once('.').unwrap().0));
+            }
+        }
+        let dice = &mut self.dice;
+        for _ in 0..=dice.below(4) {
+            let mut ends = || -> Vec<String> {
+                let mut list: Vec<String> = (0..=dice.below(2)).map(|_| dice.pick(&places).clone()).collect();
+                list.dedup();
+                list
+            };
+            let (from, to) = (ends(), ends());
+            self.net.allow.push(Allow { from, to, ports: dice.pick(&PORTS).to_vec() });
+        }
+    }
+}

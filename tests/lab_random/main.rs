@@ -1,0 +1,145 @@
+//! Random networks, built with namespaces and asked with packets: `lab check` must agree with itself on every one.
+//!
+//! `WGRELAY_LAB_NETWORKS` says how many (6; 40 under `WGRELAY_REAL`), `WGRELAY_LAB_SEED` where to start,
+//! `WGRELAY_LAB_AT_ONCE` how many stand at a time (4), `WGRELAY_PROGRAM` another program. A failure prints its seed and the
+//! smallest network found that still disagrees; `WGRELAY_LAB_SHOW=SEED` prints a network.
+#![expect(clippy::disallowed_methods, reason = "a test runs the program")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod generate;
+mod network;
+mod shrink;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+#[path = "../rig/need.rs"]
+#[expect(dead_code, reason = "the list of everything is for other tests")]
+mod need;
+
+use generate::{generate, is_valid, rolled};
+use need::Need;
+use network::{NAME, Random};
+use shrink::smaller;
+
+/// The seed of a run that names none.
+const SEED: u64 = 5;
+/// How long a smaller network is looked for.
+const SHRINK_FOR: Duration = Duration::from_secs(60);
+
+fn number(name: &str, unset: u64) -> u64 {
+    std::env::var(name).map_or(unset, |text| text.parse().unwrap())
+}
+
+/// Runs `lab check` on a network; `Err` tells what does not agree, or what went wrong.
+fn check(net: &Random) -> Result<u64, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join(NAME);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("network.toml"), net.text()).unwrap();
+    // A long run keeps to the program that it began with.
+    let program = std::env::var("WGRELAY_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_wgrelay").into());
+    let output = Command::new(program)
+        .arg("--dir")
+        .arg(dir.path())
+        .args(["--json", "lab", "check"])
+        .env_remove("WGRELAY_DIR")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let pairs = answer["pairs"].as_array().ok_or("no pairs")?;
+    if answer["left_out"] != 0 {
+        return Err(format!("{} questions were left out", answer["left_out"]));
+    }
+    if answer["agree"] == true && output.status.code() == Some(0) {
+        return Ok(pairs.len() as u64);
+    }
+    let wrong = pairs.iter().filter(|p| p["predicted"] != p["observed"]);
+    Err(wrong.map(|p| format!("{p}\n")).collect())
+}
+
+/// The smallest network found that disagrees too, with what it says.
+fn shrunk(mut net: Random, mut fault: String) -> (Random, String) {
+    let start = Instant::now();
+    'smaller: loop {
+        for less in smaller(&net).into_iter().filter(is_valid) {
+            if start.elapsed() > SHRINK_FOR {
+                break 'smaller;
+            }
+            if let Err(said) = check(&less) {
+                (net, fault) = (less, said);
+                continue 'smaller;
+            }
+        }
+        break;
+    }
+    (net, fault)
+}
+
+#[test]
+fn packets_fare_as_predicted() {
+    if let Ok(seed) = std::env::var("WGRELAY_LAB_SHOW") {
+        return println!("{}", generate(seed.parse().unwrap()).text());
+    }
+    if !need::met(&[Need::Root, Need::At("/dev/net/tun"), Need::Program("ip"), Need::Program("nft")]) {
+        return;
+    }
+    let real = std::env::var_os("WGRELAY_REAL").is_some_and(|v| v == "1");
+    let (first, count) =
+        (number("WGRELAY_LAB_SEED", SEED), number("WGRELAY_LAB_NETWORKS", if real { 40 } else { 6 }));
+    let start = Instant::now();
+    let (next, probes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let faults = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= count {
+                break;
+            }
+            let net = generate(first + i);
+            match check(&net) {
+                Ok(asked) => drop(probes.fetch_add(asked, Ordering::Relaxed)),
+                Err(fault) => {
+                    eprintln!("seed {}:\n{fault}", first + i);
+                    let mut faults = faults.lock().unwrap();
+                    // The first is enough to make smaller; the others are told by their seed.
+                    if faults.is_empty() {
+                        let (net, fault) = shrunk(net, fault);
+                        eprintln!("seed {}, made smaller:\n{fault}\n{}", first + i, net.text());
+                    }
+                    faults.push(first + i);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..number("WGRELAY_LAB_AT_ONCE", 4).min(count) {
+            scope.spawn(work);
+        }
+    });
+    let (probes, faults) = (probes.into_inner(), faults.into_inner().unwrap());
+    eprintln!(
+        "{count} networks from seed {first}, {probes} probes agree, {} networks do not: {} s",
+        faults.len(),
+        start.elapsed().as_secs()
+    );
+    assert!(faults.is_empty(), "the seeds {faults:?} disagree");
+    assert!(count < 3 || probes > 0, "not one packet was sent");
+}
+
+#[test]
+fn a_seed_is_a_network() {
+    assert_eq!(generate(7).text(), generate(7).text());
+    assert_ne!(generate(7).text(), generate(8).text());
+}
+
+#[test]
+fn most_of_what_is_rolled_is_a_network() {
+    let valid = (0..500).filter(|seed| is_valid(&rolled(*seed))).count();
+    assert!(valid > 400, "{valid} of 500");
+}
