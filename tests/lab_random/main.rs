@@ -2,7 +2,8 @@
 //!
 //! `WGRELAY_LAB_NETWORKS` says how many (6; 40 under `WGRELAY_REAL`), `WGRELAY_LAB_SEED` where to start,
 //! `WGRELAY_LAB_AT_ONCE` how many stand at a time (4), `WGRELAY_PROGRAM` another program. A failure prints its seed and the
-//! smallest network found that still disagrees; `WGRELAY_LAB_SHOW=SEED` prints a network.
+//! smallest network found that still disagrees; `WGRELAY_LAB_SHRINK` says
+//! how many seconds that may take (60), `WGRELAY_LAB_SHOW=SEED` prints a network.
 #![expect(clippy::disallowed_methods, reason = "a test runs the program")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -27,8 +28,8 @@ use shrink::smaller;
 
 /// The seed of a run that names none.
 const SEED: u64 = 5;
-/// How long a smaller network is looked for.
-const SHRINK_FOR: Duration = Duration::from_secs(60);
+/// How many seconds a smaller network is looked for.
+const SHRINK_FOR: u64 = 60;
 
 fn number(name: &str, unset: u64) -> u64 {
     std::env::var(name).map_or(unset, |text| text.parse().unwrap())
@@ -65,10 +66,10 @@ fn check(net: &Random) -> Result<u64, String> {
 
 /// The smallest network found that disagrees too, with what it says.
 fn shrunk(mut net: Random, mut fault: String) -> (Random, String) {
-    let start = Instant::now();
+    let (start, within) = (Instant::now(), Duration::from_secs(number("WGRELAY_LAB_SHRINK", SHRINK_FOR)));
     'smaller: loop {
         for less in smaller(&net).into_iter().filter(is_valid) {
-            if start.elapsed() > SHRINK_FOR {
+            if start.elapsed() >= within {
                 break 'smaller;
             }
             if let Err(said) = check(&less) {
