@@ -1,7 +1,7 @@
 //! The device without its effects: datagrams and packets in, datagrams and packets out.
 //!
-//! It opens no socket and starts no thread. Times are told by the caller; only `gotatun::noise::Tunn` reads the
-//! monotonic clock for its own timers, which is why [`Core::tick`] takes the time and yet cannot be hurried.
+//! It opens no socket and starts no thread. Times are told by the caller; only `gotatun::noise::Tunn` reads the clock
+//! since boot, sleep included, for its own timers, which is why [`Core::tick`] takes the time and yet cannot be hurried.
 
 mod configure;
 
@@ -82,6 +82,8 @@ pub(super) struct Core {
     mtu: u16,
     dropped: Dropped,
     next_slice: usize,
+    /// When the last turn was; much later, the host has slept.
+    last_turn: Duration,
     /// Where packets are put together before they are encrypted.
     scratch: BytesMut,
 }
@@ -90,6 +92,8 @@ pub(super) struct Core {
 const TICK: Duration = Duration::from_millis(250);
 /// Peers in one turn: about a quarter of a millisecond.
 const PEERS_PER_TICK: usize = 512;
+/// A gap between two turns that only a host's sleep makes. Sessions may be over then, and nothing may be sent in them.
+const SLEPT: Duration = Duration::from_secs(10);
 /// Space for a few dozen packets before the buffer starts over.
 const SCRATCH: usize = 65536;
 
@@ -108,6 +112,7 @@ impl Core {
             mtu,
             dropped: Dropped::default(),
             next_slice: 0,
+            last_turn: Duration::ZERO,
             scratch: BytesMut::with_capacity(SCRATCH),
         }
     }
@@ -282,7 +287,11 @@ impl Core {
         identity.guard.tick(now.boot);
         let slices = self.peers.len().div_ceil(PEERS_PER_TICK).max(1);
         self.next_slice = (self.next_slice + 1) % slices;
-        let turn = self.peers.iter_mut().skip(self.next_slice * PEERS_PER_TICK).take(PEERS_PER_TICK);
+        let slept = now.boot.saturating_sub(self.last_turn) > SLEPT;
+        self.last_turn = now.boot;
+        let (skipped, taken) =
+            if slept { (0, usize::MAX) } else { (self.next_slice * PEERS_PER_TICK, PEERS_PER_TICK) };
+        let turn = self.peers.iter_mut().skip(skipped).take(taken);
         for peer in turn.flatten() {
             peer.tick(now.boot, out);
         }
@@ -343,5 +352,7 @@ impl Core {
     }
 }
 
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod tests;

@@ -16,11 +16,11 @@ fn key(seed: u8) -> PrivateKey {
     PrivateKey::from_random([seed; 32])
 }
 
-fn ip(text: &str) -> IpAddr {
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn at(text: &str) -> Remote {
+pub(super) fn at(text: &str) -> Remote {
     Remote { address: text.parse().unwrap(), local: None }
 }
 
@@ -29,16 +29,16 @@ fn prefixes(list: &[&str]) -> Vec<IpNet> {
 }
 
 /// A device, its outbox, and the address that it has on the test's network.
-struct Side {
-    core: Core,
-    out: Outbox,
-    remote: Remote,
-    now: Moment,
-    public_key: PublicKey,
+pub(super) struct Side {
+    pub(super) core: Core,
+    pub(super) out: Outbox,
+    pub(super) remote: Remote,
+    pub(super) now: Moment,
+    pub(super) public_key: PublicKey,
 }
 
 impl Side {
-    fn new(seed: u8, address: &str) -> Self {
+    pub(super) fn new(seed: u8, address: &str) -> Self {
         let mut core = Core::new(MTU);
         let mut out = Outbox::default();
         let now = Moment { boot: Duration::from_secs(1000), unix: Duration::from_secs(2_000_000_000) };
@@ -46,39 +46,39 @@ impl Side {
         Self { core, out, remote: at(address), now, public_key: key(seed).public_key() }
     }
 
-    fn change(&mut self, peer: PeerChange) {
+    pub(super) fn change(&mut self, peer: PeerChange) {
         self.core.apply(&DeviceChange { peers: vec![peer], ..Default::default() }, self.now, &mut self.out);
     }
 
-    fn send(&mut self, packet: &[u8]) -> bool {
+    pub(super) fn send(&mut self, packet: &[u8]) -> bool {
         let Some(peer) = self.core.route(packet) else { return false };
         self.core.send(peer, packet, &[], self.now, &mut self.out);
         true
     }
 
-    fn receive(&mut self, datagram: &[u8], from: Remote) {
+    pub(super) fn receive(&mut self, datagram: &[u8], from: Remote) {
         self.core.receive(datagram.into(), from, 0, self.now, &mut self.out);
     }
 
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         self.core.tick(self.now, &mut self.out);
     }
 
-    fn take_datagrams(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn take_datagrams(&mut self) -> Vec<Vec<u8>> {
         self.out.datagrams.drain(..).map(|d| d.message.to_vec()).collect()
     }
 
-    fn take_packets(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn take_packets(&mut self) -> Vec<Vec<u8>> {
         self.out.packets.drain(..).map(|p| p.to_vec()).collect()
     }
 
-    fn peer(&self, of: &Side) -> PeerReport {
+    pub(super) fn peer(&self, of: &Side) -> PeerReport {
         self.core.report().peers.into_iter().find(|p| p.public_key == of.public_key).unwrap()
     }
 }
 
 /// Carries datagrams both ways until there are none, and returns the types that went.
-fn settle(a: &mut Side, b: &mut Side) -> Vec<u8> {
+pub(super) fn settle(a: &mut Side, b: &mut Side) -> Vec<u8> {
     let mut types = Vec::new();
     loop {
         let (from_a, from_b) = (a.take_datagrams(), b.take_datagrams());
@@ -97,7 +97,7 @@ fn settle(a: &mut Side, b: &mut Side) -> Vec<u8> {
 }
 
 /// A spoke that knows where the hub is, and a hub that does not know where the spoke is.
-fn spoke_and_hub() -> (Side, Side) {
+pub(super) fn spoke_and_hub() -> (Side, Side) {
     let (mut spoke, mut hub) = (Side::new(1, "192.0.2.1:1000"), Side::new(2, "192.0.2.2:51820"));
     spoke.change(PeerChange {
         endpoint: Some(hub.remote.address),
@@ -111,15 +111,15 @@ fn spoke_and_hub() -> (Side, Side) {
     (spoke, hub)
 }
 
-fn to_hub() -> Vec<u8> {
+pub(super) fn to_hub() -> Vec<u8> {
     samples::udp(ip("10.0.0.1"), ip("10.0.0.2"), b"to the hub")
 }
 
-fn to_spoke() -> Vec<u8> {
+pub(super) fn to_spoke() -> Vec<u8> {
     samples::udp(ip("fd00::2"), ip("fd00::1"), b"to the spoke")
 }
 
-fn connected() -> (Side, Side) {
+pub(super) fn connected() -> (Side, Side) {
     let (mut spoke, mut hub) = spoke_and_hub();
     assert!(spoke.send(&to_hub()));
     settle(&mut spoke, &mut hub);
@@ -427,6 +427,22 @@ fn unanswered_handshakes_leave_nothing_behind() {
 }
 
 #[test]
+fn padding_ends_at_the_mtu() {
+    let (mut spoke, mut hub) = connected();
+    let inner = usize::from(MTU);
+    // 28 bytes of IP and UDP; 32 of the message's header and tag.
+    for (length, padded) in
+        [(28, 32), (32, 32), (33, 48), (inner - 1, inner), (inner, inner), (inner + 1, inner + 1)]
+    {
+        let packet = samples::udp(ip("10.0.0.1"), ip("10.0.0.2"), &vec![7; length - 28]);
+        spoke.send(&packet);
+        assert_eq!(spoke.out.datagrams[0].message.len(), padded + 32, "of {length} bytes");
+        settle(&mut spoke, &mut hub);
+        assert_eq!(hub.take_packets(), [packet]);
+    }
+}
+
+#[test]
 fn congestion_marks_cross_the_tunnel() {
     let (mut spoke, mut hub) = connected();
     let mut capable = to_hub();
@@ -469,6 +485,12 @@ fn every_one_of_many_peers_gets_its_turn() {
     let all = DeviceChange { peers: (0..1100).map(change).collect(), ..Default::default() };
     hub.core.apply(&all, hub.now, &mut hub.out);
     let expire = |peer: &mut Peer| peer.traversed = Duration::ZERO;
+    hub.core.peers.iter_mut().flatten().for_each(expire);
+    hub.tick();
+    assert!(
+        hub.core.peers.iter().flatten().all(|p| p.traversed == hub.now.boot),
+        "all at once after a sleep, of which the first turn looks like one"
+    );
     hub.core.peers.iter_mut().flatten().for_each(expire);
     let (mut waited, mut turns) = (Duration::ZERO, 0);
     while waited < TICK - Duration::from_millis(1) {
