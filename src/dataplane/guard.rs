@@ -17,6 +17,11 @@ use super::core::Remote;
 
 /// Handshake messages within a second from which on cookies are asked for.
 pub(super) const LOAD_THRESHOLD: u32 = 500;
+/// Handshake messages in one round of the loop, for so long, from which on cookies are asked for as well: a processor
+/// that is slow at curves is behind long before the threshold. Rounds that far apart do not follow one another.
+const BACKLOG: u32 = 8;
+const BACKLOG_TIME: Duration = Duration::from_millis(250);
+const BACKLOG_GAP: Duration = Duration::from_millis(500);
 /// How long the load is taken to last after it was last seen.
 const LOAD_LASTS: Duration = Duration::from_secs(1);
 /// What one address may start under load, with a valid cookie: 20 a second after a burst of 5, as the kernel has it.
@@ -44,6 +49,10 @@ pub(super) struct Guard {
     window: Duration,
     seen: u32,
     load_until: Duration,
+    /// The round of the last message, how many there were in it, and since when rounds are full of them.
+    round: Duration,
+    in_round: u32,
+    behind_since: Option<Duration>,
     /// When each address may send next, as the time at which its bucket is full again.
     shares: HashMap<IpAddr, Duration>,
 }
@@ -56,6 +65,9 @@ impl Guard {
             window: Duration::ZERO,
             seen: 0,
             load_until: Duration::ZERO,
+            round: Duration::ZERO,
+            in_round: 0,
+            behind_since: None,
             shares: HashMap::new(),
         }
     }
@@ -79,7 +91,7 @@ impl Guard {
             self.window = now;
             self.seen = 0;
         }
-        if self.seen >= LOAD_THRESHOLD {
+        if self.seen >= LOAD_THRESHOLD || self.is_behind(now) {
             self.load_until = now + LOAD_LASTS;
         }
         let loaded = now < self.load_until;
@@ -93,6 +105,19 @@ impl Guard {
         };
         self.seen = self.seen.saturating_add(1);
         verdict
+    }
+
+    /// Tells whether handshakes have filled the loop's rounds for a while; a round is known by its time.
+    fn is_behind(&mut self, now: Duration) -> bool {
+        if now != self.round {
+            if self.in_round < BACKLOG || now.saturating_sub(self.round) > BACKLOG_GAP {
+                self.behind_since = None;
+            }
+            self.round = now;
+            self.in_round = 0;
+        }
+        self.in_round += 1;
+        self.in_round >= BACKLOG && now.saturating_sub(*self.behind_since.get_or_insert(now)) >= BACKLOG_TIME
     }
 
     pub(super) fn within_share(&mut self, address: IpAddr, now: Duration) -> bool {

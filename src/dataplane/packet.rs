@@ -2,7 +2,7 @@
 //!
 //! Every function takes bytes from outside and answers `None` where they are too short or contradict themselves.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::checksum;
 
@@ -53,6 +53,17 @@ fn address(packet: &[u8], v4_at: usize, v6_at: usize) -> Option<IpAddr> {
             Some(Ipv6Addr::from(octets).into())
         }
     }
+}
+
+/// Returns where a UDP packet goes and what it carries; `None` for another packet, and for a later fragment.
+pub(super) fn udp(packet: &[u8]) -> Option<(SocketAddr, &[u8])> {
+    let (protocol, header) = match version(packet)? {
+        4 if be16(packet, 6) & 0x1fff == 0 => (packet[9], usize::from(packet[0] & 15) * 4),
+        6 => (packet[6], IPV6_HEADER),
+        _ => return None,
+    };
+    let l4 = packet.get(header..).filter(|l4| protocol == 17 && l4.len() >= 8)?;
+    Some(((destination(packet)?, be16(l4, 2)).into(), &l4[8..]))
 }
 
 /// Returns the length that the packet claims, where that is not beyond its bytes (the rest is padding).

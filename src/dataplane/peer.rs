@@ -39,6 +39,10 @@ pub(super) struct Peer {
     pub(super) indices: Vec<u32>,
     /// The session that we answered and the peer has not yet used; its handshake is not complete before.
     pub(super) unconfirmed: Option<u32>,
+    /// The other side's index of the session that we last sent in.
+    pub(super) sending: Option<u32>,
+    /// Whether its key is a point of low order, with which no secret can be shared.
+    pub(super) low_order: bool,
     /// Since when a handshake has been tried.
     attempt_since: Option<Duration>,
     /// Whether packets wait for a session.
@@ -60,6 +64,8 @@ impl Peer {
             tunn: None,
             indices: Vec::new(),
             unconfirmed: None,
+            sending: None,
+            low_order: false,
             attempt_since: None,
             queued: false,
         }
@@ -189,7 +195,8 @@ impl Peer {
                 self.learn_index(index, out);
                 self.unconfirmed = Some(index);
             }
-            WgKind::CookieReply(_) | WgKind::Data(_) => {}
+            WgKind::Data(m) => self.sending = Some(m.header.receiver_idx.get()),
+            WgKind::CookieReply(_) => {}
         }
         self.traversed = now;
         let Some(to) = self.endpoint else { return };

@@ -98,7 +98,13 @@ fn parse_set(body: &str) -> Result<DeviceChange, Errno> {
 
 fn parse_device_line(change: &mut DeviceChange, key: &str, value: &str) -> Result<(), Errno> {
     match key {
-        "private_key" => change.private_key = Some(PrivateKey::from_bytes(*hex_key(value)?)),
+        // Shown later in the form in which it is used, as the kernel does; zeroes are no key.
+        "private_key" => {
+            let bytes = hex_key(value)?;
+            let none = *bytes == [0; KEY_LEN];
+            change.private_key =
+                Some(if none { PrivateKey::from_bytes(*bytes) } else { PrivateKey::from_random(*bytes) });
+        }
         "listen_port" => change.listen_port = Some(number(value)?),
         "fwmark" if value.is_empty() => change.fwmark = Some(0),
         "fwmark" => change.fwmark = Some(number(value)?),

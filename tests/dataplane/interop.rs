@@ -1,34 +1,181 @@
-//! Other implementations as the other side.
+//! Other implementations as the other side: wireguard-go here, the kernel's in a guest (`in_guest`).
 
+use std::time::Duration;
+
+use wgrelay::dataplane::{DeviceChange, PeerChange};
 use wgrelay::model::PresharedKey;
 
-use crate::rig::{PORT, Rig, change, eventually, key, peer, run, stream};
+use crate::rig::{Rig, change, eventually, key, peer, run, stream};
 
-#[test]
-fn it_talks_with_wireguard_go() {
-    for own_begins in [true, false] {
+/// What the other side's `wg show` says about one thing, of its one peer.
+fn told(rig: &Rig, what: &str) -> String {
+    let line = rig.run('b', &format!("wg show {} {what}", rig.wg('b')));
+    line.split_once('\t').expect("it has a peer").1.trim().to_owned()
+}
+
+/// Handshakes from either side, over either family, with and without a preshared key.
+fn handshakes(kernel: bool) {
+    for (own_begins, v6, preshared) in
+        [(true, true, true), (false, false, true), (true, false, false), (false, true, false)]
+    {
         let Some(rig) = Rig::new() else { return };
-        let Some(_guest) = rig.start_wireguard_go('b') else { return };
+        let Some(_other) = rig.start_other('b', kernel) else { return };
         let device = rig.start('a');
-        let psk = PresharedKey::from_bytes([7; 32]);
-        let mut ours = change('a', own_begins.then_some("[fd77::2]:51820"));
-        ours.peers[0].preshared_key = Some(Some(psk.clone()));
-        device.configure(ours).expect("a change");
-        let conf = format!(
-            "[Interface]\nPrivateKey = {}\nListenPort = {PORT}\n[Peer]\nPublicKey = {}\nPresharedKey = {}\n\
-             AllowedIPs = 10.99.0.1/32, fd99::1/128\n{}",
-            *key('b').expose_base64(),
-            key('a').public_key(),
-            *psk.expose_base64(),
-            if own_begins { "" } else { "Endpoint = 10.77.0.1:51820\nPersistentKeepalive = 25\n" }
-        );
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), conf).unwrap();
-        run(&format!("wg setconf {} {}", rig.wg('b'), file.path().display()));
+        let preshared = preshared.then(|| PresharedKey::from_bytes([7; 32]));
+        let [ours, theirs] =
+            if v6 { ["[fd77::1]:51820", "[fd77::2]:51820"] } else { ["10.77.0.1:51820", "10.77.0.2:51820"] };
+        let mut own = change('a', own_begins.then_some(theirs));
+        own.peers[0].preshared_key = Some(preshared.clone());
         rig.bring_up('a');
         rig.bring_up('b');
+        // Who begins does so as soon as it is told: the other comes first.
+        if !own_begins {
+            device.configure(own.clone()).expect("a change");
+        }
+        rig.set_conf('b', preshared.as_ref(), (!own_begins).then_some(ours));
+        if own_begins {
+            device.configure(own).expect("a change");
+        }
         eventually("a handshake", || peer(&device).last_handshake.is_some());
-        assert!(rig.pings('a', "10.99.0.2") && rig.pings('b', "fd99::1"));
-        stream(&rig, "10.99.0.1:5000", 8 << 20);
+        assert!(rig.pings('a', "10.99.0.2") && rig.pings('b', "fd99::1"), "IPv4 and IPv6 inside");
+        assert_eq!(peer(&device).endpoint, Some(theirs.parse().unwrap()));
+        assert_eq!(told(&rig, "endpoints"), ours);
+        assert_ne!(told(&rig, "latest-handshakes"), "0");
+        stream(&rig, "10.99.0.1:5000", 4 << 20);
+        stream(&rig, "[fd99::1]:5000", 4 << 20);
+        assert_eq!(device.report().unwrap().dropped.refused, 0);
     }
+}
+
+/// One session through everything: roaming of both, sizes, fragments, keepalives, a new preshared key, a restart.
+fn one_session(kernel: bool) {
+    let Some(rig) = Rig::new() else { return };
+    let Some(other) = rig.start_other('b', kernel) else { return };
+    let device = rig.start('a');
+    rig.bring_up('a');
+    rig.bring_up('b');
+    rig.set_conf('b', None, None);
+    device.configure(change('a', Some("10.77.0.2:51820"))).expect("a change");
+    eventually("a ping", || rig.pings('a', "10.99.0.2"));
+    let handshake = peer(&device).last_handshake;
+
+    // The largest packet in one piece, one byte more in two, and refused where that is not allowed.
+    for (side, v4, v6) in [('a', "10.99.0.2", "fd99::2"), ('b', "10.99.0.1", "fd99::1")] {
+        for size in [1391, 1392] {
+            assert!(rig.pings(side, &format!("-s {size} -M do {v4}")), "{size} bytes from {side}");
+        }
+        assert!(rig.pings(side, &format!("-s 1372 -M do {v6}")));
+        assert!(!rig.pings(side, &format!("-s 1393 -M do {v4}")));
+        assert!(rig.pings(side, &format!("-s 1393 -M dont {v4}")));
+        assert!(rig.pings(side, &format!("-s 1373 {v6}")) && rig.pings(side, &format!("-s 20000 {v4}")));
+    }
+    // A path that cuts the tunnel's datagrams themselves.
+    let outer = |mtu: u32| {
+        for side in ['a', 'b'] {
+            run(&format!("ip -n {} link set veth mtu {mtu}", rig.ns(side)));
+        }
+    };
+    outer(1280);
+    assert!(rig.pings('a', "-s 1392 -M do 10.99.0.2") && rig.pings('b', "-s 1372 -M do fd99::1"));
+    stream(&rig, "10.99.0.1:5000", 1 << 20);
+    outer(1500);
+
+    // They move, and we move: each is answered where it is now.
+    let moves = |side, from: &str, to: &str| {
+        let ns = rig.ns(side);
+        run(&format!("ip -n {ns} addr del {from}/24 dev veth && ip -n {ns} addr add {to}/24 dev veth"));
+    };
+    moves('b', "10.77.0.2", "10.77.0.22");
+    if !kernel {
+        // wireguard-go would go on sending from the old address until a handshake of 15 s later.
+        rig.run(
+            'b',
+            &format!("wg set {} peer {} endpoint 10.77.0.1:51820", rig.wg('b'), key('a').public_key()),
+        );
+    }
+    eventually("a ping from their new address", || rig.pings('b', "10.99.0.1"));
+    assert_eq!(peer(&device).endpoint.unwrap().to_string(), "10.77.0.22:51820");
+    moves('a', "10.77.0.1", "10.77.0.11");
+    eventually("a ping from our new address", || rig.pings('a', "10.99.0.2"));
+    assert_eq!(told(&rig, "endpoints"), "10.77.0.11:51820");
+    // Over to the other family and to another port, and back.
+    rig.run(
+        'b',
+        &format!(
+            "wg set {} listen-port 4433 peer {} endpoint [fd77::1]:51820",
+            rig.wg('b'),
+            key('a').public_key()
+        ),
+    );
+    eventually("a ping over IPv6", || rig.pings('b', "10.99.0.1"));
+    assert_eq!(peer(&device).endpoint.unwrap().to_string(), "[fd77::2]:4433");
+    device
+        .configure(DeviceChange {
+            listen_port: Some(4434),
+            peers: vec![PeerChange {
+                endpoint: Some("10.77.0.22:4433".parse().unwrap()),
+                ..PeerChange::new(key('b').public_key())
+            }],
+            ..Default::default()
+        })
+        .expect("a change");
+    eventually("a ping over IPv4", || rig.pings('a', "fd99::2"));
+    assert_eq!(told(&rig, "endpoints"), "10.77.0.11:4434");
+
+    // Keepalives alone, of either side.
+    let keepalive = |seconds| DeviceChange {
+        peers: vec![PeerChange { keepalive: Some(seconds), ..PeerChange::new(key('b').public_key()) }],
+        ..Default::default()
+    };
+    let received = || told(&rig, "transfer").split('\t').next().unwrap().parse::<u64>().unwrap();
+    device.configure(keepalive(0)).expect("a change");
+    let before = received();
+    device.configure(keepalive(1)).expect("a change");
+    eventually("our keepalives", || received() >= before + 64);
+    device.configure(keepalive(0)).expect("a change");
+    let before = peer(&device).rx_bytes;
+    rig.run('b', &format!("wg set {} peer {} persistent-keepalive 1", rig.wg('b'), key('a').public_key()));
+    eventually("their keepalives", || peer(&device).rx_bytes >= before + 64);
+    assert_eq!(peer(&device).last_handshake, handshake, "all in one session");
+
+    // We start anew, with a preshared key; then they do. Each side's next packet finds the other.
+    let psk = PresharedKey::from_bytes([9; 32]);
+    drop(device);
+    let device = rig.start('a');
+    let mut own = change('a', Some("10.77.0.22:4433"));
+    own.peers[0].preshared_key = Some(Some(psk.clone()));
+    rig.set_conf('b', Some(&psk), None);
+    rig.run('b', &format!("wg set {} listen-port 4433", rig.wg('b')));
+    device.configure(own).expect("a change");
+    rig.bring_up('a');
+    eventually("a ping after our restart", || rig.pings('a', "10.99.0.2"));
+    drop(other);
+    rig.remove('b');
+    let Some(_other) = rig.start_other('b', kernel) else { return };
+    rig.set_conf('b', Some(&psk), Some("10.77.0.11:51820"));
+    rig.bring_up('b');
+    eventually("a ping after their restart", || rig.pings('b', "10.99.0.1"));
+    eventually("and one from us", || rig.pings('a', "10.99.0.2"));
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(device.report().unwrap().dropped.bad_source, 0);
+}
+
+#[test]
+fn handshakes_with_wireguard_go() {
+    handshakes(false);
+}
+
+#[test]
+fn one_session_with_wireguard_go() {
+    one_session(false);
+}
+
+#[test]
+fn kernel_handshakes() {
+    handshakes(true);
+}
+
+#[test]
+fn kernel_one_session() {
+    one_session(true);
 }

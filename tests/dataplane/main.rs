@@ -3,9 +3,19 @@
 //! Needs root, /dev/net/tun and iproute2. Where these are missing each test says so and passes, unless WGRELAY_REAL=1
 //! asks for it: then it fails.
 
-#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "tests on the machine")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests on the machine"
+)]
 
 mod device;
+mod flood;
+mod in_guest;
 mod interop;
+mod netns_cases;
+mod path;
 mod rig;
 mod uapi;
+mod weather;

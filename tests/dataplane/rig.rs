@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 use wgrelay::dataplane::{Dataplane, DeviceChange, Options, PeerChange, PeerReport};
-use wgrelay::model::PrivateKey;
+use wgrelay::model::{PresharedKey, PrivateKey};
 
 pub const PORT: u16 = 51820;
 
@@ -32,6 +32,34 @@ pub fn succeeds(command: &str) -> bool {
     let status =
         Command::new("sh").args(["-c", command]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|s| s.success())
+}
+
+/// Set inside the guest, whose kernel has WireGuard.
+pub const GUEST: &str = "WGRELAY_GUEST";
+
+/// Whether this process runs one test alone, so that what it counts is that test's. Where it does not, the test is run
+/// in a process of its own, and has passed when this returns `false`.
+pub fn alone(test: &str) -> bool {
+    // nextest runs each test so.
+    if std::env::var_os("NEXTEST").is_some() || std::env::var_os("WGRELAY_ALONE").is_some() {
+        return true;
+    }
+    let this = std::env::current_exe().expect("a test knows its program");
+    let status = Command::new(this).args(["--exact", test, "--nocapture"]).env("WGRELAY_ALONE", "1").status();
+    assert!(status.expect("it starts").success(), "{test}: see above");
+    false
+}
+
+/// The open descriptors of this process.
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("/proc is there").count()
+}
+
+/// The resident memory of this process, in kB.
+pub fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is there");
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("it is told");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 /// Two namespaces with a veth between them, taken away at the end.
@@ -108,8 +136,7 @@ impl Rig {
     }
 
     pub fn start(&self, side: char) -> Dataplane {
-        let options = Options { name: self.wg(side).parse().expect("a short name"), mtu: 1420, uapi: true };
-        self.inside(side, || Dataplane::start(&options)).expect("it starts")
+        self.start_beside(side, side)
     }
 
     /// Starts wireguard-go, `None` where it is not installed.
@@ -131,6 +158,54 @@ impl Rig {
         let guest = Guest(child, self.socket(side));
         eventually("wireguard-go is there", || self.socket(side).exists());
         Some(guest)
+    }
+
+    /// Starts a device in one side's namespace under another side's name.
+    pub fn start_beside(&self, side: char, name: char) -> Dataplane {
+        let options = Options { name: self.wg(name).parse().expect("a short name"), mtu: 1420, uapi: true };
+        self.inside(side, || Dataplane::start(&options)).expect("it starts")
+    }
+
+    /// Starts another implementation: the kernel's, which is there in the guest, or wireguard-go. `None` where it is
+    /// not to be had.
+    pub fn start_other(&self, side: char, kernel: bool) -> Option<Option<Guest>> {
+        if !kernel {
+            return self.start_wireguard_go(side).map(Some);
+        }
+        let made = succeeds(&format!("ip -n {} link add {} type wireguard", self.ns(side), self.wg(side)));
+        if !made {
+            assert!(std::env::var_os(GUEST).is_none(), "the guest's kernel has WireGuard");
+            println!("not run here, but in the guest: the kernel has no WireGuard");
+        }
+        made.then_some(None)
+    }
+
+    /// Takes away what [`Rig::start_other`] made, after its value was dropped.
+    pub fn remove(&self, side: char) {
+        succeeds(&format!("ip -n {} link del {}", self.ns(side), self.wg(side)));
+        eventually("the interface is gone", || {
+            !succeeds(&format!("ip -n {} link show {}", self.ns(side), self.wg(side)))
+        });
+    }
+
+    /// Configures the other implementation by `wg setconf`; with an endpoint it begins.
+    pub fn set_conf(&self, side: char, preshared: Option<&PresharedKey>, endpoint: Option<&str>) {
+        let host = if side == 'a' { 2 } else { 1 };
+        let mut conf = format!(
+            "[Interface]\nPrivateKey = {}\nListenPort = {PORT}\n[Peer]\nPublicKey = {}\n\
+             AllowedIPs = 10.99.0.{host}/32, fd99::{host}/128\n",
+            *key(side).expose_base64(),
+            key(other(side)).public_key(),
+        );
+        if let Some(preshared) = preshared {
+            conf += &format!("PresharedKey = {}\n", *preshared.expose_base64());
+        }
+        if let Some(endpoint) = endpoint {
+            conf += &format!("Endpoint = {endpoint}\nPersistentKeepalive = 25\n");
+        }
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), conf).expect("it can be written");
+        self.run(side, &format!("wg setconf {} {}", self.wg(side), file.path().display()));
     }
 
     /// Gives the interface its addresses and brings it up.
@@ -165,9 +240,10 @@ impl Drop for Guest {
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+        assert!(started.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+    println!("{what}: after {:?}", started.elapsed());
 }
 
 pub fn key(side: char) -> PrivateKey {

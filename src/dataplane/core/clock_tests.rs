@@ -25,6 +25,7 @@ struct Clock {
 
 impl Clock {
     /// Moves the clock of this process forward, and of these sides.
+    #[expect(clippy::disallowed_methods, reason = "an offset is told by writing a file")]
     fn pass<const N: usize>(&mut self, time: Duration, sides: [&mut Side; N]) {
         self.ahead += time;
         unshare(NEW_TIME).expect("root may make a time namespace");
@@ -57,7 +58,7 @@ fn open(path: &str) -> std::fs::File {
 }
 
 /// Runs a test in a process of its own.
-#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "what the test needs of the machine")]
+#[expect(clippy::disallowed_methods, reason = "what the test needs of the machine")]
 #[expect(unsafe_code, reason = "only a process with one thread may enter a time namespace")]
 fn alone(test: impl FnOnce(Clock) + std::panic::UnwindSafe) {
     if !geteuid().is_root() || !std::path::Path::new("/proc/self/timens_offsets").exists() {
@@ -263,4 +264,31 @@ fn the_wall_clock_may_jump() {
             assert!(told.abs_diff(unix.as_secs()) <= 130, "{told}");
         }
     });
+}
+
+#[test]
+fn a_slow_processor_asks_for_cookies_long_before_the_threshold() {
+    let mut hub = Side::new(2, "192.0.2.2:51820");
+    let mut stranger = Side::new(8, "203.0.113.8:8");
+    stranger.change(PeerChange {
+        endpoint: Some(hub.remote.address),
+        keepalive: Some(25),
+        ..PeerChange::new(hub.public_key)
+    });
+    let flood = stranger.take_datagrams().remove(0);
+    let mut rounds = |handshakes: usize, apart: Duration| {
+        let mut cookies = 0;
+        for _ in 0..10 {
+            hub.now.boot += apart;
+            (0..handshakes).for_each(|_| hub.receive(&flood, at("203.0.113.8:8")));
+            cookies += hub.take_datagrams().len();
+        }
+        hub.now.boot += 3 * SECOND;
+        cookies
+    };
+    let slow = Duration::from_millis(40);
+    assert!(rounds(20, slow) > 0, "ten rounds of 40 ms, full of handshakes");
+    assert_eq!(rounds(4, slow), 0, "there was time for other things");
+    assert_eq!(rounds(20, Duration::from_millis(5)), 0, "a burst that is soon over");
+    assert_eq!(rounds(20, SECOND), 0, "bursts that do not follow one another");
 }

@@ -131,11 +131,28 @@ impl Core {
     pub(super) fn route(&mut self, packet: &[u8]) -> Option<PeerId> {
         let found = packet::destination(packet)
             .and_then(|to| self.allowed_ips.lookup(to))
-            .filter(|id| self.peer(*id).is_some_and(|p| p.endpoint.is_some()));
+            .filter(|id| self.peer(*id).is_some_and(|p| p.endpoint.is_some()))
+            .filter(|id| !self.goes_round(*id, packet));
         if found.is_none() {
             self.dropped.unroutable += 1;
         }
         found.filter(|_| self.identity.is_some())
+    }
+
+    /// Tells whether a packet is a datagram that this device has sent to this very peer: where the peer's endpoint is
+    /// among its own AllowedIPs, each would be wrapped again, for ever.
+    fn goes_round(&self, to: PeerId, packet: &[u8]) -> bool {
+        let Some((address, message)) = packet::udp(packet) else { return false };
+        let Some(peer) = self.peer(to) else { return false };
+        if peer.endpoint.is_none_or(|e| (e.address.ip(), e.address.port()) != (address.ip(), address.port()))
+        {
+            return false;
+        }
+        match message.first_chunk::<8>() {
+            Some([4, 0, 0, 0, index @ ..]) => peer.sending == Some(u32::from_le_bytes(*index)),
+            Some([1 | 2, 0, 0, 0, index @ ..]) => self.by_index.get(&u32::from_le_bytes(*index)) == Some(&to),
+            _ => false,
+        }
     }
 
     /// Sends a packet, given as headers and payload, to the peer that [`Core::route`] named.
@@ -306,11 +323,21 @@ impl Core {
         }
     }
 
+    /// Lets the kernel choose every source address again, as after another port or mark.
+    pub(super) fn forget_locals(&mut self) {
+        self.peers.iter_mut().flatten().for_each(Peer::forget_local);
+    }
+
     /// Returns a peer that has what it takes to speak: the device a key, the peer a `Tunn`.
     fn ready(&mut self, id: PeerId) -> Option<&mut Peer> {
         let identity = self.identity.as_ref()?;
-        let peer = self.peers.get_mut(id.0 as usize)?.as_mut()?;
+        let peer = self.peers.get_mut(id.0 as usize)?.as_mut().filter(|p| !p.low_order)?;
         if peer.tunn.is_none() {
+            let public = x25519::PublicKey::from(*peer.key.as_bytes());
+            peer.low_order |= !identity.secret.diffie_hellman(&public).was_contributory();
+            if peer.low_order {
+                return None;
+            }
             peer.tunn = Some(Box::new(Tunn::new(
                 identity.secret.clone(),
                 x25519::PublicKey::from(*peer.key.as_bytes()),

@@ -248,6 +248,29 @@ fn a_source_that_is_not_the_senders_is_dropped() {
 }
 
 #[test]
+fn a_peer_that_is_said_to_be_inside_itself_gets_no_datagram_twice() {
+    let (mut spoke, mut hub) = connected();
+    spoke.change(PeerChange {
+        endpoint: Some("10.0.0.2:51820".parse().unwrap()),
+        ..PeerChange::new(hub.public_key)
+    });
+    spoke.send(&to_hub());
+    let own = spoke.take_datagrams().remove(0);
+    let wrapped = |payload: &[u8]| {
+        let mut packet = samples::udp(ip("10.0.0.1"), ip("10.0.0.2"), payload);
+        packet[22..24].copy_from_slice(&51820u16.to_be_bytes());
+        packet
+    };
+    assert!(!spoke.send(&wrapped(&own)));
+    let mut foreign = own;
+    foreign[4] ^= 1;
+    assert!(spoke.send(&wrapped(&foreign)), "another device's, of a host behind this one");
+    assert!(spoke.send(&wrapped(b"no message")));
+    assert_eq!(spoke.core.report().dropped.unroutable, 1);
+    let _ = &mut hub;
+}
+
+#[test]
 fn a_change_in_place_keeps_the_session() {
     let (mut spoke, mut hub) = connected();
     hub.change(PeerChange {
@@ -482,7 +505,7 @@ fn every_one_of_many_peers_gets_its_turn() {
         keepalive: Some(25),
         ..PeerChange::new(PublicKey::from_bytes(std::array::from_fn(|n| i.to_le_bytes()[n % 2])))
     };
-    let all = DeviceChange { peers: (0..1100).map(change).collect(), ..Default::default() };
+    let all = DeviceChange { peers: (1..=1100).map(change).collect(), ..Default::default() };
     hub.core.apply(&all, hub.now, &mut hub.out);
     let expire = |peer: &mut Peer| peer.traversed = Duration::ZERO;
     hub.core.peers.iter_mut().flatten().for_each(expire);

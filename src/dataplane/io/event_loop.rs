@@ -273,6 +273,9 @@ impl EventLoop {
         {
             udp.set_fwmark(mark).map_err(|e| refused(e, udp.port()))?;
         }
+        if port.is_some() || change.fwmark.is_some_and(|mark| mark != self.core.fwmark()) {
+            self.core.forget_locals();
+        }
         self.core.apply(change, self.now, &mut self.out);
         Ok(())
     }
