@@ -11,8 +11,8 @@ use crate::rig::node::{Node, Output};
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docker/engine");
 /// Where the engine listens and keeps its data: the node's own /run, so that it is found where engines usually are.
 const PLACE: &str = "/run";
-/// How long an engine may take to start.
-const START: Duration = Duration::from_secs(60);
+/// How long an engine may take to start: in the guest on a busy machine a minute is not enough.
+const START: Duration = Duration::from_secs(180);
 /// How long fetching an engine may take, once for a machine.
 const FETCH: Duration = Duration::from_secs(600);
 
@@ -48,7 +48,7 @@ impl<'a> Engine<'a> {
         node.set_sysctl("ipv4/ip_forward", "0");
         let options = options.to_vec();
         let dockerd = spawn(node, version, iptables, &options);
-        let this = Self { node, version, iptables, options, dockerd };
+        let mut this = Self { node, version, iptables, options, dockerd };
         this.wait();
         node.run(&[SCRIPT, "image", version, PLACE, IMAGE]).ok();
         this
@@ -92,9 +92,13 @@ impl<'a> Engine<'a> {
     }
 
     #[track_caller]
-    fn wait(&self) {
+    fn wait(&mut self) {
         let began = Instant::now();
         while self.call(&["version"]).code != Some(0) {
+            // It gives its containerd 15 s. Where that has to be read from a slow disk first, the second try succeeds.
+            if matches!(self.dockerd.try_wait(), Ok(Some(_))) {
+                self.dockerd = spawn(self.node, self.version, self.iptables, &self.options);
+            }
             assert!(
                 began.elapsed() < START,
                 "the engine did not come up:\n{}",
@@ -103,6 +107,12 @@ impl<'a> Engine<'a> {
             std::thread::sleep(Duration::from_millis(200));
         }
     }
+}
+
+/// Fetches an engine, once for a machine.
+pub fn prepare(version: &str) {
+    let status = Command::new(SCRIPT).args(["prepare", version]).status().expect("the script starts");
+    assert!(status.success(), "no engine {version}: {status}");
 }
 
 fn spawn(node: &Node, version: &str, iptables: &str, options: &[&str]) -> Child {
