@@ -1,5 +1,6 @@
 //! `up`, `plan`, `down`: this host and the network.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::args::{PlanArgs, Up};
@@ -15,7 +16,7 @@ use crate::config::Bundle;
 use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::last_up::LastUp;
 use crate::host::store;
-use crate::model::{InterfaceName, Network, Problem};
+use crate::model::{InterfaceName, Network, Node, Problem};
 use crate::operate::{self, BackendChoice};
 use crate::plan::{Backend, Line, Plan, ifalias};
 use crate::reach;
@@ -190,11 +191,11 @@ fn plan_text(out: &Output, plan: &Plan, network: &Network) -> String {
         format!("{} changes", plan.changes.len())
     };
     let mut text = format!("{count} to make for {}\n", network.name);
+    let by_key: HashMap<String, &Node> =
+        network.nodes.values().map(|n| (n.public_key.to_string(), n)).collect();
     for mut line in plan.lines() {
         // A key says little at eleven at night.
-        if let Some(node) =
-            network.nodes.values().find(|n| line.kind == "peer" && line.target == n.public_key.to_string())
-        {
+        if let Some(node) = by_key.get(&line.target).filter(|_| line.kind == "peer") {
             line.target = format!("{} ({:.8}…)", node.name, line.target);
         }
         text += &line_text(out, &line);

@@ -1,5 +1,7 @@
 //! What the command line and the agent say to each other: one JSON object a line, over a Unix socket.
 
+mod parts;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dataplane::{DeviceChange, DeviceReport};
@@ -12,7 +14,7 @@ pub const MAX_LINE: usize = 64 << 20;
 
 /// A question or an order to the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(tag = "do", rename_all = "kebab-case", try_from = "parts::Request")]
 pub enum Request {
     /// Who is there?
     Hello,
@@ -31,7 +33,7 @@ pub enum Request {
 
 /// What the agent answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "kebab-case")]
+#[serde(tag = "answer", rename_all = "kebab-case", try_from = "parts::Answer")]
 pub enum Answer {
     /// To [`Request::Hello`].
     Hello {
@@ -79,5 +81,24 @@ mod tests {
         let change = DeviceChange { listen_port: Some(1), ..DeviceChange::default() };
         let request = Request::Configure { change: Box::new(change) };
         assert_eq!(serde_json::from_slice::<Request>(&line(&request).unwrap()).unwrap(), request);
+        let text = |s: &str| s.to_owned();
+        for answer in [
+            Answer::Hello { version: VERSION, pid: 7, network: text("wg0") },
+            Answer::Done,
+            Answer::Report { report: Box::default() },
+            Answer::Refused { message: text("no"), hint: String::new() },
+        ] {
+            assert_eq!(serde_json::from_slice::<Answer>(&line(&answer).unwrap()).unwrap(), answer);
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for text in ["{}", r#"{"do":"dance"}"#, r#"{"do":"configure"}"#, r#"{"answer":"done"}"#] {
+            assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
+        }
+        for text in ["{}", r#"{"answer":"dance"}"#, r#"{"answer":"report"}"#, r#"{"answer":"hello"}"#] {
+            assert!(serde_json::from_str::<Answer>(text).is_err(), "{text}");
+        }
     }
 }

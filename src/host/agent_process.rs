@@ -87,7 +87,7 @@ impl Runtime {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write_applied(&self, applied: &Applied) -> Result<(), HostError> {
+    pub fn write_applied(&self, applied: Applied) -> Result<(), HostError> {
         Ok(self.folder.write_applied(applied)?)
     }
 

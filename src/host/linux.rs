@@ -17,7 +17,7 @@ use crate::dataplane::DeviceReport;
 use crate::model::InterfaceName;
 use crate::plan::foreign::{ForeignFirewall, ForeignRule};
 use crate::plan::{
-    Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, ifalias, table_name,
+    Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, Route, ifalias, table_name,
 };
 
 /// This machine, in the network namespace of the thread that opened it.
@@ -28,6 +28,11 @@ pub struct LinuxHost {
     docker: Option<Engine>,
     /// The packet filters of others as read last; `None`: not read, or changed by us since.
     foreign: Option<Reading>,
+    /// Our routes as the facts read them, for the observation that follows: a large table is read once for both. Links are
+    /// few and are read again: one of an agent that was just ended may have gone meanwhile.
+    routes: Option<BTreeSet<(u32, Route)>>,
+    /// The interface's telemetry as the observation read it, for whoever asks next.
+    reported: Option<DeviceReport>,
 }
 
 impl LinuxHost {
@@ -41,6 +46,8 @@ impl LinuxHost {
             embedded: None,
             docker: None,
             foreign: None,
+            routes: None,
+            reported: None,
         })
     }
     /// Gives it the data plane behind [`Backend::Embedded`].
@@ -73,6 +80,12 @@ impl LinuxHost {
             None => Reading::take()?,
         };
         Ok(self.foreign.insert(reading))
+    }
+
+    /// Reads the little that says which data plane to take: links, and WSL's mode.
+    pub fn surroundings(&mut self) -> Result<Facts, HostError> {
+        let links = self.links()?.into_iter().map(|(name, l)| (name, l.link)).collect();
+        Ok(Facts { links, wsl: facts::wsl(), ..Facts::default() })
     }
 
     fn links(&mut self) -> Result<BTreeMap<String, NumberedLink>, HostError> {
@@ -118,15 +131,16 @@ impl LinuxHost {
         let report = match self.wireguard(backend) {
             Ok(wireguard) => wireguard.report(&scope.network)?,
             Err(_) => None,
-        }
-        .unwrap_or_default();
+        };
+        let answered = report.is_some();
+        let report = report.unwrap_or_default();
         let applied = scope.applied.as_ref().and_then(|a| a.device.as_ref());
         let is_ours = |a: &&IpNet| {
             // A TUN gives itself a link-local address when it comes up.
             !matches!(a, IpNet::V6(net) if net.addr().is_unicast_link_local())
                 || applied.is_some_and(|d| d.addresses.contains(*a))
         };
-        Ok(Device {
+        let device = Device {
             backend,
             listen_port: (report.listen_port != 0).then_some(report.listen_port),
             fwmark: report.fwmark,
@@ -134,8 +148,26 @@ impl LinuxHost {
             up: found.link.up,
             addresses: found.link.addresses.iter().filter(is_ours).copied().collect(),
             peers: wireguard::configured(&report, applied.map(|d| &d.peers)),
-            private_key: report.private_key,
-        })
+            private_key: report.private_key.clone(),
+        };
+        self.reported = answered.then_some(report);
+        Ok(device)
+    }
+
+    /// Reads the interface with its peers, its routes, and the policy rules.
+    fn observe_links(&mut self, scope: &Scope, state: &mut HostState) -> Result<(), HostError> {
+        let links = self.links()?;
+        let routes = match self.routes.take() {
+            Some(routes) => routes,
+            None => self.routes(&links)?.ours,
+        };
+        let ours = links.get(scope.network.as_str()).filter(|l| l.link.alias == ifalias(&scope.network));
+        if let Some(found) = ours {
+            state.device = Some(self.device(scope, found)?);
+            state.routes = routes.into_iter().filter(|(i, _)| *i == found.index).map(|(_, r)| r).collect();
+        }
+        state.rules = self.rules(scope, &links)?;
+        Ok(())
     }
 
     fn delete_device(&mut self, network: &InterfaceName, backend: Backend) -> Result<(), HostError> {
@@ -304,11 +336,12 @@ fn tolerate(network: &InterfaceName, change: &Change, refusal: &Refusal) -> Resu
 impl Host for LinuxHost {
     fn facts(&mut self, names: &BTreeSet<String>, sysctls: &BTreeSet<String>) -> Result<Facts, HostError> {
         let links = self.links()?;
-        let routes = self.routes(&links)?.foreign;
+        let routes = self.routes(&links)?;
+        self.routes = Some(routes.ours);
         let docker = self.docker.as_ref().and_then(Engine::networks);
         Ok(Facts {
             links: links.into_iter().map(|(name, l)| (name, l.link)).collect(),
-            routes,
+            routes: routes.foreign,
             sysctls: facts::sysctls(sysctls)?,
             engine: docker.as_ref().and_then(|_| self.docker.as_ref()?.version()),
             containers: docker.as_ref().and_then(|_| self.docker.as_ref()?.containers()).unwrap_or_default(),
@@ -328,22 +361,21 @@ impl Host for LinuxHost {
     }
 
     fn observe(&mut self, scope: &Scope) -> Result<HostState, HostError> {
-        let links = self.links()?;
-        let ours = links.get(scope.network.as_str()).filter(|l| l.link.alias == ifalias(&scope.network));
         let mut state = HostState::default();
-        if let Some(found) = ours {
-            state.device = Some(self.device(scope, found)?);
-            let routes = self.routes(&links)?.ours;
-            state.routes = routes.into_iter().filter(|(i, _)| *i == found.index).map(|(_, r)| r).collect();
-        }
-        state.rules = self.rules(scope, &links)?;
+        let table = table_name(&scope.network);
+        let applied = scope.applied.as_ref().and_then(|a| a.firewall.as_ref());
+        // nft takes its time about a table of many prefixes; meanwhile the rest is read.
+        let firewall = std::thread::scope(|threads| {
+            let firewall = threads.spawn(|| nft::observe(&table, applied));
+            self.observe_links(scope, &mut state)?;
+            firewall.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        state.firewall = firewall?;
         for path in &scope.sysctls {
             if let Some(value) = sysctl::read(path)? {
                 state.sysctls.insert(path.clone(), value);
             }
         }
-        let applied = scope.applied.as_ref().and_then(|a| a.firewall.as_ref());
-        state.firewall = nft::observe(&table_name(&scope.network), applied)?;
         state.foreign_rules = self.foreign()?.rules(&scope.network);
         Ok(state)
     }
@@ -352,6 +384,9 @@ impl Host for LinuxHost {
         let found = link::read_one(&mut self.netlink, scope.network.as_str())
             .map_err(|e| HostError::new("find interface", scope.network.as_str(), e))?;
         let Some(found) = found.filter(|l| l.link.alias == ifalias(&scope.network)) else { return Ok(None) };
+        if let Some(report) = self.reported.take() {
+            return Ok(Some(report));
+        }
         self.wireguard(backend_of(&found))?.report(&scope.network)
     }
 
@@ -361,7 +396,7 @@ impl Host for LinuxHost {
         backend: Backend,
         changes: &[Change],
     ) -> Result<(), HostError> {
-        self.foreign = None;
+        (self.foreign, self.routes, self.reported) = (None, None, None);
         for group in changes.chunk_by(|a, b| {
             by(a) == by(b) && by(a) != By::Alone && (by(a) != By::Iptables || is_removal(a) == is_removal(b))
         }) {

@@ -99,15 +99,15 @@ impl RuntimeDir {
     }
 
     /// Writes what is applied, mode 0600; displaced values must be in it before they are displaced.
-    pub fn write_applied(&self, applied: &Applied) -> Result<(), StoreError> {
+    pub fn write_applied(&self, mut applied: Applied) -> Result<(), StoreError> {
         let path = self.path.join(APPLIED_FILE);
         let failed = |e: serde_json::Error| StoreError::Io {
             operation: "write",
             path: path.clone(),
             source: io::Error::other(e),
         };
-        let state = Applied::without_secrets(applied.state.clone());
-        let text = serde_json::to_vec(&Applied { state, ..applied.clone() }).map_err(failed)?;
+        applied.state = Applied::without_secrets(applied.state);
+        let text = serde_json::to_vec(&applied).map_err(failed)?;
         self.create()?;
         store::write_atomic(&path, 0o600, &text)
     }
@@ -197,7 +197,7 @@ mod tests {
             displaced: BTreeMap::from([("net/ipv4/ip_forward".into(), "0".into())]),
         };
         assert_eq!(dir.read_applied(&place, &applied.dir).unwrap(), None);
-        dir.write_applied(&applied).unwrap();
+        dir.write_applied(applied.clone()).unwrap();
         let read = dir.read_applied(&place, &applied.dir).unwrap().unwrap();
         assert_eq!(read.state.device.as_ref().unwrap().private_key, None);
         assert_eq!(Applied { state: applied.state.clone(), ..read }, applied);

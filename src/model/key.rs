@@ -37,6 +37,19 @@ fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
     Ok(key)
 }
 
+/// Reads a key's text where it stands: a copy of a secret would have to be wiped.
+struct Base64;
+
+impl serde::de::Visitor<'_> for Base64 {
+    type Value = Zeroizing<[u8; KEY_LEN]>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key: 44 characters of base64")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        decode(text).map_err(E::custom)
+    }
+}
+
 /// A peer's public key: its identity.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; KEY_LEN]);
@@ -61,7 +74,10 @@ impl FromStr for PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&BASE64_STANDARD.encode(self.0))
+        let mut text = [0; 44];
+        // 32 bytes are 44 characters, all of them ASCII.
+        let length = BASE64_STANDARD.encode_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
+        f.pad(std::str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -79,7 +95,7 @@ impl serde::Serialize for PublicKey {
 
 impl<'de> serde::Deserialize<'de> for PublicKey {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        d.deserialize_str(Base64).map(|key| Self(*key))
     }
 }
 
@@ -125,7 +141,7 @@ macro_rules! secret {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                Zeroizing::new(String::deserialize(d)?).parse().map_err(serde::de::Error::custom)
+                d.deserialize_str(Base64).map(|key| Self(*key))
             }
         }
     };

@@ -8,11 +8,13 @@ use ipnet::IpNet;
 #[derive(Debug, Clone)]
 pub struct PrefixMap<T> {
     map: BTreeMap<IpNet, T>,
+    /// A bit for every length that occurs, IPv4 and IPv6: what is wider is looked for only there.
+    lengths: [u128; 2],
 }
 
 impl<T> Default for PrefixMap<T> {
     fn default() -> Self {
-        Self { map: BTreeMap::new() }
+        Self { map: BTreeMap::new(), lengths: [0; 2] }
     }
 }
 
@@ -23,6 +25,8 @@ impl<T> PrefixMap<T> {
     }
     /// Puts a prefix in unless it is there already; says whether it went in.
     pub fn insert_new(&mut self, prefix: IpNet, value: T) -> bool {
+        // No prefix of 128 bits is wider than another.
+        self.lengths[family(prefix)] |= 1u128.checked_shl(prefix.prefix_len().into()).unwrap_or(0);
         match self.map.entry(prefix.trunc()) {
             std::collections::btree_map::Entry::Vacant(slot) => {
                 slot.insert(value);
@@ -33,14 +37,11 @@ impl<T> PrefixMap<T> {
     }
     /// Returns the longest prefix that holds all of `inner` and is wider than it.
     pub fn wider_than(&self, inner: IpNet) -> Option<(IpNet, &T)> {
-        let mut prefix = inner.trunc();
-        while let Some(wider) = prefix.supernet() {
-            prefix = wider;
-            if let Some(found) = self.map.get(&prefix) {
-                return Some((prefix, found));
-            }
-        }
-        None
+        let lengths = self.lengths[family(inner)];
+        (0..inner.prefix_len()).rev().filter(|length| lengths >> length & 1 == 1).find_map(|length| {
+            let prefix = IpNet::new(inner.addr(), length).ok()?.trunc();
+            self.map.get(&prefix).map(|found| (prefix, found))
+        })
     }
     /// Returns any prefix that shares an address with this one.
     pub fn overlapping(&self, prefix: IpNet) -> Option<(IpNet, &T)> {
@@ -52,6 +53,13 @@ impl<T> PrefixMap<T> {
         let last = IpNet::from(prefix.broadcast());
         let inside = self.map.range(prefix..=last).find(|(p, _)| prefix.contains(*p));
         inside.map(|(p, v)| (*p, v)).or_else(|| self.wider_than(prefix))
+    }
+}
+
+const fn family(prefix: IpNet) -> usize {
+    match prefix {
+        IpNet::V4(_) => 0,
+        IpNet::V6(_) => 1,
     }
 }
 

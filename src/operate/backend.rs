@@ -1,10 +1,9 @@
 //! Which data plane to use, and the host that speaks to it.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::half_made::clear_half_made;
-use crate::apply::{Host, HostError};
+use crate::apply::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::Engine;
@@ -79,10 +78,9 @@ pub fn host_for(
     choice: BackendChoice,
 ) -> Result<(LinuxHost, Backend), HostError> {
     let mut host = host(runtime, agent_command)?;
-    clear_half_made(&mut host, dir, network, runtime)?;
-    let mut facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
-    if clear_unresponsive(network, &facts, runtime)? {
-        facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    let mut facts = host.surroundings()?;
+    if clear_half_made(&facts, dir, network, runtime)? || clear_unresponsive(network, &facts, runtime)? {
+        facts = host.surroundings()?;
     }
     let in_use = in_use(network, &facts);
     let backend = choose(choice, in_use, &facts);

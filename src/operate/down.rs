@@ -30,11 +30,10 @@ pub fn down<H: Host>(
     network: &InterfaceName,
     runtime: &Runtime,
 ) -> Result<Down, HostError> {
-    clear_half_made(machine, dir, network, runtime)?;
     let applied = runtime.read_applied(dir)?;
     let mut errors = Vec::new();
     let mut facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
-    if clear_unresponsive(network, &facts, runtime)? {
+    if clear_half_made(&facts, dir, network, runtime)? || clear_unresponsive(network, &facts, runtime)? {
         facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
     }
     let recorded = applied.as_ref().map(|a| a.backend);

@@ -83,14 +83,20 @@ pub fn look(
 /// Reads the network last applied, with the secrets of today.
 pub(super) fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result<Target, HostError> {
     let fault = |cause: String| HostError::new("read", "the record of what was applied", cause);
-    let network = parse_network(applied.network_text.as_bytes(), "the network last applied").value;
+    // Each takes its time where peers are many.
+    let (network, secrets) = std::thread::scope(|threads| {
+        let text = applied.network_text.as_bytes();
+        let network = threads.spawn(|| parse_network(text, "the network last applied").value);
+        let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()));
+        let secrets = secrets.map(|s| Secrets::parse(s.as_bytes(), "secrets.toml").value.unwrap_or_default());
+        (network.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), secrets)
+    });
     let network = network.ok_or_else(|| {
         fault("an `up` was cut short before it was done".into())
             .hint("run `wgrelay up` again, or `wgrelay down`")
     })?;
     let is_pending = folder.read_network().is_ok_and(|bytes| bytes != applied.network_text.as_bytes());
-    let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()))?;
-    let secrets = Secrets::parse(secrets.as_bytes(), "secrets.toml").value.unwrap_or_default();
+    let secrets = secrets?;
     let target =
         Target::new(dir.to_path_buf(), network, applied.network_text.clone(), &applied.node, &secrets)
             .ok_or_else(|| fault(format!("it has no node {}", applied.node)))?;

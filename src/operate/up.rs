@@ -72,13 +72,13 @@ pub fn up<H: Host>(
     let c = compare(host, target, runtime, backend, now)?;
     let plan = diff(&c.before, &c.wanted);
     tracing::debug!("{} changes to make", plan.changes.len());
-    let record = |state: &HostState, displaced: &BTreeMap<String, String>, text: &str| Applied {
+    let record = |state: HostState, displaced: &BTreeMap<String, String>, text: &str| Applied {
         place: runtime.place(),
         dir: target.dir.clone(),
         node: target.node.clone(),
         backend,
         network_text: text.to_string(),
-        state: state.clone(),
+        state: Applied::without_secrets(state),
         displaced: displaced.clone(),
     };
     let mut displaced = c.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
@@ -86,21 +86,24 @@ pub fn up<H: Host>(
         let unchanged =
             c.applied.as_ref().is_some_and(|a| a.network_text == target.text && a.node == target.node);
         if !unchanged {
-            runtime.write_applied(&record(&c.wanted, &displaced, &target.text))?;
+            runtime.write_applied(record(c.wanted, &displaced, &target.text))?;
         }
         return Ok(Up { plan, backend, problems: c.problems });
     }
     // The record goes first: whatever moment the power fails at, `down` knows what to put back.
     displace(&plan, host, &mut displaced)?;
     let old_text = c.applied.as_ref().map(|a| a.network_text.clone()).unwrap_or_default();
-    runtime.write_applied(&record(&c.before, &displaced, &old_text))?;
+    let before = record(c.before.clone(), &displaced, &old_text);
+    if c.applied.as_ref() != Some(&before) {
+        runtime.write_applied(before)?;
+    }
     match apply(host, &c.scope, &c.before, &c.wanted, backend) {
         Ok(outcome) => {
-            runtime.write_applied(&record(&c.wanted, &displaced, &target.text))?;
+            runtime.write_applied(record(c.wanted, &displaced, &target.text))?;
             Ok(Up { plan: outcome.plan, backend, problems: c.problems })
         }
         Err(failure) => {
-            match (&c.applied, &failure) {
+            match (c.applied, &failure) {
                 (_, Failure::Stuck { .. }) => {}
                 (Some(applied), _) => runtime.write_applied(applied)?,
                 (None, _) if c.before.device.is_none() => runtime.remove()?,

@@ -192,7 +192,9 @@ fn kinds(network: &Network, places: &[Place]) -> Kinds {
 /// The prefixes that set one address apart from another, and what makes a node one of a kind.
 struct Marks<'n> {
     network: &'n Network,
-    /// Of every allow rule and every list of routes.
+    /// The prefixes of each side of every allow rule, which says the same of all of them, and each of every list of routes.
+    groups: Vec<Vec<IpNet>>,
+    /// All of these.
     prefixes: Vec<IpNet>,
     /// What no site may touch to be like others: other sites are looked up one by one.
     foreign: Vec<IpNet>,
@@ -201,23 +203,27 @@ struct Marks<'n> {
 
 impl<'n> Marks<'n> {
     fn of(network: &'n Network) -> Self {
-        let mut prefixes = Vec::new();
-        for place in network.allow.iter().flat_map(|r| r.from.iter().chain(&r.to)) {
-            match place {
-                PlaceRef::Prefix(net) => prefixes.push(net.trunc()),
-                PlaceRef::Address(ip) => prefixes.push(IpNet::from(*ip)),
-                PlaceRef::Node(name) => {
-                    prefixes.extend(network.nodes.get(name).into_iter().flat_map(Node::host_prefixes));
-                }
-                PlaceRef::Any | PlaceRef::Internet => {}
+        let of = |place: &PlaceRef| match place {
+            PlaceRef::Prefix(net) => vec![net.trunc()],
+            PlaceRef::Address(ip) => vec![IpNet::from(*ip)],
+            PlaceRef::Node(name) => {
+                network.nodes.get(name).into_iter().flat_map(Node::host_prefixes).collect()
             }
-        }
+            PlaceRef::Any | PlaceRef::Internet => Vec::new(),
+        };
+        let side = |places: &[PlaceRef]| places.iter().flat_map(of).collect::<Vec<IpNet>>();
+        let mut groups: Vec<Vec<IpNet>> =
+            network.allow.iter().flat_map(|r| [side(&r.from), side(&r.to)]).collect();
         let nodes = || network.nodes.values();
         for node in nodes() {
             if let Routes::Only(list) = &node.routes {
-                prefixes.extend(list.iter().map(IpNet::trunc));
+                groups.extend(list.iter().map(|net| vec![net.trunc()]));
             }
         }
+        groups.iter_mut().for_each(|group| group.sort());
+        groups.sort();
+        groups.dedup();
+        let mut prefixes: Vec<IpNet> = groups.iter().flatten().copied().collect();
         prefixes.sort();
         prefixes.dedup();
         let endpoints =
@@ -227,7 +233,7 @@ impl<'n> Marks<'n> {
         let foreign = endpoints.chain(bridges).chain(locals).chain(network.subnets()).collect();
         let mut sites: Vec<IpNet> = nodes().flat_map(|n| &n.sites).map(|s| s.subnet).collect();
         sites.sort();
-        Self { network, prefixes, foreign, sites }
+        Self { network, groups, prefixes, foreign, sites }
     }
 
     fn kind(&self, node: &Node) -> String {
@@ -238,7 +244,8 @@ impl<'n> Marks<'n> {
         if alone {
             return format!("only {}", node.name);
         }
-        let bits = |net: IpNet| -> Vec<bool> { self.prefixes.iter().map(|p| p.contains(&net)).collect() };
+        let holds = |group: &Vec<IpNet>, net: &IpNet| group.iter().any(|p| p.contains(net));
+        let bits = |net: IpNet| -> Vec<bool> { self.groups.iter().map(|g| holds(g, &net)).collect() };
         let sites = node.sites.iter().map(|s: &Site| {
             let link = s.interface.as_ref().map(std::mem::discriminant);
             let v6 = s.subnet.addr().is_ipv6();

@@ -2,6 +2,7 @@
 
 mod health;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -117,8 +118,9 @@ pub struct Inputs<'a> {
 /// Judges an observation.
 pub fn status(inputs: Inputs<'_>) -> Status {
     let Inputs { network, node, backend, report, drift, mut problems, now } = inputs;
-    let mut peers: Vec<PeerStatus> =
-        report.into_iter().flat_map(|r| &r.peers).map(|peer| peer_status(network, node, peer, now)).collect();
+    let by_key: HashMap<PublicKey, &Node> = network.nodes.values().map(|n| (n.public_key, n)).collect();
+    let judged = |peer| peer_status(network, node, &by_key, peer, now);
+    let mut peers: Vec<PeerStatus> = report.into_iter().flat_map(|r| &r.peers).map(judged).collect();
     peers.sort_by(|a, b| (&a.name, a.public_key).cmp(&(&b.name, b.public_key)));
     for peer in peers.iter().filter(|p| p.matters && p.health.is_away()) {
         problems.push(away(peer));
@@ -169,10 +171,11 @@ fn away(peer: &PeerStatus) -> Problem {
 fn peer_status(
     network: &Network,
     here: &Node,
+    by_key: &HashMap<PublicKey, &Node>,
     peer: &crate::dataplane::PeerReport,
     now: Timestamp,
 ) -> PeerStatus {
-    let node = network.nodes.values().find(|n| n.public_key == peer.public_key);
+    let node = by_key.get(&peer.public_key).copied();
     let last = peer.last_handshake.map(|t| t.seconds);
     let age = last.map(|t| now.since(Timestamp(t)));
     // The side with the keepalive keeps the session alive: the spoke's own, whichever side looks.

@@ -1,0 +1,61 @@
+//! Messages as they are read: every field that any of them has. Read as a tagged enum, serde would copy a report of
+//! thousands of peers piece by piece before it knows what it is.
+
+use serde::Deserialize;
+
+use crate::dataplane::{DeviceChange, DeviceReport};
+
+#[derive(Deserialize)]
+pub(super) struct Request {
+    r#do: String,
+    change: Option<Box<DeviceChange>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Answer {
+    answer: String,
+    version: Option<u32>,
+    pid: Option<u32>,
+    network: Option<String>,
+    report: Option<Box<DeviceReport>>,
+    message: Option<String>,
+    hint: Option<String>,
+}
+
+/// What is missing, or is nothing that this version knows.
+fn unreadable(what: &str) -> String {
+    format!("no such message, or not all of it: {what:?}")
+}
+
+impl TryFrom<Request> for super::Request {
+    type Error = String;
+    fn try_from(parts: Request) -> Result<Self, String> {
+        match (parts.r#do.as_str(), parts.change) {
+            ("hello", _) => Ok(Self::Hello),
+            ("configure", Some(change)) => Ok(Self::Configure { change }),
+            ("report", _) => Ok(Self::Report),
+            ("wake", _) => Ok(Self::Wake),
+            ("stop", _) => Ok(Self::Stop),
+            (other, _) => Err(unreadable(other)),
+        }
+    }
+}
+
+impl TryFrom<Answer> for super::Answer {
+    type Error = String;
+    fn try_from(parts: Answer) -> Result<Self, String> {
+        let Answer { answer, version, pid, network, report, message, hint } = parts;
+        let read = match answer.as_str() {
+            "hello" => version.zip(pid).zip(network).map(|((version, pid), network)| Self::Hello {
+                version,
+                pid,
+                network,
+            }),
+            "done" => Some(Self::Done),
+            "report" => report.map(|report| Self::Report { report }),
+            "refused" => message.zip(hint).map(|(message, hint)| Self::Refused { message, hint }),
+            _ => None,
+        };
+        read.ok_or_else(|| unreadable(&answer))
+    }
+}
