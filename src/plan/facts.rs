@@ -119,11 +119,17 @@ impl Facts {
     pub fn docker_network(&self, bridge: &str) -> Option<(&str, &DockerNetwork)> {
         self.docker.iter().flatten().find(|(_, n)| n.bridge == bridge).map(|(name, n)| (name.as_str(), n))
     }
-    /// Returns the link that has an address in `subnet`, if exactly that is known.
-    pub fn link_in(&self, subnet: IpNet) -> Option<&str> {
-        self.links
-            .iter()
-            .find(|(_, link)| link.addresses.iter().any(|a| subnet.contains(&a.addr())))
-            .map(|(name, _)| name.as_str())
+    /// Returns the link that a subnet is behind: the one attached to just that, else to more, else to a part of it.
+    pub fn link_in(&self, subnet: IpNet, is_kind: impl Fn(&Link) -> bool) -> Option<&str> {
+        let closeness = |address: &IpNet| match address.trunc() {
+            _ if !subnet.contains(&address.addr()) => None,
+            net if net == subnet => Some(0),
+            net if net.contains(&subnet) => Some(1),
+            _ => Some(2),
+        };
+        let links = self.links.iter().filter(|(_, link)| is_kind(link));
+        let ranked =
+            links.filter_map(|(name, link)| Some((link.addresses.iter().filter_map(closeness).min()?, name)));
+        ranked.min().map(|(_, name)| name.as_str())
     }
 }

@@ -47,7 +47,7 @@ pub fn resolve(site: &Site, facts: &Facts) -> SiteLink {
             },
             SiteLink::Found,
         ),
-        None => facts.link_in(site.subnet).map_or_else(
+        None => facts.link_in(site.subnet, |_| true).map_or_else(
             || {
                 missing(
                     format!("no interface of this host has an address in the site {}", site.subnet),
@@ -66,11 +66,7 @@ fn docker(site: &Site, network: &str, facts: &Facts) -> Option<String> {
             facts.links.contains_key(bridge).then(|| bridge.clone())
         }
         // No engine to ask: the bridge that carries the subnet is the one.
-        None => facts
-            .links
-            .iter()
-            .find(|(_, l)| l.kind == "bridge" && l.addresses.iter().any(|a| site.subnet.contains(&a.addr())))
-            .map(|(name, _)| name.clone()),
+        None => facts.link_in(site.subnet, |l| l.kind == "bridge").map(ToOwned::to_owned),
     }
 }
 
@@ -143,6 +139,20 @@ mod tests {
             ..Link::default()
         };
         Facts { links: [("br-6a7541fe74a1".to_string(), bridge)].into(), ..Facts::default() }
+    }
+
+    #[test]
+    fn the_link_of_the_whole_subnet_is_meant_not_that_of_a_part() {
+        let link = |address: &str| Link { addresses: vec![address.parse().unwrap()], ..Link::default() };
+        let found = |links: &[(&str, &str)]| {
+            let links = links.iter().map(|(name, address)| (name.to_string(), link(address))).collect();
+            let facts = Facts { links, ..Facts::default() };
+            resolve(&site(None), &facts).name().map(ToOwned::to_owned)
+        };
+        assert_eq!(found(&[("a", "172.19.0.73/26"), ("b", "172.19.0.1/16")]).as_deref(), Some("b"));
+        assert_eq!(found(&[("a", "172.19.0.73/26"), ("b", "172.19.0.1/12")]).as_deref(), Some("b"));
+        assert_eq!(found(&[("a", "172.19.0.73/26"), ("b", "172.20.0.1/16")]).as_deref(), Some("a"));
+        assert_eq!(found(&[("a", "172.18.0.1/12")]), None);
     }
 
     #[test]
