@@ -112,15 +112,18 @@ impl Walk<'_> {
             return Ok(next);
         }
         // Another node's address on the same link, though in a prefix of another site.
-        let here = world.node(id).sites.iter().enumerate().map(|(index, _)| SiteId { node: id, index });
-        let mut here = here.filter(|s| world.is_on(id, link, *s) && world.site(*s).subnet.contains(&dst));
+        let sites = world
+            .ids()
+            .filter(|node| world.is_active(*node))
+            .flat_map(|node| (0..world.node(node).sites.len()).map(move |index| SiteId { node, index }));
+        let mut here = sites.filter(|s| world.site(*s).subnet.contains(&dst) && world.is_on(id, link, *s));
         let answers = |s| world.attached_at(s, dst).or_else(|| world.answers_arp(s, dst));
         if let Some((other, dev)) = here.clone().find_map(answers) {
             return Ok(Next::Node(other, dev));
         }
         if let Some(site) = here.next() {
             let subnet = world.site(site).subnet;
-            return Err(Cause::NotOnLink { at: world.name(id).to_string(), owner: id, subnet, dst });
+            return Err(Cause::NotOnLink { at: world.name(id).to_string(), owner: site.node, subnet, dst });
         }
         let missing = world.node(id).sites.iter().zip(&host.site_links);
         if missing.clone().any(|(s, l)| s.subnet.contains(&dst) && l.name().is_none()) {
