@@ -74,12 +74,17 @@ pub fn derive_for_spoke(network: &Network, spoke: &Node, now: Timestamp) -> BTre
     let own: Vec<IpNet> =
         spoke.local.iter().copied().chain(spoke.sites.iter().map(|s| s.subnet)).map(|n| n.trunc()).collect();
     // A longer site of somebody else inside an own one is reached all the same: the longest prefix wins.
-    let nested: Vec<IpNet> = wanted
-        .iter()
-        .filter(|w| spoke.sites.iter().any(|s| s.subnet != **w && s.subnet.contains(*w)))
-        .filter(|w| !spoke.local.iter().any(|l| l.contains(*w)))
-        .copied()
-        .collect();
+    let others = reachable_sites(network, spoke, now).into_iter().filter(|other| {
+        spoke.sites.iter().any(|s| s.subnet != *other && s.subnet.contains(other))
+            && !spoke.local.iter().any(|l| l.contains(other))
+    });
+    let common = |a: IpNet, b: IpNet| match (a.contains(&b), b.contains(&a)) {
+        (true, _) => Some(b),
+        (false, true) => Some(a),
+        (false, false) => None,
+    };
+    let nested: Vec<IpNet> =
+        others.flat_map(|other| wanted.iter().filter_map(move |w| common(*w, other))).collect();
     match spoke.routes {
         // A full tunnel keeps its /0: the host's more specific connected routes win over it anyway.
         Routes::Full => wanted,
@@ -183,6 +188,24 @@ mod tests {
         assert_eq!(of(&network), set(&["10.0.0.0/24", "10.1.0.64/26"]));
         network.nodes.get_mut("a").unwrap().local = vec!["10.1.0.64/26".parse().unwrap()];
         assert_eq!(of(&network), set(&["10.0.0.0/24"]));
+        // What a rule says of an own site, or of a part of one, is no way into the tunnel.
+        network.nodes.get_mut("a").unwrap().local.clear();
+        network.nodes.get_mut("a").unwrap().sites.push(site("10.1.0.128/26"));
+        for (own, sent) in [
+            ("10.1.0.128/26", "10.0.0.1/32"),
+            ("10.1.0.10", "10.0.0.1/32"),
+            ("10.1.0.70", "10.1.0.70/32"),
+            ("10.1.0.0/16", "10.1.0.64/26"),
+        ] {
+            network.allow =
+                vec![crate::model::AllowRule { from: vec![place("a")], to: vec![place(own)], ports: vec![] }];
+            assert!(of(&network).contains(&sent.parse().unwrap()), "{own}: {:?}", of(&network));
+            let own: Vec<IpNet> = of(&network)
+                .into_iter()
+                .filter(|n| set(&["10.1.0.0/26", "10.1.0.128/26"]).iter().any(|o| o.contains(n)))
+                .collect();
+            assert_eq!(own, Vec::<IpNet>::new());
+        }
     }
 
     #[test]
