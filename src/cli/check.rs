@@ -38,16 +38,19 @@ fn answer(ctx: &Context, loaded: &Loaded) -> Result<Exit, Fault> {
     // What the file's reader warned of comes first; what both say is said once.
     let mut problems = loaded.warnings.clone();
     let told: Vec<String> = problems.iter().map(|p| p.code.clone()).collect();
-    problems.extend(check.problems.drain(..).filter(|p| p.is_error() || !told.contains(&p.code)));
-    check.problems = problems;
+    let found = check.problems.drain(..).filter(|p| p.is_error() || !told.contains(&p.code));
+    problems.extend(loaded.located(found.collect()));
+    let broken = problems.iter().any(Problem::is_error);
     if ctx.out.json {
+        check.problems = problems;
         ctx.out.json(&check)?;
     } else {
+        // The matrix is the result; problems are told as every command tells them.
         let width = ctx.out.width().unwrap_or(COLUMNS);
         ctx.out.result(&reach::matrix_text(&check, width))?;
-        for problem in &check.problems {
+        for problem in &problems {
             ctx.out.problem(problem);
         }
     }
-    Ok(if check.is_broken() { Exit::No } else { Exit::Done })
+    Ok(if broken { Exit::No } else { Exit::Done })
 }

@@ -7,7 +7,7 @@ use super::args::Global;
 use super::fault::Fault;
 use super::output::Output;
 use super::progress::Progress;
-use crate::config::{Bundle, Secrets, parse_network};
+use crate::config::{Bundle, Secrets, parse_network, places_of};
 use crate::host::folder::Folder;
 use crate::host::store::WriterLock;
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
@@ -40,6 +40,17 @@ pub struct Loaded {
     pub text: String,
     /// Warnings.
     pub warnings: Vec<Problem>,
+}
+
+impl Loaded {
+    /// Gives problems that were found in the network their places in its file.
+    pub fn located(&self, problems: Vec<Problem>) -> Vec<Problem> {
+        if problems.is_empty() {
+            return problems;
+        }
+        let places = places_of(self.text.as_bytes(), &self.folder.network_path().display().to_string());
+        problems.into_iter().map(|p| places.located(p)).collect()
+    }
 }
 
 impl Context {

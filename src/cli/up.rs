@@ -99,7 +99,8 @@ fn promises(ctx: &Context, loaded: &Loaded, force: bool) -> Result<(), Fault> {
         return Ok(());
     }
     let check = reach::check(&loaded.network, ctx.now);
-    let broken: Vec<Problem> = check.problems.into_iter().filter(Problem::is_error).collect();
+    let broken = check.problems.into_iter().filter(Problem::is_error);
+    let broken = loaded.located(broken.collect());
     if broken.is_empty() {
         return Ok(());
     }

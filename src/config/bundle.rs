@@ -108,7 +108,7 @@ impl Bundle {
             );
         }
         let made_from = top.text("made_from", &mut source).map_or_else(String::new, |t| t.value.to_owned());
-        let network = read_network(&top, &mut source);
+        let (network, _) = read_network(&top, &mut source);
         let (secrets, places) = read_secrets(&top, &mut source);
         let Some(this) = this else { return source.finish(None) };
         if !network.nodes.contains_key(&this.value) {

@@ -8,6 +8,7 @@ mod document;
 mod layout;
 mod network;
 mod node;
+mod places;
 pub mod profile;
 mod render;
 mod rules;
@@ -18,7 +19,8 @@ mod store;
 
 pub use bundle::{Bundle, network_for};
 pub use document::{EditError, NetworkDocument, Setting};
-pub use network::parse_network;
+pub use network::{parse_network, places_of};
+pub use places::Places;
 pub use render::{render_network, render_node};
 pub use secrets::{Secrets, check_secrets};
 pub use source::{MAX_BYTES, Parsed};

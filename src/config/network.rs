@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::node::node_table;
+use super::places::Places;
 use super::rules::{allow_table, expect_table};
 use super::section::{At, Section};
 use super::source::{Parsed, Source};
@@ -21,6 +22,16 @@ const TOP_KEYS: &[&str] = &["format", "network", "node", "allow", "expect"];
 const NETWORK_KEYS: &[&str] = &["name", "subnet", "subnet6", "keepalive", "mtu", "preshared_keys"];
 /// Reads network.toml. `file` is what places call it.
 pub fn parse_network(bytes: &[u8], file: &str) -> Parsed<Network> {
+    read(bytes, file, |network, _, _| network)
+}
+
+/// Returns where the parts of a network.toml stand, for what is found in it after it was read.
+pub fn places_of(bytes: &[u8], file: &str) -> Places {
+    let parsed = read(bytes, file, |_, marks, source| Places::of(marks, |mark| source.place(mark.0)));
+    parsed.value.unwrap_or_default()
+}
+
+fn read<T>(bytes: &[u8], file: &str, keep: impl FnOnce(Network, &Marks, &Source<'_>) -> T) -> Parsed<T> {
     let mut source = match Source::new(bytes, file) {
         Ok(source) => source,
         Err(problem) => return Parsed { value: None, problems: vec![problem] },
@@ -31,8 +42,9 @@ pub fn parse_network(bytes: &[u8], file: &str) -> Parsed<Network> {
         return source.finish(None);
     }
     top.known(TOP_KEYS, &mut source);
-    let network = read_network(&top, &mut source);
-    source.finish(Some(network))
+    let (network, marks) = read_network(&top, &mut source);
+    let kept = keep(network, &marks, &source);
+    source.finish(Some(kept))
 }
 
 /// Says whether the format is ours; of a file in another one nothing else is worth telling.
@@ -49,7 +61,7 @@ pub(super) fn format_is_known(top: &Section<'_>, source: &mut Source<'_>) -> boo
 }
 
 /// Reads what a network.toml has at its top, also inside a bundle, and checks the rules between fields.
-pub(super) fn read_network(top: &Section<'_>, source: &mut Source<'_>) -> Network {
+pub(super) fn read_network(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
     let mut network = Network {
         // Placeholders: a network with an error is never handed out.
         name: "wg0".parse().expect("wg0 is an interface name"),
@@ -103,7 +115,7 @@ pub(super) fn read_network(top: &Section<'_>, source: &mut Source<'_>) -> Networ
     for finding in validate::validate(&network, &marks) {
         source.put(finding.mark, finding.problem);
     }
-    network
+    (network, marks)
 }
 
 fn network_table(section: &Section<'_>, network: &mut Network, marks: &mut Marks, source: &mut Source<'_>) {

@@ -91,8 +91,9 @@ pub(super) fn node_table(
     if let Some(mtu) = section.number("mtu", MIN_MTU..=u16::MAX, " bytes", source) {
         (node.mtu, at.mtu) = (Some(mtu.value), Some(mtu.mark));
     }
-    node.keepalive =
-        section.number("keepalive", 0..=u16::MAX, " seconds, 0 for none", source).map(|k| k.value);
+    if let Some(k) = section.number("keepalive", 0..=u16::MAX, " seconds, 0 for none", source) {
+        (node.keepalive, at.keepalive) = (Some(k.value), Some(k.mark));
+    }
     for section in section.tables("site", source) {
         let (site, marks) = site_table(&section, source);
         node.sites.push(site);

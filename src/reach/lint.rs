@@ -55,11 +55,12 @@ pub fn lint(network: &Network, now: Timestamp) -> Vec<Problem> {
 /// A site whose every address is in longer prefixes of other sites.
 fn shadowed(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
     let sites = || {
-        network.nodes.values().filter(|n| n.is_active(now)).flat_map(|n| n.sites.iter().map(move |s| (n, s)))
+        let active = network.nodes.values().filter(|n| n.is_active(now));
+        active.flat_map(|n| n.sites.iter().enumerate().map(move |(i, s)| (n, i, s)))
     };
-    let mut all: Vec<IpNet> = sites().map(|(_, s)| s.subnet).collect();
+    let mut all: Vec<IpNet> = sites().map(|(.., s)| s.subnet).collect();
     all.sort();
-    for (node, site) in sites() {
+    for (node, index, site) in sites() {
         let last = IpNet::from(site.subnet.broadcast());
         let from = all.partition_point(|n| *n < site.subnet);
         let inside: Vec<IpNet> = all[from..]
@@ -71,7 +72,7 @@ fn shadowed(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
         if !inside.is_empty() && without(&BTreeSet::from([site.subnet]), &inside).is_empty() {
             out.push(Problem::warning(
                 "shadowed-prefix",
-                format!("node.{}.site", node.name),
+                format!("node.{}.site[{index}]", node.name),
                 format!(
                     "no packet ever goes to site {} of {}: longer prefixes cover all of it",
                     site.subnet, node.name
@@ -100,7 +101,7 @@ fn keepalive(network: &Network, spoke: &Node, out: &mut Vec<Problem>) {
     if !spoke.sites.is_empty() && spoke.endpoint.is_none() && network.keepalive_of(spoke).is_none() {
         out.push(Problem::warning(
             "no-keepalive",
-            format!("node.{}", spoke.name),
+            format!("node.{}.keepalive", spoke.name),
             format!(
                 "{} has sites, no endpoint and no keepalive: behind NAT nobody reaches its sites until it speaks first",
                 spoke.name

@@ -3,6 +3,7 @@
 
 mod bad_files;
 mod bad_places;
+mod findings;
 #[path = "../rig/need.rs"]
 #[expect(dead_code, reason = "the tests in namespaces need more")]
 mod need;

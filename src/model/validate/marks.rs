@@ -29,6 +29,8 @@ pub struct NodeMarks {
     pub routes: Option<Mark>,
     /// `mtu`.
     pub mtu: Option<Mark>,
+    /// `keepalive`.
+    pub keepalive: Option<Mark>,
     /// `egress`.
     pub egress: Option<Mark>,
     /// One for each of the node's sites, in order.
@@ -125,6 +127,7 @@ pub(super) fn label(network: &Network, labels: &mut Vec<String>) -> Marks {
             public_key: field("public_key"),
             routes: field("routes"),
             mtu: node.mtu.and_then(|_| field("mtu")),
+            keepalive: node.keepalive.and_then(|_| field("keepalive")),
             egress: field("egress"),
             local: node.local.iter().filter_map(|_| field("local")).collect(),
             sites,

@@ -107,7 +107,8 @@ impl<'n> Check<'n> {
                         "site {subnet} of node {} lies in site {wider} of node {}: the longer prefix wins",
                         node.name, owner.name
                     ),
-                    "",
+                    "right where these addresses moved; else make the two apart, for hosts of the wider site look for them on \
+                     their own link",
                 );
             }
         }
