@@ -259,6 +259,12 @@ fn forwarding<'a>(
             v4(&route.device);
         }
     }
+    if node.sites.iter().any(|s| s.egress) {
+        // Outside are the networks on the node's other bridges, too.
+        for bridge in node.bridges.iter().filter(|b| facts.links.contains_key(b.name.as_str())) {
+            v4(bridge.name.as_str());
+        }
+    }
     let has_v6 = network.subnet6.is_some() || sites.iter().any(|(net, _)| matches!(net, IpNet::V6(_)));
     // A host without IPv6 has no such switch.
     if has_v6 && facts.sysctl("net/ipv6/conf/all/forwarding").is_some() {

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::foreign;
 use super::host::Dev;
 use super::place::Place;
 use super::world::{NodeId, SiteId, World};
@@ -122,6 +123,12 @@ pub(super) enum Cause {
         host: IpAddr,
         dst: IpAddr,
     },
+    /// A host on a node's bridge that is no site's.
+    NeighbourHasNoWay {
+        node: NodeId,
+        host: IpAddr,
+        dst: IpAddr,
+    },
     /// A link is asked for an address that is not there.
     NotOnLink {
         at: String,
@@ -169,6 +176,13 @@ pub(super) enum Cause {
         rule: String,
         policy: bool,
         untracked: bool,
+    },
+    /// Another program's filter drops it.
+    Foreign {
+        node: NodeId,
+        src: IpAddr,
+        dst: IpAddr,
+        by: foreign::Drop,
     },
     InterfaceMissing {
         site: SiteId,
@@ -240,7 +254,12 @@ impl Death {
                 _ => Code::Overlap,
             }),
             Cause::NotOnLink { .. } | Cause::Shadowed(_) | Cause::Namesake { .. } => Code::Overlap,
-            Cause::NotAllowed { .. } | Cause::NoRoute { .. } | Cause::HostHasNoWay { .. } if self.answer => {
+            Cause::NotAllowed { .. }
+            | Cause::NoRoute { .. }
+            | Cause::HostHasNoWay { .. }
+            | Cause::NeighbourHasNoWay { .. }
+                if self.answer =>
+            {
                 Code::NoReturnRoute
             }
             Cause::NoAnswerFromOutside { .. } | Cause::Mistaken { .. } => Code::NoReturnRoute,
@@ -251,8 +270,10 @@ impl Death {
             Cause::ForwardDisabled { .. } => Code::ForwardDisabled,
             Cause::Dropped { policy: true, .. } => Code::PolicyDenied,
             Cause::Dropped { .. } => Code::ForwardDropped,
+            Cause::Foreign { by, .. } => by.code,
             Cause::InterfaceMissing { .. } => Code::InterfaceMissing,
             Cause::HostHasNoWay { .. }
+            | Cause::NeighbourHasNoWay { .. }
             | Cause::NoAddress { .. }
             | Cause::NoRoute { .. }
             | Cause::NothingInCommon
@@ -262,7 +283,7 @@ impl Death {
 
     fn place(&self, world: &World) -> String {
         match &self.cause {
-            Cause::HostHasNoWay { host, .. } => host.to_string(),
+            Cause::HostHasNoWay { host, .. } | Cause::NeighbourHasNoWay { host, .. } => host.to_string(),
             Cause::NotOnLink { at, .. } | Cause::Mistaken { at, .. } | Cause::Namesake { at, .. } => {
                 at.clone()
             }
@@ -281,7 +302,8 @@ impl Death {
             | Cause::SourceNotAllowed { node: id, .. }
             | Cause::OwnSource { node: id, .. }
             | Cause::ForwardDisabled { node: id, .. }
-            | Cause::Dropped { node: id, .. } => world.name(*id).to_string(),
+            | Cause::Dropped { node: id, .. }
+            | Cause::Foreign { node: id, .. } => world.name(*id).to_string(),
         }
     }
 

@@ -131,6 +131,7 @@ fn owner(spot: Spot) -> Option<NodeId> {
     match spot {
         Spot::Node(id, _) => Some(id),
         Spot::Host(site, _) => Some(site.node),
+        Spot::Neighbour(id, _) => Some(id),
         Spot::Internet(_) => None,
     }
 }

@@ -8,6 +8,7 @@ mod cause;
 mod check;
 mod classes;
 mod flow;
+mod foreign;
 mod hop;
 mod host;
 mod judge;

@@ -12,7 +12,7 @@ use crate::model::{Network, NodeName, PlaceRef, nearest};
 pub enum Place {
     /// A node, by its tunnel addresses.
     Node(NodeName),
-    /// An address in a site, or a node's in the tunnel.
+    /// An address in a site, a node's in the tunnel, or one on a bridge of a node's.
     Address(IpAddr),
     /// A host in a site, or in that part of one, that is no node's own address.
     Site(IpNet),
@@ -86,8 +86,10 @@ fn address(network: &Network, ip: IpAddr) -> Option<Place> {
         .any(|n| IpAddr::V4(n.address) == ip || n.address6.is_some_and(|a| IpAddr::V6(a) == ip));
     let in_tunnel = network.subnets().iter().any(|s| s.contains(&ip));
     let in_site = network.nodes.values().flat_map(|n| &n.sites).any(|s| s.subnet.contains(&ip));
+    let bridges = network.nodes.values().flat_map(|n| &n.bridges);
+    let on_bridge = bridges.flat_map(|b| &b.addresses).any(|a| a.contains(&ip));
     // A site may surround the tunnel subnet; there the tunnel wins.
-    (of_node || in_site && !in_tunnel).then_some(Place::Address(ip))
+    (of_node || (in_site || on_bridge) && !in_tunnel).then_some(Place::Address(ip))
 }
 
 fn prefix(network: &Network, net: IpNet) -> Option<Place> {

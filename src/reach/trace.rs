@@ -39,6 +39,8 @@ pub struct Trace {
     /// The session for want of which the flow ends, and which stands once its other side has said anything.
     #[serde(skip)]
     pub asleep: Option<Session>,
+    /// Why the verdict is not certain: what may decide otherwise and is not known; empty: it is certain.
+    pub uncertain: Vec<String>,
 }
 
 /// A session by its two nodes, in the order of names.
@@ -70,6 +72,7 @@ impl Trace {
             notes: Vec::new(),
             sessions: Vec::new(),
             asleep: None,
+            uncertain: Vec::new(),
         }
     }
 }
@@ -104,6 +107,7 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
         notes: walked.notes,
         sessions,
         asleep,
+        uncertain: walked.uncertain,
     }
 }
 

@@ -36,6 +36,9 @@ pub fn trace_text(trace: &Trace) -> String {
     if let Some(reason) = trace.reason.as_ref().filter(|_| !trace.forward.is_empty()) {
         let _ = writeln!(out, "  {:width$}  {:10}  {}", reason.node, "ends", reason.code);
     }
+    for doubt in &trace.uncertain {
+        let _ = writeln!(out, "\nuncertain: {doubt}");
+    }
     for note in &trace.notes {
         let _ = writeln!(out, "\nnote: {note}");
     }

@@ -9,6 +9,7 @@ mod tunnel;
 use std::net::IpAddr;
 
 use super::cause::{Cause, Death, Silence};
+use super::foreign::{self, Passing};
 use super::hop::{Hop, Step};
 use super::host::{Dev, Host, Way};
 use super::rules::{Decision, Packet, Protocol, Tracking, evaluate};
@@ -30,12 +31,15 @@ pub(super) struct Walked {
     pub forward: Vec<Hop>,
     pub reply: Vec<Hop>,
     pub notes: Vec<String>,
+    /// What may decide otherwise and is not known.
+    pub uncertain: Vec<String>,
 }
 
 /// Where the packet is now, and how it came there.
 enum Next {
     Node(NodeId, Dev),
     Host(SiteId, IpAddr),
+    Neighbour(NodeId, IpAddr),
     Outside(NodeId),
 }
 
@@ -44,6 +48,7 @@ enum Next {
 enum Landing {
     Node(NodeId),
     Host(SiteId, IpAddr),
+    Neighbour(NodeId, IpAddr),
     Outside(NodeId),
 }
 
@@ -75,6 +80,7 @@ struct Walk<'w> {
     hops: Option<Vec<Hop>>,
     mtu: Option<u32>,
     notes: Vec<String>,
+    uncertain: Vec<String>,
 }
 
 /// Sends a packet from one spot to another and its answer back. A bound source keeps its address; otherwise the host picks
@@ -98,6 +104,7 @@ pub(super) fn walk(
         hops: record.then(Vec::new),
         mtu: None,
         notes: Vec::new(),
+        uncertain: Vec::new(),
     };
     let there = walk.there(from, bound, &mut at);
     let forward = walk.hops.replace(Vec::new()).unwrap_or_default();
@@ -109,8 +116,10 @@ pub(super) fn walk(
         walk.mtu = None;
         walk.back(from, landing, at)
     });
-    let mut notes = walk.notes;
+    let (mut notes, mut uncertain) = (walk.notes, walk.uncertain);
     notes.dedup();
+    uncertain.sort();
+    uncertain.dedup();
     Walked {
         result: result.map_err(|cause| Death { cause, answer: walk.answer }),
         by_protocol: walk.by_protocol,
@@ -118,6 +127,7 @@ pub(super) fn walk(
         forward,
         reply: walk.hops.unwrap_or_default(),
         notes,
+        uncertain,
     }
 }
 
@@ -138,6 +148,7 @@ impl<'w> Walk<'w> {
                 }
                 self.host_sends(site, host, at.dst)?
             }
+            Spot::Neighbour(id, host) => self.neighbour_sends(id, host, at.dst)?,
             Spot::Node(id, _) => {
                 self.usable(id)?;
                 let host = world.host(id);
@@ -171,6 +182,7 @@ impl<'w> Walk<'w> {
                 self.emit(id, host, &way, at)?
             }
             Landing::Host(site, host) => self.host_sends(site, host, at.dst)?,
+            Landing::Neighbour(id, host) => self.neighbour_sends(id, host, at.dst)?,
             Landing::Outside(id) => {
                 let link = outside_link(world.host(id), at.src);
                 if world.host(id).owns(at.dst) != Some(&link) {
@@ -191,7 +203,7 @@ impl<'w> Walk<'w> {
         }
         let at_end = match landing {
             Landing::Node(id) => world.name(id).to_string(),
-            Landing::Host(_, ip) => ip.to_string(),
+            Landing::Host(_, ip) | Landing::Neighbour(_, ip) => ip.to_string(),
             Landing::Outside(_) => "internet".into(),
         };
         if is_right {
@@ -208,6 +220,11 @@ impl<'w> Walk<'w> {
                     self.hop(&ip, Step::Deliver, *at, || "a host of the site".into());
                     return Ok(Landing::Host(site, ip));
                 }
+                Next::Neighbour(id, ip) => {
+                    let name = self.world.name(id);
+                    self.hop(&ip, Step::Deliver, *at, || format!("a host on a link of {name}"));
+                    return Ok(Landing::Neighbour(id, ip));
+                }
                 Next::Outside(id) => {
                     self.hop(&"internet", Step::Deliver, *at, || "outside the network".into());
                     return Ok(Landing::Outside(id));
@@ -219,7 +236,7 @@ impl<'w> Walk<'w> {
             }
         }
         match next {
-            Next::Node(id, _) | Next::Outside(id) => Err(Cause::Loop(id)),
+            Next::Node(id, _) | Next::Outside(id) | Next::Neighbour(id, _) => Err(Cause::Loop(id)),
             Next::Host(site, _) => Err(Cause::Loop(site.node)),
         }
     }
@@ -239,7 +256,9 @@ impl<'w> Walk<'w> {
         let world = self.world;
         let host = world.host(id);
         let name = world.name(id);
+        let asked = at.dst;
         let tracking = self.track(id, at);
+        let restored = at.dst != asked;
         if host.owns(at.src).is_some() {
             return Err(Cause::OwnSource { node: id, src: at.src });
         }
@@ -255,6 +274,8 @@ impl<'w> Walk<'w> {
         }
         self.routed(id, host, &way, *at);
         self.pass(id, host, came_by, &way, *at, tracking)?;
+        let established = tracking == Tracking::Established;
+        self.pass_others(id, host, (came_by, &way), *at, (established, restored))?;
         self.leave(id, Some(came_by), &way, at, tracking).map(Some)
     }
 
@@ -322,6 +343,32 @@ impl<'w> Walk<'w> {
         }
         self.hop(self.world.name(id), Step::Forward, at, text);
         Ok(())
+    }
+
+    /// Asks other programs' filters.
+    fn pass_others(
+        &mut self,
+        id: NodeId,
+        host: &Host,
+        (came_by, way): (&Dev, &Way),
+        at: Addresses,
+        (established, restored): (bool, bool),
+    ) -> Result<(), Cause> {
+        let packet = Passing {
+            src: at.src,
+            dst: at.dst,
+            iif: host.name_of(came_by),
+            oif: host.name_of(&way.dev),
+            established,
+            restored,
+        };
+        let outcome = foreign::pass(host, packet);
+        self.uncertain
+            .extend(outcome.uncertain.iter().map(|doubt| format!("{}: {doubt}", self.world.name(id))));
+        match outcome.drop {
+            Some(by) => Err(Cause::Foreign { node: id, src: at.src, dst: at.dst, by }),
+            None => Ok(()),
+        }
     }
 
     /// The protocol as a rule sees it: an answer goes to the port that the client chose.

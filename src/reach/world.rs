@@ -36,6 +36,8 @@ pub(super) enum Spot {
     Node(NodeId, IpAddr),
     /// A host in a site.
     Host(SiteId, IpAddr),
+    /// A host on a bridge of a node's that is no site's.
+    Neighbour(NodeId, IpAddr),
     /// Outside.
     Internet(IpAddr),
 }
@@ -43,7 +45,7 @@ pub(super) enum Spot {
 impl Spot {
     pub(super) const fn address(self) -> IpAddr {
         match self {
-            Self::Node(_, a) | Self::Host(_, a) | Self::Internet(a) => a,
+            Self::Node(_, a) | Self::Host(_, a) | Self::Neighbour(_, a) | Self::Internet(a) => a,
         }
     }
 }
@@ -291,8 +293,19 @@ impl World {
         if let Some(id) = self.by_tunnel_address(ip) {
             return Some(Spot::Node(id, ip));
         }
-        let site = self.site_of(ip).or_else(|| self.inactive_sites.lookup(ip).map(|(_, id)| *id))?;
+        let site = self.site_of(ip).or_else(|| self.inactive_sites.lookup(ip).map(|(_, id)| *id));
+        let Some(site) = site else {
+            let own = self.attached.get(&ip).and_then(|ids| ids.first()).map(|id| Spot::Node(*id, ip));
+            let beside = || self.ids().find(|id| self.neighbourhood(*id, ip).is_some());
+            return own.or_else(|| beside().map(|id| Spot::Neighbour(id, ip)));
+        };
         Some(self.attached_at(site, ip).map_or(Spot::Host(site, ip), |(id, _)| Spot::Node(id, ip)))
+    }
+
+    /// The network of a bridge of this node's, where an address is on one that is no site's.
+    pub(super) fn neighbourhood(&self, node: NodeId, ip: IpAddr) -> Option<IpNet> {
+        let addresses = self.node(node).bridges.iter().flat_map(|b| &b.addresses);
+        addresses.filter(|a| a.contains(&ip)).map(IpNet::trunc).next().filter(|_| self.site_of(ip).is_none())
     }
 
     /// The first address from the second on that is a site's host: no node's own, and in no longer prefix of another site.

@@ -225,17 +225,17 @@ impl Builder<'_> {
                 rules.push(rule(matches, Action::Masquerade));
             }
         }
-        for (site, link) in sites.iter().filter(|(s, _)| s.egress) {
+        for (site, _) in sites.iter().filter(|(s, _)| s.egress) {
             let family = Family::of(&site.subnet);
             let places = self.places();
             let Some(inside) = self.set("inside", &places, family) else { continue };
-            let mut matches = vec![self.oif(false)];
-            if let SiteMatch::Link(name) = link {
-                matches.push(Match::Oif { name: name.clone(), is: false });
-            }
-            matches.push(Match::Saddr { family, with: Addresses::Net(site.subnet), is: true });
-            matches.push(Match::Daddr { family, with: inside, is: false });
-            rules.push(Rule { matches, action: Action::Masquerade });
+            // By whichever link: a bridge that carries the site may be the way out as well.
+            let matches = [
+                self.oif(false),
+                Match::Saddr { family, with: Addresses::Net(site.subnet), is: true },
+                Match::Daddr { family, with: inside, is: false },
+            ];
+            rules.push(rule(matches, Action::Masquerade));
             // What this node is attached to itself is a place of the network, and outside of this site: the answer would
             // go to whoever routes for that place, not to this node.
             for local in self.node.local.iter().filter(|l| Family::of(l) == family) {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::{Cause, Death, Silence};
 use crate::model::{Node, NodeName, Problem, Routes};
 use crate::plan::SiteLink;
+use crate::reach::foreign::Fix;
 use crate::reach::place::Place;
 use crate::reach::world::{NodeId, SiteId, World};
 
@@ -25,6 +26,16 @@ impl Death {
             Cause::HostHasNoWay { site, host, dst } => {
                 host_has_no_way(world, *site, *host, *dst, self.answer)
             }
+            Cause::NeighbourHasNoWay { node, host, dst } => (
+                format!(
+                    "host {host} knows no way to {dst}: it is on a link of {} that is no site",
+                    name(node)
+                ),
+                format!(
+                    "make its network a [[node.{}.site]]: wgrelay then masquerades what enters it",
+                    name(node)
+                ),
+            ),
             Cause::NotOnLink { at, owner, subnet, dst } => (
                 format!(
                     "{at} looks for {dst} on its own link, because {subnet} contains it, and it is not there"
@@ -80,6 +91,15 @@ impl Death {
                 )
             }
             Cause::Dropped { .. } => self.dropped(world),
+            Cause::Foreign { node, src, dst, by } => (
+                format!("{} does not forward {src} -> {dst}: {} drops it", name(node), by.by),
+                match &by.fix {
+                    Fix::Up(place) => {
+                        format!("run wgrelay up on {}: it puts the accept into {place}", name(node))
+                    }
+                    Fix::Owner(words) => words.clone(),
+                },
+            ),
             Cause::InterfaceMissing { site } => match world.host(site.node).site_links.get(site.index) {
                 Some(SiteLink::Missing(problem)) => (problem.message.clone(), problem.hint.clone()),
                 _ => (format!("the interface of {} is not there", world.site(*site).subnet), String::new()),

@@ -86,6 +86,19 @@ impl Walk<'_> {
         Ok(Next::Node(site.node, Dev::Link(link.into())))
     }
 
+    /// A host on a bridge that is no site's sends: it knows its own link, and nobody's gateway.
+    pub(super) fn neighbour_sends(&mut self, id: NodeId, host: IpAddr, dst: IpAddr) -> Result<Next, Cause> {
+        let world = self.world;
+        let Some(net) = world.neighbourhood(id, host).filter(|net| net.contains(&dst)) else {
+            return Err(Cause::NeighbourHasNoWay { node: id, host, dst });
+        };
+        self.hop(&host, Step::Route, Addresses { src: host, dst }, || format!("{net} is its own link"));
+        match world.host(id).owns(dst) {
+            Some(dev) => Ok(Next::Node(id, dev.clone())),
+            None => Ok(Next::Neighbour(id, dst)),
+        }
+    }
+
     /// Who has this address on a site's link: a node that is attached there, else the host itself.
     pub(super) fn on_link(&self, site: SiteId, dst: IpAddr) -> Option<Next> {
         if let Some((id, dev)) = self.world.attached_at(site, dst) {
@@ -124,6 +137,9 @@ impl Walk<'_> {
         if let Some(site) = here.next() {
             let subnet = world.site(site).subnet;
             return Err(Cause::NotOnLink { at: world.name(id).to_string(), owner: site.node, subnet, dst });
+        }
+        if world.neighbourhood(id, dst).is_some_and(|net| net == way.prefix) {
+            return Ok(Next::Neighbour(id, dst));
         }
         let missing = world.node(id).sites.iter().zip(&host.site_links);
         if missing.clone().any(|(s, l)| s.subnet.contains(&dst) && l.name().is_none()) {
