@@ -3,10 +3,13 @@
 //! `WGRELAY_BACKEND=kernel` runs the same tests with WireGuard in the kernel; `in_guest` does so in a guest.
 #![expect(clippy::disallowed_methods, reason = "tests make namespaces, files, sockets and processes")]
 
+mod attacks;
 mod foreign_clients;
 mod in_guest;
 mod nothing_left;
 mod own_nodes;
+mod packet;
+mod promises;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod rig_works;
