@@ -7,11 +7,9 @@ use std::net::IpAddr;
 
 use super::cause::Code;
 use super::host::Host;
-use crate::plan::firewall::Family;
+use crate::plan::firewall::{Action, Family};
 use crate::plan::foreign::{Accept, ForeignChain, ForeignRule, IptablesFacts, NftForward, Says};
-
-/// Docker's engine drops what is not published, whatever FORWARD's policy, since this version.
-const CLOSED_SINCE: u32 = 28;
+use crate::plan::{DockerBridge, GatewayMode};
 
 /// A packet on its way through a host.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +69,10 @@ pub(super) fn pass(host: &Host, packet: Passing<'_>) -> Outcome {
             Some(dropped)
         });
     }
+    for there in foreign.docker_nft.iter().filter(|d| d.family == family) {
+        let bridge = there.bridges.get(packet.oif).filter(|_| packet.iif != packet.oif);
+        out.drop = out.drop.or_else(|| docker_nftables(host, bridge?, packet));
+    }
     for chain in foreign.nft.iter().filter(|c| c.family == "inet" || c.family == family.nft()) {
         let (drop, doubt) = nft(host, chain, packet);
         out.drop = out.drop.or(drop);
@@ -81,7 +83,9 @@ pub(super) fn pass(host: &Host, packet: Passing<'_>) -> Outcome {
 
 /// Docker ≥ 28 lets nothing into a container but by its own bridge; an accept of ours before that does.
 fn raw(host: &Host, there: &IptablesFacts, packet: Passing<'_>) -> Option<Drop> {
-    let is_guarded = there.raw_guarded.contains(packet.oif) && packet.iif != packet.oif;
+    let is_trusted =
+        host.facts.docker_network(packet.oif).is_some_and(|(_, n)| n.trusted.contains(packet.iif));
+    let is_guarded = there.raw_guarded.contains(packet.oif) && packet.iif != packet.oif && !is_trusted;
     if !is_guarded || packet.restored || accepted(host, there, &ForeignChain::RawPrerouting, packet) {
         return None;
     }
@@ -95,14 +99,14 @@ fn raw(host: &Host, there: &IptablesFacts, packet: Passing<'_>) -> Option<Drop> 
 
 fn forward(host: &Host, there: &IptablesFacts, packet: Passing<'_>) -> Option<Drop> {
     let is_docker = |link: &str| {
-        there.docker_user
-            && (there.raw_guarded.contains(link)
-                || host.facts.docker.iter().flatten().any(|(_, n)| n.bridge == link))
+        there.docker_user && (there.raw_guarded.contains(link) || host.facts.docker_network(link).is_some())
     };
-    let engine = host.facts.engine.as_ref().and_then(crate::plan::DockerEngine::major);
+    let closes = host.facts.engine.as_ref().is_some_and(crate::plan::DockerEngine::drops_in_raw);
+    let mode = host.facts.docker_network(packet.oif).map(|(_, n)| n.gateway_mode(there.family));
     let is_closed = is_docker(packet.oif)
         && packet.iif != packet.oif
-        && (engine.is_some_and(|major| major >= CLOSED_SINCE) || !there.raw_guarded.is_empty());
+        && mode != Some(GatewayMode::NatUnprotected)
+        && (closes || !there.raw_guarded.is_empty());
     if !there.forward_drops && !is_closed {
         return None;
     }
@@ -148,19 +152,34 @@ fn holds(accept: &Accept, chain: &ForeignChain, packet: Passing<'_>) -> bool {
         && (!accept.replies || packet.established)
 }
 
+/// Docker's nftables backend leaves no place for a rule of ours: only its own settings open a bridge.
+fn docker_nftables(host: &Host, bridge: &DockerBridge, packet: Passing<'_>) -> Option<Drop> {
+    let settings = || {
+        let words = "allow-direct-routing and bridge-accept-fwmark in /etc/docker/daemon.json: wgrelay plan has the words";
+        Fix::Owner(words.into())
+    };
+    let drop = |code, chain: &str| {
+        Some(Drop { code, by: format!("nft docker-bridges {chain} ({})", packet.oif), fix: settings() })
+    };
+    if bridge.guarded && !packet.restored && !bridge.trusted.contains(packet.iif) {
+        return drop(Code::DockerRawDrop, "raw-PREROUTING");
+    }
+    let is_marked = || {
+        let rules = host.state.firewall.iter().flat_map(|t| &t.chains).flat_map(|c| &c.rules);
+        bridge.accepts.is_some() && rules.into_iter().any(|r| matches!(r.action, Action::Mark(_)))
+    };
+    if bridge.open || packet.established || is_marked() {
+        return None;
+    }
+    drop(Code::ForwardDropped, "filter-FORWARD")
+}
+
 fn nft(host: &Host, chain: &NftForward, packet: Passing<'_>) -> (Option<Drop>, Option<String>) {
     let name = format!("{} {} {}", chain.family, chain.table, chain.chain);
     let by_tunnel = packet.iif == host.tunnel || packet.oif == host.tunnel;
     if chain.is_docker() {
-        let into = host.facts.docker.iter().flatten().any(|(_, n)| n.bridge == packet.oif);
-        if !into || packet.iif == packet.oif || packet.established {
-            return (None, None);
-        }
-        let fix = "firewall-backend, or allow-direct-routing and bridge-accept-fwmark, in /etc/docker/daemon.json: \
-                   wgrelay plan has the words"
-            .into();
-        let drop = Drop { code: Code::DockerRawDrop, by: format!("nft {name}"), fix: Fix::Owner(fix) };
-        return (Some(drop), Some(format!("{name} lets marked packets in; marks were not looked at")));
+        // Its chains are asked bridge by bridge.
+        return (None, None);
     }
     let unread = format!("the rules of {name} were not read");
     if !chain.may_drop() || !by_tunnel {
