@@ -36,7 +36,9 @@ fn a_network_comes_back_after_a_restart_as_it_was_last_up() {
         nft list table inet wgrelay-wg0 >/dev/null
 
         # Killed, it comes back; the sandbox lets it hold the network.
-        kill -9 $(cat /run/wgrelay/wg0/pid); sleep 0.5; until_is active; wgrelay up | grep 'nothing to change'
+        old=$(cat /run/wgrelay/wg0/pid); kill -9 $old
+        for n in $(seq 300); do systemctl show -P MainPID wgrelay@wg0 | grep -qvx \"0\\|$old\" && break; sleep 0.1; done
+        until_is active; wgrelay up | grep 'nothing to change'
         ip addr del 192.168.3.1/24 dev wg0
         for n in $(seq 100); do ip -br addr show wg0 | grep -q 192.168.3.1/24 && break; sleep 0.1; done
         ip -br addr show wg0 | grep 192.168.3.1/24

@@ -47,6 +47,12 @@ impl Tree {
         self.call("boot", lines)
     }
 
+    /// Runs a script without starting the machine; it must succeed.
+    #[track_caller]
+    pub fn run(&self, lines: &str) -> String {
+        self.call("run", lines)
+    }
+
     #[track_caller]
     fn call(&self, verb: &str, lines: &str) -> String {
         let place = self.place.path().to_str().expect("temporary folders have plain names");

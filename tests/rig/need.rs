@@ -55,7 +55,9 @@ fn missing(need: &Need) -> Option<String> {
         Need::Root => (!nix::unistd::geteuid().is_root()).then(|| "root".to_owned()),
         Need::At(path) => (!Path::new(path).exists()).then(|| path.to_owned()),
         Need::Program(name) => {
-            let found = FOLDERS.iter().any(|folder| Path::new(folder).join(name).exists());
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let mut folders = FOLDERS.iter().map(Into::into).chain(std::env::split_paths(&path));
+            let found = folders.any(|folder: std::path::PathBuf| folder.join(name).exists());
             (!found).then(|| name.to_owned())
         }
     }
