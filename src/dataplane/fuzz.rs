@@ -423,6 +423,10 @@ mod tests {
             frame(4, 40, 16, tcp_packet(1, 7, 0xff, &[9; 700])),
             frame(5, 20, 6, udp_packet(&[10, 0, 0, 1], &[10, 0, 0, 2], &[9; 700])),
             frame(0, 0, 0, udp_packet(&[10, 0, 0, 1], &[10, 0, 0, 2], b"plain")),
+            // Short ones, whose headers are soon longer than they are.
+            frame(1, 20, 16, tcp_packet(0, 7, 0xff, b"s")),
+            frame(4, 40, 16, tcp_packet(1, 7, 0xff, b"s")),
+            frame(5, 20, 6, udp_packet(&[10, 0, 0, 1], &[10, 0, 0, 2], b"s")),
         ];
         samples.iter().for_each(|s| frames(s));
         drive(frames, &samples, 100_000);

@@ -286,7 +286,8 @@ impl EventLoop {
 
     /// Looks at what is ready, after waiting for it if `idle`, and serves `wg(8)`.
     fn sleep(&mut self, idle: bool) -> Result<(), EndReason> {
-        let timeout = if idle && self.out.datagrams.is_empty() {
+        let unanswered = self.uapi.as_ref().is_some_and(UapiServer::has_more);
+        let timeout = if idle && self.out.datagrams.is_empty() && !unanswered {
             // Rounded up: waking a little early would mean another round for nothing.
             self.next_tick.saturating_sub(self.now.boot) + Duration::from_millis(1)
         } else {
@@ -311,7 +312,7 @@ impl EventLoop {
         let tun_events = ready(&fds[0]);
         let woken = ready(&fds[1]).contains(PollFlags::POLLIN);
         let udp_error = self.udp.is_some() && ready(&fds[2]).contains(PollFlags::POLLERR);
-        let asked = fds[sockets..].iter().any(|fd| !ready(fd).is_empty());
+        let asked = unanswered || fds[sockets..].iter().any(|fd| !ready(fd).is_empty());
         drop(fds);
         if tun_events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
             return Err(EndReason::InterfaceGone);

@@ -62,6 +62,8 @@ struct Client {
     answer: Zeroizing<Vec<u8>>,
     sent: usize,
     last_heard: Duration,
+    /// Whether `received` may hold another whole request.
+    more: bool,
     closing: bool,
 }
 
@@ -115,7 +117,12 @@ impl UapiServer {
         }
     }
 
-    /// Lets clients in, takes what they send, and answers as far as they listen.
+    /// Tells whether a client that listens has asked for more than has been answered.
+    pub(super) fn has_more(&self) -> bool {
+        self.clients.iter().any(|client| client.more && client.answer.is_empty())
+    }
+
+    /// Lets clients in, takes what they send, and answers one request of each, as far as they listen.
     pub(super) fn serve(&mut self, now: Duration, mut handle: impl FnMut(Request) -> Zeroizing<String>) {
         self.accept(now);
         self.clients.retain_mut(|client| client.serve(now, &mut handle).is_ok());
@@ -166,6 +173,7 @@ impl Client {
             answer: Zeroizing::default(),
             sent: 0,
             last_heard: now,
+            more: false,
             closing: false,
         }
     }
@@ -180,26 +188,31 @@ impl Client {
         if !self.answer.is_empty() {
             return Ok(());
         }
-        let mut chunk = Zeroizing::new([0u8; READ_CHUNK]);
-        match self.stream.read(chunk.as_mut_slice()) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(n) => {
-                self.last_heard = now;
-                self.received.extend_from_slice(&chunk[..n]);
-            }
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return Ok(());
-            }
-            Err(e) => return Err(e),
+        // What has come is answered first: a client cannot make us hold more than one answer.
+        if !self.more && !self.read(now)? {
+            return Ok(());
         }
-        self.answer_requests(handle);
+        self.answer_request(handle);
         self.push_answer()
     }
 
-    fn answer_requests(&mut self, handle: &mut impl FnMut(Request) -> Zeroizing<String>) {
-        while !self.closing
-            && let Some((length, request)) = uapi::next_request(&self.received, self.scanned)
-        {
+    /// Takes what the client has sent, and tells whether there was anything.
+    fn read(&mut self, now: Duration) -> io::Result<bool> {
+        let mut chunk = Zeroizing::new([0u8; READ_CHUNK]);
+        match self.stream.read(chunk.as_mut_slice()) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                self.last_heard = now;
+                self.received.extend_from_slice(&chunk[..n]);
+                Ok(true)
+            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn answer_request(&mut self, handle: &mut impl FnMut(Request) -> Zeroizing<String>) {
+        if let Some((length, request)) = uapi::next_request(&self.received, self.scanned) {
             let answer = match request {
                 Ok(request) => handle(request),
                 Err(errno) => {
@@ -210,8 +223,11 @@ impl Client {
             self.answer.extend_from_slice(answer.as_bytes());
             self.received.drain(..length);
             self.scanned = 0;
+            self.more = !self.closing && !self.received.is_empty();
+            return;
         }
         self.scanned = self.received.len();
+        self.more = false;
         if self.received.len() > MAX_REQUEST {
             self.answer.extend_from_slice(uapi::render_outcome(Err(uapi::Errno::Invalid)).as_bytes());
             self.closing = true;
@@ -230,5 +246,44 @@ impl Client {
         self.answer = Zeroizing::default();
         self.sent = 0;
         if self.closing { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_request_is_answered_at_a_time() {
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let mut served = Client::new(ours, Duration::ZERO);
+        client.write_all(&b"get=1\n\n".repeat(20)).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let (mut asked, mut taken, mut most) = (0, Vec::new(), 0);
+        let answer = "x".repeat(1 << 19);
+        let mut turn = |served: &mut Client| {
+            let before = asked;
+            let outcome = served.serve(Duration::ZERO, &mut |_| {
+                asked += 1;
+                answer.clone().into()
+            });
+            assert!(asked <= before + 1, "one in a turn");
+            most = most.max(served.answer.len());
+            outcome.map(|()| asked)
+        };
+        // One that does not listen gets no further than its first answer, which waits.
+        for _ in 0..5 {
+            assert_eq!(turn(&mut served).unwrap(), 1);
+        }
+        assert!(!served.answer.is_empty());
+        // One that listens gets them all, though it will not say more.
+        while turn(&mut served).is_ok() {
+            let _ = client.read_to_end(&mut taken);
+        }
+        assert_eq!((asked, most), (20, 1 << 19));
+        let _ = client.read_to_end(&mut taken);
+        assert_eq!(taken.len(), 20 << 19);
     }
 }
