@@ -18,7 +18,8 @@ fn all_that_takes_the_kernels_wireguard() {
         println!("not run: in the guest already, or root or {lacks:?} is missing");
         return;
     }
-    let names = std::env::var("WGRELAY_GUEST_TESTS").unwrap_or_else(|_| "interop::kernel_".to_owned());
+    let names = std::env::var("WGRELAY_GUEST_TESTS")
+        .unwrap_or_else(|_| "interop::kernel_ uapi_beside::kernel_".to_owned());
     let status = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/run"))
         .arg(std::env::current_exe().expect("a test knows its program"))
         .args(["--test-threads=2", "--nocapture", "--skip", "in_guest::"])

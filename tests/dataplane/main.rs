@@ -11,6 +11,7 @@
 )]
 
 mod device;
+mod faults;
 mod flood;
 mod in_guest;
 mod interop;
@@ -18,4 +19,5 @@ mod netns_cases;
 mod path;
 mod rig;
 mod uapi;
+mod uapi_beside;
 mod weather;
