@@ -24,8 +24,8 @@ use wgrelay::plan::firewall::Family;
 use wgrelay::plan::foreign::{Iptables, IptablesFacts, NftForward};
 use wgrelay::plan::{Backend, DockerEngine, Facts, ForeignRoute, HostState, Keys, wanted};
 use wgrelay::reach::{
-    Check, Code, Flow, Trace, World, assumed_facts, check, expectations, lint, matrix, matrix_text, place,
-    trace, trace_text,
+    Check, Code, Flow, LongestPrefix, Trace, World, assumed_facts, check, expectations, lint, matrix,
+    matrix_text, place, trace, trace_text,
 };
 
 /// 2026-11-24T00:00:00Z.
@@ -340,4 +340,53 @@ fn a_grid_that_does_not_fit_is_a_list() {
         narrow.contains("windows\n  reaches: docker, wsl, 172.19.0.0/16\n  blocked: 192.168.33.0/24\n"),
         "{narrow}"
     );
+}
+
+/// The kernel's own self-test of its AllowedIPs table; the file is another project's and is not shipped.
+#[test]
+fn prefixes_are_looked_up_as_the_kernel_does() {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
+    let folder = std::env::var_os("WGRELAY_CORPUS").map_or_else(beside, PathBuf::from);
+    let Ok(text) = fs::read_to_string(folder.join("linux-kernel/allowedips.json")) else {
+        println!("not checked: no linux-kernel/allowedips.json in {} (set WGRELAY_CORPUS)", folder.display());
+        return;
+    };
+    let data: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let peer = |v: &serde_json::Value| v.as_str().map(str::to_owned);
+    let mut kept: Vec<(ipnet::IpNet, String)> = Vec::new();
+    let mut lookups = 0;
+    for op in data["ops"].as_array().unwrap() {
+        let ip: Option<std::net::IpAddr> = op["ip"].as_str().map(|s| s.parse().unwrap());
+        let found = || {
+            let table: LongestPrefix<String> = kept.iter().cloned().collect();
+            table.lookup(ip.unwrap()).map(|(_, peer)| peer.clone())
+        };
+        match op["op"].as_str().unwrap() {
+            "reset" => kept.clear(),
+            "insert" => {
+                let length = u8::try_from(op["cidr"].as_u64().unwrap()).unwrap();
+                let net = ipnet::IpNet::new(ip.unwrap(), length).unwrap();
+                kept.push((net, peer(&op["peer"]).unwrap()));
+            }
+            // A table of a walk is made once and loses nobody: what a peer had is left out of the next.
+            "remove_peer" => {
+                let gone = peer(&op["peer"]).unwrap();
+                let table: LongestPrefix<String> = kept.iter().cloned().collect();
+                kept.retain(|(net, _)| {
+                    let owner = table.lookup_from(net.addr(), net.prefix_len()).map(|(_, p)| p.clone());
+                    owner.as_ref() != Some(&gone)
+                });
+            }
+            "lookup_is" => {
+                assert_eq!(found(), peer(&op["peer"]), "{op}");
+                lookups += 1;
+            }
+            "lookup_is_not" => {
+                assert_ne!(found(), peer(&op["peer"]), "{op}");
+                lookups += 1;
+            }
+            other => panic!("unknown operation {other}"),
+        }
+    }
+    assert!(lookups > 30);
 }
