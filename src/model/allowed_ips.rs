@@ -83,8 +83,12 @@ pub fn derive_for_spoke(network: &Network, spoke: &Node, now: Timestamp) -> BTre
         (false, true) => Some(a),
         (false, false) => None,
     };
-    let nested: Vec<IpNet> =
-        others.flat_map(|other| wanted.iter().filter_map(move |w| common(*w, other))).collect();
+    let nested = others.flat_map(|other| {
+        let found: BTreeSet<IpNet> = wanted.iter().filter_map(|w| common(*w, other)).collect();
+        // And so do own ones inside that.
+        let inside: Vec<IpNet> = own.iter().copied().filter(|o| *o != other && other.contains(o)).collect();
+        without(&found, &inside)
+    });
     match spoke.routes {
         // A full tunnel keeps its /0: the host's more specific connected routes win over it anyway.
         Routes::Full => wanted,
@@ -191,18 +195,22 @@ mod tests {
         // What a rule says of an own site, or of a part of one, is no way into the tunnel.
         network.nodes.get_mut("a").unwrap().local.clear();
         network.nodes.get_mut("a").unwrap().sites.push(site("10.1.0.128/26"));
+        network.nodes.get_mut("a").unwrap().sites.push(site("10.1.0.80/28"));
         for (own, sent) in [
+            ("10.1.0.80/28", "10.0.0.1/32"),
             ("10.1.0.128/26", "10.0.0.1/32"),
             ("10.1.0.10", "10.0.0.1/32"),
             ("10.1.0.70", "10.1.0.70/32"),
-            ("10.1.0.0/16", "10.1.0.64/26"),
+            ("10.1.0.0/16", "10.1.0.64/28"),
         ] {
             network.allow =
                 vec![crate::model::AllowRule { from: vec![place("a")], to: vec![place(own)], ports: vec![] }];
             assert!(of(&network).contains(&sent.parse().unwrap()), "{own}: {:?}", of(&network));
             let own: Vec<IpNet> = of(&network)
                 .into_iter()
-                .filter(|n| set(&["10.1.0.0/26", "10.1.0.128/26"]).iter().any(|o| o.contains(n)))
+                .filter(|n| {
+                    set(&["10.1.0.0/26", "10.1.0.128/26", "10.1.0.80/28"]).iter().any(|o| o.contains(n))
+                })
                 .collect();
             assert_eq!(own, Vec::<IpNet>::new());
         }
