@@ -21,6 +21,7 @@ use crate::rig::{Rig, eventually, key, peer, run, stream, succeeds};
 struct Middle {
     rig: Rig,
     devices: [Dataplane; 2],
+    files: tempfile::TempDir,
 }
 
 impl Middle {
@@ -37,7 +38,7 @@ impl Middle {
             run(&format!("ip -n {} link set {} netns {}", rig.ns('c'), rig.wg(side), rig.ns(side)));
             device
         });
-        let this = Self { rig, devices };
+        let this = Self { rig, devices, files: tempfile::tempdir().unwrap() };
         for (side, port, host) in [('a', 1, 2), ('b', 2, 1)] {
             this.wg(side, &format!(
                 "private-key {} listen-port {port} peer {} preshared-key {} allowed-ips 10.99.0.{host}/32,fd99::{host}/128",
@@ -51,7 +52,8 @@ impl Middle {
     }
 
     fn file(&self, text: &str) -> String {
-        let (_, path) = tempfile::NamedTempFile::new().unwrap().keep().unwrap();
+        let count = std::fs::read_dir(self.files.path()).unwrap().count();
+        let path = self.files.path().join(count.to_string());
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     }
