@@ -120,10 +120,14 @@ fn live_sessions_go_on_and_newcomers_prove_their_address() {
     let (late, late_key) = latecomer(&rig, &format!("10.77.0.1:{PATH_PORT}"));
     let pings = rig.run('b', "ping -q -i0.01 -c300 -W2 10.99.0.1 || true");
     eventually("the newcomer's handshake", || peer(&late).last_handshake.is_some());
+    let complete = || {
+        let report = a.report().unwrap();
+        report.peers.iter().any(|p| p.public_key == late_key && p.last_handshake.is_some())
+    };
+    eventually("the newcomer's first message, which completes it at the other end", complete);
     let (sent, cookies) = flood.stop();
     let report = a.report().unwrap();
     println!("{sent} initiations, {cookies} cookies, {:?}; {pings}", report.dropped);
-    assert!(report.peers.iter().any(|p| p.public_key == late_key && p.last_handshake.is_some()));
     let [there, back] = path.tally();
     assert!(back.types[3] >= 1 && there.proved >= 1, "a cookie came and was used: {there:?} {back:?}");
     assert!(report.dropped.throttled > 500, "most were answered with a cookie, not a handshake");
