@@ -7,7 +7,9 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use wgrelay::config::{Bundle, NetworkDocument, Secrets, parse_network, profile};
 use wgrelay::model::{Network, NodeName, PublicKey, Timestamp, derive_for_spoke};
 
@@ -181,10 +183,10 @@ fn a_bundle_carries_one_nodes_secrets_and_no_others() {
     assert!(told.iter().any(|p| p.code == "key-mismatch" && p.message.contains("node windows")), "{told:?}");
 }
 
-/// Nothing compares all with all: four times the nodes may not take ten times as long. The bound is wide, as the machine may be
-/// busy; a quadratic check takes sixteen times as long and more.
+/// Nothing compares all with all: four times the nodes may not take ten times the work, where a quadratic check takes sixteen
+/// times and more. Counted is this thread's own processor time, which a busy machine does not lengthen.
 #[test]
-fn time_grows_with_the_number_of_nodes() {
+fn work_grows_with_the_number_of_nodes() {
     let text = |nodes: usize| {
         let mut text = String::from("[network]\nname = \"wg0\"\nsubnet = \"10.0.0.0/16\"\n");
         for i in 1..=nodes {
@@ -209,18 +211,22 @@ fn time_grows_with_the_number_of_nodes() {
         }
         text
     };
-    let time = |nodes: usize| {
+    let work = |nodes: usize| {
         let text = text(nodes);
         let runs = (0..3).map(|_| {
-            let start = std::time::Instant::now();
+            let before = processor_time();
             let parsed = parse_network(text.as_bytes(), "network.toml");
             assert_eq!(parsed.problems, vec![]);
-            start.elapsed()
+            processor_time() - before
         });
         runs.min().unwrap()
     };
-    let (few, many) = (time(1250), time(5000));
+    let (few, many) = (work(1250), work(5000));
     assert!(many < few * 10, "1,250 nodes take {few:?}, 5,000 take {many:?}");
-    assert!(many.as_secs() < 5, "5,000 nodes take {many:?}");
     println!("1,250 nodes: {few:?}; 5,000 nodes: {many:?}");
+}
+
+/// How long this thread has run on a processor.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
 }

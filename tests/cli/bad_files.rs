@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::sandbox::{Said, Sandbox};
 
@@ -103,11 +102,9 @@ fn what_is_no_network_file_at_all_is_told_in_one_line() {
         ("another format", b"format = 2\n"),
     ];
     for (name, content) in cases {
-        let began = Instant::now();
         let (_sandbox, said) = check(content);
         let said = said.exits(3).tells(&["network.toml:"]);
         assert!(said.err.len() + said.out.len() < 3000, "{name}: a screen of words at most: {said:#?}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{name}: took {:?}", began.elapsed());
     }
 }
 
