@@ -15,18 +15,24 @@ fn cases() -> PathBuf {
 }
 
 /// Runs one line, and returns it with what it printed and its exit code.
-fn screen(line: &str, dir: &Path) -> String {
+fn screen(line: &str, parent: &Path) -> String {
     let mut words: Vec<&str> = line.split_whitespace().collect();
     let columns = words.first().and_then(|w| w.strip_prefix("COLUMNS=")).unwrap_or("80").to_string();
     words.retain(|w| !w.starts_with("COLUMNS="));
     assert_eq!(words.first(), Some(&"wgrelay"), "{line}");
+    printed(line, &words[1..], Some(&columns), parent)
+}
+
+/// Runs the program into a pipe.
+fn printed(line: &str, args: &[&str], columns: Option<&str>, parent: &Path) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_wgrelay"))
-        .args(&words[1..])
+        .args(args)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("COLUMNS", columns)
-        .env("WGRELAY_DIR", dir)
-        .current_dir(dir)
+        .envs(columns.map(|c| ("COLUMNS", c)))
+        // Where lines break does not depend on where temporary files are.
+        .env("WGRELAY_DIR", "DIR")
+        .current_dir(parent)
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -37,14 +43,15 @@ fn screen(line: &str, dir: &Path) -> String {
         write!(text, "--- stderr\n{talk}").unwrap();
     }
     writeln!(text, "--- exit {}\n", output.status.code().unwrap()).unwrap();
-    text.replace(dir.to_str().unwrap(), "DIR")
+    text
 }
 
 fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("screens0")).unwrap();
+    let network = dir.path().join("DIR/screens0");
+    fs::create_dir_all(&network).unwrap();
     for file in ["network.toml", "secrets.toml"] {
-        fs::copy(cases().join("network").join(file), dir.path().join("screens0").join(file)).unwrap();
+        fs::copy(cases().join("network").join(file), network.join(file)).unwrap();
     }
     // As `init` makes it: git keeps no modes.
     Command::new("chmod").args(["-R", "go="]).arg(dir.path()).status().unwrap();
@@ -76,6 +83,20 @@ fn every_screen_is_as_it_was_looked_at() {
 }
 
 #[test]
+fn pipes_and_json_get_whole_lines() {
+    let dir = folder();
+    let told = printed("", &["set", "windows", "colour", "red"], None, dir.path());
+    let hint = told.lines().find(|l| l.contains("hint:")).unwrap();
+    assert!(hint.contains("address, ") && hint.ends_with("site"), "{told}");
+    let checked = printed("", &["check"], None, dir.path());
+    assert!(checked.lines().any(|l| l.len() > 120), "{checked}");
+    for args in [["list", "--json"], ["check", "--json"]] {
+        let [narrow, wide] = ["10", "1000"].map(|columns| printed("", &args, Some(columns), dir.path()));
+        assert_eq!(narrow, wide);
+    }
+}
+
+#[test]
 fn tables_fit_the_terminal() {
     for entry in fs::read_dir(cases()).unwrap() {
         let path = entry.unwrap().path().join("expected");
@@ -86,7 +107,7 @@ fn tables_fit_the_terminal() {
                 let typed = command.strip_prefix("COLUMNS=").and_then(|c| c.split(' ').next()?.parse().ok());
                 columns = typed.unwrap_or(80);
             }
-            // Sentences and command lines wrap where the terminal does; columns must not.
+            // Command lines and long words wrap where the terminal does; columns must not.
             let is_table = line.trim_start().split("  ").count() > 3 && !line.contains("\x1b[");
             assert!(!is_table || line.chars().count() <= columns, "{}: {line}", path.display());
         }

@@ -47,7 +47,7 @@ fn answer(ctx: &Context, loaded: &Loaded) -> Result<Exit, Fault> {
     } else {
         // The matrix is the result; problems are told as every command tells them.
         let width = ctx.out.width().unwrap_or(COLUMNS);
-        ctx.out.result(&reach::matrix_text(&check, width))?;
+        ctx.out.prose(&reach::matrix_text(&check, width))?;
         for problem in &problems {
             ctx.out.problem(problem);
         }

@@ -39,7 +39,7 @@ pub fn doctor(ctx: &Context) -> Result<Exit, Fault> {
     if ctx.out.json {
         ctx.out.json(&Report { version: 1, findings })?;
     } else {
-        ctx.out.result(&findings.iter().map(|f| text(ctx, f)).collect::<String>())?;
+        ctx.out.prose(&findings.iter().map(|f| text(ctx, f)).collect::<String>())?;
     }
     Ok(if bad { Exit::No } else { Exit::Done })
 }
@@ -50,9 +50,9 @@ fn text(ctx: &Context, finding: &Finding) -> String {
         Verdict::Warning => (Role::Warn, "warning"),
         Verdict::Error => (Role::Bad, "error  "),
     };
-    let mut text = format!("{} {}\n", ctx.out.paint(role, word), finding.message);
+    let mut text = format!("{}  {}\n", ctx.out.paint(role, word), finding.message);
     if !finding.fix.is_empty() {
-        text += &format!("        {} {}\n", ctx.out.paint(Role::Head, "fix:"), finding.fix);
+        text += &format!("         {} {}\n", ctx.out.paint(Role::Head, "fix:"), finding.fix);
     }
     text
 }

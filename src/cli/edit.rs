@@ -178,7 +178,7 @@ fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> 
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({"version": 1, "changed": edited.text != loaded.text}))?;
     } else {
-        ctx.out.result(&edited.said)?;
+        ctx.out.prose(&edited.said)?;
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ fn tell(ctx: &Context, folder: &Folder, made: &Imported, files: usize) -> Result
     for node in network.nodes.values() {
         text += &format!("  {}\n", super::init::node_line(node));
     }
-    out.result(&text)?;
+    out.prose(&text)?;
     for finding in &made.findings {
         out.problem(finding);
     }

@@ -110,7 +110,7 @@ fn tell(
     for node in network.nodes.values() {
         text += &format!("  {}\n", node_line(node));
     }
-    out.result(&text)?;
+    out.prose(&text)?;
     for warning in warnings(network, found, guessed) {
         out.say(&format!("{} {warning}", out.paint_talk(Role::Warn, "check:")));
     }

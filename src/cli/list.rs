@@ -6,7 +6,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
-use super::table::{Cell, table};
+use super::table::{Cell, Narrow, table};
 use crate::model::{Network, Node, Platform};
 
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ pub fn list(ctx: &Context) -> Result<Exit, Fault> {
         ctx.out.json(&Listing { version: 1, network: network.name.as_str(), nodes })?;
         return Ok(Exit::Done);
     }
-    ctx.out.result(&text(ctx, &network))?;
+    ctx.out.prose(&text(ctx, &network))?;
     Ok(Exit::Done)
 }
 
@@ -98,6 +98,6 @@ fn text(ctx: &Context, network: &Network) -> String {
         network.nodes.len(),
         network.subnets().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "),
     );
-    text += &table(&ctx.out, &["NODE", "ROLE", "PLATFORM", "ADDRESS", "STATE", "SITES"], &rows);
+    text += &table(&ctx.out, &["NODE", "ROLE", "PLATFORM", "ADDRESS", "STATE", "SITES"], &rows, Narrow::Wrap);
     text
 }

@@ -29,6 +29,7 @@ mod table;
 mod trace;
 mod up;
 mod watch;
+mod wrap;
 
 use std::process::ExitCode;
 

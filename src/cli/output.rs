@@ -1,11 +1,13 @@
 //! Results on stdout, talk on stderr; colour by role, decided once; a reader that went away is no error.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::args::{Color, Global};
+use super::wrap::fold;
 use crate::model::{Problem, Severity};
 
 /// What a piece of text means; the colour follows from it.
@@ -47,6 +49,7 @@ pub struct Output {
     color_out: bool,
     color_err: bool,
     width: Option<usize>,
+    talk_width: Option<usize>,
 }
 
 impl Output {
@@ -63,12 +66,19 @@ impl Output {
         // A pipe gets everything, unless COLUMNS tells otherwise.
         let columns = std::env::var("COLUMNS").ok().and_then(|v| v.parse().ok());
         Self {
-            width: columns.or_else(terminal_width).filter(|w| *w > 0),
+            width: columns.or_else(|| terminal_width(io::stdout())).filter(|w| *w > 0),
+            talk_width: columns.or_else(|| terminal_width(io::stderr())).filter(|w| *w > 0),
             json: global.json,
             quiet: global.quiet,
             color_out: decide(io::stdout().is_terminal()),
             color_err: decide(io::stderr().is_terminal()),
         }
+    }
+
+    /// Makes one without colour, of so many columns.
+    #[cfg(test)]
+    pub const fn plain(width: Option<usize>) -> Self {
+        Self { json: false, quiet: false, color_out: false, color_err: false, width, talk_width: width }
     }
 
     /// Says whether somebody watches who wants to see that work goes on.
@@ -83,7 +93,7 @@ impl Output {
 
     /// Returns the same with the width that the terminal has now; for what is drawn again and again.
     pub fn measured(&self) -> Self {
-        Self { width: terminal_width().or(self.width), ..self.clone() }
+        Self { width: terminal_width(io::stdout()).or(self.width), ..self.clone() }
     }
 
     /// How many columns a line may have; `None`: as many as it likes.
@@ -112,6 +122,16 @@ impl Output {
         )
     }
 
+    /// Wraps sentences of a result at words, where it goes to a terminal.
+    pub fn fold(&self, text: &str) -> String {
+        self.width.map_or_else(|| text.into(), |width| fold(text, width))
+    }
+
+    /// Prints a result that is sentences.
+    pub fn prose(&self, text: &str) -> io::Result<()> {
+        self.result(&self.fold(text))
+    }
+
     /// Prints bytes as they are: a picture.
     pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
@@ -127,28 +147,34 @@ impl Output {
     /// Says something on stderr, unless told to be quiet.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            write_err(text);
+            self.talk(text);
         }
     }
 
     /// Tells a problem on stderr; warnings keep quiet with `-q`.
     pub fn problem(&self, problem: &Problem) {
         if problem.severity == Severity::Error || !self.quiet {
-            write_err(&problem_text(self.color_err, problem));
+            self.talk(&problem_text(self.color_err, problem));
         }
     }
 
     /// Tells what failed and what to do, always.
     pub fn error(&self, message: &str, hint: &str) {
-        write_err(&format!("{} {message}", paint(self.color_err, Role::Bad, "error:")));
+        self.talk(&format!("{} {message}", paint(self.color_err, Role::Bad, "error:")));
         if !hint.is_empty() {
-            write_err(&format!("  {} {hint}", paint(self.color_err, Role::Head, "hint:")));
+            self.talk(&format!("  {} {hint}", paint(self.color_err, Role::Head, "hint:")));
         }
+    }
+
+    fn talk(&self, text: &str) {
+        let text = self.talk_width.map_or_else(|| text.into(), |width| fold(text, width));
+        // Nobody is left to tell when stderr is gone.
+        let _ = writeln!(io::stderr().lock(), "{text}");
     }
 }
 
-fn terminal_width() -> Option<usize> {
-    terminal_size::terminal_size_of(io::stdout()).map(|(w, _)| usize::from(w.0))
+fn terminal_width(stream: impl AsFd) -> Option<usize> {
+    terminal_size::terminal_size_of(stream).map(|(w, _)| usize::from(w.0))
 }
 
 /// Returns a problem as a person reads it: place, what, hint.
@@ -171,11 +197,6 @@ fn paint(color: bool, role: Role, text: &str) -> String {
     }
     let style = role.style();
     format!("{}{text}{}", style.render(), style.render_reset())
-}
-
-fn write_err(text: &str) {
-    // Nobody is left to tell when stderr is gone.
-    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 fn forgive(result: io::Result<()>) -> io::Result<()> {

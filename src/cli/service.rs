@@ -44,7 +44,7 @@ fn install(ctx: &Context, backend: Typed) -> Result<Exit, Fault> {
         }))?;
         return Ok(Exit::Done);
     }
-    ctx.out.result(&format!("{name} comes up with this host: {}", ctx.out.paint(Role::Good, &unit)))?;
+    ctx.out.prose(&format!("{name} comes up with this host: {}", ctx.out.paint(Role::Good, &unit)))?;
     if !is_up {
         ctx.out.say(&format!("it is down now; `wgrelay up`, or `systemctl start {unit}`, brings it up"));
     } else if !systemd.is_active(&name) {
@@ -69,7 +69,7 @@ fn remove(ctx: &Context) -> Result<Exit, Fault> {
         )?;
         return Ok(Exit::Done);
     }
-    ctx.out.result(&if was {
+    ctx.out.prose(&if was {
         format!("{name} does not come up with this host any more")
     } else {
         format!("{name} had no unit: nothing to remove")

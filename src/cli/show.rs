@@ -62,7 +62,7 @@ pub fn show(ctx: &Context, args: &Show) -> Result<Exit, Fault> {
     if ctx.out.json {
         ctx.out.json(&shown)?;
     } else {
-        ctx.out.result(&text(&ctx.out, &shown))?;
+        ctx.out.prose(&text(&ctx.out, &shown))?;
     }
     Ok(Exit::Done)
 }

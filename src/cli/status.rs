@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::runtime;
 use super::output::{Output, Role};
-use super::table::{Cell, table};
+use super::table::{Cell, Narrow, table};
 use crate::host::folder::Folder;
 use crate::model::InterfaceName;
 use crate::operate::look;
@@ -17,7 +17,7 @@ pub fn status(ctx: &Context) -> Result<Exit, Fault> {
     if ctx.out.json {
         ctx.out.json(&status)?;
     } else {
-        ctx.out.result(&text(&ctx.out, &status))?;
+        ctx.out.prose(&text(&ctx.out, &status))?;
         for problem in &status.problems {
             ctx.out.problem(problem);
         }
@@ -90,6 +90,7 @@ pub(super) fn text(out: &Output, status: &Status) -> String {
             out,
             &["PEER", "HEALTH", "HANDSHAKE", "ENDPOINT", "RECEIVED", "SENT", "ALLOWED IPS"],
             &rows,
+            Narrow::Leave,
         );
     }
     if !status.drift.is_empty() {

@@ -4,7 +4,7 @@ use super::output::{Output, Role};
 
 /// Between columns.
 const GAP: usize = 2;
-/// A column cut below this tells nothing any more, and goes.
+/// A last column cut below this tells nothing any more.
 const LEAST: usize = 18;
 
 /// One cell: its text, and what it means.
@@ -28,45 +28,81 @@ impl Cell {
     }
 }
 
-/// Returns the rows under their headings, two spaces between columns, nothing behind the last one. Where the terminal is too
-/// narrow, the last columns are shortened, or left out.
-pub fn table(out: &Output, headings: &[&str], rows: &[Vec<Cell>]) -> String {
+/// What becomes of the columns for which the terminal is too narrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Narrow {
+    /// They follow on lines of their own, row by row.
+    Wrap,
+    /// They go, and a last line says which.
+    Leave,
+}
+
+/// Returns the rows under their headings, two spaces between columns, nothing behind the last one.
+pub fn table(out: &Output, headings: &[&str], rows: &[Vec<Cell>], narrow: Narrow) -> String {
     let heading: Vec<Cell> = headings.iter().map(|h| Cell::with(Role::Dim, *h)).collect();
     let all: Vec<&Vec<Cell>> = std::iter::once(&heading).chain(rows).collect();
     let natural: Vec<usize> = (0..headings.len())
         .map(|i| all.iter().filter_map(|row| row.get(i)).map(Cell::width).max().unwrap_or(0))
         .collect();
-    let widths = fit(&natural, out.width());
+    let mut lines = fit(&natural, out.width());
+    if narrow == Narrow::Leave {
+        lines.truncate(1);
+    }
     let mut text = String::new();
     for row in all {
-        let cells = row.len().min(widths.len());
-        for (i, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let shown = shorten(&cell.text, *width);
-            let gap = width - shown.chars().count() + GAP;
-            text += &cell.role.map_or_else(|| shown.clone(), |role| out.paint(role, &shown));
-            if i + 1 < cells {
-                text += &" ".repeat(gap);
-            }
+        let mut cells = row.iter();
+        for (i, widths) in lines.iter().enumerate() {
+            let cells: Vec<&Cell> = cells.by_ref().take(widths.len()).collect();
+            let margin = if i == 0 { "" } else { MARGIN };
+            text += &format!("{margin}{}\n", line(out, &cells, widths));
         }
-        text.truncate(text.trim_end_matches(' ').len());
-        text.push('\n');
+    }
+    let shown: usize = lines.iter().map(Vec::len).sum();
+    if let Some(left) = headings.get(shown..).filter(|left| !left.is_empty()) {
+        let left = format!("too narrow for {}; --json has all", left.join(", "));
+        text += &format!("{}\n", out.paint(Role::Dim, &left));
     }
     text
 }
 
-/// The widths that columns get, fewer than there are where the last ones have no room.
-fn fit(natural: &[usize], limit: Option<usize>) -> Vec<usize> {
-    let mut widths = natural.to_vec();
-    let Some(limit) = limit else { return widths };
-    loop {
-        let total = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
-        let Some(over) = total.checked_sub(limit).filter(|o| *o > 0) else { return widths };
-        match widths.as_mut_slice() {
-            [.., last] if *last >= LEAST + over => *last -= over,
-            [_, _, _, ..] => drop(widths.pop()),
-            _ => return widths,
+/// Begins the second line of a row, and those after it.
+const MARGIN: &str = "  ";
+
+fn line(out: &Output, cells: &[&Cell], widths: &[usize]) -> String {
+    let mut text = String::new();
+    for (i, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        let shown = shorten(&cell.text, *width);
+        let gap = width - shown.chars().count() + GAP;
+        text += &cell.role.map_or_else(|| shown.clone(), |role| out.paint(role, &shown));
+        if i + 1 < cells.len() {
+            text += &" ".repeat(gap);
         }
     }
+    text.truncate(text.trim_end_matches(' ').len());
+    text
+}
+
+/// The widths that columns get, line by line. The last column is shortened before it has a line of its own.
+fn fit(natural: &[usize], limit: Option<usize>) -> Vec<Vec<usize>> {
+    let mut lines = vec![Vec::new()];
+    let mut used = 0;
+    for (i, width) in natural.iter().enumerate() {
+        let room = limit.map_or(usize::MAX, |limit| limit.saturating_sub(used));
+        let is_last = i + 1 == natural.len();
+        let fits = *width <= room || (is_last && room >= LEAST);
+        match lines.last_mut() {
+            Some(line) if fits || line.is_empty() => {
+                // Alone on its line, a column may be as wide as the terminal.
+                line.push(if line.is_empty() { *width } else { (*width).min(room) });
+                used += width + GAP;
+            }
+            _ => {
+                lines.push(vec![*width]);
+                used = MARGIN.len() + width + GAP;
+            }
+        }
+    }
+    lines
 }
 
 /// Cuts a text with an ellipsis; of a list, whole elements stay.
@@ -104,14 +140,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_columns_give_way() {
-        assert_eq!(fit(&[8, 10, 30], None), [8, 10, 30]);
-        assert_eq!(fit(&[8, 10, 30], Some(80)), [8, 10, 30]);
-        assert_eq!(fit(&[8, 10, 30], Some(40)), [8, 10, 18]);
-        assert_eq!(fit(&[8, 10, 30], Some(30)), [8, 10]);
-        assert_eq!(fit(&[8, 10, 30], Some(41)), [8, 10, 19]);
-        // Two columns stay, come what may.
-        assert_eq!(fit(&[8, 10], Some(12)), [8, 10]);
+    fn what_has_no_room_goes_to_the_next_line() {
+        assert_eq!(fit(&[8, 10, 30], None), [[8, 10, 30]]);
+        assert_eq!(fit(&[8, 10, 30], Some(80)), [[8, 10, 30]]);
+        // Shortened, as long as it tells something.
+        assert_eq!(fit(&[8, 10, 30], Some(41)), [[8, 10, 19]]);
+        assert_eq!(fit(&[8, 10, 30], Some(40)), [[8, 10, 18]]);
+        assert_eq!(fit(&[8, 10, 30], Some(39)), [vec![8, 10], vec![30]]);
+        assert_eq!(fit(&[8, 10, 4, 4], Some(20)), [[8, 10], [4, 4]]);
+        assert_eq!(fit(&[8, 10], Some(3)), [[8], [10]]);
+    }
+
+    #[test]
+    fn a_last_line_tells_what_is_not_shown() {
+        let out = Output::plain(Some(20));
+        let rows = [vec![Cell::new("office"), Cell::new("linux"), Cell::new("10.20.0.0/16")]];
+        let headings = ["NODE", "PLATFORM", "SITES"];
+        assert_eq!(
+            table(&out, &headings, &rows, Narrow::Wrap),
+            "NODE    PLATFORM\n  SITES\noffice  linux\n  10.20.0.0/16\n"
+        );
+        assert_eq!(
+            table(&out, &headings, &rows, Narrow::Leave),
+            "NODE    PLATFORM\noffice  linux\ntoo narrow for SITES; --json has all\n"
+        );
     }
 
     #[test]

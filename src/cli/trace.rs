@@ -33,7 +33,7 @@ pub fn trace(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
     if ctx.out.json {
         ctx.out.json(&answer)?;
     } else {
-        ctx.out.result(&trace_text(&answer))?;
+        ctx.out.prose(&trace_text(&answer))?;
     }
     Ok(if answer.verdict == Verdict::Reaches { Exit::Done } else { Exit::No })
 }

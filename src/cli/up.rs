@@ -82,7 +82,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         1 => "1 change".into(),
         n => format!("{n} changes"),
     };
-    ctx.out.result(&format!(
+    ctx.out.prose(&format!(
         "{} is {word}: node {}, {backend} backend, {what}",
         loaded.network.name, target.node
     ))?;
@@ -174,7 +174,7 @@ pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
             "version": 1, "node": target.node, "backend": backend, "changes": plan.lines(), "problems": problems,
         }))?;
     } else {
-        ctx.out.result(&plan_text(&ctx.out, &plan, &loaded.network))?;
+        ctx.out.prose(&plan_text(&ctx.out, &plan, &loaded.network))?;
         for problem in &problems {
             ctx.out.problem(problem);
         }
@@ -239,7 +239,7 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
             1 => "1 change".into(),
             n => format!("{n} changes"),
         };
-        ctx.out.result(&format!("{name} is down: {what}"))?;
+        ctx.out.prose(&format!("{name} is down: {what}"))?;
     }
     for error in &done.errors {
         ctx.out.error(&error.to_string(), &error.hint);

@@ -28,11 +28,12 @@ pub fn watch(ctx: &Context) -> Result<Exit, Fault> {
         let picture = if ctx.out.json {
             serde_json::to_string(&status).map_err(io::Error::other)? + "\n"
         } else {
-            let mut picture = text(&ctx.out.measured(), &status);
+            let out = ctx.out.measured();
+            let mut picture = text(&out, &status);
             for problem in &status.problems {
                 picture += &format!("{}\n", problem.message);
             }
-            picture
+            out.fold(&picture)
         };
         let shown = if screen.is_some() { draw(&picture) } else { print(&picture) };
         match shown {

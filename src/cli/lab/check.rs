@@ -34,7 +34,7 @@ pub(super) fn check(
         let role = if comparison.agree { Role::Good } else { Role::Bad };
         let text = comparison.text();
         let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-        ctx.out.result(&format!("{}\n{rest}", ctx.out.paint(role, first)))?;
+        ctx.out.prose(&format!("{}\n{rest}", ctx.out.paint(role, first)))?;
     }
     Ok(if comparison.agree { Exit::Done } else { Exit::No })
 }

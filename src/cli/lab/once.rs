@@ -10,7 +10,7 @@ use super::super::fault::Fault;
 use super::super::interrupt::interruptions;
 use super::super::output::{Output, Role};
 use super::super::progress::Progress;
-use super::super::table::{Cell, shorten, table};
+use super::super::table::{Cell, Narrow, shorten, table};
 use super::{Described, ask, build};
 use crate::lab::{Observed, Pair, PlaceKind, Topology};
 
@@ -36,7 +36,7 @@ pub(super) fn once(ctx: &Context, args: &Args, described: &Described) -> Result<
     if ctx.out.json {
         ctx.out.json(&json(&topology, &name, &answers, seconds))?;
     } else {
-        ctx.out.result(&text(&ctx.out, &topology, &answers, seconds))?;
+        ctx.out.prose(&text(&ctx.out, &topology, &answers, seconds))?;
     }
     let broken = answers.iter().any(|a| a.pair.promised && !a.is_good());
     Ok(if broken { Exit::No } else { Exit::Done })
@@ -132,7 +132,7 @@ fn matrix(out: &Output, topology: &Topology, answers: &[Answer<'_>]) -> String {
                 row
             })
             .collect();
-    table(out, &headings, &rows)
+    table(out, &headings, &rows, Narrow::Wrap)
 }
 
 fn json(topology: &Topology, network: &str, answers: &[Answer<'_>], seconds: f64) -> serde_json::Value {
