@@ -100,7 +100,7 @@ fn hang(line: &str, width: usize) -> usize {
     }
     // Columns stand two spaces or more apart.
     let gaps = words.windows(2).filter(|pair| pair[1].0 - pair[0].1 >= 2);
-    let column = gaps.map(|pair| columns(&line[..pair[1].0])).filter(|at| *at <= half).next_back();
+    let column = gaps.map(|pair| columns(&line[..pair[1].0])).rfind(|at| *at <= half);
     column.unwrap_or_else(|| (start + 4).min(half))
 }
 
