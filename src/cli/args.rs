@@ -147,7 +147,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  wgrelay show windows\n  wgrelay show windows --json")]
     Show(Show),
     /// Write a node's file: for its client, as a QR code, or as a bundle
-    #[command(after_help = "Examples:\n  wgrelay export windows > windows.conf\n  \
+    #[command(after_help = "Examples:\n  wgrelay export windows --out windows.conf\n  \
                             wgrelay export phone --format qr\n  \
                             wgrelay export docker --format bundle --out docker.bundle")]
     Export(Export),

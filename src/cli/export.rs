@@ -1,5 +1,6 @@
 //! `export`: a node's file, for its client, as a QR code, or as a bundle.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -41,6 +42,11 @@ pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
         }
         Format::Qr => qr(ctx, args, &exported, node),
         Format::Png => {
+            if is_stdout(args.out.as_deref()) && std::io::stdout().is_terminal() {
+                let hint =
+                    format!("--format qr draws the code here; --out {}.png writes the picture", node.name);
+                return Err(Fault::usage("a picture is nothing for a terminal", hint));
+            }
             let code = code(&exported, node)?;
             write(ctx, args.out.as_deref(), &code.png(), "picture", node)
         }
@@ -87,15 +93,23 @@ fn qr(ctx: &Context, args: &Export, exported: &Exported, node: &Node) -> Result<
     let code = code(exported, node)?;
     let style = if ctx.out.colored() { Style::Colour } else { Style::Plain };
     // Into a file there is no terminal to be too small.
-    let size =
-        if args.out.is_some() { None } else { terminal_size::terminal_size().map(|(w, h)| (w.0, h.0)) };
+    let size = if !is_stdout(args.out.as_deref()) {
+        None
+    } else {
+        terminal_size::terminal_size().map(|(w, h)| (w.0, h.0))
+    };
     let text = code.terminal(style, size).map_err(|e| qr_fault(&e))?;
     write(ctx, args.out.as_deref(), text.as_bytes(), "QR code", node)
 }
 
+/// Says whether the result goes to standard output: no file was named, or "-".
+fn is_stdout(out: Option<&Path>) -> bool {
+    out.is_none_or(|path| path == Path::new("-"))
+}
+
 /// Writes to the file that was named, mode 0600, or to standard output.
 fn write(ctx: &Context, out: Option<&Path>, bytes: &[u8], what: &str, node: &Node) -> Result<Exit, Fault> {
-    match out {
+    match out.filter(|_| !is_stdout(out)) {
         None => ctx.out.bytes(bytes)?,
         Some(path) => {
             write_private(path, bytes)?;
@@ -111,7 +125,12 @@ fn write(ctx: &Context, out: Option<&Path>, bytes: &[u8], what: &str, node: &Nod
 }
 
 fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Result<Exit, Fault> {
-    let Some(dir) = &args.out else { return Err(Fault::usage("--all needs --out DIR", "")) };
+    let Some(dir) = args.out.as_ref().filter(|_| !is_stdout(args.out.as_deref())) else {
+        return Err(Fault::usage(
+            "--all needs --out DIR: one file for each node",
+            "wgrelay export --all --out DIR",
+        ));
+    };
     create_private_dir(dir)?;
     let network = &loaded.network;
     let jobs: Vec<&Node> = network.nodes.values().collect();

@@ -38,8 +38,16 @@ impl Fault {
         };
         Self { exit: Exit::Invalid, problems, message, hint: String::new() }
     }
-    /// Tells it.
+    /// Tells it, on stderr for a person; with `--json` on stdout for a program, too.
     pub fn tell(&self, out: &Output) {
+        if out.json {
+            // A reader that went away was told nothing else either.
+            let _ = out.json(&serde_json::json!({
+                "version": 1,
+                "error": { "message": self.message, "hint": self.hint },
+                "problems": self.problems,
+            }));
+        }
         for problem in &self.problems {
             out.problem(problem);
         }

@@ -32,6 +32,12 @@ pub(super) fn find(sources: &[Source<'_>]) -> Result<usize, Problem> {
     let best = sources.iter().enumerate().rev().max_by_key(rank);
     match best {
         Some((i, source)) if source.reading.document.peers.len() > 1 || rank(&(i, source)).2 => Ok(i),
+        _ if sources.iter().all(|s| s.reading.document.peers.is_empty()) => Err(Problem::error(
+            "no-relay",
+            format!("{}:1:1", sources.first().map_or("", |s| s.name)),
+            "none of these files has a [Peer]: there is nothing that a network could be made from",
+            "`wgrelay lint FILE` says what is wrong in a file, line by line",
+        )),
         _ => Err(Problem::error(
             "no-relay",
             format!("{}:1:1", sources.first().map_or("", |s| s.name)),

@@ -1,6 +1,7 @@
 //! The command line held to its word: exit codes, one clear message per fault with its place, and nothing changed.
 #![expect(clippy::disallowed_methods, reason = "tests run the program on files")]
 
+mod answers;
 mod bad_files;
 mod bad_places;
 mod findings;

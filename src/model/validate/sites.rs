@@ -19,6 +19,14 @@ impl<'n> Check<'n> {
                 "choose another name",
             );
         }
+        if name.as_str() == "network" {
+            self.error(
+                at.node,
+                "bad-name",
+                "network cannot be a node's name: `wgrelay set network` means the network itself".into(),
+                "choose another name",
+            );
+        }
         for (site, at) in node.sites.iter().zip(&at.sites) {
             self.site_link(node, site, at);
         }

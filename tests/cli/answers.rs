@@ -1,0 +1,53 @@
+//! Where answers go, and in which form: JSON for failures too, "-" for standard output.
+
+use crate::sandbox::Sandbox;
+
+/// Commands that fail, with their exit codes: the file is invalid, a node is unknown, a network is there already.
+const FAILING: [(&[&str], i32); 6] = [
+    (&["list", "--json"], 3),
+    (&["plan", "--json"], 3),
+    (&["export", "windows", "--json"], 3),
+    (&["show", "nobody", "--json"], 2),
+    (&["init", "--json"], 1),
+    (&["import", "nowhere.conf", "--json"], 1),
+];
+
+#[test]
+fn a_failure_is_json_too() {
+    for (words, code) in FAILING {
+        let sandbox =
+            if code == 3 { Sandbox::holding(b"format = 1\n[network\n") } else { Sandbox::with_network() };
+        let said = sandbox.run(words).exits(code);
+        let json: serde_json::Value = serde_json::from_str(&said.out)
+            .unwrap_or_else(|e| panic!("{words:?}: one JSON value on standard output ({e}): {said:#?}"));
+        assert_eq!(json["version"], 1, "{words:?}");
+        let told = json["error"]["message"].as_str().is_some_and(|m| !m.is_empty());
+        let problems = json["problems"].as_array().is_some_and(|p| !p.is_empty());
+        assert!(told || problems, "{words:?}: {json}");
+        assert_eq!(problems, code == 3, "{words:?}: {json}");
+        said.tells(&["error"]);
+    }
+}
+
+#[test]
+fn a_dash_is_standard_output() {
+    let sandbox = Sandbox::with_network();
+    let before = sandbox.files();
+    let plain = sandbox.run(&["export", "windows"]).exits(0).out;
+    assert!(plain.contains("PrivateKey"), "{plain}");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let mut command = sandbox.command(&["export", "windows", "--out", "-"]);
+    let said = crate::sandbox::said(command.current_dir(folder.path())).exits(0);
+    assert_eq!(said.out, plain);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0, "no file named -");
+    assert_eq!(sandbox.files(), before);
+    sandbox.run(&["export", "--all", "--out", "-"]).exits(2).tells(&["--all needs --out DIR"]);
+}
+
+#[test]
+fn what_is_no_configuration_is_told_so() {
+    let sandbox = Sandbox::new();
+    sandbox.write("g.conf", b"garbage\n");
+    let path = sandbox.path("g.conf").display().to_string();
+    sandbox.run(&["import", &path]).exits(3).tells(&["has a [Peer]", "wgrelay lint"]);
+}
