@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::context::{Context, Loaded};
 use super::exit::Exit;
 use super::fault::Fault;
+use super::progress::Progress;
 use crate::model::Problem;
 use crate::reach;
 
@@ -23,8 +24,9 @@ const COLUMNS: usize = 100;
 /// Checks the network.
 pub fn check(ctx: &Context) -> Result<Exit, Fault> {
     let folder = ctx.folder()?;
+    let progress = Progress::of(&ctx.out, "working out who reaches whom");
     match ctx.load_from(folder) {
-        Ok(loaded) => answer(ctx, &loaded),
+        Ok(loaded) => answer(ctx, &loaded, progress),
         Err(fault) if ctx.out.json && fault.exit == Exit::Invalid => {
             ctx.out.json(&Invalid { version: 1, classes: [], pairs: [], problems: &fault.problems })?;
             Ok(Exit::Invalid)
@@ -33,8 +35,9 @@ pub fn check(ctx: &Context) -> Result<Exit, Fault> {
     }
 }
 
-fn answer(ctx: &Context, loaded: &Loaded) -> Result<Exit, Fault> {
+fn answer(ctx: &Context, loaded: &Loaded, progress: Progress) -> Result<Exit, Fault> {
     let mut check = reach::check(&loaded.network, ctx.now);
+    drop(progress);
     // What the file's reader warned of comes first; what both say is said once.
     let mut problems = loaded.warnings.clone();
     let told: Vec<String> = problems.iter().map(|p| p.code.clone()).collect();

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::runtime;
+use super::progress::Progress;
 use crate::apply::{Host, Scope};
 use crate::model::{PortSpec, Verdict};
 use crate::operate;
@@ -12,6 +13,7 @@ use crate::reach::{Flow, Trace, World, place, trace as follow, trace_text};
 
 /// Traces a flow.
 pub fn trace(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
+    let progress = Progress::of(&ctx.out, "following the packet");
     let loaded = ctx.load_network()?;
     let port: Option<PortSpec> = args
         .port
@@ -30,6 +32,7 @@ pub fn trace(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
         }
         (Err(unknown), _) | (_, Err(unknown)) => Trace::unknown(&args.from, &args.to, &unknown),
     };
+    drop(progress);
     if ctx.out.json {
         ctx.out.json(&answer)?;
     } else {

@@ -163,12 +163,14 @@ fn refuse_foreign(name: &InterfaceName) -> Result<(), Fault> {
 
 /// Says what `up` would change.
 pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
+    let work = Progress::of(&ctx.out, "comparing this host with the network");
     let loaded = ctx.load_network()?;
     let target = target(ctx, &loaded)?;
     let runtime = runtime(&loaded.network.name)?;
     let choice: BackendChoice = args.backend.into();
     let (mut host, backend) = operate::host_for(&runtime, &[], &ctx.dir, &loaded.network.name, choice)?;
     let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+    drop(work);
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
             "version": 1, "node": target.node, "backend": backend, "changes": plan.lines(), "problems": problems,
