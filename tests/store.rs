@@ -156,8 +156,19 @@ fn a_read_only_disk_says_so() {
         let error = dir.lock(Duration::ZERO).unwrap_err();
         assert!(error.to_string().contains("Read-only file system"), "{error}");
         assert!(error.hint().contains("--dir"), "{}", error.hint());
-        assert!(write_atomic(&dir.network_file(), 0o644, b"new").is_err());
+        let error = write_atomic(&dir.network_file(), 0o644, b"new").unwrap_err();
+        assert!(error.to_string().contains("network.toml: Read-only file system"), "{error}");
         assert_eq!(dir.read_network().unwrap(), "old\n");
+        // What changes the host alone still excludes others.
+        let held = dir.lock_to_apply(Duration::ZERO).unwrap();
+        assert!(held.excludes());
+        assert!(matches!(dir.lock_to_apply(Duration::ZERO), Err(StoreError::Locked { holder: None, .. })));
+        drop(held);
+        mount(none, base, none, MsFlags::MS_REMOUNT, none).unwrap();
+        fs::remove_file(dir.path().join(".lock")).unwrap();
+        mount(none, base, none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none).unwrap();
+        assert!(!dir.lock_to_apply(Duration::ZERO).unwrap().excludes());
+        assert!(NetworkDir::new(base, &"wg1".parse().unwrap()).lock_to_apply(Duration::ZERO).is_err());
     });
 }
 

@@ -128,6 +128,19 @@ impl Context {
         Ok(folder.lock()?)
     }
 
+    /// Takes the same lock for a command that changes the host: a read-only folder keeps nobody from that.
+    pub fn lock_to_apply(&self, folder: &Folder) -> Result<WriterLock, Fault> {
+        let _progress = Progress::of(&self.out, "waiting for another command that is changing this network");
+        let lock = folder.lock_to_apply()?;
+        if !lock.excludes() {
+            self.out.say(&format!(
+                "{} is read-only and has no lock file: do not run two commands at once",
+                folder.path().display()
+            ));
+        }
+        Ok(lock)
+    }
+
     /// Reads the network; every fault of the file at once.
     pub fn load_network(&self) -> Result<Loaded, Fault> {
         let folder = self.folder()?;

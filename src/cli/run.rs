@@ -50,7 +50,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let alive = AgentLock::take(&runtime)?;
     let device;
     {
-        let _lock = folder.lock()?;
+        let _lock = folder.lock_to_apply()?;
         let (target, last) = to_run(ctx, &folder)?;
         let choice = match (args.backend, last) {
             // A kernel that lost its WireGuard since must not keep the network down.
@@ -89,7 +89,7 @@ fn finish(
         End::Stopped => Ok(Exit::Done),
         End::Signal => {
             let folder = Folder::new(&ctx.dir, name);
-            let _lock = if folder.exists() { Some(folder.lock()?) } else { None };
+            let _lock = if folder.exists() { Some(folder.lock_to_apply()?) } else { None };
             let mut host = machine(device)?;
             let done = operate::down(&mut host, &ctx.dir, name, runtime)?;
             for error in &done.errors {

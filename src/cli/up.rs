@@ -28,7 +28,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         Some(file) => install(ctx, file)?,
         None => ctx.folder()?,
     };
-    let lock = ctx.lock(&folder)?;
+    let lock = ctx.lock_to_apply(&folder)?;
     let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
     promises(ctx, &loaded, args.force)?;
     let target = target(ctx, &loaded)?;
@@ -39,26 +39,27 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     let systemd = service::waiting(&runtime, name);
     let last = service::last_up(&target, backend);
     let work = Progress::of(&ctx.out, format!("bringing up {name}: {} nodes", loaded.network.nodes.len()));
+    let before = LastUp::read(&loaded.folder);
+    let put_back = |fault: Fault| {
+        if let Err(error) = LastUp::put_back(before.as_ref(), &loaded.folder) {
+            ctx.out.error(&error.to_string(), &error.hint());
+        }
+        fault
+    };
     let done = match systemd.filter(|_| backend == Backend::Embedded) {
         // The unit's agent carries the packets, so it is the one that brings the network up.
         Some(systemd) => {
             let (plan, problems) =
                 operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
-            let before = LastUp::read(&loaded.folder);
-            last.write(&loaded.folder)?;
+            remember(&last, &loaded.folder)?;
             drop(lock);
-            if let Err(error) = systemd.start(name) {
-                match before {
-                    Some(before) => before.write(&loaded.folder)?,
-                    None => LastUp::forget(&loaded.folder),
-                }
-                return Err(error.into());
-            }
+            systemd.start(name).map_err(|error| put_back(error.into()))?;
             operate::Up { plan, backend, problems }
         }
         None => {
-            let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
-            last.write(&loaded.folder)?;
+            remember(&last, &loaded.folder)?;
+            let done = operate::up(&mut host, &target, &runtime, backend, ctx.now)
+                .map_err(|error| put_back(refusal(error)))?;
             drop(lock);
             if let Some(systemd) = systemd {
                 systemd.start(name)?;
@@ -91,6 +92,12 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     }
     service::tell_of_restarts(ctx, name, &done.plan);
     Ok(Exit::Done)
+}
+
+/// Writes for a restart of the host what is to be applied, before it is: a disk that is full or read-only is told while
+/// nothing is changed, and where the power fails in between, the restart does what was asked for.
+fn remember(last: &LastUp, folder: &Folder) -> Result<(), Fault> {
+    last.write(folder).map_err(|e| Fault::failed(format!("{e}; nothing was changed"), e.hint()))
 }
 
 /// Judges the promises before anything is applied.
@@ -223,13 +230,13 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     let name = down_name(ctx)?;
     let folder = Folder::new(&ctx.dir, &name);
     // Also where the network's folder is gone: what was made is taken away all the same.
-    let _lock = if folder.exists() { Some(ctx.lock(&folder)?) } else { None };
+    let _lock = if folder.exists() { Some(ctx.lock_to_apply(&folder)?) } else { None };
     let runtime = runtime(&name)?;
     let mut host = operate::host(&runtime, &[])?;
     let work = Progress::of(&ctx.out, format!("taking down {name}"));
     let done = operate::down(&mut host, &ctx.dir, &name, &runtime)?;
     drop(work);
-    LastUp::forget(&folder);
+    let forgotten = LastUp::forget(&folder);
     if ctx.out.json {
         let errors: Vec<String> = done.errors.iter().map(ToString::to_string).collect();
         ctx.out.json(&serde_json::json!({
@@ -245,6 +252,9 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     }
     for error in &done.errors {
         ctx.out.error(&error.to_string(), &error.hint);
+    }
+    if let Err(error) = forgotten {
+        ctx.out.say(&format!("{error}: where {name} comes up with this host, a restart brings it back"));
     }
     Ok(if done.errors.is_empty() { Exit::Done } else { Exit::Failed })
 }

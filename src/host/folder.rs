@@ -90,12 +90,20 @@ impl Folder {
         self.files.lock(LOCK_WITHIN)
     }
 
-    /// Takes the writer's lock; `None`: somebody else has it.
+    /// Takes the writer's lock for a command that changes the host and need not write here: a read-only folder will do.
     ///
     /// # Errors
-    /// The folder cannot be written.
-    pub fn try_lock(&self) -> Result<Option<WriterLock>, StoreError> {
-        match self.files.lock(Duration::ZERO) {
+    /// The other command takes too long, or the lock file cannot be opened.
+    pub fn lock_to_apply(&self) -> Result<WriterLock, StoreError> {
+        self.files.lock_to_apply(LOCK_WITHIN)
+    }
+
+    /// Does the same without waiting; `None`: somebody else has it.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened.
+    pub fn try_lock_to_apply(&self) -> Result<Option<WriterLock>, StoreError> {
+        match self.files.lock_to_apply(Duration::ZERO) {
             Ok(lock) => Ok(Some(lock)),
             Err(StoreError::Locked { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -42,9 +42,25 @@ impl LastUp {
         store::write_atomic(&path, 0o600, &text)
     }
 
+    /// Puts back what was kept before an `up` that failed.
+    ///
+    /// # Errors
+    /// The file cannot be written or removed.
+    pub fn put_back(before: Option<&Self>, folder: &Folder) -> Result<(), StoreError> {
+        before.map_or_else(|| Self::forget(folder), |before| before.write(folder))
+    }
+
     /// Forgets it: the network is down because somebody wanted it so.
-    pub fn forget(folder: &Folder) {
-        let _ = std::fs::remove_file(path(folder.path()));
+    ///
+    /// # Errors
+    /// The file is there and cannot be removed.
+    pub fn forget(folder: &Folder) -> Result<(), StoreError> {
+        let path = path(folder.path());
+        match std::fs::remove_file(&path) {
+            // A read-only file system refuses also where there is nothing to remove.
+            Err(source) if path.exists() => Err(StoreError::Io { operation: "remove", path, source }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -70,7 +86,8 @@ mod tests {
         last.write(&folder).unwrap();
         last.write(&folder).unwrap();
         assert_eq!(LastUp::read(&folder), Some(last));
-        LastUp::forget(&folder);
+        LastUp::forget(&folder).unwrap();
+        LastUp::forget(&folder).unwrap();
         assert_eq!(LastUp::read(&folder), None);
     }
 }

@@ -150,6 +150,10 @@ pub fn write_atomic(path: &Path, mode: u32, content: &[u8]) -> Result<(), StoreE
     };
     let new = folder.join(format!(".{name}.new"));
     match fs::remove_file(&new) {
+        // Also where there is nothing to remove.
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            return Err(io_error("write", path)(error));
+        }
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &new)(error)),
         _ => {}
     }
@@ -241,13 +245,21 @@ pub struct NetworkDir {
 /// The right to write in a folder, given back when dropped.
 #[derive(Debug)]
 pub struct WriterLock {
-    file: Flock<File>,
+    /// `None`: the file system is read-only and has no lock file.
+    file: Option<Flock<File>>,
+}
+
+impl WriterLock {
+    /// Says whether it keeps other commands out.
+    pub const fn excludes(&self) -> bool {
+        self.file.is_some()
+    }
 }
 
 impl Drop for WriterLock {
     fn drop(&mut self) {
         // Nobody holds it any more, so nobody's name stays in it.
-        let _ = self.file.set_len(0);
+        let _ = self.file.as_ref().map(|file| file.set_len(0));
     }
 }
 
@@ -301,35 +313,51 @@ impl NetworkDir {
     /// Takes the lock, waiting at most `limit` for another writer.
     pub fn lock(&self, limit: Duration) -> Result<WriterLock, StoreError> {
         let path = self.path.join(LOCK_FILE);
-        let failed = |e: io::Error| io_error("lock", &path)(e);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        let end = Instant::now() + limit;
-        loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(mut locked) => {
-                    // For the one who waits; a full disk takes nothing from the lock itself.
-                    let _ = locked.set_len(0);
-                    let _ = locked.write_all(format!("{}\n", std::process::id()).as_bytes());
-                    return Ok(WriterLock { file: locked });
+        locked(open_lock(&path).map_err(io_error("lock", &path))?, path, limit)
+    }
+
+    /// Takes the lock for a command that changes the host and need not write here: also on a read-only file system, where
+    /// a lock file that is not there cannot be made, and no other command writes either.
+    pub fn lock_to_apply(&self, limit: Duration) -> Result<WriterLock, StoreError> {
+        let path = self.path.join(LOCK_FILE);
+        let opened = match open_lock(&path) {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(WriterLock { file: None });
                 }
-                Err((returned, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < end => {
-                    file = returned;
-                    std::thread::sleep(LOCK_POLL);
-                }
-                Err((mut returned, nix::errno::Errno::EWOULDBLOCK)) => {
-                    let mut text = String::new();
-                    let _ = returned.read_to_string(&mut text);
-                    return Err(StoreError::Locked { path, holder: text.trim().parse().ok() });
-                }
-                Err((_, errno)) => return Err(io_error("lock", &path)(errno.into())),
+                read_only => read_only,
+            },
+            other => other,
+        };
+        locked(opened.map_err(io_error("lock", &path))?, path, limit)
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Locks an open lock file, waiting at most `limit`.
+fn locked(mut file: File, path: PathBuf, limit: Duration) -> Result<WriterLock, StoreError> {
+    let end = Instant::now() + limit;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut locked) => {
+                // For the one who waits; a full disk takes nothing from the lock itself.
+                let _ = locked.set_len(0);
+                let _ = locked.write_all(format!("{}\n", std::process::id()).as_bytes());
+                return Ok(WriterLock { file: Some(locked) });
             }
+            Err((returned, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < end => {
+                file = returned;
+                std::thread::sleep(LOCK_POLL);
+            }
+            Err((mut returned, nix::errno::Errno::EWOULDBLOCK)) => {
+                let mut text = String::new();
+                let _ = returned.read_to_string(&mut text);
+                return Err(StoreError::Locked { path, holder: text.trim().parse().ok() });
+            }
+            Err((_, errno)) => return Err(io_error("lock", &path)(errno.into())),
         }
     }
 }

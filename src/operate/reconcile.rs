@@ -22,9 +22,8 @@ pub fn reconcile<H: Host>(
     now: Timestamp,
 ) -> Result<Option<Vec<Line>>, HostError> {
     let folder = Folder::new(dir, network);
-    let Some(_lock) = folder.try_lock().map_err(|e| HostError::new("lock", network.to_string(), e))? else {
-        return Ok(None);
-    };
+    let lock = folder.try_lock_to_apply().map_err(|e| HostError::new("lock", network.to_string(), e))?;
+    let Some(_lock) = lock else { return Ok(None) };
     let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
     if applied.network_text.is_empty() {
         return Ok(None);

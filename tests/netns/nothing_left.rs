@@ -109,6 +109,101 @@ fn an_up_that_fails_is_undone() {
 }
 
 #[test]
+fn a_full_disk_stops_an_up_before_it_changes_anything() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    t.relay.run(&["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", PLACE]).ok();
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let fill = format!("dd if=/dev/zero of={PLACE}/filler bs=1k 2>/dev/null; [ -s {PLACE}/filler ]");
+    let empty = || t.relay.run(&["rm", &format!("{PLACE}/filler")]).ok();
+    // The lock file is there, as on a host that was up before.
+    relay.up().ok();
+    relay.ok(&["down"]);
+    t.relay.run(&["bash", "-c", &fill]).ok();
+    let before = Snapshot::of(&t.relay);
+    refused(&relay.up(), &[".last-up.json", "No space left", "nothing was changed", "make room"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after an up on a full disk");
+    empty();
+    relay.up().ok();
+
+    // A change is refused in the same way, and the network that is up goes on; taking it down takes no room.
+    relay.edit(|text| text.replace("\"192.168.3.1\"", "\"192.168.3.77\""));
+    t.relay.run(&["bash", "-c", &fill]).ok();
+    let before = Snapshot::of(&t.relay);
+    refused(&relay.up(), &[".last-up.json", "No space left"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after a changed up on a full disk");
+    relay.ok(&["down"]);
+    assert_eq!(relay.call(&["status"]).code, Some(4));
+    empty();
+}
+
+#[test]
+fn a_failed_up_puts_back_what_a_restart_brings_up() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    relay.up().ok();
+    let kept = || t.relay.read(format!("{}/wg0/.last-up.json", relay.dir));
+    let before = kept();
+    relay.edit(|text| text.replace("51820", "51821"));
+    let _taken = t.relay.inside(|| UdpSocket::bind("0.0.0.0:51821").expect("the port is free"));
+    let failed = relay.up();
+    refused(&failed, &["51821"]);
+    assert_eq!(kept(), before, "{failed}");
+    relay.ok(&["down"]);
+}
+
+#[test]
+fn a_read_only_folder_keeps_nobody_from_down() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    t.relay.run(&["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", PLACE]).ok();
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let mount = |how: &str| t.relay.run(&["mount", "-o", &format!("remount,{how}"), PLACE]).ok();
+    let seen = || Snapshot::of(&t.relay).without("files");
+    let before = seen();
+
+    // Never up, no lock file: told before anything is changed.
+    t.relay.run(&["rm", "-f", &format!("{}/wg0/.lock", relay.dir)]).ok();
+    mount("ro");
+    let words =
+        ["do not run two commands at once", "Read-only", "nothing was changed", "remount it writable"];
+    refused(&relay.up(), &words);
+    before.assert_same(&seen(), "after an up on a read-only disk");
+    let down = relay.call(&["down"]).exits(0);
+    assert!(!down.stderr.contains(".last-up.json"), "{down}");
+    mount("rw");
+
+    relay.up().ok();
+    mount("ro");
+    relay.up().ok(); // nothing new to keep
+    let down = relay.call(&["down"]).exits(0);
+    assert!(down.stderr.contains(".last-up.json: Read-only") && down.stderr.contains("restart"), "{down}");
+    before.assert_same(&seen(), "after a down on a read-only disk");
+    relay.up().ok(); // what a restart would bring up is still kept
+    // The agent takes it down at its end, too.
+    if let Some(agent) = agents(&t.relay).first() {
+        t.relay.run(&["kill", "-TERM", agent]).ok();
+        let began = Instant::now();
+        while !agents(&t.relay).is_empty() && began.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    } else {
+        relay.ok(&["down"]);
+    }
+    before.assert_same(&seen(), "after the agent ended on a read-only disk");
+    mount("rw");
+    let down = relay.call(&["down"]).exits(0);
+    assert_eq!(down.stderr, "", "{down}");
+}
+
+#[test]
 fn a_foreign_table_is_refused_and_left_alone() {
     if !met(&NAMESPACES) {
         return;
