@@ -61,6 +61,9 @@ pub(super) fn clear<H: Host>(
     let mut wanted = HostState::default();
     if let Some(applied) = applied {
         release(&mut wanted, &applied.displaced, facts);
+        // The network's interface takes its own switches along.
+        let own = format!("/conf/{network}/");
+        wanted.sysctls.retain(|path, _| !path.contains(&own));
     }
     let scope = Scope {
         network: network.clone(),

@@ -387,6 +387,22 @@ fn the_relays_own_address_changes_in_place() {
 }
 
 #[test]
+fn a_switch_of_the_own_interface_goes_with_it() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let before = Snapshot::of(&t.relay);
+    relay.up().ok();
+    // As after an `up` that was killed before it set the switch: the next one finds another value, and notes it.
+    t.relay.set_sysctl("ipv4/conf/wg0/forwarding", "0");
+    relay.up().ok();
+    relay.ok(&["down"]);
+    before.assert_same(&Snapshot::of(&t.relay), "after down");
+}
+
+#[test]
 fn two_ups_at_once_are_one_after_the_other() {
     if !met(&NAMESPACES) {
         return;
