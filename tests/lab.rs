@@ -147,3 +147,84 @@ fn an_interrupted_lab_leaves_nothing() {
     }
     assert!(interrupted >= 2, "it was through before it could be interrupted");
 }
+
+/// The processes that a lab started, itself among them: all of them have its mark in their environment.
+fn marked(mark: &str) -> Vec<(i32, String)> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let found = entries.filter_map(|e| {
+        let pid = e.file_name().to_str()?.parse().ok()?;
+        let environment = fs::read(e.path().join("environ")).ok()?;
+        environment.split(|b| *b == 0).any(|v| v == mark.as_bytes()).then_some(())?;
+        let line = fs::read(e.path().join("cmdline")).ok()?;
+        Some((pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+    });
+    found.collect()
+}
+
+/// Waits until a lab's processes are as they should be, and returns them as they are in the end.
+fn marked_until(mark: &str, fine: impl Fn(&[(i32, String)]) -> bool) -> Vec<(i32, String)> {
+    for _ in 0..200 {
+        if fine(&marked(mark)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    marked(mark)
+}
+
+/// A namespace lives by its processes and by open files, so where no process is left, none is left.
+#[test]
+fn a_killed_lab_leaves_nothing() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let mut agents = 0;
+    for wait in [150, 300, 500, 800, 1100, 2000] {
+        let value = format!("{}-{wait}", std::process::id());
+        let mut child = wgrelay(&["--network", "labtest6", "lab", "check", "--profile", "wsl-docker"])
+            .args(["--backend", "embedded"])
+            .env("LABTEST_MARK", &value)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+        let mark = format!("LABTEST_MARK={value}");
+        agents += marked(&mark).iter().filter(|(_, line)| line.contains("--attach")).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let left = marked_until(&mark, <[_]>::is_empty);
+        // What a failed test leaves would stand in the way of nobody, but for ever.
+        for (pid, _) in &left {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        assert_eq!(left, [], "killed after {wait} ms");
+    }
+    assert!(agents > 0, "it was never killed while an agent ran");
+}
+
+#[test]
+fn an_agent_of_a_lab_obeys_sigterm() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let value = std::process::id().to_string();
+    let mark = format!("LABTEST_MARK={value}");
+    let lab = ["--network", "labtest5", "lab"];
+    let up = wgrelay(&lab)
+        .args(["--profile", "wsl-docker", "--backend", "embedded", "up"])
+        .env("LABTEST_MARK", &value)
+        .output()
+        .unwrap();
+    assert!(up.status.success(), "{up:?}");
+    let agents: Vec<i32> =
+        marked(&mark).iter().filter(|(_, line)| line.contains("--attach")).map(|(pid, _)| *pid).collect();
+    for agent in &agents {
+        kill(Pid::from_raw(*agent), Signal::SIGTERM).unwrap();
+    }
+    let left = marked_until(&mark, |all| !all.iter().any(|(_, line)| line.contains("--attach")));
+    let (code, text) = run(&[&lab[..], &["down"]].concat());
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(agents.len(), 3, "an agent for each node");
+    assert!(left.iter().all(|(_, line)| !line.contains("--attach")), "{left:?}");
+}

@@ -7,14 +7,20 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::fault::Fault;
 
+fn these() -> SigSet {
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
+}
+
+/// Lets through what whoever started this process may have blocked, as a lab does; before any thread is made.
+pub fn heed() -> Result<(), Fault> {
+    these().thread_unblock().map_err(|e| Fault::failed(format!("cannot unblock signals: {e}"), ""))
+}
+
 /// Turns Ctrl-C and the like into a flag, so that what was made is removed in good order.
 pub fn interruptions() -> Result<Arc<AtomicBool>, Fault> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
+    let signals = these();
     let fault = |e: nix::Error| Fault::failed(format!("cannot mask signals: {e}"), "");
-    // Threads made from here on inherit the mask; programs that are started do not (std resets it).
+    // Threads made from here on inherit the mask, and so do programs that are started; see `heed`.
     signals.thread_block().map_err(fault)?;
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);

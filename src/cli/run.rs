@@ -9,6 +9,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{refusal, require_root, runtime};
+use super::interrupt::heed;
 use super::service::to_run;
 use crate::agent::{End, LocalDevice, Reconcile, Serving, serve};
 use crate::apply::HostError;
@@ -17,13 +18,16 @@ use crate::host::agent_process::{AgentLock, Runtime};
 use crate::host::docker::Engine;
 use crate::host::folder::Folder;
 use crate::host::systemd;
+use crate::lab::hold::end_with_lab;
 use crate::model::InterfaceName;
 use crate::operate;
 use crate::plan::Backend;
 
 /// Runs the agent until it is told to end.
 pub fn run(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
+    heed()?;
     require_root("run")?;
+    end_with_lab(&ctx.dir)?;
     match args.attach {
         Some(mtu) => attached(ctx, mtu),
         None => foreground(ctx, args),

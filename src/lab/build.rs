@@ -20,6 +20,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::commands;
+use super::hold::Hold;
 use super::topology::{Topology, TopologyError, topology};
 use crate::config::{EditError, NetworkDocument, Secrets, Setting};
 use crate::host::agent_process::Runtime;
@@ -99,6 +100,8 @@ pub struct Lab {
     pub layout: Network,
     /// The namespaces, as the topology numbers them.
     pub spaces: Vec<Handles>,
+    /// What the agents end with, where this process is killed; dropped after they were ended in good order.
+    holds: Vec<Hold>,
 }
 
 /// Says whether to stop.
@@ -120,11 +123,20 @@ impl Lab {
         // An agent that outlives its `up` is ours to end and to bury.
         let _ = nix::sys::prctl::set_child_subreaper(true);
         let (text, secrets) = fresh_copy(network, text, &topology)?;
-        let mut lab =
-            Self { topology, network: network.name.clone(), layout: network.clone(), spaces: Vec::new() };
+        let mut lab = Self {
+            topology,
+            network: network.name.clone(),
+            layout: network.clone(),
+            spaces: Vec::new(),
+            holds: Vec::new(),
+        };
         for space in &lab.topology.spaces {
             let handles = space_handles(space.forwards)
                 .map_err(|e| LabError::failed("make a namespace for", &space.name, &e))?;
+            if space.node.is_some() {
+                let hold = handles.inside(Hold::take);
+                lab.holds.push(hold.map_err(|e| LabError::failed("hold", &space.name, &e))?);
+            }
             lab.spaces.push(handles);
         }
         let fd = |i: usize| format!("/proc/{}/fd/{}", std::process::id(), lab.spaces[i].net.as_raw_fd());

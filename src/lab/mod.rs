@@ -1,13 +1,15 @@
 //! The whole network on this machine: a namespace for each node and for a host of each site, this program in each
 //! node's, and real packets between all of them.
 //!
-//! `topology` turns a network into data, `build` makes it and takes it away, `probe` sends the packets,
+//! `topology` turns a network into data, `build` makes it and takes it away, [`mod@hold`] has its agents end with it,
+//! `probe` sends the packets,
 //! [`standing`] keeps a lab for later commands; [`mod@compare`] says what `check` expects of every packet, [`mod@schedule`]
 //! in which order they may be sent, and [`mod@sound`] sends them.
 
 pub mod build;
 pub mod commands;
 pub mod compare;
+pub mod hold;
 pub mod probe;
 pub mod schedule;
 pub mod sound;
