@@ -82,7 +82,7 @@ impl Bundle {
             Err(problem) => return Parsed { value: None, problems: vec![problem] },
         };
         let Some(document) = source.document() else { return source.finish(None) };
-        let top = Section::new(document.as_table(), String::new(), Mark(0));
+        let top = Section::new(&document, String::new(), Mark(0));
         if !format_is_known(&top, &mut source) {
             return source.finish(None);
         }

@@ -9,6 +9,7 @@ mod layout;
 mod network;
 mod node;
 mod places;
+mod plain;
 pub mod profile;
 mod render;
 mod rules;
@@ -16,6 +17,7 @@ mod secrets;
 mod section;
 mod source;
 mod store;
+mod tree;
 
 pub use bundle::{Bundle, network_for};
 pub use document::{EditError, NetworkDocument, Setting};

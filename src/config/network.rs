@@ -37,7 +37,7 @@ fn read<T>(bytes: &[u8], file: &str, keep: impl FnOnce(Network, &Marks, &Source<
         Err(problem) => return Parsed { value: None, problems: vec![problem] },
     };
     let Some(document) = source.document() else { return source.finish(None) };
-    let top = Section::new(document.as_table(), String::new(), Mark(0));
+    let top = Section::new(&document, String::new(), Mark(0));
     if !format_is_known(&top, &mut source) {
         return source.finish(None);
     }

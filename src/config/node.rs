@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
-use toml_edit::Value;
 
 use super::network::MIN_MTU;
 use super::section::{At, Section, mark_of};
 use super::source::Source;
+use super::tree::{Kind, Value};
 use crate::model::validate::{BridgeMarks, Mark, NodeMarks, SiteMarks};
 use crate::model::{
     Bridge, InterfaceName, Nat, Node, NodeName, Platform, PublicKey, Role, Routes, Site, SiteInterface,
@@ -108,14 +108,14 @@ pub(super) fn node_table(
 }
 
 fn routes(section: &Section<'_>, source: &mut Source<'_>) -> (Routes, Option<Mark>) {
-    match section.item("routes").and_then(|i| i.as_value()) {
-        None if !section.has("routes") => (Routes::Split, None),
-        Some(value @ Value::Array(_)) => {
+    match section.value("routes") {
+        None => (Routes::Split, None),
+        Some(value @ Value { kind: Kind::List(_), .. }) => {
             let texts = section.list("routes", source).unwrap_or_default();
             let nets = texts.iter().filter_map(|t| section.prefix_of("routes", t, source));
             (Routes::Only(nets.map(|n| n.value).collect()), Some(mark_of(value)))
         }
-        Some(Value::String(_)) => {
+        Some(Value { kind: Kind::Text(_), .. }) => {
             let words = [("split", true), ("full", false)];
             match section.word("routes", &words, source) {
                 Some(At { value: true, mark }) => (Routes::Split, Some(mark)),
@@ -123,10 +123,8 @@ fn routes(section: &Section<'_>, source: &mut Source<'_>) -> (Routes, Option<Mar
                 None => (Routes::Split, None),
             }
         }
-        _ => {
-            let mark = Mark(
-                section.item("routes").and_then(toml_edit::Item::span).map_or(section.mark.0, |s| s.start),
-            );
+        Some(value) => {
+            let mark = Mark(value.at().unwrap_or(section.mark.0));
             let message =
                 format!("routes of {} must be \"split\", \"full\" or a list of prefixes", section.name);
             source.error(mark, "wrong-type", message, "");
@@ -136,15 +134,15 @@ fn routes(section: &Section<'_>, source: &mut Source<'_>) -> (Routes, Option<Mar
 }
 
 fn expires(section: &Section<'_>, source: &mut Source<'_>) -> Option<Timestamp> {
-    let value = section.item("expires")?.as_value();
+    let value = section.value("expires")?;
     // TOML has dates of its own; written without quotes one means the same.
-    let text = match value {
-        Some(Value::Datetime(date)) => date.value().to_string(),
+    let text = match &value.kind {
+        Kind::Date(date) => date.clone(),
         _ => section.text("expires", source)?.value.to_owned(),
     };
     let moment = Timestamp::parse(&text);
     if moment.is_none() {
-        let mark = value.map_or(section.mark, mark_of);
+        let mark = mark_of(value);
         let message = format!("{text:?} cannot be expires of {}", section.name);
         let hint = match Timestamp::parse(&format!("{text}T00:00:00Z")) {
             Some(_) => format!("with the time of day, in UTC: \"{text}T00:00:00Z\""),

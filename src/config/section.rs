@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use toml_edit::{Item, TableLike, Value};
 
 use super::source::Source;
+use super::tree::{Kind, Table, Value};
 use crate::model::nearest;
 use crate::model::validate::Mark;
 
@@ -20,14 +20,14 @@ pub(super) struct At<T> {
 
 /// One table, whether it has a header, is inline or is made of dotted keys.
 pub(super) struct Section<'t> {
-    table: &'t dyn TableLike,
+    table: &'t Table<'t>,
     /// What to call it: `node.docker`.
     pub(super) name: String,
     pub(super) mark: Mark,
 }
 
 impl<'t> Section<'t> {
-    pub(super) fn new(table: &'t dyn TableLike, name: String, mark: Mark) -> Self {
+    pub(super) fn new(table: &'t Table<'t>, name: String, mark: Mark) -> Self {
         Self { table, name, mark }
     }
 
@@ -37,18 +37,19 @@ impl<'t> Section<'t> {
     }
 
     fn key_mark(&self, key: &str) -> Mark {
-        let at = self.table.key(key).and_then(toml_edit::Key::span).map(|s| s.start);
-        Mark(at.or_else(|| self.table.get(key)?.span().map(|s| s.start)).unwrap_or(self.mark.0))
+        let entry = self.table.get(key);
+        Mark(entry.and_then(|e| e.key_at.or(e.value.at())).unwrap_or(self.mark.0))
     }
 
     /// Says whether the key is there, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.table.get(key).is_some_and(|i| !i.is_none())
+        self.table.get(key).is_some()
     }
 
     /// Tells of every key that is none of these.
     pub(super) fn known(&self, keys: &[&str], source: &mut Source<'_>) {
-        for (key, _) in self.table.iter() {
+        for entry in self.table.entries() {
+            let key = &*entry.key;
             if keys.contains(&key) {
                 continue;
             }
@@ -65,25 +66,23 @@ impl<'t> Section<'t> {
     /// Tells of a key that has to be there and is not.
     pub(super) fn required(&self, key: &str, hint: &str, source: &mut Source<'_>) {
         // In a torn file the key may stand in the line that could not be read; a misspelt one is told as unknown.
-        let misspelt = || self.table.iter().any(|(k, _)| k != key && nearest(k, [key]).is_some());
+        let misspelt =
+            || self.table.entries().iter().any(|e| e.key != key && nearest(&e.key, [key]).is_some());
         if !self.has(key) && !source.torn && !misspelt() {
             source.error(self.mark, "missing-key", format!("{} has no {key}", self.name), hint);
         }
     }
 
-    fn wrong_type(&self, key: &str, want: &str, item: &Item, source: &mut Source<'_>) {
-        let mark = Mark(item.span().map_or(self.key_mark(key).0, |s| s.start));
-        let message = format!("{} must be {want}; this is {}", self.called(key), kind(item.type_name()));
-        let hint = match item.as_value() {
-            Some(v) if want == TEXT && !v.is_array() && !v.is_inline_table() => {
-                format!("{key} = \"{}\"", plain(v))
+    fn wrong_type(&self, key: &str, want: &str, value: &Value<'_>, source: &mut Source<'_>) {
+        let mark = Mark(value.at().unwrap_or(self.key_mark(key).0));
+        let message = format!("{} must be {want}; this is {}", self.called(key), kind(value));
+        let hint = match &value.kind {
+            Kind::List(_) | Kind::Inline(_) | Kind::Table(_) | Kind::Tables(_) => String::new(),
+            _ if want == TEXT => format!("{key} = \"{}\"", source.typed(value)),
+            Kind::Text(text) if text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok() => {
+                format!("without quotes: {key} = {text}")
             }
-            Some(Value::String(s))
-                if s.value().parse::<i64>().is_ok() || s.value().parse::<bool>().is_ok() =>
-            {
-                format!("without quotes: {key} = {}", s.value())
-            }
-            Some(Value::String(s)) if want == LIST => format!("{key} = [\"{}\"]", s.value()),
+            Kind::Text(text) if want == LIST => format!("{key} = [\"{text}\"]"),
             _ => String::new(),
         };
         source.error(mark, "wrong-type", message, hint);
@@ -91,11 +90,14 @@ impl<'t> Section<'t> {
 
     /// Reads a text.
     pub(super) fn text(&self, key: &str, source: &mut Source<'_>) -> Option<At<&'t str>> {
-        let item = self.table.get(key)?;
-        match item.as_value() {
-            Some(value @ Value::String(text)) => Some(At { value: text.value(), mark: mark_of(value) }),
+        self.text_of(key, &self.table.get(key)?.value, source)
+    }
+
+    fn text_of(&self, key: &str, value: &'t Value<'t>, source: &mut Source<'_>) -> Option<At<&'t str>> {
+        match &value.kind {
+            Kind::Text(text) => Some(At { value: &**text, mark: mark_of(value) }),
             _ => {
-                self.wrong_type(key, TEXT, item, source);
+                self.wrong_type(key, TEXT, value, source);
                 None
             }
         }
@@ -112,13 +114,12 @@ impl<'t> Section<'t> {
     where
         i64: From<N>,
     {
-        let item = self.table.get(key)?;
-        let Some(value @ Value::Integer(number)) = item.as_value() else {
-            self.wrong_type(key, "a whole number", item, source);
+        let value = &self.table.get(key)?.value;
+        let Kind::Number(n) = value.kind else {
+            self.wrong_type(key, "a whole number", value, source);
             return None;
         };
         let (low, high) = (*range.start(), *range.end());
-        let n = *number.value();
         match N::try_from(n) {
             Ok(fits) if (i64::from(low)..=i64::from(high)).contains(&n) => {
                 Some(At { value: fits, mark: mark_of(value) })
@@ -133,11 +134,11 @@ impl<'t> Section<'t> {
 
     /// Reads `true` or `false`.
     pub(super) fn flag(&self, key: &str, source: &mut Source<'_>) -> Option<At<bool>> {
-        let item = self.table.get(key)?;
-        match item.as_value() {
-            Some(value @ Value::Boolean(flag)) => Some(At { value: *flag.value(), mark: mark_of(value) }),
+        let value = &self.table.get(key)?.value;
+        match value.kind {
+            Kind::Flag(flag) => Some(At { value: flag, mark: mark_of(value) }),
             _ => {
-                self.wrong_type(key, "true or false", item, source);
+                self.wrong_type(key, "true or false", value, source);
                 None
             }
         }
@@ -145,27 +146,19 @@ impl<'t> Section<'t> {
 
     /// Reads a list of texts; an entry that is none is told and left out.
     pub(super) fn list(&self, key: &str, source: &mut Source<'_>) -> Option<Vec<At<&'t str>>> {
-        let item = self.table.get(key)?;
-        let Some(array) = item.as_array() else {
-            self.wrong_type(key, LIST, item, source);
+        let value = &self.table.get(key)?.value;
+        let Kind::List(list) = &value.kind else {
+            self.wrong_type(key, LIST, value, source);
             return None;
         };
         let mut texts = Vec::new();
-        for value in array.iter() {
-            match value {
-                Value::String(text) => texts.push(At { value: text.value().as_str(), mark: mark_of(value) }),
-                other => {
-                    let message = format!(
-                        "{} is a list of texts; this is {}",
-                        self.called(key),
-                        kind(other.type_name())
-                    );
-                    source.error(
-                        mark_of(other),
-                        "wrong-type",
-                        message,
-                        format!("write \"{}\"", plain(other)),
-                    );
+        for value in list {
+            match &value.kind {
+                Kind::Text(text) => texts.push(At { value: &**text, mark: mark_of(value) }),
+                _ => {
+                    let message = format!("{} is a list of texts; this is {}", self.called(key), kind(value));
+                    let hint = format!("write \"{}\"", source.typed(value));
+                    source.error(mark_of(value), "wrong-type", message, hint);
                 }
             }
         }
@@ -282,14 +275,14 @@ impl<'t> Section<'t> {
 
     /// Opens a table inside this one.
     pub(super) fn table(&self, key: &str, source: &mut Source<'_>) -> Option<Section<'t>> {
-        let item = self.table.get(key)?;
-        match item.as_table_like() {
+        let value = &self.table.get(key)?.value;
+        match value.as_table() {
             Some(table) => {
-                let mark = Mark(item.span().map_or(self.key_mark(key).0, |s| s.start));
+                let mark = Mark(value.at().unwrap_or(self.key_mark(key).0));
                 Some(Section::new(table, key.into(), mark))
             }
             None => {
-                self.wrong_type(key, "a table", item, source);
+                self.wrong_type(key, "a table", value, source);
                 None
             }
         }
@@ -298,16 +291,16 @@ impl<'t> Section<'t> {
     /// Opens every table inside this one, by name, each with the place of its name.
     pub(super) fn tables_by_name(&self, source: &mut Source<'_>) -> Vec<(&'t str, Section<'t>)> {
         let mut all = Vec::new();
-        for (key, item) in self.table.iter() {
-            match item.as_table_like() {
+        for entry in self.table.entries() {
+            let (key, value) = (&*entry.key, &entry.value);
+            match value.as_table() {
                 Some(table) => {
-                    let mark = Mark(item.span().map_or(self.key_mark(key).0, |s| s.start));
+                    let mark = Mark(value.at().unwrap_or(self.key_mark(key).0));
                     all.push((key, Section::new(table, format!("{}.{key}", self.name), mark)));
                 }
                 None => {
                     let hint = format!("[{}.NAME] begins one", self.name);
-                    let message =
-                        format!("{}.{key} must be a table; this is {}", self.name, kind(item.type_name()));
+                    let message = format!("{}.{key} must be a table; this is {}", self.name, kind(value));
                     source.error(self.key_mark(key), "wrong-type", message, hint);
                 }
             }
@@ -317,50 +310,41 @@ impl<'t> Section<'t> {
 
     /// Opens a list of tables, as `[[headers]]` or inline.
     pub(super) fn tables(&self, key: &str, source: &mut Source<'_>) -> Vec<Section<'t>> {
-        let Some(item) = self.table.get(key) else { return Vec::new() };
-        let path = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
-        let mark =
-            |span: Option<std::ops::Range<usize>>| Mark(span.map_or(self.key_mark(key).0, |s| s.start));
-        if let Some(tables) = item.as_array_of_tables() {
-            return tables.iter().map(|t| Section::new(t, path.clone(), mark(t.span()))).collect();
-        }
-        let mut sections = Vec::new();
-        if let Some(array) = item.as_array() {
-            for value in array.iter() {
-                match value.as_inline_table() {
-                    Some(t) => sections.push(Section::new(t, path.clone(), mark(t.span()))),
-                    None => {
-                        let message =
-                            format!("{path} is a list of tables; this is {}", kind(value.type_name()));
-                        source.error(mark_of(value), "wrong-type", message, format!("[[{path}]] begins one"));
-                    }
+        let Some(entry) = self.table.get(key) else { return Vec::new() };
+        let path = || if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
+        let mark = |value: &Value<'_>| Mark(value.at().unwrap_or(self.key_mark(key).0));
+        let open = |value: &'t Value<'t>| Some(Section::new(value.as_table()?, path(), mark(value)));
+        match &entry.value.kind {
+            Kind::Tables(tables) => tables.iter().filter_map(open).collect(),
+            Kind::List(values) => {
+                for value in values.iter().filter(|v| v.as_table().is_none()) {
+                    let message = format!("{} is a list of tables; this is {}", path(), kind(value));
+                    source.error(mark_of(value), "wrong-type", message, format!("[[{}]] begins one", path()));
                 }
+                values.iter().filter_map(open).collect()
             }
-            return sections;
+            _ => {
+                let value = &entry.value;
+                let message = format!("{} is a list of tables; this is {}", path(), kind(value));
+                let hint = format!("write [[{}]], with two brackets", path());
+                source.error(mark(value), "wrong-type", message, hint);
+                // Read it as one all the same: its other faults are worth telling.
+                open(value).into_iter().collect()
+            }
         }
-        let message = format!("{path} is a list of tables; this is {}", kind(item.type_name()));
-        source.error(
-            mark(item.span()),
-            "wrong-type",
-            message,
-            format!("write [[{path}]], with two brackets"),
-        );
-        // Read it as one all the same: its other faults are worth telling.
-        sections.extend(item.as_table_like().map(|t| Section::new(t, path, mark(item.span()))));
-        sections
     }
 
-    /// Returns the raw item of a key.
-    pub(super) fn item(&self, key: &str) -> Option<&'t Item> {
-        self.table.get(key)
+    /// Returns what a key has, whatever it is.
+    pub(super) fn value(&self, key: &str) -> Option<&'t Value<'t>> {
+        self.table.get(key).map(|e| &e.value)
     }
 
     /// Reads the table as names and texts.
     pub(super) fn texts(&self, source: &mut Source<'_>) -> Vec<(At<&'t str>, At<&'t str>)> {
         let mut all = Vec::new();
-        for (key, _) in self.table.iter() {
-            if let Some(text) = self.text(key, source) {
-                all.push((At { value: key, mark: self.key_mark(key) }, text));
+        for entry in self.table.entries() {
+            if let Some(text) = self.text_of(&entry.key, &entry.value, source) {
+                all.push((At { value: &*entry.key, mark: self.key_mark(&entry.key) }, text));
             }
         }
         all
@@ -387,24 +371,19 @@ fn elsewhere(key: &str) -> Option<&'static str> {
 const TEXT: &str = "a text in quotes";
 const LIST: &str = "a list of texts";
 
-pub(super) fn mark_of(value: &Value) -> Mark {
-    Mark(value.span().map_or(0, |s| s.start))
+pub(super) fn mark_of(value: &Value<'_>) -> Mark {
+    Mark(value.at().unwrap_or(0))
 }
 
-fn kind(type_name: &str) -> &'static str {
-    match type_name {
-        "string" => "a text",
-        "integer" => "a whole number",
-        "float" => "a number with a point",
-        "boolean" => "true or false",
-        "datetime" => "a date",
-        "array" => "a list",
-        "array of tables" => "a list of tables",
-        _ => "a table",
+const fn kind(value: &Value<'_>) -> &'static str {
+    match value.kind {
+        Kind::Text(_) => "a text",
+        Kind::Number(_) => "a whole number",
+        Kind::Float => "a number with a point",
+        Kind::Flag(_) => "true or false",
+        Kind::Date(_) => "a date",
+        Kind::List(_) => "a list",
+        Kind::Tables(_) => "a list of tables",
+        Kind::Inline(_) | Kind::Table(_) => "a table",
     }
-}
-
-/// A value without the blanks and comments around it.
-fn plain(value: &Value) -> String {
-    value.clone().decorated("", "").to_string()
 }

@@ -1,7 +1,11 @@
 //! A file's bytes: what can be wrong with all of it, and the place of an offset in it.
 
+use std::cell::OnceCell;
+
 use toml_edit::Document;
 
+use super::plain;
+use super::tree::{Table, Value};
 use crate::model::validate::Mark;
 use crate::model::{Problem, Severity};
 
@@ -34,8 +38,9 @@ impl<T> Parsed<T> {
 /// A file being read: its name, where its lines start, and the problems so far.
 pub(super) struct Source<'s> {
     file: &'s str,
-    text: String,
-    lines: Vec<usize>,
+    text: &'s str,
+    /// Where each line begins, once somebody asks.
+    lines: OnceCell<Vec<usize>>,
     found: Vec<(usize, Problem)>,
     /// How many warnings and errors there were.
     told: [usize; 2],
@@ -45,7 +50,7 @@ pub(super) struct Source<'s> {
 
 impl<'s> Source<'s> {
     /// Takes a file; `Err` holds the fault where it cannot be text of ours at all.
-    pub(super) fn new(bytes: &[u8], file: &'s str) -> Result<Self, Problem> {
+    pub(super) fn new(bytes: &'s [u8], file: &'s str) -> Result<Self, Problem> {
         let whole = format!("{file}:1:1");
         if bytes.len() > MAX_BYTES {
             let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
@@ -54,10 +59,10 @@ impl<'s> Source<'s> {
         // A byte-order mark is what Windows editors begin a file with; it is no part of the text.
         let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
         let text = match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
+            Ok(text) => text,
             Err(e) => {
                 let good = String::from_utf8_lossy(&bytes[..e.valid_up_to()]).into_owned();
-                let place = Self::over(file, good).place(e.valid_up_to());
+                let place = Source::over(file, &good).place(e.valid_up_to());
                 let hint = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
                     "this is UTF-16: save it as UTF-8"
                 } else {
@@ -69,19 +74,29 @@ impl<'s> Source<'s> {
         Ok(Self::over(file, text))
     }
 
-    fn over(file: &'s str, text: String) -> Self {
-        let lines = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1));
-        let lines = lines.collect();
-        Self { file, text, lines, found: Vec::new(), told: [0; 2], torn: false }
+    fn over(file: &'s str, text: &'s str) -> Self {
+        Self { file, text, lines: OnceCell::new(), found: Vec::new(), told: [0; 2], torn: false }
+    }
+
+    fn lines(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            let starts = self.text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1);
+            std::iter::once(0).chain(starts).collect()
+        })
     }
 
     /// Returns `FILE:LINE:COLUMN`, both from 1, columns in characters.
     pub(super) fn place(&self, offset: usize) -> String {
-        let line = self.lines.partition_point(|start| *start <= offset);
-        let start = self.lines[line.saturating_sub(1)];
+        let lines = self.lines();
+        let line = lines.partition_point(|start| *start <= offset);
+        let start = lines[line.saturating_sub(1)];
         let column = self.text.get(start..offset.min(self.text.len())).map_or(0, |t| t.chars().count()) + 1;
         format!("{}:{line}:{column}", self.file)
+    }
+
+    /// Returns a value as it is typed in the file.
+    pub(super) fn typed(&self, value: &Value<'_>) -> &'s str {
+        value.span.as_ref().and_then(|span| self.text.get(span.clone())).unwrap_or_default()
     }
 
     pub(super) fn add(&mut self, severity: Severity, at: Mark, code: &str, message: String, hint: String) {
@@ -126,15 +141,18 @@ impl<'s> Source<'s> {
 
     /// Parses the text as TOML. A line that cannot be read is told, blanked out and left behind, so that what follows is
     /// still checked; `None`: nothing could be read.
-    pub(super) fn document(&mut self) -> Option<Document<String>> {
+    pub(super) fn document(&mut self) -> Option<Table<'s>> {
         if self.text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
             self.error(Mark(0), "empty-file", "the file is empty", "wgrelay init writes one");
             return None;
         }
-        let mut text = self.text.clone();
+        if let Some(table) = plain::read(self.text) {
+            return Some(table);
+        }
+        let mut text = self.text.to_owned();
         for _ in 0..MAX_SYNTAX_ERRORS {
             let fault = match Document::parse(text.clone()) {
-                Ok(document) => return Some(document),
+                Ok(document) => return Some(Table::of(&document)),
                 Err(fault) => fault,
             };
             self.torn = true;
@@ -180,9 +198,9 @@ impl<'s> Source<'s> {
         if !message.contains("array") {
             return None;
         }
-        let noticed = self.lines.partition_point(|start| *start <= at).saturating_sub(1);
+        let noticed = self.lines().partition_point(|start| *start <= at).saturating_sub(1);
         let bounds = |line: usize| {
-            self.lines[line]..self.lines.get(line + 1).map_or(text.len(), |next| next.saturating_sub(1))
+            self.lines()[line]..self.lines().get(line + 1).map_or(text.len(), |next| next.saturating_sub(1))
         };
         let begins = |line: &str| {
             let value = line.split_once('=').filter(|(key, _)| !key.trim_start().starts_with('#'))?.1;
@@ -199,9 +217,9 @@ impl<'s> Source<'s> {
 
     /// The line around an offset; an error at the very start of a line, or at the end, is about the line before.
     fn lines_at(&self, text: &str, at: usize) -> std::ops::Range<usize> {
-        let mut line = self.lines.partition_point(|start| *start <= at).saturating_sub(1);
+        let mut line = self.lines().partition_point(|start| *start <= at).saturating_sub(1);
         let bounds = |line: usize| {
-            self.lines[line]..self.lines.get(line + 1).map_or(text.len(), |next| next.saturating_sub(1))
+            self.lines()[line]..self.lines().get(line + 1).map_or(text.len(), |next| next.saturating_sub(1))
         };
         while line > 0 && text[bounds(line)].trim().is_empty() {
             line -= 1;
@@ -210,7 +228,7 @@ impl<'s> Source<'s> {
     }
 
     fn next_header(&self, text: &str, from: usize) -> usize {
-        let after = self.lines.iter().filter(|start| **start > from);
+        let after = self.lines().iter().filter(|start| **start > from);
         after
             .copied()
             .find(|start| text[*start..].trim_start_matches([' ', '\t']).starts_with('['))
