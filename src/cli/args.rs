@@ -171,9 +171,16 @@ pub enum Command {
     /// Make this host match the network
     #[command(
         after_help = "Running it again changes nothing; it is also the reload.\n\nExamples:\n  wgrelay up\n  \
-                            wgrelay up --bundle docker.bundle\n  wgrelay up --backend embedded"
+                            wgrelay up --bundle docker.bundle\n  wgrelay up --backend embedded\n  \
+                            wgrelay up --confirm 120     goes back by itself if this change locks you out"
     )]
     Up(Up),
+    /// Keep the change that `up --confirm` made
+    #[command(
+        after_help = "Exit code 1: nothing waits for a confirmation; its time may have run out.\n\nExamples:\n  \
+                            wgrelay up --confirm 120\n  wgrelay confirm"
+    )]
+    Confirm(Confirm),
     /// Take away all that wgrelay made on this host, and nothing else
     #[command(after_help = "Examples:\n  wgrelay down\n  wgrelay down --network wg0")]
     Down,
@@ -410,6 +417,17 @@ pub struct Up {
     /// Which data plane
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
+    /// Go back to what was before unless `wgrelay confirm` follows within this time: 1 to 86400
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub confirm: Option<u32>,
+}
+
+/// `confirm`
+#[derive(Debug, Args)]
+pub struct Confirm {
+    /// Wait for the confirmation, and go back without it; used by `up --confirm` itself
+    #[arg(long, hide = true)]
+    pub wait: bool,
 }
 
 /// `run`

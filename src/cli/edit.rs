@@ -151,7 +151,12 @@ pub(super) fn edit(
     if up {
         return super::up::up(
             ctx,
-            &super::args::Up { force: false, bundle: None, backend: super::args::BackendChoice::Auto },
+            &super::args::Up {
+                force: false,
+                bundle: None,
+                backend: super::args::BackendChoice::Auto,
+                confirm: None,
+            },
         );
     }
     Ok(Exit::Done)

@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod confirm;
 mod context;
 mod doctor;
 mod edit;
@@ -87,6 +88,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Trace(args) => trace::trace(ctx, args),
         Command::Plan(args) => up::plan(ctx, args),
         Command::Up(args) => up::up(ctx, args),
+        Command::Confirm(args) => confirm::confirm(ctx, args),
         Command::Down => up::down(ctx),
         Command::Status(args) if args.watch => watch::watch(ctx),
         Command::Status(_) => status::status(ctx),

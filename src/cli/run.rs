@@ -55,7 +55,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let device;
     {
         let _lock = folder.lock_to_apply()?;
-        let (target, last) = to_run(ctx, &folder)?;
+        let (target, last) = to_run(ctx, &folder, &runtime)?;
         let choice = match (args.backend, last) {
             // A kernel that lost its WireGuard since must not keep the network down.
             (Typed::Auto, Some(Backend::Embedded)) => Typed::Embedded,

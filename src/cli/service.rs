@@ -12,7 +12,7 @@ use crate::host::folder::Folder;
 use crate::host::last_up::LastUp;
 use crate::host::systemd::{Absent, Systemd, unit_name};
 use crate::model::InterfaceName;
-use crate::operate::Target;
+use crate::operate::{Target, recorded_target};
 use crate::plan::{Backend, Change, Plan};
 
 /// Installs or removes the unit.
@@ -122,8 +122,13 @@ pub fn last_up(target: &Target, backend: Backend) -> LastUp {
 }
 
 /// Reads what `run` is to bring up: what was last up, where its keys are still the ones of today; else the file.
-/// So a file that is being edited when the power fails keeps nobody out.
-pub fn to_run(ctx: &Context, folder: &Folder) -> Result<(Target, Option<Backend>), Fault> {
+/// So a file that is being edited when the power fails keeps nobody out. A change on trial goes on while it waits.
+pub fn to_run(ctx: &Context, folder: &Folder, runtime: &Runtime) -> Result<(Target, Option<Backend>), Fault> {
+    if let (Some(_), Some(applied)) = (runtime.unconfirmed(&ctx.dir)?, runtime.read_applied(&ctx.dir)?)
+        && let Ok(target) = recorded_target(&ctx.dir, folder, &applied)
+    {
+        return Ok((target, Some(applied.backend)));
+    }
     let kept = LastUp::read(folder).and_then(|last| {
         let (network, secrets) = ctx.load_as_it_was(folder, &last.network_text)?;
         let node = ctx.node_as_typed().unwrap_or(&last.node);

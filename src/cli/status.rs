@@ -1,11 +1,13 @@
 //! `status`: who is online, and whether the host is as it was applied.
 
+use super::confirm::look_after;
 use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::runtime;
 use super::output::{Output, Role};
 use super::table::{Cell, Narrow, table};
+use crate::host::boot_clock::since_boot;
 use crate::host::folder::Folder;
 use crate::model::InterfaceName;
 use crate::operate::look;
@@ -13,7 +15,9 @@ use crate::status::{Health, Inputs, PeerStatus, State, Status, status as judge};
 
 /// Shows the status.
 pub fn status(ctx: &Context) -> Result<Exit, Fault> {
-    let status = read(ctx, &network_name(ctx)?)?;
+    let name = network_name(ctx)?;
+    look_after(ctx, &name)?;
+    let status = read(ctx, &name)?;
     if ctx.out.json {
         ctx.out.json(&status)?;
     } else {
@@ -48,6 +52,10 @@ pub(super) fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault>
             report: seen.report.as_ref(),
             drift: seen.drift,
             problems: seen.problems,
+            goes_back_in: match runtime.unconfirmed(&ctx.dir)? {
+                Some(trial) => Some(trial.left(since_boot()?)),
+                None => None,
+            },
             now: ctx.now,
         }));
     }
@@ -61,6 +69,7 @@ pub(super) fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault>
         report: None,
         drift: Vec::new(),
         problems: Vec::new(),
+        goes_back_in: None,
         now: ctx.now,
     }))
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::args::{PlanArgs, Up};
+use super::confirm::{Trial, make_right};
 use super::context::{Context, Loaded};
 use super::exit::Exit;
 use super::fault::Fault;
@@ -13,6 +14,7 @@ use super::progress::Progress;
 use super::service;
 use crate::apply::Host;
 use crate::config::Bundle;
+use crate::host::agent_process::Runtime;
 use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::last_up::LastUp;
 use crate::host::store;
@@ -34,37 +36,52 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     let target = target(ctx, &loaded)?;
     let name = &loaded.network.name;
     let runtime = runtime(name)?;
+    make_right(ctx, name, &runtime)?;
     let command = agent_command(&ctx.dir, name)?;
     let (mut host, backend) = operate::host_for(&runtime, &command, &ctx.dir, name, args.backend.into())?;
     let systemd = service::waiting(&runtime, name);
     let last = service::last_up(&target, backend);
     let work = Progress::of(&ctx.out, format!("bringing up {name}: {} nodes", loaded.network.nodes.len()));
+    let trial =
+        args.confirm.map(|seconds| Trial::begin(ctx, name, &runtime, &mut host, seconds)).transpose()?;
     let before = LastUp::read(&loaded.folder);
     let put_back = |fault: Fault| {
         if let Err(error) = LastUp::put_back(before.as_ref(), &loaded.folder) {
             ctx.out.error(&error.to_string(), &error.hint());
         }
+        if let Some(Err(error)) = trial.as_ref().map(Trial::call_off) {
+            error.tell(&ctx.out);
+        }
         fault
     };
-    let done = match systemd.filter(|_| backend == Backend::Embedded) {
+    let (done, waits) = match systemd.filter(|_| backend == Backend::Embedded) {
         // The unit's agent carries the packets, so it is the one that brings the network up.
         Some(systemd) => {
-            let (plan, problems) =
-                operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
-            remember(&last, &loaded.folder)?;
+            let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now)
+                .map_err(|error| put_back(refusal(error)))?;
+            remember(&last, &loaded.folder).map_err(put_back)?;
             drop(lock);
             systemd.start(name).map_err(|error| put_back(error.into()))?;
-            operate::Up { plan, backend, problems }
+            let _lock = ctx.lock_to_apply(&loaded.folder)?;
+            if trial.is_some() {
+                // A restart brings back what was kept.
+                LastUp::put_back(before.as_ref(), &loaded.folder)?;
+            }
+            let waits = conclude(ctx, &runtime, trial.as_ref(), &plan)?;
+            (operate::Up { plan, backend, problems }, waits)
         }
         None => {
-            remember(&last, &loaded.folder)?;
+            if trial.is_none() {
+                remember(&last, &loaded.folder)?;
+            }
             let done = operate::up(&mut host, &target, &runtime, backend, ctx.now)
                 .map_err(|error| put_back(refusal(error)))?;
+            let waits = conclude(ctx, &runtime, trial.as_ref(), &done.plan)?;
             drop(lock);
             if let Some(systemd) = systemd {
                 systemd.start(name)?;
             }
-            done
+            (done, waits)
         }
     };
     drop(work);
@@ -72,7 +89,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         ctx.out.json(&serde_json::json!({
             "version": 1, "network": loaded.network.name, "node": target.node, "backend": backend,
             "state": if done.problems.is_empty() { "up" } else { "degraded" },
-            "changes": done.plan.lines(), "problems": done.problems,
+            "changes": done.plan.lines(), "problems": done.problems, "goes_back_in": waits,
         }))?;
         return Ok(Exit::Done);
     }
@@ -90,8 +107,32 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     for problem in &done.problems {
         ctx.out.problem(problem);
     }
-    service::tell_of_restarts(ctx, name, &done.plan);
+    match (waits, args.confirm) {
+        (Some(seconds), _) => ctx.out.say(&format!(
+            "{} it goes back in {seconds} s: keep it with `wgrelay confirm`",
+            ctx.out.paint_talk(Role::Warn, "not confirmed:")
+        )),
+        (None, Some(_)) => ctx.out.say("nothing was changed, so nothing waits for a confirmation"),
+        (None, None) => service::tell_of_restarts(ctx, name, &done.plan),
+    }
     Ok(Exit::Done)
+}
+
+/// Lets a trial's time begin, and returns its seconds; an `up` without a condition keeps what it did and what waited.
+fn conclude(
+    ctx: &Context,
+    runtime: &Runtime,
+    trial: Option<&Trial>,
+    plan: &Plan,
+) -> Result<Option<u64>, Fault> {
+    if let Some(trial) = trial {
+        return trial.begin_waiting(plan);
+    }
+    if runtime.unconfirmed(&ctx.dir)?.is_some() {
+        ctx.out.say("the change that waited for a confirmation is kept");
+    }
+    runtime.end_trial()?;
+    Ok(None)
 }
 
 /// Writes for a restart of the host what is to be applied, before it is: a disk that is full or read-only is told while
@@ -227,7 +268,7 @@ fn line_text(out: &Output, line: &Line) -> String {
 /// Takes away what wgrelay made.
 pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     require_root("down")?;
-    let name = down_name(ctx)?;
+    let name = name_of_what_is_up(ctx)?;
     let folder = Folder::new(&ctx.dir, &name);
     // Also where the network's folder is gone: what was made is taken away all the same.
     let _lock = if folder.exists() { Some(ctx.lock_to_apply(&folder)?) } else { None };
@@ -259,14 +300,14 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     Ok(if done.errors.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// The network to take down: the one that is meant, else the only one that is up.
-fn down_name(ctx: &Context) -> Result<InterfaceName, Fault> {
+/// The network that is meant of those that may have no file any more: the one named, else the only one that is up.
+pub(super) fn name_of_what_is_up(ctx: &Context) -> Result<InterfaceName, Fault> {
     if let Some(name) = ctx.network_name()? {
         return Ok(name);
     }
     match ctx.folder() {
         Ok(folder) => Ok(folder.name().clone()),
-        Err(fault) => match crate::host::agent_process::Runtime::list().as_slice() {
+        Err(fault) => match Runtime::list().as_slice() {
             [only] => Ok(only.clone()),
             _ => Err(fault),
         },

@@ -70,6 +70,11 @@ impl Runtime {
         names
     }
 
+    /// Returns the folder's path.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Returns where and when this is, for a new record.
     pub fn place(&self) -> Place {
         self.place.clone()

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the layer that the other layers are kept away from")]
 
 pub mod agent_process;
+pub mod boot_clock;
 pub mod discover;
 pub mod docker;
 mod docker_nftables;
@@ -27,6 +28,7 @@ pub mod runtime;
 pub mod store;
 pub mod sysctl;
 pub mod systemd;
+pub mod unconfirmed;
 pub mod wireguard;
 
 pub use linux::LinuxHost;

@@ -17,6 +17,12 @@ pub const DEFAULT_DIR: &str = "/run/wgrelay";
 const APPLIED_FILE: &str = "applied.json";
 const PID_FILE: &str = "pid";
 const SOCKET_FILE: &str = "control";
+/// What a change on trial goes back to.
+pub(super) const UNCONFIRMED_FILE: &str = "unconfirmed.json";
+/// Locked by the process that waits for its confirmation.
+pub(super) const WAITER_FILE: &str = "waiter";
+/// What that process has to say.
+pub(super) const WAITER_LOG: &str = "waiter.log";
 
 /// A boot of this machine and a network namespace of it: interfaces do not outlive either.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +136,8 @@ impl RuntimeDir {
     /// Removes the files, the folder, and the folder around it when it is empty.
     pub fn remove(&self) -> Result<(), StoreError> {
         self.remove_agent()?;
-        for name in [APPLIED_FILE, ".applied.json.new", ".pid.new"] {
+        let trial = [UNCONFIRMED_FILE, ".unconfirmed.json.new", WAITER_FILE, WAITER_LOG];
+        for name in [APPLIED_FILE, ".applied.json.new", ".pid.new"].into_iter().chain(trial) {
             self.remove_file(name)?;
         }
         match fs::remove_dir(&self.path) {

@@ -20,11 +20,23 @@ pub struct Down {
     pub errors: Vec<HostError>,
 }
 
-/// Takes a network away from this host. The caller holds the lock. Works without the network's file.
+/// Takes a network away from this host, also one that waits for a confirmation. The caller holds the lock. Works without
+/// the network's file.
 ///
 /// # Errors
 /// The host cannot be read.
 pub fn down<H: Host>(
+    machine: &mut H,
+    dir: &Path,
+    network: &InterfaceName,
+    runtime: &Runtime,
+) -> Result<Down, HostError> {
+    runtime.end_trial()?;
+    take_away(machine, dir, network, runtime)
+}
+
+/// Takes away what is here; a change on trial goes with it only where nothing failed, so that it can be tried again.
+pub(super) fn take_away<H: Host>(
     machine: &mut H,
     dir: &Path,
     network: &InterfaceName,

@@ -81,7 +81,10 @@ pub fn look(
 }
 
 /// Reads the network last applied, with the secrets of today.
-pub(super) fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result<Target, HostError> {
+///
+/// # Errors
+/// The record or the secrets cannot be read, or an `up` was cut short.
+pub fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result<Target, HostError> {
     let fault = |cause: String| HostError::new("read", "the record of what was applied", cause);
     // Each takes its time where peers are many.
     let (network, secrets) = std::thread::scope(|threads| {

@@ -9,11 +9,13 @@ mod half_made;
 mod look;
 mod reconcile;
 mod target;
+mod trial;
 mod up;
 
 pub use backend::{BackendChoice, choose, host, host_for};
 pub use down::{Down, down};
-pub use look::{Look, look};
+pub use look::{Look, look, recorded_target};
 pub use reconcile::reconcile;
 pub use target::Target;
+pub use trial::{before, go_back};
 pub use up::{Refusal, Up, plan, up};

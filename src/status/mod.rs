@@ -4,6 +4,7 @@ mod health;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Serialize;
@@ -88,6 +89,8 @@ pub struct Status {
     pub drift: Vec<Drift>,
     /// What is wrong or pending.
     pub problems: Vec<Problem>,
+    /// Seconds until the host goes back to what it was before the last `up --confirm`; `null`: nothing waits.
+    pub goes_back_in: Option<u64>,
 }
 
 impl Status {
@@ -111,13 +114,15 @@ pub struct Inputs<'a> {
     pub drift: Vec<Line>,
     /// What is known to be wrong, pending or missing.
     pub problems: Vec<Problem>,
+    /// How long a change still waits for its confirmation; `None`: none does.
+    pub goes_back_in: Option<Duration>,
     /// The time of the observation.
     pub now: Timestamp,
 }
 
 /// Judges an observation.
 pub fn status(inputs: Inputs<'_>) -> Status {
-    let Inputs { network, node, backend, report, drift, mut problems, now } = inputs;
+    let Inputs { network, node, backend, report, drift, mut problems, goes_back_in, now } = inputs;
     let by_key: HashMap<PublicKey, &Node> = network.nodes.values().map(|n| (n.public_key, n)).collect();
     let judged = |peer| peer_status(network, node, &by_key, peer, now);
     let mut peers: Vec<PeerStatus> = report.into_iter().flat_map(|r| &r.peers).map(judged).collect();
@@ -125,6 +130,9 @@ pub fn status(inputs: Inputs<'_>) -> Status {
     for peer in peers.iter().filter(|p| p.matters && p.health.is_away()) {
         problems.push(away(peer));
     }
+    // A second that has begun still counts: the last one is told as 1.
+    let goes_back_in = goes_back_in.map(|left| left.as_millis().div_ceil(1000) as u64);
+    problems.extend(goes_back_in.map(|left| not_confirmed(network, left)));
     let missing = problems.iter().any(|p| is_degrading(&p.code));
     let state = match report {
         None => State::Down,
@@ -141,7 +149,18 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         peers,
         drift,
         problems,
+        goes_back_in,
     }
+}
+
+fn not_confirmed(network: &Network, left: u64) -> Problem {
+    let when = if left == 0 { "now".into() } else { format!("in {left} s") };
+    Problem::warning(
+        "not-confirmed",
+        format!("network {}", network.name),
+        format!("not confirmed: goes back {when}"),
+        "keep it with `wgrelay confirm`",
+    )
 }
 
 /// Problems that make a network degraded; the rest (a newer file, a name that did not resolve yet) are told only.

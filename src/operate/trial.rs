@@ -1,0 +1,90 @@
+//! A change on trial: what to remember before it, and how to go back to that.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::down::take_away;
+use super::look::recorded_target;
+use super::target::Target;
+use super::up::{Refusal, up};
+use crate::apply::{Host, HostError, Scope};
+use crate::config::parse_network;
+use crate::host::agent_process::Runtime;
+use crate::host::folder::Folder;
+use crate::host::unconfirmed::Before;
+use crate::model::{InterfaceName, Timestamp};
+use crate::plan::Keys;
+
+/// Says what a change is to go back to: the network last applied, with the keys that the interface has; those in the
+/// secrets may be newer. `None`: nothing of this network is here.
+///
+/// # Errors
+/// The host, or the record, cannot be read.
+pub fn before<H: Host>(
+    host: &mut H,
+    dir: &Path,
+    network: &InterfaceName,
+    runtime: &Runtime,
+) -> Result<Option<Before>, HostError> {
+    // An `up` that was cut short before it was done is nothing to go back to.
+    let Some(applied) = runtime.read_applied(dir)?.filter(|a| !a.network_text.is_empty()) else {
+        return Ok(None);
+    };
+    let target = recorded_target(dir, &Folder::new(dir, network), &applied)?;
+    let scope =
+        Scope { network: network.clone(), sysctls: BTreeSet::new(), applied: Some(applied.state.clone()) };
+    let device = host.observe(&scope)?.device;
+    let mut keys = target.keys.clone();
+    if let Some(device) = device {
+        keys.private_key = device.private_key.or(keys.private_key);
+        for node in target.network.nodes.values() {
+            match device.peers.get(&node.public_key).map(|peer| peer.preshared_key.clone()) {
+                Some(Some(key)) => _ = keys.preshared_keys.insert(node.name.clone(), key),
+                Some(None) => _ = keys.preshared_keys.remove(&node.name),
+                None => {}
+            }
+        }
+    }
+    Ok(Some(Before {
+        node: applied.node,
+        backend: applied.backend,
+        network_text: applied.network_text,
+        private_key: keys.private_key,
+        preshared_keys: keys.preshared_keys,
+    }))
+}
+
+/// Goes back: to the network that was applied, else to nothing. The caller holds the lock.
+///
+/// # Errors
+/// See [`Refusal`]; what is there then is as it was, and going back can be tried again.
+pub fn go_back<H: Host>(
+    host: &mut H,
+    dir: &Path,
+    network: &InterfaceName,
+    runtime: &Runtime,
+    before: Option<&Before>,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let Some(before) = before else {
+        let mut errors = take_away(host, dir, network, runtime)?.errors;
+        return if errors.is_empty() { Ok(()) } else { Err(errors.swap_remove(0).into()) };
+    };
+    let fault = |cause: &str| HostError::new("read", "what the change goes back to", cause);
+    let parsed = parse_network(before.network_text.as_bytes(), "the network applied before").value;
+    let network = parsed.ok_or_else(|| fault("it is no network that this version accepts"))?;
+    if !network.nodes.contains_key(&before.node) {
+        return Err(fault("it has no such node").into());
+    }
+    let target = Target {
+        dir: dir.to_path_buf(),
+        network,
+        text: before.network_text.clone(),
+        node: before.node.clone(),
+        keys: Keys { private_key: before.private_key.clone(), preshared_keys: before.preshared_keys.clone() },
+        keys_may_be_newer: false,
+    };
+    up(host, &target, runtime, before.backend, now)?;
+    runtime.end_trial()?;
+    Ok(())
+}
