@@ -109,6 +109,7 @@ fn device() -> Device {
         mtu: 1380,
         up: true,
         addresses: [net("192.168.3.1/24"), net("fd5e::1/64")].into(),
+        detached: [].into(),
         peers: BTreeMap::new(),
     }
 }
@@ -294,6 +295,35 @@ fn facts_of_links_and_routes() {
         assert_eq!((default.device.as_str(), default.gateway), ("br-ext", Some([192, 168, 33, 254].into())));
         assert!(facts.routes.iter().any(|r| r.dst == net("10.9.0.0/16") && r.device.is_empty()));
         assert!(facts.routes.iter().any(|r| r.dst == net("192.168.33.0/24") && r.protocol == 2));
+    });
+}
+
+#[test]
+fn the_route_of_an_address_that_somebody_took_away_comes_back_as_it_was() {
+    in_namespace(|| {
+        let mut host = stand_in_host();
+        let wanted = HostState { device: Some(device()), ..HostState::default() };
+        apply::apply(&mut host, &scope(None), &HostState::default(), &wanted, Backend::Embedded).unwrap();
+        let routes = || ["-4", "-6"].map(|family| run(&format!("ip {family} route show table main")));
+        let before = routes();
+        assert!(before[0].contains("192.168.3.0/24") && before[1].contains("fd5e::/64"), "{before:?}");
+        for (family, subnet) in [("-4", "192.168.3.0/24"), ("-6", "fd5e::/64")] {
+            run(&format!("ip {family} route del {subnet} dev wg0"));
+            let seen = host.observe(&scope(Some(&wanted))).unwrap();
+            let lines = diff(&seen, &wanted).lines();
+            let told: Vec<(&str, &str)> =
+                lines.iter().map(|l| (l.kind.as_str(), l.target.as_str())).collect();
+            assert_eq!(told, [("route", subnet)]);
+            apply::apply(&mut host, &scope(Some(&wanted)), &seen, &wanted, Backend::Embedded).unwrap();
+            assert_eq!(routes(), before);
+        }
+        // It goes with its address, as the kernel's own does.
+        let bare = Device { addresses: [].into(), ..device() };
+        let bare = HostState { device: Some(bare), ..HostState::default() };
+        let seen = host.observe(&scope(Some(&wanted))).unwrap();
+        apply::apply(&mut host, &scope(Some(&wanted)), &seen, &bare, Backend::Embedded).unwrap();
+        let after = routes().concat();
+        assert!(!after.contains("192.168.3.0/24") && !after.contains("fd5e::/64"), "{after}");
     });
 }
 

@@ -72,6 +72,7 @@ fn state(number: u8, backend: Backend) -> HostState {
         mtu: 1400 + u16::from(number),
         up: true,
         addresses: [format!("192.168.{number}.1/24").parse().unwrap()].into(),
+        detached: [].into(),
         peers: [0, number].map(|n| (PublicKey::from_bytes([n; 32]), peer(n))).into(),
     };
     let selector = RuleSelector::NotMarked { mark: 1, table: 1 };

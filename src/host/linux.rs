@@ -17,7 +17,7 @@ use crate::dataplane::DeviceReport;
 use crate::model::InterfaceName;
 use crate::plan::foreign::{ForeignFirewall, ForeignRule};
 use crate::plan::{
-    Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, Route, ifalias, table_name,
+    Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, ifalias, table_name,
 };
 
 /// This machine, in the network namespace of the thread that opened it.
@@ -30,7 +30,7 @@ pub struct LinuxHost {
     foreign: Option<Reading>,
     /// Our routes as the facts read them, for the observation that follows: a large table is read once for both. Links are
     /// few and are read again: one of an agent that was just ended may have gone meanwhile.
-    routes: Option<BTreeSet<(u32, Route)>>,
+    routes: Option<route::OwnRoutes>,
     /// The interface's telemetry as the observation read it, for whoever asks next.
     reported: Option<DeviceReport>,
 }
@@ -147,6 +147,7 @@ impl LinuxHost {
             mtu: u16::try_from(found.link.mtu).unwrap_or(u16::MAX),
             up: found.link.up,
             addresses: found.link.addresses.iter().filter(is_ours).copied().collect(),
+            detached: BTreeSet::new(),
             peers: wireguard::configured(&report, applied.map(|d| &d.peers)),
             private_key: report.private_key.clone(),
         };
@@ -159,12 +160,23 @@ impl LinuxHost {
         let links = self.links()?;
         let routes = match self.routes.take() {
             Some(routes) => routes,
-            None => self.routes(&links)?.ours,
+            None => self.routes(&links)?.own,
         };
         let ours = links.get(scope.network.as_str()).filter(|l| l.link.alias == ifalias(&scope.network));
         if let Some(found) = ours {
-            state.device = Some(self.device(scope, found)?);
-            state.routes = routes.into_iter().filter(|(i, _)| *i == found.index).map(|(_, r)| r).collect();
+            let mut device = self.device(scope, found)?;
+            let is_attached = |a: &IpNet| routes.attached.contains(&(found.index, a.trunc()));
+            // A link that is down has no routes yet, and a single address none of its own.
+            device.detached = match device.up {
+                true => {
+                    device.addresses.iter().filter(|a| a.prefix_len() < a.max_prefix_len()).copied().collect()
+                }
+                false => BTreeSet::new(),
+            };
+            device.detached.retain(|a| !is_attached(a));
+            state.device = Some(device);
+            state.routes =
+                routes.ours.into_iter().filter(|(i, _)| *i == found.index).map(|(_, r)| r).collect();
         }
         state.rules = self.rules(scope, &links)?;
         Ok(())
@@ -239,6 +251,7 @@ const fn by(change: &Change) -> By {
         | Change::AddAddress { .. }
         | Change::RemoveAddress { .. }
         | Change::LinkUp
+        | Change::Attach { .. }
         | Change::AddRoute { .. }
         | Change::RemoveRoute { .. }
         | Change::AddRule { .. }
@@ -260,6 +273,7 @@ fn request(index: u32, change: &Change) -> Option<Request<RouteNetlinkMessage>> 
         Change::AddAddress { address } => link::add_address(index, address),
         Change::RemoveAddress { address } => link::remove_address(index, address),
         Change::LinkUp => link::set_up(index),
+        Change::Attach { address } => route::attach(index, address),
         Change::AddRoute { route } => route::add(index, route),
         Change::RemoveRoute { route } => route::remove(index, route),
         Change::AddRule { rule } => route::add_rule(rule),
@@ -292,7 +306,7 @@ fn tolerate(network: &InterfaceName, change: &Change, refusal: &Refusal) -> Resu
     if is_removal(change) && gone.contains(&refusal.errno) {
         return Ok(());
     }
-    if matches!(change, Change::AddAddress { .. }) && refusal.errno == libc::EEXIST {
+    if matches!(change, Change::AddAddress { .. } | Change::Attach { .. }) && refusal.errno == libc::EEXIST {
         return Ok(());
     }
     let (operation, target, hint) = match change {
@@ -308,6 +322,7 @@ fn tolerate(network: &InterfaceName, change: &Change, refusal: &Refusal) -> Resu
             ("add address", address.to_string(), hint.to_string())
         }
         Change::RemoveAddress { address } => ("remove address", address.to_string(), String::new()),
+        Change::Attach { address } => ("add route", address.trunc().to_string(), String::new()),
         Change::LinkUp => ("bring up", network.to_string(), String::new()),
         Change::AddRoute { route } => {
             let hint = if refusal.errno == libc::EEXIST {
@@ -337,7 +352,7 @@ impl Host for LinuxHost {
     fn facts(&mut self, names: &BTreeSet<String>, sysctls: &BTreeSet<String>) -> Result<Facts, HostError> {
         let links = self.links()?;
         let routes = self.routes(&links)?;
-        self.routes = Some(routes.ours);
+        self.routes = Some(routes.own);
         let docker = self.docker.as_ref().and_then(Engine::networks);
         Ok(Facts {
             links: links.into_iter().map(|(name, l)| (name, l.link)).collect(),

@@ -18,10 +18,19 @@ use crate::plan::{ForeignRoute, MAIN_TABLE, PolicyRule, ROUTE_PROTOCOL, Route, R
 /// The routes of the host, sorted into ours and others'.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    /// Ours, with the number of the link that they leave by.
-    pub ours: BTreeSet<(u32, Route)>,
+    /// Ours, and those that addresses have.
+    pub own: OwnRoutes,
     /// Others', of the main table.
     pub foreign: Vec<ForeignRoute>,
+}
+
+/// What an observation takes from the host's routes, each with the number of the link that it leaves by.
+#[derive(Debug, Default)]
+pub(super) struct OwnRoutes {
+    /// Those with our protocol number.
+    pub ours: BTreeSet<(u32, Route)>,
+    /// Where links are attached: the kernel's routes of the main table, made with an address.
+    pub attached: BTreeSet<(u32, IpNet)>,
 }
 
 /// Reads every route. `names` are the links' names by number.
@@ -31,10 +40,13 @@ pub(super) fn read_all(netlink: &mut Netlink, names: &BTreeMap<u32, String>) -> 
         let RouteNetlinkMessage::NewRoute(message) = reply else { continue };
         let Some(route) = read(&message) else { continue };
         if route.protocol == ROUTE_PROTOCOL {
-            routes.ours.insert((route.link, Route { dst: route.dst, table: route.table }));
+            routes.own.ours.insert((route.link, Route { dst: route.dst, table: route.table }));
         } else if route.table == MAIN_TABLE {
             let device = names.get(&route.link).cloned().unwrap_or_default();
             let (dst, gateway, protocol) = (route.dst, route.gateway, route.protocol);
+            if gateway.is_none() {
+                routes.own.attached.insert((route.link, dst));
+            }
             routes.foreign.push(ForeignRoute { dst, device, gateway, protocol });
         }
     }
@@ -99,6 +111,19 @@ pub(super) fn add(index: u32, route: &Route) -> Request<RouteNetlinkMessage> {
 /// Removes a route.
 pub(super) fn remove(index: u32, route: &Route) -> Request<RouteNetlinkMessage> {
     (RouteNetlinkMessage::DelRoute(message(index, route)), 0)
+}
+
+/// Puts back the route that the kernel makes with an address, just as it makes it, so that it goes with the address.
+pub(super) fn attach(index: u32, address: &IpNet) -> Request<RouteNetlinkMessage> {
+    /// `IP6_RT_PRIO_ADDRCONF` (net/ip6_route.h).
+    const IPV6_METRIC: u32 = 256;
+    let mut message = message(index, &Route { dst: address.trunc(), table: MAIN_TABLE });
+    message.header.protocol = RouteProtocol::Kernel;
+    match address.addr() {
+        IpAddr::V4(own) => message.attributes.push(RouteAttribute::PrefSource(RouteAddress::Inet(own))),
+        IpAddr::V6(_) => message.attributes.push(RouteAttribute::Priority(IPV6_METRIC)),
+    }
+    (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 fn message(index: u32, route: &Route) -> RouteMessage {

@@ -192,6 +192,7 @@ mod tests {
             mtu: 1420,
             up: true,
             addresses: [].into(),
+            detached: [].into(),
             peers: [].into(),
         };
         let applied = Applied {

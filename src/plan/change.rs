@@ -81,6 +81,8 @@ pub enum Change {
     RemoveAddress { address: IpNet },
     /// Brings the interface up.
     LinkUp,
+    /// Puts back the route that an address of ours has by itself.
+    Attach { address: IpNet },
     /// Adds a route.
     AddRoute { route: Route },
     /// Removes a route.
@@ -207,6 +209,12 @@ impl Change {
                 line("address", address.to_string(), Some("on the interface".into()), None)
             }
             Self::LinkUp => line("interface", "link".into(), Some("down".into()), Some("up".into())),
+            Self::Attach { address } => line(
+                "route",
+                address.trunc().to_string(),
+                None,
+                Some(format!("attached, from {}", address.addr())),
+            ),
             Self::AddRoute { route } => line("route", route.dst.to_string(), None, Some(route_text(route))),
             Self::RemoveRoute { route } => {
                 line("route", route.dst.to_string(), Some(route_text(route)), None)
@@ -249,6 +257,7 @@ impl Change {
                     mtu: *mtu,
                     up: false,
                     addresses: BTreeSet::new(),
+                    detached: BTreeSet::new(),
                     peers: [].into(),
                 });
             }
@@ -298,8 +307,12 @@ impl Change {
             }
             Self::RemoveAddress { address } => {
                 device.addresses.remove(address);
+                device.detached.remove(address);
             }
             Self::LinkUp => device.up = true,
+            Self::Attach { address } => {
+                device.detached.remove(address);
+            }
             _ => {}
         }
     }

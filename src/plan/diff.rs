@@ -136,6 +136,9 @@ fn grow_device(from: Option<&Device>, to: &Device, plan: &mut Plan) {
     if to.up && !from.is_some_and(|d| d.up) {
         plan.changes.push(Change::LinkUp);
     }
+    // Those of addresses that go, go with them.
+    let detached = from.into_iter().flat_map(|d| &d.detached).filter(|a| to.addresses.contains(*a));
+    plan.changes.extend(detached.map(|address| Change::Attach { address: *address }));
 }
 
 fn shrink_device(from: &Device, to: &Device, plan: &mut Plan) {

@@ -49,6 +49,7 @@ fn device() -> impl Strategy<Value = Device> {
             mtu,
             up: true,
             addresses,
+            detached: [].into(),
             peers,
         },
     )

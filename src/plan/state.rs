@@ -80,6 +80,10 @@ pub struct Device {
     pub up: bool,
     /// Addresses with prefix lengths.
     pub addresses: BTreeSet<IpNet>,
+    /// Of these, the ones whose own subnet has no route, because somebody took away what the kernel had made: never
+    /// wanted, only observed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub detached: BTreeSet<IpNet>,
     /// The peers by public key.
     pub peers: BTreeMap<PublicKey, Peer>,
 }

@@ -115,6 +115,7 @@ pub fn wanted(
         mtu: network.mtu_of(node),
         up: true,
         addresses,
+        detached: BTreeSet::new(),
         peers,
     };
     Wanted {

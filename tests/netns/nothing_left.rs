@@ -387,6 +387,30 @@ fn the_relays_own_address_changes_in_place() {
 }
 
 #[test]
+fn the_tunnels_own_route_comes_back_when_somebody_takes_it_away() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    relay.up().ok();
+    let shown = || t.relay.ip_shows("-4", "route show table main");
+    let before = shown();
+    t.relay.ip("route del 192.168.3.0/24 dev wg0");
+    if relay.backend == "kernel" {
+        let status = relay.status();
+        assert_eq!(status["drift"][0]["target"], "192.168.3.0/24", "{status}");
+        relay.up().ok();
+    }
+    // With the embedded data plane there is an agent, which hears of it.
+    let began = Instant::now();
+    while shown() != before {
+        assert!(began.elapsed() < LONG, "{}", shown());
+    }
+    assert_eq!(relay.status()["drift"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
 fn a_switch_of_the_own_interface_goes_with_it() {
     if !met(&NAMESPACES) {
         return;
