@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, recv, sendto, socket,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, recv, send, socket,
 };
 
 use super::build::{Interrupted, Lab};
@@ -127,8 +127,7 @@ fn call(target: IpAddr) -> io::Result<Option<IpAddr>> {
 
 /// Pings until an answer comes or patience ends; returns how long that answer took.
 fn ping(target: IpAddr, number: usize) -> Option<Duration> {
-    let socket = icmp_socket(target).ok()?;
-    let to = SockaddrStorage::from(SocketAddr::new(target, 0));
+    let mut socket = None;
     let identifier = u16::try_from(number % 0x1_0000).unwrap_or_default();
     let start = Instant::now();
     for sequence in 0u16.. {
@@ -136,21 +135,22 @@ fn ping(target: IpAddr, number: usize) -> Option<Duration> {
             break;
         }
         let sent = Instant::now();
+        let by = socket.take().or_else(|| icmp_socket(target).ok());
+        let request = echo_request(target, identifier, sequence);
         // No route, or a refusal that came back: it may be there a moment later.
-        if sendto(socket.as_raw_fd(), &echo_request(target, identifier, sequence), &to, MsgFlags::empty())
-            .is_err()
-        {
+        let Some(by) = by.filter(|s| send(s.as_raw_fd(), &request, MsgFlags::empty()).is_ok()) else {
             thread::sleep(ANSWER_WITHIN);
             continue;
-        }
+        };
+        let by = socket.insert(by);
         while let Some(left) = ANSWER_WITHIN.checked_sub(sent.elapsed()) {
-            let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+            let mut fds = [PollFd::new(by.as_fd(), PollFlags::POLLIN)];
             let left = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
             if !matches!(poll(&mut fds, PollTimeout::from(left)), Ok(1..)) {
                 break;
             }
             let mut packet = [0u8; 256];
-            let length = recv(socket.as_raw_fd(), &mut packet, MsgFlags::empty()).unwrap_or(0);
+            let length = recv(by.as_raw_fd(), &mut packet, MsgFlags::empty()).unwrap_or(0);
             if is_echo_reply(&packet[..length], target, identifier) {
                 return Some(sent.elapsed());
             }
@@ -159,12 +159,19 @@ fn ping(target: IpAddr, number: usize) -> Option<Duration> {
     None
 }
 
+/// A socket for pings to one address. Connected, it hears that address alone, and only what comes to the address that it
+/// sends from: an answer that went astray to another of this host's addresses is none, as it is none for TCP and UDP.
+///
+/// # Errors
+/// No route leads there.
 pub(super) fn icmp_socket(target: IpAddr) -> nix::Result<OwnedFd> {
     let (family, protocol) = match target {
         IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
     };
-    socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
+    let socket = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(target, 0)))?;
+    Ok(socket)
 }
 
 /// An echo request (RFC 792, RFC 4443); the kernel fills in ICMPv6's checksum.

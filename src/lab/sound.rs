@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, connect, recvfrom, sendto, socket,
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, connect, recv, send, socket,
 };
 
 use super::build::{Handles, Interrupted};
@@ -27,6 +27,10 @@ use crate::model::{PortSpec, Verdict};
 
 /// Between two attempts of one question.
 const ROUND: Duration = Duration::from_millis(250);
+/// When a call is repeated by a new one, sooner than the kernel would repeat a SYN that was lost.
+const RECALL: Duration = Duration::from_millis(750);
+/// How many calls of one question are open side by side. The oldest is given up three seconds after it was made.
+const CALLS: usize = 4;
 /// How often the rest is asked again when everything that succeeds has succeeded, each time anew.
 const LAST_ROUNDS: u32 = 2;
 /// The longest of these rounds.
@@ -134,8 +138,10 @@ struct Attempt<'q> {
 
 enum State {
     Idle,
-    Calling(TcpStream),
+    /// The newest call is the last.
+    Calling(Vec<TcpStream>),
     Waiting(UdpSocket),
+    Pinging(OwnedFd),
     Answered,
 }
 
@@ -182,16 +188,12 @@ impl Asked<'_> {
                 sent: Instant::now(),
             })
             .collect();
-        let icmp: Vec<OwnedFd> = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
-            .into_iter()
-            .map(|family| icmp_socket(family).map_err(io::Error::from))
-            .collect::<io::Result<_>>()?;
         let start = Instant::now();
         let is_over = || start.elapsed() > self.patience || (self.interrupted)();
         let is_settled = || self.expected.load(Ordering::Relaxed) == 0;
         let mut round = 0;
         while !is_settled() && !is_over() && attempts.iter().any(|a| !matches!(a.state, State::Answered)) {
-            self.round(&mut attempts, &icmp, round, ROUND, &is_settled);
+            self.round(&mut attempts, round, ROUND, &is_settled);
             round = round.wrapping_add(1);
         }
         for _ in 0..LAST_ROUNDS {
@@ -199,7 +201,7 @@ impl Asked<'_> {
                 attempt.state = State::Idle;
             }
             let slowest = Duration::from_millis(self.slowest.load(Ordering::Relaxed));
-            self.round(&mut attempts, &icmp, round, (2 * slowest).clamp(ROUND, LONGEST), &|| false);
+            self.round(&mut attempts, round, (2 * slowest).clamp(ROUND, LONGEST), &|| false);
             round = round.wrapping_add(1);
         }
         let verdict = |a: &Attempt<'_>| match a.state {
@@ -210,23 +212,16 @@ impl Asked<'_> {
     }
 
     /// Sends once what is unanswered, and takes answers for a while.
-    fn round(
-        &self,
-        attempts: &mut [Attempt<'_>],
-        icmp: &[OwnedFd],
-        round: u16,
-        length: Duration,
-        enough: &dyn Fn() -> bool,
-    ) {
+    fn round(&self, attempts: &mut [Attempt<'_>], round: u16, length: Duration, enough: &dyn Fn() -> bool) {
         for attempt in attempts.iter_mut() {
-            attempt.send(icmp, round);
+            attempt.send(round);
         }
         let until = Instant::now() + length;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             if enough() || attempts.iter().all(|a| matches!(a.state, State::Answered)) {
                 break;
             }
-            receive(attempts, icmp, left, self);
+            receive(attempts, left, self);
         }
     }
 
@@ -251,112 +246,94 @@ impl Attempt<'_> {
     }
 
     /// Sends once more. What fails here (no route yet, a refusal that came back) may work the next time.
-    fn send(&mut self, icmp: &[OwnedFd], round: u16) {
+    fn send(&mut self, round: u16) {
         let target = self.question.target;
-        // A SYN that was lost is repeated by a new call, sooner than the kernel would.
-        let is_calling = matches!(self.state, State::Calling(_)) && self.sent.elapsed() < 3 * ROUND;
-        if !is_calling && !matches!(self.state, State::Answered) {
-            self.sent = Instant::now();
-        }
-        match (&self.state, self.question.port) {
-            (State::Answered, _) => {}
-            (_, PortSpec::Icmp) => {
-                let to = SockaddrStorage::from(SocketAddr::new(target, 0));
+        match (std::mem::replace(&mut self.state, State::Idle), self.question.port) {
+            (State::Answered, _) => self.state = State::Answered,
+            (state, PortSpec::Icmp) => {
+                self.sent = Instant::now();
+                let socket = if let State::Pinging(s) = state { Some(s) } else { icmp_socket(target).ok() };
+                let Some(socket) = socket else { return };
                 let request = echo_request(target, self.identifier(), round);
-                let by = &icmp[usize::from(target.is_ipv6())];
-                let _ = sendto(by.as_raw_fd(), &request, &to, MsgFlags::MSG_DONTWAIT);
+                let _ = send(socket.as_raw_fd(), &request, MsgFlags::MSG_DONTWAIT);
+                self.state = State::Pinging(socket);
             }
-            (State::Calling(_), _) if is_calling => {}
-            (_, PortSpec::Tcp(range)) => {
-                let called = call(SocketAddr::new(target, range.first));
-                self.state = called.map_or(State::Idle, State::Calling);
+            (State::Calling(calls), _) if self.sent.elapsed() < RECALL => self.state = State::Calling(calls),
+            (state, PortSpec::Tcp(range)) => {
+                self.sent = Instant::now();
+                let mut calls = if let State::Calling(calls) = state { calls } else { Vec::new() };
+                calls.extend(call(SocketAddr::new(target, range.first)));
+                // On a busy machine an answer may well take longer than the next call.
+                let oldest = calls.len().saturating_sub(CALLS);
+                calls.drain(..oldest);
+                self.state = if calls.is_empty() { State::Idle } else { State::Calling(calls) };
             }
-            (State::Waiting(socket), PortSpec::Udp(_)) => {
+            (state, PortSpec::Udp(range)) => {
+                self.sent = Instant::now();
+                let socket = match state {
+                    State::Waiting(s) => Some(s),
+                    _ => datagrams(SocketAddr::new(target, range.first)).ok(),
+                };
+                let Some(socket) = socket else { return };
                 let _ = socket.send(b"wgrelay");
-            }
-            (_, PortSpec::Udp(range)) => {
-                if let Ok(socket) = datagrams(SocketAddr::new(target, range.first)) {
-                    let _ = socket.send(b"wgrelay");
-                    self.state = State::Waiting(socket);
-                }
+                self.state = State::Waiting(socket);
             }
         }
     }
 
-    fn fd(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    fn fds(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
         match &self.state {
-            State::Calling(stream) => Some((stream.as_fd(), PollFlags::POLLOUT)),
-            State::Waiting(socket) => Some((socket.as_fd(), PollFlags::POLLIN)),
-            State::Idle | State::Answered => None,
+            State::Calling(calls) => calls.iter().map(|s| (s.as_fd(), PollFlags::POLLOUT)).collect(),
+            State::Waiting(socket) => vec![(socket.as_fd(), PollFlags::POLLIN)],
+            State::Pinging(socket) => vec![(socket.as_fd(), PollFlags::POLLIN)],
+            State::Idle | State::Answered => Vec::new(),
         }
     }
 
-    /// Takes what came. A call that was refused is over; it is made again in a later round.
+    /// Takes what came. A call that was refused is over; another is made in a later round.
     fn take(&mut self, asked: &Asked<'_>) {
-        match &self.state {
-            State::Calling(stream) => match (stream.take_error(), stream.peer_addr()) {
-                (Ok(None), Ok(_)) => asked.answered(self),
-                (Ok(None), Err(_)) => {}
-                _ => self.state = State::Idle,
-            },
-            State::Waiting(socket) => {
-                let mut packet = [0u8; 16];
-                if socket.recv(&mut packet).is_ok() {
-                    asked.answered(self);
-                }
+        let identifier = self.identifier();
+        let is_answered = match &mut self.state {
+            State::Calling(calls) => {
+                calls.retain(|stream| matches!(stream.take_error(), Ok(None)));
+                calls.iter().any(|stream| stream.peer_addr().is_ok())
             }
-            State::Idle | State::Answered => {}
+            State::Waiting(socket) => socket.recv(&mut [0u8; 16]).is_ok(),
+            State::Pinging(socket) => {
+                let (mut packet, mut found) = ([0u8; 256], false);
+                // Everybody's pings to the same address come to each of their sockets.
+                while let Ok(length) = recv(socket.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT) {
+                    found |= is_echo_reply(&packet[..length], self.question.target, identifier);
+                }
+                found
+            }
+            State::Idle | State::Answered => false,
+        };
+        if is_answered {
+            asked.answered(self);
+        } else if matches!(&self.state, State::Calling(calls) if calls.is_empty()) {
+            self.state = State::Idle;
         }
     }
 }
 
-fn receive(attempts: &mut [Attempt<'_>], icmp: &[OwnedFd], left: Duration, asked: &Asked<'_>) {
-    let waiting: Vec<usize> = (0..attempts.len()).filter(|i| attempts[*i].fd().is_some()).collect();
-    let ready: Vec<bool> = {
-        let own = icmp.iter().map(|s| (s.as_fd(), PollFlags::POLLIN));
-        let theirs = waiting.iter().filter_map(|i| attempts[*i].fd());
-        let mut fds: Vec<PollFd<'_>> = own.chain(theirs).map(|(fd, flags)| PollFd::new(fd, flags)).collect();
+fn receive(attempts: &mut [Attempt<'_>], left: Duration, asked: &Asked<'_>) {
+    let waiting: Vec<usize> = {
+        let of: Vec<(usize, (BorrowedFd<'_>, PollFlags))> = attempts
+            .iter()
+            .enumerate()
+            .flat_map(|(i, a)| a.fds().into_iter().map(move |fd| (i, fd)))
+            .collect();
+        let mut fds: Vec<PollFd<'_>> = of.iter().map(|(_, (fd, flags))| PollFd::new(*fd, *flags)).collect();
         let left = u16::try_from(left.as_millis()).unwrap_or(u16::MAX);
         if !matches!(poll(&mut fds, PollTimeout::from(left)), Ok(1..)) {
             return;
         }
-        fds.iter().map(|fd| fd.any().unwrap_or(false)).collect()
+        of.iter().zip(&fds).filter(|(_, fd)| fd.any().unwrap_or(false)).map(|((i, _), _)| *i).collect()
     };
-    let (own, theirs) = ready.split_at(icmp.len());
-    for (i, _) in waiting.iter().zip(theirs).filter(|(_, ready)| **ready) {
-        attempts[*i].take(asked);
+    for i in waiting {
+        attempts[i].take(asked);
     }
-    for (socket, _) in icmp.iter().zip(own).filter(|(_, ready)| **ready) {
-        let mut packet = [0u8; 256];
-        while let Some((length, from)) = echo(socket, &mut packet) {
-            let answer = &packet[..length];
-            let of = |a: &&mut Attempt<'_>| {
-                a.question.port == PortSpec::Icmp
-                    && a.question.target == from
-                    && is_echo_reply(answer, from, a.identifier())
-            };
-            if let Some(attempt) = attempts.iter_mut().find(of) {
-                asked.answered(attempt);
-            }
-        }
-    }
-}
-
-/// Takes one packet off a raw socket, with its source.
-fn echo(socket: &OwnedFd, packet: &mut [u8]) -> Option<(usize, IpAddr)> {
-    use nix::sys::socket::SockaddrLike as _;
-    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    if !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
-        return None;
-    }
-    let (length, from) = recvfrom::<SockaddrStorage>(socket.as_raw_fd(), packet).ok()?;
-    let from = from?;
-    let ip = match from.family()? {
-        AddressFamily::Inet => IpAddr::V4(from.as_sockaddr_in()?.ip()),
-        AddressFamily::Inet6 => IpAddr::V6(from.as_sockaddr_in6()?.ip()),
-        _ => return None,
-    };
-    Some((length, ip))
 }
 
 fn family(to: SocketAddr) -> AddressFamily {
