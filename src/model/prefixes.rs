@@ -23,6 +23,10 @@ impl<T> PrefixMap<T> {
     pub fn get(&self, prefix: IpNet) -> Option<&T> {
         self.map.get(&prefix.trunc())
     }
+    /// Returns what stands at exactly this prefix, to be changed.
+    pub fn get_mut(&mut self, prefix: IpNet) -> Option<&mut T> {
+        self.map.get_mut(&prefix.trunc())
+    }
     /// Puts a prefix in unless it is there already; says whether it went in.
     pub fn insert_new(&mut self, prefix: IpNet, value: T) -> bool {
         // No prefix of 128 bits is wider than another.

@@ -1,5 +1,6 @@
 //! Rules about prefixes: sites and what a node is attached to, against each other and the tunnel; endpoints among them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -54,6 +55,7 @@ impl<'n> Check<'n> {
 
     pub(super) fn sites(&mut self) -> PrefixMap<&'n Node> {
         let mut claims: PrefixMap<&'n Node> = PrefixMap::default();
+        let mut claimants: BTreeMap<IpNet, Vec<&'n Node>> = BTreeMap::new();
         let mut placed: Vec<(IpNet, Mark, &Node)> = Vec::new();
         for (node, at) in self.nodes() {
             for (site, at) in node.sites.iter().zip(&at.sites) {
@@ -84,24 +86,30 @@ impl<'n> Check<'n> {
                 if let Some(tunnel) = self.tunnels().find(|t| subnet.contains(t)) {
                     self.warn(mark, "tunnel-in-site", format!("site {subnet} of node {} surrounds the tunnel subnet {tunnel}: the tunnel wins there", node.name), "choose a tunnel subnet outside it if hosts of the site use these addresses");
                 }
-                if let Some(other) = claims.get(subnet) {
-                    let message = if other.name == node.name {
+                let rivals = claimants.entry(subnet.trunc()).or_default();
+                if let Some(rival) = worst_rival(rivals, node) {
+                    let message = if rival.name == node.name {
                         format!("node {} has the site {subnet} twice", node.name)
                     } else {
                         format!(
                             "site {subnet} of node {} is already a site of node {}",
-                            node.name, other.name
+                            node.name, rival.name
                         )
                     };
-                    let hint = "a prefix can be behind one node; where a node is only attached to it, write it under local";
                     // A stand-by that is switched off claims nothing yet.
-                    if other.name != node.name && !(other.enabled && node.enabled) {
+                    if rival.name != node.name && !(rival.enabled && node.enabled) {
                         self.warn(mark, "duplicate-prefix", message, "only one of them may be enabled");
                     } else {
+                        let hint = "a prefix can be behind one node; where a node is only attached to it, write it under local";
                         self.error(mark, "duplicate-prefix", message, hint);
+                    }
+                    rivals.push(node);
+                    if let Some(owner) = claims.get_mut(subnet).filter(|o| !o.enabled && node.enabled) {
+                        *owner = node;
                     }
                     continue;
                 }
+                rivals.push(node);
                 claims.insert_new(subnet, node);
                 placed.push((subnet, mark, node));
             }
@@ -147,4 +155,11 @@ impl<'n> Check<'n> {
             }
         }
     }
+}
+
+/// Of those who claim a prefix already, the one that a node clashes with most: itself, else one that is enabled as it is.
+fn worst_rival<'n>(rivals: &[&'n Node], node: &Node) -> Option<&'n Node> {
+    let itself = rivals.iter().find(|r| r.name == node.name);
+    let enabled = || rivals.iter().find(|r| r.enabled && node.enabled);
+    itself.or_else(enabled).or_else(|| rivals.first()).copied()
 }
