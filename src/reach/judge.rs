@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use super::cause::{Cause, Death};
+use super::compared::Compared;
 use super::flow::{Probe, join, probes, within};
 use super::place::Place;
 use super::walk::{Walked, walk};
@@ -147,24 +148,28 @@ pub(super) fn judge(world: &World, probes: &[Probe], from: &Place, to: &Place) -
     for ends in ways {
         let family = PathFamily::of(ends.to.address());
         let before = open.len();
-        for (i, probe) in probes.iter().enumerate() {
-            let walked = ends.walk(world, *probe, false);
-            match walked.result {
-                Ok(()) if i == 0 && !walked.by_protocol => all = true,
-                Ok(()) => open.push(probe.spec),
-                Err(death) => first_death = first_death.or(Some(death)),
-            }
-            // What does not hang on the protocol is told once.
-            if i == 0 && !walked.by_protocol {
-                break;
+        let mut walks: Vec<(Compared, Probe, bool)> = Vec::new();
+        for probe in probes {
+            // A packet that compares like one that was sent fares as that did.
+            let alike = walks.iter().find(|(with, sent, _)| with.is_alike(sent.protocol, probe.protocol));
+            let reaches = match alike {
+                Some((_, _, reaches)) => *reaches,
+                None => {
+                    let Walked { result, compared, .. } = ends.walk(world, *probe, false);
+                    let reaches = result.is_ok();
+                    first_death = first_death.or(result.err());
+                    walks.push((compared, *probe, reaches));
+                    reaches
+                }
+            };
+            if reaches {
+                open.push(probe.spec);
             }
         }
-        if all || open.len() > before {
+        if open.len() > before {
             families.push(family);
         }
-        if !all && open.len() - before == probes.len() {
-            all = true;
-        }
+        all |= open.len() - before == probes.len();
     }
     if families.is_empty() {
         let death = first_death.unwrap_or(Death { cause: Cause::NothingInCommon, answer: false });

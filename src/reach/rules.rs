@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::compared::{Compared, Comparison};
 use crate::plan::firewall::{Action, Addresses, CtState, Family, Hook, Match, Rule, Table};
 
 /// The protocol of a packet, with the destination port where it has one.
@@ -57,14 +58,14 @@ pub enum Decision {
 }
 
 /// The decision, the rule that made it, and what it hung on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Evaluation<'t> {
     /// What happens.
     pub decision: Decision,
     /// The rule; `None`: the chain's policy, which accepts.
     pub rule: Option<&'t Rule>,
-    /// Whether another protocol or port could have come out differently.
-    pub by_protocol: bool,
+    /// What the protocol and its port were compared with.
+    pub compared: Compared,
     /// Whether the packet was put to the network's policy, and the policy was silent.
     pub not_in_policy: bool,
 }
@@ -74,8 +75,12 @@ const MAX_JUMPS: usize = 16;
 
 /// Sends a packet through the chains of a hook.
 pub fn evaluate<'t>(table: &'t Table, hook: Hook, packet: &Packet<'_>) -> Evaluation<'t> {
-    let mut out =
-        Evaluation { decision: Decision::Accept, rule: None, by_protocol: false, not_in_policy: false };
+    let mut out = Evaluation {
+        decision: Decision::Accept,
+        rule: None,
+        compared: Compared::default(),
+        not_in_policy: false,
+    };
     for chain in table.chains.iter().filter(|c| c.hook == hook) {
         if let Some((decision, rule)) = run(table, &chain.rules, packet, 0, &mut out) {
             (out.decision, out.rule) = (decision, Some(rule));
@@ -96,7 +101,7 @@ fn run<'t>(
     out: &mut Evaluation<'t>,
 ) -> Option<(Decision, &'t Rule)> {
     for rule in rules {
-        if !rule.matches.iter().all(|m| holds(table, m, packet, &mut out.by_protocol)) {
+        if !rule.matches.iter().all(|m| holds(table, m, packet, &mut out.compared)) {
             continue;
         }
         match &rule.action {
@@ -117,9 +122,9 @@ fn run<'t>(
     None
 }
 
-fn holds(table: &Table, condition: &Match, packet: &Packet<'_>, by_protocol: &mut bool) -> bool {
-    let mut protocol = |yes: bool| {
-        *by_protocol = true;
+fn holds(table: &Table, condition: &Match, packet: &Packet<'_>, compared: &mut Compared) -> bool {
+    let mut protocol = |with: Comparison, yes: bool| {
+        compared.push(with);
         yes
     };
     match condition {
@@ -131,12 +136,16 @@ fn holds(table: &Table, condition: &Match, packet: &Packet<'_>, by_protocol: &mu
         Match::Ct(CtState::EstablishedRelated) => packet.tracking == Tracking::Established,
         Match::Ct(CtState::Invalid) => packet.tracking == Tracking::Invalid,
         Match::Tcp(first, last) => {
-            protocol(matches!(packet.protocol, Protocol::Tcp(p) if (*first..=*last).contains(&p)))
+            let with = Comparison::Tcp(*first, *last);
+            protocol(with, matches!(packet.protocol, Protocol::Tcp(p) if (*first..=*last).contains(&p)))
         }
         Match::Udp(first, last) => {
-            protocol(matches!(packet.protocol, Protocol::Udp(p) if (*first..=*last).contains(&p)))
+            let with = Comparison::Udp(*first, *last);
+            protocol(with, matches!(packet.protocol, Protocol::Udp(p) if (*first..=*last).contains(&p)))
         }
-        Match::Icmp(family) => protocol(packet.protocol == Protocol::Icmp && is_of(*family, packet.src)),
+        Match::Icmp(family) => {
+            protocol(Comparison::Kind, packet.protocol == Protocol::Icmp && is_of(*family, packet.src))
+        }
         // Only a clamp looks at it, and a clamp decides nothing.
         Match::TcpSyn => matches!(packet.protocol, Protocol::Tcp(_)),
     }
@@ -308,12 +317,18 @@ mod tests {
         let table = table(forward, pairs);
         let ask = |p: Packet<'_>| evaluate(&table, Hook::Forward, &p);
         let yes = ask(packet("10.0.0.1", "10.0.0.2"));
-        assert_eq!((yes.decision, yes.by_protocol, yes.not_in_policy), (Decision::Accept, true, false));
+        assert_eq!(
+            (yes.decision, !yes.compared.is_empty(), yes.not_in_policy),
+            (Decision::Accept, true, false)
+        );
         let port = ask(Packet { protocol: Protocol::Tcp(23), ..packet("10.0.0.1", "10.0.0.2") });
-        assert_eq!((port.decision, port.by_protocol, port.not_in_policy), (Decision::Drop, true, true));
+        assert_eq!(
+            (port.decision, !port.compared.is_empty(), port.not_in_policy),
+            (Decision::Drop, true, true)
+        );
         // Where the address decides, the port was never asked.
         let no = ask(packet("10.0.1.1", "10.0.0.2"));
-        assert_eq!((no.decision, no.by_protocol, no.not_in_policy), (Decision::Drop, false, true));
+        assert_eq!((no.decision, !no.compared.is_empty(), no.not_in_policy), (Decision::Drop, false, true));
         let beside = ask(Packet { iif: Some("eth1"), ..packet("10.0.1.1", "10.0.0.2") });
         assert_eq!((beside.decision, beside.not_in_policy), (Decision::Accept, false));
     }

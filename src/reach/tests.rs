@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use super::flow::probes;
-use super::judge::judge;
+use super::flow::{join, probes};
+use super::judge::{Ends, judge};
 use super::matrix::{asks, places};
 use super::*;
 use crate::model::{
-    AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Routes, Site, SiteInterface,
-    Timestamp, Verdict,
+    AllowRule, Nat, Network, Node, NodeName, PlaceRef, PortSpec, PublicKey, Role, Routes, Site,
+    SiteInterface, Timestamp, Verdict,
 };
 use crate::plan::firewall::Action;
 use crate::plan::{Backend, Facts, HostState, Keys, wanted};
@@ -83,6 +83,26 @@ fn mutated(name: &str, change: impl Fn(&mut HostState, &mut Facts)) -> Vec<Verdi
 
 fn device(state: &mut HostState) -> &mut crate::plan::Device {
     state.device.as_mut().unwrap()
+}
+
+#[test]
+fn a_family_that_ends_on_the_way_is_none_that_reaches() {
+    let mut network =
+        network(vec![node("hub", Role::Relay, 1), node("a", Role::Spoke, 2), node("b", Role::Spoke, 3)]);
+    network.subnet6 = Some("fd88::/64".parse().unwrap());
+    for n in network.nodes.values_mut() {
+        n.address6 = Some(format!("fd88::{}", n.address.octets()[3]).parse().unwrap());
+    }
+    let families = |network: &Network| {
+        let world = World::assumed(network, NOW);
+        let at = |text| place(network, text).unwrap();
+        judge(&world, &probes(network), &at("a"), &at("b")).families
+    };
+    assert_eq!(families(&network), [PathFamily::Ipv4, PathFamily::Ipv6]);
+    let (from, to) = ("10.88.0.2".parse().unwrap(), "10.88.0.3".parse().unwrap());
+    let rule = |from, to| AllowRule { from: vec![from], to: vec![to], ports: Vec::new() };
+    network.allow = vec![rule(PlaceRef::Address(from), PlaceRef::Address(to))];
+    assert_eq!(families(&network), [PathFamily::Ipv4]);
 }
 
 #[test]
@@ -322,6 +342,33 @@ proptest! {
                     prop_assert_eq!(answer(member, second), answer(&class[0], &class[1]));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_pair_is_judged_as_if_every_probe_were_sent(network in any_network()) {
+        let world = World::assumed(&network, NOW);
+        let (places, probes) = (places(&network), probes(&network));
+        for (from, to) in places.iter().flat_map(|from| places.iter().map(move |to| (from, to))) {
+            if from == to || !asks(&world, from, to) {
+                continue;
+            }
+            let ways = Ends::between(&world, from, to).unwrap_or_default();
+            let open = |ends: &Ends| -> Vec<PortSpec> {
+                let all = probes.iter().filter(|p| ends.walk(&world, **p, false).result.is_ok());
+                all.map(|p| p.spec).collect()
+            };
+            let open: Vec<(PathFamily, Vec<PortSpec>)> =
+                ways.iter().map(|ends| (PathFamily::of(ends.to.address()), open(ends))).collect();
+            let judged = judge(&world, &probes, from, to);
+            let families: Vec<PathFamily> = open.iter().filter(|(_, o)| !o.is_empty()).map(|(f, _)| *f).collect();
+            prop_assert_eq!(&judged.families, &families);
+            let ports = if open.iter().any(|(_, o)| o.len() == probes.len()) {
+                Ports::All
+            } else {
+                Ports::Some(join(open.into_iter().flat_map(|(_, o)| o)))
+            };
+            prop_assert_eq!(judged.ports, ports);
         }
     }
 

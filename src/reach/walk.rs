@@ -9,6 +9,7 @@ mod tunnel;
 use std::net::IpAddr;
 
 use super::cause::{Cause, Death, Silence};
+use super::compared::{Compared, Comparison};
 use super::foreign::{self, Passing};
 use super::hop::{Hop, Step};
 use super::host::{Dev, Host, Way};
@@ -26,8 +27,8 @@ pub(super) struct Walked {
     pub result: Result<(), Death>,
     /// The sessions that the packet and its answer used, each by its two nodes.
     pub sessions: Vec<(NodeId, NodeId)>,
-    /// Whether another protocol or port could fare differently.
-    pub by_protocol: bool,
+    /// What the protocol was compared with: where nothing, every other would have fared the same.
+    pub compared: Compared,
     pub forward: Vec<Hop>,
     pub reply: Vec<Hop>,
     pub notes: Vec<String>,
@@ -75,7 +76,7 @@ struct Walk<'w> {
     asked: Addresses,
     /// Whether this is the answer.
     answer: bool,
-    by_protocol: bool,
+    compared: Compared,
     /// `None`: nobody reads them.
     hops: Option<Vec<Hop>>,
     mtu: Option<u32>,
@@ -100,7 +101,7 @@ pub(super) fn walk(
         entries: Vec::new(),
         sessions: Vec::new(),
         answer: false,
-        by_protocol: false,
+        compared: Compared::default(),
         hops: record.then(Vec::new),
         mtu: None,
         notes: Vec::new(),
@@ -122,7 +123,7 @@ pub(super) fn walk(
     uncertain.dedup();
     Walked {
         result: result.map_err(|cause| Death { cause, answer: walk.answer }),
-        by_protocol: walk.by_protocol,
+        compared: walk.compared,
         sessions: walk.sessions,
         forward,
         reply: walk.hops.unwrap_or_default(),
@@ -287,7 +288,7 @@ impl<'w> Walk<'w> {
         let entry = self.entries.iter().find(|e| e.node == id && e.answer == (at.src, at.dst));
         let Some(original) = entry.map(|e| e.original) else {
             // An answer to a flow that never passed here: a SYN-ACK or echo reply is invalid, a datagram a new flow.
-            self.by_protocol = true;
+            self.compared.push(Comparison::Kind);
             return match self.protocol {
                 Protocol::Udp(_) => Tracking::New,
                 Protocol::Tcp(_) | Protocol::Icmp => Tracking::Invalid,
@@ -323,7 +324,7 @@ impl<'w> Walk<'w> {
             tracking,
         };
         let result = evaluate(table, Hook::Forward, &packet);
-        self.by_protocol |= result.by_protocol;
+        self.was_compared(&result.compared);
         let text = || result.rule.map_or_else(|| "no rule speaks of it".into(), nft_text::rule_text);
         if result.decision == Decision::Drop {
             let network = self.world.network();
@@ -332,7 +333,7 @@ impl<'w> Walk<'w> {
                 node: id,
                 src: at.src,
                 dst: at.dst,
-                port: if result.by_protocol { port_text(self.protocol) } else { String::new() },
+                port: if result.compared.is_empty() { String::new() } else { port_text(self.protocol) },
                 rule: text(),
                 // Without a way out there is nothing to allow.
                 policy: !network.allow.is_empty()
@@ -382,6 +383,15 @@ impl<'w> Walk<'w> {
         }
     }
 
+    /// Remembers what a rule compared the protocol with. An answer's port is no question of the flow's own.
+    fn was_compared(&mut self, with: &Compared) {
+        if !self.answer {
+            self.compared.extend(with);
+        } else if !with.is_empty() {
+            self.compared.push(Comparison::Kind);
+        }
+    }
+
     /// Masquerades where the rules say so, remembers the flow, and sends the packet on.
     fn leave(
         &mut self,
@@ -425,7 +435,7 @@ impl<'w> Walk<'w> {
             evaluate(table, Hook::Postrouting, &packet)
         });
         if let Some(result) = result {
-            self.by_protocol |= result.by_protocol;
+            self.was_compared(&result.compared);
             if result.decision == Decision::Masquerade {
                 return Some(result.rule.map(nft_text::rule_text).unwrap_or_default());
             }
