@@ -16,8 +16,9 @@ use gotatun::x25519::{PublicKey, StaticSecret};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg};
 use wgrelay::dataplane::{DeviceChange, PeerChange};
 
+use crate::other::Other;
 use crate::path::{PATH_PORT, Path, Weather};
-use crate::rig::{GUEST, PORT, Rig, change, connected, eventually, key, other, peer, resident};
+use crate::rig::{GUEST, PORT, Rig, change, connected, eventually, key, peer, resident};
 
 /// Initiations a second: more than a device answers with handshakes, less than it answers with cookies, lest the socket
 /// fill with seconds of work. In the emulated guest our device takes hundreds.
@@ -25,7 +26,16 @@ fn rate(side: char) -> f64 {
     if std::env::var_os(GUEST).is_some() && side == 'a' { 250.0 } else { 8000.0 }
 }
 
-/// Initiations of nobody whom the device knows, from all over 127.0.0.0/8, until dropped.
+/// Where a flood comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// All over 127.0.0.0/8.
+    Everywhere,
+    /// The address of the path, which so has to prove itself.
+    ThePath,
+}
+
+/// Initiations of nobody whom the device knows, until dropped.
 struct Flood {
     ends: Arc<AtomicBool>,
     cookies: Arc<AtomicU64>,
@@ -34,7 +44,7 @@ struct Flood {
 
 impl Flood {
     /// Floods the device of one side, which is known by this key.
-    fn start(rig: &Rig, side: char) -> Self {
+    fn start(rig: &Rig, side: char, from: From) -> Self {
         let socket = rig.inside(side, || UdpSocket::bind("0.0.0.0:0")).expect("a port is free");
         socket.set_nonblocking(true).expect("a socket can");
         let public = PublicKey::from(*key(side).public_key().as_bytes());
@@ -55,16 +65,18 @@ impl Flood {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 let bytes = sent.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
-                let from = libc::in_pktinfo {
+                let source = match from {
+                    From::Everywhere => [127, bytes[0] | 1, bytes[1], bytes[2] | 1],
+                    From::ThePath => [127, 0, 0, 1],
+                };
+                let source = libc::in_pktinfo {
                     ipi_ifindex: 0,
-                    ipi_spec_dst: libc::in_addr {
-                        s_addr: u32::from_ne_bytes([127, bytes[0] | 1, bytes[1], bytes[2] | 1]),
-                    },
+                    ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(source) },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
                 let message = [IoSlice::new(&initiations[sent as usize % initiations.len()])];
-                let source = [ControlMessage::Ipv4PacketInfo(&from)];
-                let _ = sendmsg(socket.as_raw_fd(), &message, &source, MsgFlags::empty(), Some(&to));
+                let control = [ControlMessage::Ipv4PacketInfo(&source)];
+                let _ = sendmsg(socket.as_raw_fd(), &message, &control, MsgFlags::empty(), Some(&to));
                 sent += 1;
                 while let Ok(length) = socket.recv(&mut answer) {
                     counted.fetch_add(u64::from(length == 64 && answer[0] == 3), Ordering::Relaxed);
@@ -113,7 +125,7 @@ fn live_sessions_go_on_and_newcomers_prove_their_address() {
     let Some(rig) = Rig::new() else { return };
     let (a, _b) = connected(&rig);
     let before = resident();
-    let flood = Flood::start(&rig, 'a');
+    let flood = Flood::start(&rig, 'a', From::Everywhere);
     let path = Path::start(&rig, 'a', Weather::default(), 1);
     a.configure(DeviceChange { peers: vec![PeerChange::new(key('c').public_key())], ..Default::default() })
         .expect("a change");
@@ -138,18 +150,22 @@ fn live_sessions_go_on_and_newcomers_prove_their_address() {
 }
 
 /// The other implementation is flooded, and we begin; then the other way round.
-fn cookies_with(kernel: bool) {
+fn cookies_with(other: Other) {
     for flooded in ['a', 'b'] {
         let Some(rig) = Rig::new() else { return };
-        let Some(_other) = rig.start_other('b', kernel) else { return };
+        let Some(_other) = other.start(&rig, 'b') else { return };
         let device = rig.start('a');
-        let (begins, path) =
-            (other(flooded), format!("10.77.0.{}:{PATH_PORT}", if flooded == 'a' { 1 } else { 2 }));
+        let (begins, path) = (
+            crate::rig::other(flooded),
+            format!("10.77.0.{}:{PATH_PORT}", if flooded == 'a' { 1 } else { 2 }),
+        );
         device.configure(change('a', None)).expect("a change");
         rig.set_conf('b', None, None);
         rig.bring_up('a');
         rig.bring_up('b');
-        let flood = Flood::start(&rig, flooded);
+        // gotatun counts by address: it asks nobody for a cookie whom it does not hear too often.
+        let from = if other == Other::Gotatun { From::ThePath } else { From::Everywhere };
+        let flood = Flood::start(&rig, flooded, from);
         let watched = Path::start(&rig, flooded, Weather::default(), 1);
         if begins == 'a' {
             device.configure(change('a', Some(&path))).expect("a change");
@@ -179,10 +195,15 @@ fn cookies_with(kernel: bool) {
 
 #[test]
 fn cookies_are_understood_by_and_from_wireguard_go() {
-    cookies_with(false);
+    cookies_with(Other::WireguardGo);
+}
+
+#[test]
+fn cookies_are_understood_by_and_from_gotatun() {
+    cookies_with(Other::Gotatun);
 }
 
 #[test]
 fn kernel_understands_cookies_and_is_understood() {
-    cookies_with(true);
+    cookies_with(Other::Kernel);
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   namespace a                               namespace b
-//!   dataplane 10.99.0.1, fd99::1              dataplane or wireguard-go 10.99.0.2, fd99::2
+//!   dataplane 10.99.0.1, fd99::1              dataplane or another 10.99.0.2, fd99::2
 //!   veth 10.77.0.1/24, fd77::1/64  ────────── veth 10.77.0.2/24, fd77::2/64
 //! ```
 
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -139,53 +139,10 @@ impl Rig {
         self.start_beside(side, side)
     }
 
-    /// Starts wireguard-go, `None` where it is not installed.
-    pub fn start_wireguard_go(&self, side: char) -> Option<Guest> {
-        if !succeeds("command -v wireguard-go && command -v wg") {
-            assert!(
-                std::env::var_os("WGRELAY_REAL").is_none(),
-                "asked for, but wireguard-go or wg is missing"
-            );
-            println!("not run: wireguard-go or wg is missing");
-            return None;
-        }
-        let child = Command::new("ip")
-            .args(["netns", "exec", &self.ns(side), "wireguard-go", "-f", &self.wg(side)])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("ip runs");
-        let guest = Guest(child, self.socket(side));
-        eventually("wireguard-go is there", || self.socket(side).exists());
-        Some(guest)
-    }
-
     /// Starts a device in one side's namespace under another side's name.
     pub fn start_beside(&self, side: char, name: char) -> Dataplane {
         let options = Options { name: self.wg(name).parse().expect("a short name"), mtu: 1420, uapi: true };
         self.inside(side, || Dataplane::start(&options)).expect("it starts")
-    }
-
-    /// Starts another implementation: the kernel's, which is there in the guest, or wireguard-go. `None` where it is
-    /// not to be had.
-    pub fn start_other(&self, side: char, kernel: bool) -> Option<Option<Guest>> {
-        if !kernel {
-            return self.start_wireguard_go(side).map(Some);
-        }
-        let made = succeeds(&format!("ip -n {} link add {} type wireguard", self.ns(side), self.wg(side)));
-        if !made {
-            assert!(std::env::var_os(GUEST).is_none(), "the guest's kernel has WireGuard");
-            println!("not run here, but in the guest: the kernel has no WireGuard");
-        }
-        made.then_some(None)
-    }
-
-    /// Takes away what [`Rig::start_other`] made, after its value was dropped.
-    pub fn remove(&self, side: char) {
-        succeeds(&format!("ip -n {} link del {}", self.ns(side), self.wg(side)));
-        eventually("the interface is gone", || {
-            !succeeds(&format!("ip -n {} link show {}", self.ns(side), self.wg(side)))
-        });
     }
 
     /// Configures the other implementation by `wg setconf`; with an endpoint it begins.
@@ -223,17 +180,6 @@ impl Drop for Rig {
         for side in ['a', 'b', 'c'] {
             succeeds(&format!("ip netns del {}", self.ns(side)));
         }
-    }
-}
-
-/// A process that ends with its owner, and the socket file that it would leave.
-pub struct Guest(pub Child, PathBuf);
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        let _ = std::fs::remove_file(&self.1);
     }
 }
 

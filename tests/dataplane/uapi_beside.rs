@@ -5,6 +5,7 @@ use std::process::Command;
 
 use wgrelay::model::PrivateKey;
 
+use crate::other::Other;
 use crate::rig::{Rig, key};
 
 /// Commands as `wg` takes them after the interface's name, or files for its `*conf` commands; `$1` to `$3` are peers.
@@ -108,9 +109,9 @@ fn seen(rig: &Rig, side: char, files: &Files) -> BTreeSet<String> {
         .collect()
 }
 
-fn the_same(kernel: bool) {
+fn the_same(other: Other) {
     let Some(rig) = Rig::new() else { return };
-    let Some(_other) = rig.start_other('b', kernel) else { return };
+    let Some(_other) = other.start(&rig, 'b') else { return };
     let _device = rig.start('a');
     rig.bring_up('a');
     rig.bring_up('b');
@@ -127,10 +128,10 @@ fn the_same(kernel: bool) {
 
 #[test]
 fn wg_sees_the_same_of_wireguard_go() {
-    the_same(false);
+    the_same(Other::WireguardGo);
 }
 
 #[test]
 fn kernel_shows_wg_the_same() {
-    the_same(true);
+    the_same(Other::Kernel);
 }

@@ -11,7 +11,7 @@ use crate::path::{PATH_PORT, Path, Weather};
 use crate::rig::{Rig, alone, change, descriptors, eventually, peer, resident, run};
 
 /// How long a bad path is endured; a few seconds unless told.
-fn duration() -> Duration {
+pub fn duration() -> Duration {
     let told = std::env::var("WGRELAY_SOAK_SECONDS").ok().and_then(|s| s.parse().ok());
     Duration::from_secs(told.unwrap_or(6))
 }
