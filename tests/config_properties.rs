@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use wgrelay::config::{NetworkDocument, Secrets, parse_network, render_network};
+use wgrelay::config::{NetworkDocument, Secrets, parse_network, render_network, reread_network};
 use wgrelay::model::validate::validate_network;
 use wgrelay::model::{
     AllowRule, Bridge, Expectation, Nat, Network, Node, NodeName, PlaceRef, Platform, PresharedKey,
@@ -192,6 +192,8 @@ proptest! {
         let parsed = parse_network(text.as_bytes(), "f");
         let errors: Vec<_> = parsed.problems.iter().filter(|p| p.is_error()).collect();
         prop_assert!(errors.is_empty(), "{errors:?}\n{text}");
+        // As the agent and `status` read what was applied.
+        prop_assert_eq!(reread_network(&text), parsed.value.clone());
         prop_assert_eq!(parsed.value.unwrap(), network.clone());
         let warnings = |list: &[wgrelay::model::Problem]| {
             let mut codes: Vec<_> = list.iter().map(|p| (p.code.clone(), p.message.clone())).collect();

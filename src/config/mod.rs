@@ -21,7 +21,7 @@ mod tree;
 
 pub use bundle::{Bundle, network_for};
 pub use document::{EditError, NetworkDocument, Setting};
-pub use network::{parse_network, places_of};
+pub use network::{parse_network, places_of, reread_network};
 pub use places::Places;
 pub use render::{render_network, render_node};
 pub use secrets::{Secrets, check_secrets};

@@ -31,6 +31,19 @@ pub fn places_of(bytes: &[u8], file: &str) -> Places {
     parsed.value.unwrap_or_default()
 }
 
+/// Reads a network.toml again that was found valid when it was applied: what must hold between its fields is not checked once
+/// more. `None`: it is not what it was.
+pub fn reread_network(text: &str) -> Option<Network> {
+    let mut source = Source::new(text.as_bytes(), "").ok()?;
+    let document = source.document()?;
+    let top = Section::new(&document, String::new(), Mark(0));
+    if !format_is_known(&top, &mut source) {
+        return None;
+    }
+    let (network, _) = network_of(&top, &mut source);
+    source.finish(Some(network)).value
+}
+
 fn read<T>(bytes: &[u8], file: &str, keep: impl FnOnce(Network, &Marks, &Source<'_>) -> T) -> Parsed<T> {
     let mut source = match Source::new(bytes, file) {
         Ok(source) => source,
@@ -62,6 +75,15 @@ pub(super) fn format_is_known(top: &Section<'_>, source: &mut Source<'_>) -> boo
 
 /// Reads what a network.toml has at its top, also inside a bundle, and checks the rules between fields.
 pub(super) fn read_network(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
+    let (network, marks) = network_of(top, source);
+    for finding in validate::validate(&network, &marks) {
+        source.put(finding.mark, finding.problem);
+    }
+    (network, marks)
+}
+
+/// Reads the fields, each by itself.
+fn network_of(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
     let mut network = Network {
         // Placeholders: a network with an error is never handed out.
         name: "wg0".parse().expect("wg0 is an interface name"),
@@ -111,9 +133,6 @@ pub(super) fn read_network(top: &Section<'_>, source: &mut Source<'_>) -> (Netwo
     }
     for section in top.tables("expect", source) {
         expect_table(&section, &mut network, &mut marks, source);
-    }
-    for finding in validate::validate(&network, &marks) {
-        source.put(finding.mark, finding.problem);
     }
     (network, marks)
 }

@@ -1,6 +1,7 @@
 //! [`Host`] for Linux: sorts changes by what carries them out, and joins neighbours into one batch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -23,14 +24,16 @@ use crate::plan::{
 /// This machine, in the network namespace of the thread that opened it.
 pub struct LinuxHost {
     netlink: Netlink,
-    kernel: Box<dyn WireGuard>,
-    embedded: Option<Box<dyn WireGuard>>,
+    kernel: Box<dyn WireGuard + Send>,
+    embedded: Option<Box<dyn WireGuard + Send>>,
     docker: Option<Engine>,
     /// The packet filters of others as read last; `None`: not read, or changed by us since.
     foreign: Option<Reading>,
     /// Our routes as the facts read them, for the observation that follows: a large table is read once for both. Links are
     /// few and are read again: one of an agent that was just ended may have gone meanwhile.
     routes: Option<route::OwnRoutes>,
+    /// What a data plane told before it is needed: see [`LinuxHost::ask_ahead`].
+    told: Option<(Backend, Result<Option<DeviceReport>, HostError>)>,
     /// The interface's telemetry as the observation read it, for whoever asks next.
     reported: Option<DeviceReport>,
 }
@@ -47,12 +50,13 @@ impl LinuxHost {
             docker: None,
             foreign: None,
             routes: None,
+            told: None,
             reported: None,
         })
     }
     /// Gives it the data plane behind [`Backend::Embedded`].
     #[must_use]
-    pub fn with_embedded(mut self, wireguard: Box<dyn WireGuard>) -> Self {
+    pub fn with_embedded(mut self, wireguard: Box<dyn WireGuard + Send>) -> Self {
         self.embedded = Some(wireguard);
         self
     }
@@ -71,6 +75,16 @@ impl LinuxHost {
                 Err(HostError::new("reach", "embedded data plane", "no agent runs for this network"))
             }
         }
+    }
+
+    /// Asks a data plane for what the next observation will want, for a caller who does something else meanwhile.
+    pub fn ask_ahead(&mut self, network: &InterfaceName, backend: Backend) {
+        self.told = self.wireguard(backend).ok().map(|wireguard| (backend, wireguard.report(network)));
+    }
+
+    /// Resolves names: the part of the facts that a network asks for.
+    pub fn resolve(&self, names: &BTreeSet<String>) -> BTreeMap<String, IpAddr> {
+        names::resolve(names)
     }
 
     fn foreign(&mut self) -> Result<&Reading, HostError> {
@@ -128,9 +142,10 @@ impl LinuxHost {
     fn device(&mut self, scope: &Scope, found: &NumberedLink) -> Result<Device, HostError> {
         let backend = backend_of(found);
         // Without its agent the embedded data plane tells nothing, and the link is still ours to replace.
-        let report = match self.wireguard(backend) {
-            Ok(wireguard) => wireguard.report(&scope.network)?,
-            Err(_) => None,
+        let report = match (self.told.take(), self.wireguard(backend)) {
+            (Some((teller, told)), _) if teller == backend => told?,
+            (_, Ok(wireguard)) => wireguard.report(&scope.network)?,
+            (_, Err(_)) => None,
         };
         let answered = report.is_some();
         let report = report.unwrap_or_default();
@@ -411,7 +426,7 @@ impl Host for LinuxHost {
         backend: Backend,
         changes: &[Change],
     ) -> Result<(), HostError> {
-        (self.foreign, self.routes, self.reported) = (None, None, None);
+        (self.foreign, self.routes, self.told, self.reported) = (None, None, None, None);
         for group in changes.chunk_by(|a, b| {
             by(a) == by(b) && by(a) != By::Alone && (by(a) != By::Iptables || is_removal(a) == is_removal(b))
         }) {

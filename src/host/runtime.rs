@@ -1,6 +1,6 @@
 //! What lives as long as an interface does: `/run/wgrelay/NETWORK/`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store::{self, StoreError};
 use crate::model::{InterfaceName, NodeName};
-use crate::plan::{Backend, HostState};
+use crate::plan::{Backend, HostState, Peer};
 
 /// Where runtime state is kept.
 pub const DEFAULT_DIR: &str = "/run/wgrelay";
@@ -54,19 +54,28 @@ pub struct Applied {
     pub backend: Backend,
     /// The network file as it was then.
     pub network_text: String,
-    /// The state that was wanted, without keys.
+    /// Of the state that was wanted, what neither the network nor the host tells: see [`Applied::outline`].
     pub state: HostState,
     /// The values that switches had before they were first set, by path below `/proc/sys`.
     pub displaced: BTreeMap<String, String>,
 }
 
 impl Applied {
-    /// Takes the private key and the preshared keys out of a state.
+    /// Leaves of a state what has to be remembered. Keys stay in their file; routes, peers and the elements of sets follow from
+    /// the network, so of the peers only those stay that were given an endpoint: thousands are read at each look at the host.
     #[must_use]
-    pub fn without_secrets(mut state: HostState) -> HostState {
+    pub fn outline(mut state: HostState) -> HostState {
+        state.routes.clear();
         if let Some(device) = &mut state.device {
             device.private_key = None;
-            device.peers.values_mut().for_each(|peer| peer.preshared_key = None);
+            device.peers.retain(|_, peer| peer.endpoint.is_some());
+            for peer in device.peers.values_mut() {
+                let endpoint = peer.endpoint;
+                *peer = Peer { preshared_key: None, endpoint, keepalive: None, allowed_ips: BTreeSet::new() };
+            }
+        }
+        for set in state.firewall.iter_mut().flat_map(|table| table.sets.values_mut()) {
+            set.elements.clear();
         }
         state
     }
@@ -112,7 +121,7 @@ impl RuntimeDir {
             path: path.clone(),
             source: io::Error::other(e),
         };
-        applied.state = Applied::without_secrets(applied.state);
+        applied.state = Applied::outline(applied.state);
         let text = serde_json::to_vec(&applied).map_err(failed)?;
         self.create()?;
         store::write_atomic(&path, 0o600, &text)
@@ -177,13 +186,17 @@ impl RuntimeDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Device;
+    use crate::model::{PresharedKey, PublicKey};
+    use crate::plan::firewall::{Family, Set, Table};
+    use crate::plan::{Device, Route};
 
-    #[test]
-    fn a_record_counts_only_where_it_was_written() {
-        let base = tempfile::tempdir().unwrap();
-        let dir = RuntimeDir::new(&base.path().join("run"), &"wg0".parse().unwrap());
-        let place = Place { boot_id: "a".into(), netns: 1 };
+    fn applied(place: &Place) -> Applied {
+        let peer = |endpoint: Option<&str>| Peer {
+            preshared_key: Some(PresharedKey::from_bytes([8; 32])),
+            endpoint: endpoint.map(|e| e.parse().unwrap()),
+            keepalive: Some(25),
+            allowed_ips: ["10.0.0.2/32".parse().unwrap()].into(),
+        };
         let device = Device {
             backend: Backend::Kernel,
             private_key: Some(crate::model::PrivateKey::from_random([9; 32])),
@@ -191,23 +204,50 @@ mod tests {
             fwmark: 0,
             mtu: 1420,
             up: true,
-            addresses: [].into(),
+            addresses: ["10.0.0.1/24".parse().unwrap()].into(),
             detached: [].into(),
-            peers: [].into(),
+            peers: [
+                (PublicKey::from_bytes([1; 32]), peer(None)),
+                (PublicKey::from_bytes([2; 32]), peer(Some("192.0.2.1:51820"))),
+            ]
+            .into(),
         };
-        let applied = Applied {
+        let set = Set { family: Family::V4, elements: ["10.0.0.0/24".parse().unwrap()].into() };
+        let table =
+            Table { name: "wgrelay-wg0".into(), sets: [("places4".into(), set)].into(), chains: vec![] };
+        Applied {
             place: place.clone(),
             dir: "/etc/wgrelay".into(),
             node: "wsl".parse().unwrap(),
             backend: Backend::Kernel,
-            network_text: "format = 1\n".into(),
-            state: HostState { device: Some(device), ..HostState::default() },
+            network_text: "format = 1\n# \"é\"\r\n".into(),
+            state: HostState {
+                device: Some(device),
+                routes: [Route { dst: "10.1.0.0/24".parse().unwrap(), table: 254 }].into(),
+                firewall: Some(table),
+                ..HostState::default()
+            },
             displaced: BTreeMap::from([("net/ipv4/ip_forward".into(), "0".into())]),
-        };
+        }
+    }
+
+    #[test]
+    fn a_record_counts_only_where_it_was_written() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::new(&base.path().join("run"), &"wg0".parse().unwrap());
+        let place = Place { boot_id: "a".into(), netns: 1 };
+        let applied = applied(&place);
         assert_eq!(dir.read_applied(&place, &applied.dir).unwrap(), None);
         dir.write_applied(applied.clone()).unwrap();
         let read = dir.read_applied(&place, &applied.dir).unwrap().unwrap();
-        assert_eq!(read.state.device.as_ref().unwrap().private_key, None);
+        let device = read.state.device.as_ref().unwrap();
+        assert_eq!(device.private_key, None);
+        // The one that was given an endpoint, and of it that alone.
+        let [peer] = device.peers.values().collect::<Vec<_>>()[..] else { panic!("{device:?}") };
+        assert_eq!((&peer.preshared_key, peer.endpoint), (&None, Some("192.0.2.1:51820".parse().unwrap())));
+        assert_eq!((device.listen_port, device.addresses.len()), (Some(51820), 1));
+        assert!(read.state.routes.is_empty());
+        assert!(read.state.firewall.as_ref().unwrap().sets["places4"].elements.is_empty());
         assert_eq!(Applied { state: applied.state.clone(), ..read }, applied);
         assert_eq!(fs::metadata(dir.path().join(APPLIED_FILE)).unwrap().mode() & 0o777, 0o600);
         let elsewhere = Place { netns: 2, ..place.clone() };
@@ -218,6 +258,26 @@ mod tests {
         dir.remove().unwrap();
         dir.remove().unwrap();
         assert!(!base.path().join("run").exists());
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_read_or_is_no_record() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::new(&base.path().join("run"), &"wg0".parse().unwrap());
+        let place = Place { boot_id: "a".into(), netns: 1 };
+        dir.create().unwrap();
+        // Before 0.2 every peer, route and element was in it.
+        let mut whole = applied(&place);
+        let device = whole.state.device.as_mut().unwrap();
+        device.private_key = None;
+        device.peers.values_mut().for_each(|peer| peer.preshared_key = None);
+        let text = serde_json::to_string(&whole).unwrap();
+        fs::write(dir.path().join(APPLIED_FILE), &text).unwrap();
+        assert_eq!(dir.read_applied(&place, &whole.dir).unwrap().as_ref(), Some(&whole));
+        for other in ["", "{}", "{\"format\": 9}", &text[..text.len() / 2]] {
+            fs::write(dir.path().join(APPLIED_FILE), other).unwrap();
+            assert_eq!(dir.read_applied(&place, &whole.dir).unwrap(), None, "{other:.40}");
+        }
     }
 
     #[test]

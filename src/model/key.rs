@@ -72,12 +72,18 @@ impl FromStr for PublicKey {
     }
 }
 
+/// Length of a key's text.
+const TEXT_LEN: usize = 44;
+
+/// Writes a key's text into a buffer, which is the caller's to wipe.
+fn encode<'b>(key: &[u8; KEY_LEN], buffer: &'b mut [u8; TEXT_LEN]) -> &'b str {
+    let length = BASE64_STANDARD.encode_slice(key, buffer).expect("32 bytes are 44 characters");
+    std::str::from_utf8(&buffer[..length]).expect("base64 is ASCII")
+}
+
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 44];
-        // 32 bytes are 44 characters, all of them ASCII.
-        let length = BASE64_STANDARD.encode_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
-        f.pad(std::str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
+        f.pad(encode(&self.0, &mut [0; TEXT_LEN]))
     }
 }
 
@@ -89,7 +95,7 @@ impl fmt::Debug for PublicKey {
 
 impl serde::Serialize for PublicKey {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        s.serialize_str(encode(&self.0, &mut [0; TEXT_LEN]))
     }
 }
 
@@ -135,7 +141,7 @@ macro_rules! secret {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.serialize_str(&self.expose_base64())
+                s.serialize_str(encode(&self.0, &mut Zeroizing::new([0; TEXT_LEN])))
             }
         }
 

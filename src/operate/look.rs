@@ -5,13 +5,14 @@ use std::path::Path;
 
 use super::backend::{host, in_use};
 use crate::apply::{Host, HostError, Scope};
-use crate::config::{Secrets, parse_network};
+use crate::config::{Secrets, reread_network};
 use crate::dataplane::DeviceReport;
+use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::folder::Folder;
 use crate::host::runtime::Applied;
 use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
-use crate::plan::{Backend, Line, diff, wanted};
+use crate::plan::{Backend, Facts, Line, diff, wanted};
 
 use super::target::Target;
 
@@ -47,16 +48,21 @@ pub fn look(
     let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
     let mut problems = Vec::new();
     let folder = Folder::new(dir, name);
-    let target = recorded_target(dir, &folder, &applied)?;
-    let mut machine = host(runtime, &[])?;
-    let facts = machine.facts(&target.names(), &BTreeSet::new())?;
+    // The network is read again while the kernel, nft and the agent are asked.
+    let (target, seen) = std::thread::scope(|threads| {
+        let seen = threads.spawn(|| surroundings(name, runtime));
+        let target = recorded_target(dir, &folder, &applied);
+        (target, seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (target, (mut machine, mut facts)) = (target?, seen?);
+    facts.resolved = machine.resolve(&target.names());
     let backend = in_use(name, &facts);
     let wanted = wanted(&target.network, target.this(), &target.keys, applied.backend, &facts, now);
     let mut state = wanted.state;
     // A name that does not resolve just now, or resolves to another address, is no drift.
     if let (Some(device), Some(recorded)) = (&mut state.device, &applied.state.device) {
         for (key, peer) in &mut device.peers {
-            peer.endpoint = recorded.peers.get(key).map_or(peer.endpoint, |p| p.endpoint);
+            peer.endpoint = recorded.peers.get(key).and_then(|p| p.endpoint);
         }
     }
     problems.extend(wanted.problems.into_iter().filter(|p| p.code != "foreign-interface"));
@@ -69,7 +75,7 @@ pub fn look(
     target.keep_keys(&mut state, &observed);
     let report = if backend.is_some() { machine.report(&scope)? } else { None };
     let drift = diff(&observed, &state).lines();
-    if folder.read_network().is_ok_and(|bytes| bytes != applied.network_text.as_bytes()) {
+    if target.keys_may_be_newer {
         problems.push(Problem::warning(
             "pending",
             folder.network_path().display().to_string(),
@@ -80,6 +86,16 @@ pub fn look(
     Ok(Some(Look { network: target.network, node: target.node, backend, report, drift, problems, applied }))
 }
 
+/// Opens this machine and reads what is on it whatever the network says: all but the addresses of names.
+fn surroundings(name: &InterfaceName, runtime: &Runtime) -> Result<(LinuxHost, Facts), HostError> {
+    let mut machine = host(runtime, &[])?;
+    let facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
+    if let Some(backend) = in_use(name, &facts) {
+        machine.ask_ahead(name, backend);
+    }
+    Ok((machine, facts))
+}
+
 /// Reads the network last applied, with the secrets of today.
 ///
 /// # Errors
@@ -88,8 +104,7 @@ pub fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result
     let fault = |cause: String| HostError::new("read", "the record of what was applied", cause);
     // Each takes its time where peers are many.
     let (network, secrets) = std::thread::scope(|threads| {
-        let text = applied.network_text.as_bytes();
-        let network = threads.spawn(|| parse_network(text, "the network last applied").value);
+        let network = threads.spawn(|| reread_network(&applied.network_text));
         let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()));
         let secrets = secrets.map(|s| Secrets::parse(s.as_bytes(), "secrets.toml").value.unwrap_or_default());
         (network.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), secrets)

@@ -78,7 +78,7 @@ pub fn up<H: Host>(
         node: target.node.clone(),
         backend,
         network_text: text.to_string(),
-        state: Applied::without_secrets(state),
+        state: Applied::outline(state),
         displaced: displaced.clone(),
     };
     let mut displaced = c.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();

@@ -16,3 +16,4 @@ mod rig;
 mod rig_works;
 mod sessions;
 mod sites;
+mod told;

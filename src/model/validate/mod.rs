@@ -28,12 +28,12 @@ pub struct Finding {
 
 /// Checks the rules between fields.
 pub fn validate(network: &Network, marks: &Marks) -> Vec<Finding> {
-    let mut check = Check { network, marks, found: Vec::new() };
+    let mut check = Check { network, marks, nodes: in_order(network, marks), found: Vec::new() };
     check.tunnel();
     check.roles();
     check.addresses();
     check.keys();
-    for (node, at) in check.nodes() {
+    for (node, at) in check.nodes.clone() {
         check.node(node, at);
     }
     let sites = check.sites();
@@ -57,7 +57,21 @@ pub fn validate_network(network: &Network) -> Vec<Problem> {
 struct Check<'n> {
     network: &'n Network,
     marks: &'n Marks,
+    /// The nodes in the order of the file, so that of two that clash the later one is named.
+    nodes: Vec<(&'n Node, &'n NodeMarks)>,
     found: Vec<Finding>,
+}
+
+fn in_order<'n>(network: &'n Network, marks: &'n Marks) -> Vec<(&'n Node, &'n NodeMarks)> {
+    // Both are sorted by name, so that each is looked for where the last one was found.
+    let mut at = marks.nodes.iter().peekable();
+    let mut all = Vec::with_capacity(network.nodes.len());
+    for (name, node) in &network.nodes {
+        while at.next_if(|(other, _)| *other < name).is_some() {}
+        all.extend(at.next_if(|(other, _)| *other == name).map(|(_, marks)| (node, marks)));
+    }
+    all.sort_by_key(|(_, at)| at.node);
+    all
 }
 
 impl<'n> Check<'n> {
@@ -73,15 +87,6 @@ impl<'n> Check<'n> {
     }
     fn warn(&mut self, mark: Mark, code: &str, message: String, hint: impl Into<String>) {
         self.add(Severity::Warning, mark, code, message, hint);
-    }
-
-    /// The nodes in the order of the file, so that of two that clash the later one is named.
-    fn nodes(&self) -> Vec<(&'n Node, &'n NodeMarks)> {
-        let marks = self.marks;
-        let mut all: Vec<_> =
-            self.network.nodes.values().filter_map(|n| Some((n, marks.nodes.get(&n.name)?))).collect();
-        all.sort_by_key(|(_, at)| at.node);
-        all
     }
 
     /// The tunnel subnets that were read without fault.

@@ -53,7 +53,7 @@ impl<'n> Check<'n> {
 
     pub(super) fn roles(&mut self) {
         let relays: Vec<_> =
-            self.nodes().into_iter().filter(|(n, at)| n.is_relay() && at.role.is_some()).collect();
+            self.nodes.iter().copied().filter(|(n, at)| n.is_relay() && at.role.is_some()).collect();
         if relays.is_empty() && self.marks.complete {
             self.error(
                 Mark(0),
@@ -106,7 +106,7 @@ impl<'n> Check<'n> {
                 );
             }
         }
-        for (node, at) in self.nodes() {
+        for (node, at) in self.nodes.clone() {
             if node.role == Role::Spoke && at.role.is_some() && node.egress {
                 self.error(
                     at.egress.unwrap_or(at.node),
@@ -132,7 +132,7 @@ impl<'n> Check<'n> {
     pub(super) fn addresses(&mut self) {
         let net = self.network;
         let mut seen: HashMap<IpAddr, &NodeName> = HashMap::new();
-        for (node, at) in self.nodes() {
+        for (node, at) in self.nodes.clone() {
             if let Some(mark) = at.address {
                 let a = node.address;
                 if self.marks.subnet.is_some() && !is_host(net.subnet, a) {
@@ -210,7 +210,7 @@ impl<'n> Check<'n> {
 
     pub(super) fn keys(&mut self) {
         let mut seen: HashMap<&[u8; 32], &NodeName> = HashMap::new();
-        for (node, at) in self.nodes() {
+        for (node, at) in self.nodes.clone() {
             let Some(mark) = at.public_key else { continue };
             let key = node.public_key.as_bytes();
             if *key == [0; 32] {

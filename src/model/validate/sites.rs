@@ -57,7 +57,7 @@ impl<'n> Check<'n> {
         let mut claims: PrefixMap<&'n Node> = PrefixMap::default();
         let mut claimants: BTreeMap<IpNet, Vec<&'n Node>> = BTreeMap::new();
         let mut placed: Vec<(IpNet, Mark, &Node)> = Vec::new();
-        for (node, at) in self.nodes() {
+        for (node, at) in self.nodes.clone() {
             for (site, at) in node.sites.iter().zip(&at.sites) {
                 let Some(mark) = at.subnet else { continue };
                 let subnet = site.subnet;
@@ -133,7 +133,7 @@ impl<'n> Check<'n> {
 
     /// A relay's endpoint that its spokes would look for inside the tunnel can never be reached.
     pub(super) fn endpoints(&mut self, sites: &PrefixMap<&'n Node>) {
-        for (node, at) in self.nodes() {
+        for (node, at) in self.nodes.clone() {
             let (Some(mark), Some(endpoint)) = (at.endpoint, &node.endpoint) else { continue };
             let EndpointHost::Ip(ip) = endpoint.host else { continue };
             if ip.is_unspecified() || ip.is_multicast() {
