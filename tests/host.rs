@@ -145,6 +145,7 @@ fn full_state() -> HostState {
         firewall: Some(table(&[net("192.168.3.0/24"), net("172.19.0.0/16")])),
         foreign_rules: [raw_accept(Family::V4, "172.19.0.0/16"), raw_accept(Family::V6, "fd00:19::/64")]
             .into(),
+        firewalld: BTreeMap::new(),
     }
 }
 

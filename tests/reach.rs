@@ -5,7 +5,8 @@
 //! `NODE: without link L`, `NODE: without route PREFIX`, `NODE: set SWITCH = VALUE`, `NODE: down`,
 //! `NODE: default via ROUTER dev LINK`, and, for the filters of others,
 //! `NODE: docker VERSION on BRIDGE`, `NODE: iptables drops`, `NODE: nft TABLE CHAIN POLICY [LINK…]` (the links that it names),
-//! `NODE: filters unread: WHY`, `NODE: without rules in CHAIN` (ours, in theirs).
+//! `NODE: filters unread: WHY`, `NODE: without rules in CHAIN` (ours, in theirs), `NODE: firewalld default ZONE`,
+//! `NODE: firewalld zone ZONE has LINK`, `NODE: without policy NAME` (ours, in firewalld).
 //! `UPDATE_CASES=1` rewrites what is printed.
 
 #![expect(
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use wgrelay::config::parse_network;
 use wgrelay::model::{AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Site, Timestamp};
 use wgrelay::plan::firewall::Family;
+use wgrelay::plan::firewalld::FirewalldFacts;
 use wgrelay::plan::foreign::{Iptables, IptablesFacts, NftForward};
 use wgrelay::plan::{Backend, DockerEngine, Facts, ForeignRoute, HostState, Keys, wanted};
 use wgrelay::reach::{
@@ -111,6 +113,21 @@ fn found(facts: &mut Facts, what: &str) {
         }
         ["iptables", "drops"] => facts.foreign.iptables.push(there(false, None)),
         ["filters", "unread:", why @ ..] => facts.foreign.unread = Some(why.join(" ")),
+        ["firewalld", "default", zone] => {
+            facts.foreign.nft.push(NftForward {
+                family: "inet".into(),
+                table: "firewalld".into(),
+                chain: "filter_FORWARD".into(),
+                drops: false,
+                links: BTreeSet::new(),
+            });
+            facts.foreign.firewalld =
+                Some(FirewalldFacts { default_zone: (*zone).into(), ..FirewalldFacts::default() });
+        }
+        ["firewalld", "zone", zone, "has", link] => {
+            let there = facts.foreign.firewalld.as_mut().unwrap();
+            there.zones.insert((*link).into(), (*zone).into());
+        }
         ["nft", table, chain, policy, links @ ..] => facts.foreign.nft.push(NftForward {
             family: "inet".into(),
             table: (*table).into(),
@@ -136,9 +153,13 @@ fn differs(state: &mut HostState, what: &str) {
             state.foreign_rules.retain(|r| r.chain.chain() != *chain);
             assert_ne!(before, state.foreign_rules.len(), "{what}");
         }
+        ["without", "policy", name] => {
+            state.firewalld.remove(*name).unwrap();
+        }
         ["set", path, "=", value] => *state.sysctls.get_mut(*path).unwrap() = (*value).into(),
         ["down"] => *state = HostState::default(),
-        ["without", "link", _] | ["default" | "docker" | "iptables" | "nft" | "filters", ..] => {}
+        ["without", "link", _]
+        | ["default" | "docker" | "firewalld" | "iptables" | "nft" | "filters", ..] => {}
         _ => panic!("{what}"),
     }
 }

@@ -6,6 +6,7 @@ use super::{Failure, Host, HostError, Scope, apply};
 use crate::dataplane::DeviceReport;
 use crate::model::{InterfaceName, PrivateKey, PublicKey};
 use crate::plan::firewall::{Chain, Family, Hook, Set, Table};
+use crate::plan::firewalld::FirewalldPolicy;
 use crate::plan::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use crate::plan::{
     Backend, Change, Device, Facts, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff,
@@ -91,6 +92,11 @@ fn state(number: u8, backend: Backend) -> HostState {
             Family::V4,
             ForeignChain::DockerUser,
             Accept { oif: Some(format!("br{number}")), ..Accept::default() },
+        )]
+        .into(),
+        firewalld: [(
+            "wgrelay-wg0".to_string(),
+            FirewalldPolicy { egress: [format!("zone{number}")].into(), rules: BTreeSet::new(), whole: true },
         )]
         .into(),
     }

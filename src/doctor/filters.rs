@@ -38,10 +38,37 @@ pub(super) fn findings(record: &Record) -> Vec<Finding> {
     if foreign.is_ufw() {
         found.push(Finding::ok("ufw", "ufw is active; what wgrelay accepts stands before its chains"));
     }
-    if foreign.firewalld().is_some() {
-        found.push(Finding::ok("firewalld", "firewalld is active; the tunnel has to be in a zone of it"));
-    }
+    found.extend(firewalld(record));
     found
+}
+
+fn firewalld(record: &Record) -> Option<Finding> {
+    record.facts.foreign.firewalld_chain()?;
+    let there = record.facts.foreign.firewalld.as_ref();
+    let (why, fix) = match there {
+        Some(there) if there.is_ready() => {
+            let text = "firewalld is active; `wgrelay up` makes a policy of it for what the network forwards, and `down` takes it out";
+            return Some(Finding::ok("firewalld", text));
+        }
+        Some(there) if there.fault.is_none() => {
+            let list: Vec<&str> = there.unloaded.iter().map(String::as_str).collect();
+            (
+                format!(
+                    "a new policy needs a reload, which would change what differs at run time: {}",
+                    list.join(", ")
+                ),
+                "`firewall-cmd --runtime-to-permanent` keeps what is set at run time, `firewall-cmd --reload` forgets it",
+            )
+        }
+        _ => {
+            let fault = there.and_then(|t| t.fault.as_deref()).unwrap_or("it was not asked");
+            (
+                format!("it cannot be asked over D-Bus: {fault}"),
+                "`wgrelay plan` has the commands that open it",
+            )
+        }
+    };
+    Some(Finding::warning("firewalld", format!("firewalld is active, and {why}"), fix))
 }
 
 fn nft(record: &Record) -> Finding {

@@ -1,15 +1,16 @@
 //! Reads the packet filters of others, and our rules in them. Little is run where there are none: one listing of
 //! nftables' chains, which iptables-nft's show up in, and a look at which tables iptables-legacy has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::docker_nftables;
 use super::iptables::{self, Kept};
 use super::nft::{self, ListedChain};
+use super::{docker_nftables, firewalld};
 use crate::apply::HostError;
 use crate::model::InterfaceName;
 use crate::plan::firewall::Family;
 use crate::plan::firewall::fingerprint::CHAIN;
+use crate::plan::firewalld::FirewalldPolicy;
 use crate::plan::foreign::{ForeignFirewall, ForeignRule, Iptables, IptablesFacts, NftForward};
 use crate::plan::{DockerNftables, IFALIAS_PREFIX};
 
@@ -20,6 +21,7 @@ pub(super) struct Reading {
     chains: Vec<ListedChain>,
     nft: Vec<NftForward>,
     docker_nft: Vec<DockerNftables>,
+    firewalld: firewalld::Reading,
 }
 
 impl Reading {
@@ -63,7 +65,8 @@ impl Reading {
                 docker_nft.push(docker_nftables::read(family, &text));
             }
         }
-        Ok(Self { kept, chains, nft, docker_nft })
+        let firewalld = firewalld::Reading::take(nft.iter().any(NftForward::is_firewalld));
+        Ok(Self { kept, chains, nft, docker_nft, firewalld })
     }
 
     /// Returns what decides about our packets.
@@ -81,9 +84,16 @@ impl Reading {
             iptables: self.kept.iter().map(facts).collect(),
             nft: self.nft.clone(),
             docker_nft: self.docker_nft.clone(),
+            firewalld: self.firewalld.facts.clone(),
+            firewalld_asleep: self.firewalld.asleep.clone(),
             lookalikes: lookalikes(&self.chains),
             unread: None,
         }
+    }
+
+    /// Returns our policies in firewalld.
+    pub(super) fn policies(&self, network: &InterfaceName) -> BTreeMap<String, FirewalldPolicy> {
+        self.firewalld.policies(network)
     }
 
     /// Returns our rules.

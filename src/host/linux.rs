@@ -12,7 +12,7 @@ use super::foreign_firewall::Reading;
 use super::link::NumberedLink;
 use super::netlink::{Netlink, NetlinkError, Refusal, Request};
 use super::wireguard::{self, KernelWireGuard, WireGuard};
-use super::{facts, iptables, link, names, nft, route, sysctl};
+use super::{facts, firewalld, iptables, link, names, nft, route, sysctl};
 use crate::apply::{Host, HostError, Scope};
 use crate::dataplane::DeviceReport;
 use crate::model::InterfaceName;
@@ -257,6 +257,7 @@ enum By {
     WireGuard,
     NftSets,
     Iptables,
+    Firewalld,
     Alone,
 }
 
@@ -274,6 +275,7 @@ const fn by(change: &Change) -> By {
         Change::Configure { .. } | Change::Peer { .. } => By::WireGuard,
         Change::Elements { .. } => By::NftSets,
         Change::AddForeign { .. } | Change::RemoveForeign { .. } => By::Iptables,
+        Change::Firewalld { .. } => By::Firewalld,
         Change::LoadTable { .. }
         | Change::DeleteTable { .. }
         | Change::Sysctl { .. }
@@ -406,7 +408,9 @@ impl Host for LinuxHost {
                 state.sysctls.insert(path.clone(), value);
             }
         }
-        state.foreign_rules = self.foreign()?.rules(&scope.network);
+        let foreign = self.foreign()?;
+        state.foreign_rules = foreign.rules(&scope.network);
+        state.firewalld = foreign.policies(&scope.network);
         Ok(state)
     }
 
@@ -441,6 +445,7 @@ impl Host for LinuxHost {
                     iptables::remove(network, &foreign_of(group))?;
                 }
                 (By::Iptables, _) => iptables::insert(network, &foreign_of(group))?,
+                (By::Firewalld, _) => firewalld::carry_out(network, group)?,
                 (By::Alone, Change::LoadTable { to, .. }) => nft::load(to)?,
                 (By::Alone, Change::DeleteTable { from }) => nft::delete(&from.name)?,
                 (By::Alone, Change::Sysctl { path, to, .. }) => sysctl::write(path, to)?,

@@ -6,11 +6,13 @@
 
 pub mod agent_process;
 pub mod boot_clock;
+mod dbus;
 pub mod discover;
 pub mod docker;
 mod docker_nftables;
 pub mod examine;
 mod facts;
+mod firewalld;
 pub mod folder;
 mod foreign_firewall;
 mod iptables;

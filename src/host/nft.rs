@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Output;
 
 use nftables::batch::Batch;
@@ -149,6 +150,15 @@ fn send(operation: &'static str, table: &str, batch: &impl serde::Serialize) -> 
 
 /// Makes an error of nft's first words; the batch itself, which nft repeats below them, stays out.
 fn refused(operation: &'static str, table: &str, output: &Output) -> HostError {
+    if let Some(signal) = output.status.signal() {
+        // Every nft reads all tables before it changes one, and 1.0 stumbles over what 1.1 has written (a newer Docker's).
+        let cause = format!(
+            "nft ended with signal {signal}: a table that a newer nft made is more than this one can read; update nftables"
+        );
+        return HostError::new(operation, table, cause).hint(
+            "`nft --version` says which is here; 1.1 reads them. `nft list tables` shows whose they may be",
+        );
+    }
     let words = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> =
         words.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with(['{', '^', '~'])).collect();
@@ -193,6 +203,9 @@ pub(super) fn links_named_in(family: &str, table: &str) -> Result<BTreeSet<Strin
 pub(super) fn text_of(family: &str, table: &str) -> Result<String, HostError> {
     let output = run(&["-s", "list", "table", family, table], None);
     let output = output.map_err(|e| HostError::new("list nft table", table, e))?;
+    if output.status.signal().is_some() {
+        return Err(refused("list nft table", table, &output));
+    }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -219,4 +232,32 @@ fn objects<'a>(listing: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Va
 
 fn run(args: &[&str], input: Option<&[u8]>) -> io::Result<Output> {
     program::run("nft", args, input)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    fn ended(status: i32, words: &str) -> Output {
+        let status = ExitStatus::from_raw(status);
+        Output { status, stdout: Vec::new(), stderr: words.into() }
+    }
+
+    #[test]
+    fn why_nft_refused() {
+        let error = |status, words: &str| refused("load nft table", "wgrelay-wg0", &ended(status, words));
+        let crash = error(11, "");
+        assert_eq!(
+            crash.to_string(),
+            "load nft table wgrelay-wg0: nft ended with signal 11: a table that a newer nft made is more than this one can \
+             read; update nftables"
+        );
+        assert!(crash.hint.contains("nft --version"), "{}", crash.hint);
+        let said = error(0x100, "Error: syntax error\n{\"nftables\"\n^^^");
+        assert_eq!(said.to_string(), "load nft table wgrelay-wg0: Error: syntax error");
+        assert_eq!(error(0x100, "Operation not permitted (you must be root)").hint, "run as root");
+        assert!(error(0x100, "").to_string().ends_with("nft ended with exit status: 1"));
+    }
 }

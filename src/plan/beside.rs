@@ -55,12 +55,12 @@ fn rules_in(
         accept(Accept { iif: link, oif: tunnel(), src: net, ..Accept::default() });
     }
     if there.forward_drops {
-        for (inside, src) in ways_out(network, node, &sites, there.family) {
-            for uplink in uplinks(facts, there.family).filter(|u| *u != inside) {
-                let (inside, uplink) = (Some(inside.clone()), Some(uplink.to_string()));
-                let (iif, oif) = (inside.clone(), uplink.clone());
-                accept(Accept { iif, oif, src, ..Accept::default() });
-                accept(Accept { iif: uplink, oif: inside, dst: src, replies: true, ..Accept::default() });
+        for WayOut { inside, only, outside } in ways_out(network, node, &sites, facts, there.family) {
+            for out in outside {
+                let (inside, out) = (Some(inside.clone()), Some(out));
+                let (iif, oif) = (inside.clone(), out.clone());
+                accept(Accept { iif, oif, src: only, ..Accept::default() });
+                accept(Accept { iif: out, oif: inside, dst: only, replies: true, ..Accept::default() });
             }
         }
     }
@@ -108,80 +108,56 @@ pub(super) fn is_dockers(site: &Site, link: &str, facts: &Facts) -> bool {
     matches!(site.interface, Some(SiteInterface::Docker(_))) || listed || guarded || kept
 }
 
-/// Links from which packets go out to the Internet through this node, with the prefix they are held to.
-fn ways_out(
+/// A way out of the network through this node.
+pub(super) struct WayOut {
+    /// The link that packets come by.
+    pub inside: String,
+    /// Their sources; `None`: whatever comes out of the tunnel.
+    pub only: Option<IpNet>,
+    /// The links that they leave by. A site's own may be among them: its hosts and the way out can be on one bridge.
+    pub outside: BTreeSet<String>,
+}
+
+/// Returns the ways out to the Internet, and to the networks on this node's other bridges.
+pub(super) fn ways_out(
     network: &Network,
     node: &Node,
     sites: &[Placed<'_>],
+    facts: &Facts,
     family: Family,
-) -> Vec<(String, Option<IpNet>)> {
+) -> Vec<WayOut> {
+    let tunnel = network.name.as_str();
+    let mut uplinks = uplinks(facts, family);
+    uplinks.remove(tunnel);
     let mut ways = Vec::new();
     if node.is_relay() && node.egress && (family == Family::V4 || network.subnet6.is_some()) {
-        ways.push((network.name.to_string(), None));
+        ways.push(WayOut { inside: tunnel.into(), only: None, outside: uplinks.clone() });
     }
-    let out = sites.iter().filter(|(site, _)| site.egress);
-    ways.extend(out.map(|(site, link)| ((*link).to_string(), Some(site.subnet))));
+    let bridges =
+        node.bridges.iter().map(|b| b.name.to_string()).filter(|name| facts.links.contains_key(name));
+    let outside: BTreeSet<String> = uplinks.into_iter().chain(bridges).collect();
+    for (site, link) in sites.iter().filter(|(site, _)| site.egress && Family::of(&site.subnet) == family) {
+        ways.push(WayOut { inside: (*link).to_string(), only: Some(site.subnet), outside: outside.clone() });
+    }
     ways
 }
 
-fn uplinks(facts: &Facts, family: Family) -> impl Iterator<Item = &str> {
-    let defaults =
-        facts.routes.iter().filter(move |r| r.dst.prefix_len() == 0 && Family::of(&r.dst) == family);
-    let links: BTreeSet<&str> = defaults.map(|r| r.device.as_str()).filter(|d| !d.is_empty()).collect();
-    links.into_iter()
+fn uplinks(facts: &Facts, family: Family) -> BTreeSet<String> {
+    let defaults = facts.routes.iter().filter(|r| r.dst.prefix_len() == 0 && Family::of(&r.dst) == family);
+    defaults.map(|r| r.device.clone()).filter(|d| !d.is_empty()).collect()
 }
 
 /// Tells of filters that no rule of ours can open.
 pub(super) fn problems(network: &Network, sites: &[Placed<'_>], facts: &Facts) -> Vec<Problem> {
     let tunnel = network.name.as_str();
     let mut problems = Vec::new();
-    for chain in
-        facts.foreign.nft.iter().filter(|c| c.may_drop() && !c.is_docker() && !c.links.contains(tunnel))
-    {
-        problems.push(if chain.is_firewalld() {
-            firewalld(tunnel, sites)
-        } else {
-            dropped(chain, tunnel, sites)
-        });
+    let closed =
+        |c: &&NftForward| c.drops && !c.is_docker() && !c.is_firewalld() && !c.links.contains(tunnel);
+    for chain in facts.foreign.nft.iter().filter(closed) {
+        problems.push(dropped(chain, tunnel, sites));
     }
     problems.extend(docker_nftables::problems(network, sites, facts));
     problems
-}
-
-/// Only firewalld's own zones and policies open it: its last rule rejects, whatever other tables accept.
-fn firewalld(tunnel: &str, sites: &[Placed<'_>]) -> Problem {
-    let command = |words: String| format!("firewall-cmd --permanent {words}");
-    let zone_of = |link: &str| {
-        format!("$(firewall-cmd --get-zone-of-interface {link} || firewall-cmd --get-default-zone)")
-    };
-    let mut commands = vec![
-        command(format!("--new-zone {tunnel}")),
-        command(format!("--zone {tunnel} --add-interface {tunnel}")),
-        command(format!("--zone {tunnel} --add-forward")),
-    ];
-    let links: BTreeSet<&str> = sites.iter().map(|(_, link)| *link).collect();
-    // The names stay below firewalld's limit of 17 characters.
-    for (policy, own, other) in [("i", "ingress", "egress"), ("o", "egress", "ingress")] {
-        if links.is_empty() {
-            break;
-        }
-        let policy = format!("{tunnel}-{policy}");
-        commands.push(command(format!("--new-policy {policy}")));
-        commands.push(command(format!("--policy {policy} --set-target ACCEPT")));
-        commands.push(command(format!("--policy {policy} --add-{own}-zone {tunnel}")));
-        for link in &links {
-            commands.push(command(format!("--policy {policy} --add-{other}-zone \"{}\"", zone_of(link))));
-        }
-    }
-    commands.push("firewall-cmd --reload".into());
-    Problem::warning(
-        "forward-dropped",
-        format!("interface {tunnel}"),
-        format!(
-            "firewalld rejects what is forwarded between zones that no policy joins, and {tunnel} is in none"
-        ),
-        commands.join("; "),
-    )
 }
 
 fn dropped(chain: &NftForward, tunnel: &str, sites: &[Placed<'_>]) -> Problem {
@@ -327,6 +303,25 @@ public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
     }
 
     #[test]
+    fn a_site_goes_out_by_its_own_bridge_and_to_the_other_ones() {
+        let text = NETWORK.replace("\"docker:cloud\"", "\"br-6a\"\negress = true").replace(
+            "[node.windows]",
+            "[[node.wsl.bridge]]\nname = \"br-int\"\naddresses = [\"10.9.0.1/24\"]\n[node.windows]",
+        );
+        let mut facts = facts(IptablesFacts { docker_user: false, ..docker() }, None);
+        facts.routes[0].device = "br-6a".into();
+        facts.links.insert("br-int".into(), Link::default());
+        let told = lines(&text, &facts);
+        for (out, back) in [("br-6a", "br-6a"), ("br-int", "br-int")] {
+            let there = format!("iptables-nft filter FORWARD: -s 172.19.0.0/16 -i br-6a -o {out} -j ACCEPT");
+            let replies = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT";
+            let answers =
+                format!("iptables-nft filter FORWARD: -d 172.19.0.0/16 -i {back} -o br-6a {replies}");
+            assert!(told.contains(&there) && told.contains(&answers), "{out}: {told:#?}");
+        }
+    }
+
+    #[test]
     fn filters_that_only_their_owner_opens() {
         let chain = |table: &str, drops, links: &[&str]| NftForward {
             family: "inet".into(),
@@ -343,7 +338,7 @@ public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
         assert_eq!(told(chain("filter", true, &["eth0"])), ["forward-dropped"]);
         assert_eq!(told(chain("filter", true, &["wg0"])), Vec::<String>::new());
         assert_eq!(told(chain("filter", false, &[])), Vec::<String>::new());
-        assert_eq!(told(chain("firewalld", false, &["eth0"])), ["forward-dropped"]);
+        assert_eq!(told(chain("firewalld", false, &["eth0"])), ["forward-dropped"], "it was not asked");
         assert_eq!(told(chain("docker-bridges", false, &[])), ["docker-raw-drop"]);
     }
 }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::firewall::Table;
+use super::firewalld::FirewalldPolicy;
 use super::foreign::ForeignRule;
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector};
 use crate::model::{PrivateKey, PublicKey};
@@ -61,6 +62,8 @@ pub enum Change {
     AddForeign { rule: ForeignRule },
     /// Takes a rule of ours out of somebody else's chain.
     RemoveForeign { rule: ForeignRule },
+    /// Makes, changes or removes a policy of ours in firewalld.
+    Firewalld { name: String, from: Option<Box<FirewalldPolicy>>, to: Option<Box<FirewalldPolicy>> },
     /// Sets a switch.
     Sysctl { path: String, from: Option<String>, to: String },
     /// Makes the interface, down and without addresses.
@@ -173,6 +176,14 @@ impl Change {
             }
             Self::AddForeign { rule } => line("iptables-rule", rule.place(), None, Some(rule.text())),
             Self::RemoveForeign { rule } => line("iptables-rule", rule.place(), Some(rule.text()), None),
+            Self::Firewalld { name, from, to } => {
+                let words = |policy: &FirewalldPolicy| policy.words();
+                let mut text = to.as_deref().map(words);
+                if let (None, Some(text)) = (from, &mut text) {
+                    *text += "; firewalld reloads for it";
+                }
+                line("firewalld-policy", name.clone(), from.as_deref().map(words), text)
+            }
             Self::Sysctl { path, from, to } => {
                 line("sysctl", path.replace('/', "."), from.clone(), Some(to.clone()))
             }
@@ -244,6 +255,12 @@ impl Change {
             }
             Self::RemoveForeign { rule } => {
                 state.foreign_rules.remove(rule);
+            }
+            Self::Firewalld { name, to: Some(to), .. } => {
+                state.firewalld.insert(name.clone(), (**to).clone());
+            }
+            Self::Firewalld { name, to: None, .. } => {
+                state.firewalld.remove(name);
             }
             Self::Sysctl { path, to, .. } => {
                 state.sysctls.insert(path.clone(), to.clone());

@@ -2,7 +2,10 @@
 //!
 //! Up: firewall, what stands beside it in others' chains, interface, peers, addresses, link, routes, then what is to go, then forwarding. Down: the reverse.
 
+use std::collections::BTreeSet;
+
 use super::change::{Change, Plan};
+use super::firewalld::FirewalldPolicy;
 use super::foreign::ForeignRule;
 use super::state::{Device, HostState};
 
@@ -19,8 +22,13 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
 
     if going_down {
         foreign_rules(from, to, &mut plan, |_| true);
+        firewalld(from, to, &mut plan);
     }
     grow_firewall(from, to, &mut plan);
+    if !going_down {
+        // A reload has Docker make its chains anew: what stands in them comes after it.
+        firewalld(from, to, &mut plan);
+    }
     // A rule that has no effect where it stands goes first: what removes it would find the new one at the top.
     foreign_rules(from, to, &mut plan, |rule| rule.shadowed && !going_down);
     let new = to.foreign_rules.difference(&from.foreign_rules);
@@ -61,6 +69,18 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
 fn foreign_rules(from: &HostState, to: &HostState, plan: &mut Plan, which: impl Fn(&ForeignRule) -> bool) {
     let old = from.foreign_rules.difference(&to.foreign_rules).filter(|rule| which(rule));
     plan.changes.extend(old.cloned().map(|rule| Change::RemoveForeign { rule }));
+}
+
+/// A policy says what passes by prefixes, and flows that pass already go on: what goes need not wait.
+fn firewalld(from: &HostState, to: &HostState, plan: &mut Plan) {
+    let names: BTreeSet<&String> = from.firewalld.keys().chain(to.firewalld.keys()).collect();
+    for name in names {
+        let (old, new) = (from.firewalld.get(name), to.firewalld.get(name));
+        if old != new {
+            let of = |policy: Option<&FirewalldPolicy>| policy.cloned().map(Box::new);
+            plan.changes.push(Change::Firewalld { name: name.clone(), from: of(old), to: of(new) });
+        }
+    }
 }
 
 fn sysctls(from: &HostState, to: &HostState, plan: &mut Plan, which: impl Fn(&str) -> bool) {

@@ -8,6 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::firewall::{Action, Chain, Family, Hook, Match, Rule, Set, Table};
+use super::firewalld::{FirewalldPolicy, RichRule};
 use super::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use super::{Backend, Change, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff};
 use crate::model::{PresharedKey, PrivateKey, PublicKey};
@@ -95,12 +96,21 @@ fn state() -> impl Strategy<Value = HostState> {
         ForeignRule { shadowed, ..ForeignRule::new(Iptables::Nft, Family::V4, chain, accept) }
     });
     let foreign_rules = btree_set(foreign, 0..3);
-    (option::of(device()), routes, btree_set(rule, 0..3), sysctls, option::of(table()), foreign_rules)
-        .prop_map(|(device, routes, rules, sysctls, firewall, foreign_rules)| {
+    let policy = (any::<bool>(), option::of(net())).prop_map(|(whole, dst)| FirewalldPolicy {
+        egress: ["ANY".to_string()].into(),
+        rules: [RichRule::Accept { src: None, dst }].into(),
+        whole,
+    });
+    let name = prop_oneof![Just("wgrelay-wg0".to_string()), Just("wgrelay-wg0-out".to_string())];
+    let firewalld = btree_map(name, policy, 0..3);
+    let rest = (sysctls, option::of(table()), foreign_rules, firewalld);
+    (option::of(device()), routes, btree_set(rule, 0..3), rest).prop_map(
+        |(device, routes, rules, (sysctls, firewall, foreign_rules, firewalld))| {
             // Routes live on the interface.
             let routes = if device.is_some() { routes } else { BTreeSet::new() };
-            HostState { device, routes, rules, sysctls, firewall, foreign_rules }
-        })
+            HostState { device, routes, rules, sysctls, firewall, foreign_rules, firewalld }
+        },
+    )
 }
 
 proptest! {
@@ -144,7 +154,8 @@ proptest! {
         let route = at(|c| matches!(c, Change::AddRoute { .. }));
         let last_peer = changes.iter().rposition(|c| matches!(c, Change::Peer { .. }));
         prop_assert!(load.is_none() || up.is_none() || load < up);
-        let beside = changes.iter().rposition(|c| matches!(c, Change::AddForeign { .. }));
+        let beside =
+            changes.iter().rposition(|c| matches!(c, Change::AddForeign { .. } | Change::Firewalld { .. }));
         prop_assert!(beside.is_none() || (load.is_none() || load < beside) && (up.is_none() || beside < up));
         prop_assert!(last_peer.is_none() || last_peer < up);
         prop_assert!(route.is_none() || up < route);
@@ -156,7 +167,11 @@ proptest! {
             return Ok(());
         }
         let changes = diff(&from, &HostState::default()).changes;
-        let last = changes.iter().rposition(|c| matches!(c, Change::RemoveForeign { .. }));
-        prop_assert!(last.is_none_or(|last| last + 1 == from.foreign_rules.len()));
+        let last = changes
+            .iter()
+            .rposition(|c| matches!(c, Change::RemoveForeign { .. } | Change::Firewalld { .. }));
+        prop_assert!(
+            last.is_none_or(|last| last + 1 == from.foreign_rules.len() + from.firewalld.len())
+        );
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::docker::DockerNftables;
 use super::firewall::Family;
+use super::firewalld::FirewalldFacts;
 use super::state::ifalias;
 use crate::model::InterfaceName;
 
@@ -269,6 +270,12 @@ pub struct ForeignFirewall {
     /// What Docker's own among them let through.
     #[serde(default)]
     pub docker_nft: Vec<DockerNftables>,
+    /// What firewalld says of itself; `None`: it does not run, or not with nftables.
+    #[serde(default)]
+    pub firewalld: Option<FirewalldFacts>,
+    /// Policies of ours in the files of a firewalld that does not run; `None`: it does.
+    #[serde(default)]
+    pub firewalld_asleep: Option<BTreeSet<String>>,
     /// nft tables with a name of ours and without the mark of ours: `wgrelay-wg0`.
     #[serde(default)]
     pub lookalikes: BTreeSet<String>,
@@ -298,7 +305,7 @@ impl NftForward {
 
 impl ForeignFirewall {
     /// Returns firewalld's chain, where it runs on nftables.
-    pub fn firewalld(&self) -> Option<&NftForward> {
+    pub fn firewalld_chain(&self) -> Option<&NftForward> {
         self.nft.iter().find(|c| c.is_firewalld())
     }
     /// Says whether Docker filters with nftables.

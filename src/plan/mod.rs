@@ -13,6 +13,7 @@ mod docker;
 mod docker_nftables;
 mod facts;
 pub mod firewall;
+pub mod firewalld;
 pub mod foreign;
 mod full_tunnel;
 mod in_the_way;

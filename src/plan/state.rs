@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::firewall::Table;
+use super::firewalld::FirewalldPolicy;
 use super::foreign::ForeignRule;
 use crate::model::{InterfaceName, PresharedKey, PrivateKey, PublicKey};
 
@@ -138,4 +139,7 @@ pub struct HostState {
     /// Our rules in others' chains.
     #[serde(default)]
     pub foreign_rules: BTreeSet<ForeignRule>,
+    /// Our policies in firewalld, by name.
+    #[serde(default)]
+    pub firewalld: BTreeMap<String, FirewalldPolicy>,
 }

@@ -9,7 +9,7 @@ use super::firewall::{SiteMatch, compile};
 use super::full_tunnel;
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route, ifalias};
-use super::{Facts, beside, docker_nftables, two_homes};
+use super::{Facts, beside, docker_nftables, firewalld, two_homes};
 use crate::model::{
     EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Timestamp, claimed_by_spoke,
     derive_for_spoke,
@@ -94,6 +94,7 @@ pub fn wanted(
         sysctls.insert("net/ipv4/conf/all/src_valid_mark".into(), "1".into());
     }
     let mut foreign_rules = BTreeSet::new();
+    let mut firewalld_policies = BTreeMap::new();
     if let Some(table) = &mut firewall {
         let placed: Vec<_> = sites
             .iter()
@@ -103,9 +104,12 @@ pub fn wanted(
             })
             .collect();
         foreign_rules = beside::rules(network, node, &placed, facts);
+        firewalld_policies = firewalld::policies(network, node, &placed, facts, now);
         problems.extend(beside::problems(network, &placed, facts));
+        problems.extend(firewalld::problems(network, node, &placed, facts, now));
         problems.extend(two_homes::problems(node, facts));
         table.chains.extend(docker_nftables::chain(network, &placed, facts));
+        table.chains.extend(firewalld::chain(network, node, &placed, facts, now));
     }
     let device = Device {
         backend,
@@ -119,7 +123,15 @@ pub fn wanted(
         peers,
     };
     Wanted {
-        state: HostState { device: Some(device), routes, rules, sysctls, firewall, foreign_rules },
+        state: HostState {
+            device: Some(device),
+            routes,
+            rules,
+            sysctls,
+            firewall,
+            foreign_rules,
+            firewalld: firewalld_policies,
+        },
         problems,
     }
 }

@@ -174,6 +174,12 @@ fn docker_nftables(host: &Host, bridge: &DockerBridge, packet: Passing<'_>) -> O
     drop(Code::ForwardDropped, "filter-FORWARD")
 }
 
+/// Says whether firewalld lets a packet through because it answers one that passed, or by a policy of ours.
+fn passes_firewalld(host: &Host, packet: Passing<'_>) -> bool {
+    let zone = host.facts.foreign.firewalld.as_ref().map_or("", |there| there.zone_of(packet.oif));
+    packet.established || host.state.firewalld.values().any(|p| p.accepts(packet.src, packet.dst, zone))
+}
+
 fn nft(host: &Host, chain: &NftForward, packet: Passing<'_>) -> (Option<Drop>, Option<String>) {
     let name = format!("{} {} {}", chain.family, chain.table, chain.chain);
     let by_tunnel = packet.iif == host.tunnel || packet.oif == host.tunnel;
@@ -182,6 +188,9 @@ fn nft(host: &Host, chain: &NftForward, packet: Passing<'_>) -> (Option<Drop>, O
         return (None, None);
     }
     let unread = format!("the rules of {name} were not read");
+    if chain.is_firewalld() && by_tunnel && passes_firewalld(host, packet) {
+        return (None, None);
+    }
     if !chain.may_drop() || !by_tunnel {
         // A policy of accept, or a way that is none of the network's: only a rule could drop it.
         return (None, Some(unread));
@@ -189,9 +198,15 @@ fn nft(host: &Host, chain: &NftForward, packet: Passing<'_>) -> (Option<Drop>, O
     if chain.links.contains(&host.tunnel) {
         return (None, Some(format!("{unread}, and they name {}", host.tunnel)));
     }
-    let policy = if chain.is_firewalld() { "no policy joins its zones" } else { "policy drop" };
-    let fix =
-        Fix::Owner(format!("an accept for {} in that firewall: wgrelay plan has the commands", host.tunnel));
+    let policy = if chain.is_firewalld() { "no policy of it accepts" } else { "policy drop" };
+    let owners = || {
+        Fix::Owner(format!("an accept for {} in that firewall: wgrelay plan has the commands", host.tunnel))
+    };
+    let ours = host.facts.foreign.firewalld.as_ref().filter(|f| chain.is_firewalld() && f.is_ready());
+    let fix = match ours {
+        Some(_) => Fix::Up("firewalld's policies".into()),
+        None => owners(),
+    };
     let drop = Drop { code: Code::ForwardDropped, by: format!("nft {name} ({policy})"), fix };
     (Some(drop), Some(unread))
 }

@@ -61,7 +61,7 @@ impl Place {
     }
 
     /// The same anew: a client notices only after some time that the relay's sessions are gone.
-    fn clients_again(&self, relay: &Wgrelay<'_>) {
+    pub fn clients_again(&self, relay: &Wgrelay<'_>) {
         for node in [&self.windows, &self.phone] {
             wg_quick_down(node, "wg0").ok();
             // wireguard-go ends a little later than its link, and its socket with it.
@@ -75,7 +75,7 @@ impl Place {
 
     /// Fails unless everything that should passes, both ways, and what should not does not.
     #[track_caller]
-    fn assert_beside(&self, engine: &Engine<'_>, when: &str) {
+    pub fn assert_beside(&self, engine: &Engine<'_>, when: &str) {
         let mut wrong = Vec::new();
         let mut must = |what: &str, is: bool| {
             if !is {
@@ -277,6 +277,48 @@ fn engine_28_5_on_iptables_legacy() {
 #[test]
 fn engine_20_10() {
     beside("20", "nft");
+}
+
+/// The relay's exported file, with `wg-quick` alone: its hooks do beside Docker what `up` does.
+fn exported(with_nft: bool) {
+    if !can_run() {
+        return;
+    }
+    let place = Place::new();
+    place.relay.set_sysctl("ipv4/ip_forward", "0");
+    let engine = Engine::start(&place.relay, "28", "nft");
+    engine.ok(&["network", "create", "--subnet", "172.30.0.0/16", "other"]);
+    engine.serve("other", &["--network", "other", "--ip", "172.30.0.5", "-p", "8080:7007"]);
+    makes_networks(&engine);
+    let relay = place.network();
+    place.relay.run(&["mkdir", "/run/wireguard"]).ok(); // wireguard-go makes it, and leaves it
+    let before = all_rules(&place.relay);
+    place.relay.write("/etc/wireguard/wg0.conf", &relay.ok(&["export", "wsl"]));
+    let without = "mkdir /mnt/sbin && ln -sf /sbin/* /usr/sbin/* /mnt/sbin/ && rm /mnt/sbin/nft";
+    place.relay.run(&["sh", "-c", without]).ok();
+    let path = format!(
+        "PATH={}:/usr/local/bin:/usr/bin:/bin",
+        if with_nft { "/usr/sbin:/sbin" } else { "/mnt/sbin" }
+    );
+    let userspace = "WG_QUICK_USERSPACE_IMPLEMENTATION=wireguard-go";
+    let wg_quick = |what| place.relay.run(&["env", &path, userspace, "wg-quick", what, "wg0"]).ok();
+    wg_quick("up");
+    place.clients(&relay);
+    place.assert_beside(&engine, "with the exported file");
+    let ours = all_rules(&place.relay);
+    assert_eq!(ours.iter().any(|l| l.contains("table inet wgrelay-q-wg0")), with_nft, "{ours:#?}");
+    wg_quick("down");
+    assert_eq!(before, all_rules(&place.relay), "after wg-quick down");
+}
+
+#[test]
+fn an_exported_file() {
+    exported(true);
+}
+
+#[test]
+fn an_exported_file_without_nft() {
+    exported(false);
 }
 
 /// wgrelay first, then the engine; then either one restarted, in both orders.

@@ -8,6 +8,7 @@ mod beside;
 mod design;
 mod engine;
 mod engine_29;
+mod firewalld;
 mod ipv6;
 mod other_filters;
 #[path = "../rig/mod.rs"]

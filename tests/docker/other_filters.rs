@@ -1,9 +1,6 @@
-//! Other programs' packet filters, with packets: ufw and firewalld.
+//! ufw beside us, with packets.
 
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use crate::beside::{Place, can_run, iptables};
+use crate::beside::{Place, iptables};
 use crate::rig::need::{NAMESPACES, Need, met};
 use crate::rig::net::{End, cable, up};
 use crate::rig::node::Node;
@@ -69,64 +66,32 @@ fn ufw() {
     assert_eq!(before, iptables(&place.relay), "after down");
 }
 
-/// A firewalld on the relay, which ends with it.
-struct Firewalld<'a> {
-    place: &'a Place,
-    _process: Child,
-}
-
-const FIREWALLD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docker/firewalld");
-/// How long it may take to start: it is Python, and reads a hundred files.
-const START: Duration = Duration::from_secs(90);
-
-impl<'a> Firewalld<'a> {
-    fn start(place: &'a Place) -> Self {
-        let prepare = Command::new(FIREWALLD).arg("prepare").status().expect("the script starts");
-        assert!(prepare.success(), "no firewalld: {prepare}");
-        place.relay.run(&["mkdir", "/mnt/firewalld"]).ok();
-        let mut run = Command::new(FIREWALLD);
-        run.args(["run", "/mnt/firewalld"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let this = Self { place, _process: place.relay.spawn(&mut run) };
-        let began = Instant::now();
-        while place.relay.run(&[FIREWALLD, "sh", "/mnt/firewalld", "firewall-cmd --state"]).code != Some(0) {
-            assert!(began.elapsed() < START, "firewalld did not come up");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        this
-    }
-
-    /// Runs commands as an administrator would type them.
-    #[track_caller]
-    fn type_in(&self, commands: &str) {
-        self.place.relay.run(&[FIREWALLD, "sh", "/mnt/firewalld", commands]).ok();
-    }
-}
-
 #[test]
-fn firewalld() {
-    if !can_run() {
+fn a_site_whose_way_out_is_its_own_bridge_under_a_policy_of_drop() {
+    if !met(&NAMESPACES) {
         return;
     }
     let place = Place::new();
     let host = site(&place);
-    let firewalld = Firewalld::start(&place);
-    firewalld.type_in("firewall-cmd --permanent --add-port 51820/udp && firewall-cmd --reload");
+    let router = Node::new("router");
+    cable(End { node: &place.relay, link: "veth2" }, End { node: &router, link: "eth0" });
+    router.ip(&(up("eth0", &["172.20.0.1/16"]) + "address add 203.0.113.7/32 dev lo\n"));
+    place.relay.ip(&format!(
+        "link set veth2 master {BRIDGE} up\naddress add 172.20.0.2/16 dev {BRIDGE}\nroute replace default via 172.20.0.1\n"
+    ));
+    place.relay.run(&["iptables", "-P", "FORWARD", "DROP"]).ok();
     let relay = place.network();
     relay.edit(|text| text.replace("docker:webvirtcloud_default", BRIDGE));
     let before = iptables(&place.relay);
-    let told = relay.up().ok().stderr;
-    place.clients(&relay);
-    assert!(no_ping(&place.windows, HOST), "firewalld rejects what is in no zone");
-    assert!(no_ping(&place.windows, "192.168.3.4"), "between clients too");
-    let commands =
-        told.lines().find_map(|l| l.trim().strip_prefix("hint: ").filter(|l| l.contains("firewall-cmd")));
-    firewalld.type_in(commands.unwrap_or_else(|| panic!("the commands are told: {told}")));
-    assert_open(&place, &host);
-    let again = relay.up().ok().stderr;
-    assert!(!again.contains("firewall-cmd"), "what was done is not asked for again: {again}");
-    firewalld.type_in("firewall-cmd --reload");
-    assert_eq!(relay.call(&["plan", "--check"]).code, Some(0), "a reload of firewalld leaves our rules");
-    assert_open(&place, &host);
+    relay.up().ok();
+    assert!(no_ping(&host, "203.0.113.7"), "nothing goes out that was not asked for");
+    relay.edit(|text| {
+        let interface = format!("interface = \"{BRIDGE}\"");
+        text.replace(&interface, &format!("{interface}\negress = true"))
+    });
+    relay.up().ok();
+    assert!(ping(&host, "203.0.113.7"), "the site's hosts go out by the bridge that they are on");
+    assert_eq!(relay.call(&["plan", "--check"]).code, Some(0), "up again would change nothing");
     relay.ok(&["down"]);
     assert_eq!(before, iptables(&place.relay), "after down");
 }

@@ -26,6 +26,7 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
     let mut post_up: Vec<String> = forwarding(network, node);
     let mut iptables_up = Vec::new();
     let mut iptables_down = Vec::new();
+    let (mut beside_up, mut beside_down) = (Vec::new(), Vec::new());
     for (family, program) in [(Family::V4, "iptables"), (Family::V6, "ip6tables")] {
         if family == Family::V6 && !table.sets.values().any(|s| s.family == Family::V6) {
             continue;
@@ -34,21 +35,69 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
             iptables_up.push(format!("{program}-restore -n <<< {}", ansi_c(&restore.up)));
             iptables_down.push(format!("{program}-restore -n <<< {}", ansi_c(&restore.down)));
         }
+        let (up, down) = beside(node, family, program);
+        beside_up.push(up);
+        beside_down.push(down);
     }
     post_up.push(format!(
         "if command -v nft >/dev/null; then nft -f - <<< '{}'; else {}; fi",
         nft_text::one_line(&table),
         iptables_up.join("; ")
     ));
-    let post_down = vec![
+    post_up.extend(beside_up);
+    let mut post_down = beside_down;
+    post_down.extend([
         restore_forwarding(),
         format!(
             "if command -v nft >/dev/null; then nft delete table inet {}; else {}; fi",
             table.name,
             iptables_down.join("; ")
         ),
-    ];
+    ]);
     Hooks { post_up, post_down }
+}
+
+/// Lets packets pass where iptables drops what is forwarded: accepts at the top of Docker's DOCKER-USER, else of a FORWARD
+/// with policy drop, and of raw PREROUTING, where Docker ≥ 28 drops. Nothing where neither is there. The policy is held by
+/// the table, whose drops are final; without nft, its chain of iptables is what accepts.
+fn beside(node: &Node, family: Family, program: &str) -> (String, String) {
+    let sites: Vec<IpNet> =
+        node.sites.iter().map(|s| s.subnet).filter(|net| Family::of(net) == family).collect();
+    let mark = "-m comment --comment wgrelay-q-%i";
+    let mut accepts: Vec<String> = Vec::new();
+    if node.is_relay() {
+        accepts.push(format!("-i %i -o %i {mark} -j ACCEPT"));
+    }
+    for net in &sites {
+        accepts.push(format!("-d {net} -i %i {mark} -j ACCEPT"));
+        accepts.push(format!("-s {net} -o %i {mark} -j ACCEPT"));
+    }
+    let raw: Vec<String> = sites.iter().map(|net| format!("-d {net} -i %i {mark} -j ACCEPT")).collect();
+    let each = |rules: &[String], command: &str, after: &str| {
+        let lines: Vec<String> =
+            rules.iter().map(|rule| format!("{program} -w {command} {rule}{after}")).collect();
+        if lines.is_empty() { ":".to_string() } else { lines.join("; ") }
+    };
+    let made = format!("{NOTES}.raw.{program}");
+    let up = format!(
+        "s=$({program}-save 2>/dev/null || :); c=; case $s in *:DOCKER-USER\\ *) c=DOCKER-USER ;; *:FORWARD\\ DROP*) c=FORWARD ;; esac; \
+         if [ -n \"$c\" ] && command -v nft >/dev/null; then {}; \
+         elif [ \"$c\" = DOCKER-USER ]; then {program} -w -I $c -j wgrelay-q-%i-f; fi; \
+         if [ \"$c\" = DOCKER-USER ]; then case $s in *\\*raw*) ;; *) touch {made} ;; esac; {}; fi",
+        each(&accepts, "-I $c", ""),
+        each(&raw, "-t raw -I PREROUTING", ""),
+    );
+    let table = format!("{} raw", family.nft());
+    let gone = " 2>/dev/null || :";
+    let down = format!(
+        "s=$({program}-save 2>/dev/null || :); case $s in *wgrelay-q-%i*) for c in DOCKER-USER FORWARD; do {}; \
+         done; {program} -w -D DOCKER-USER -j wgrelay-q-%i-f{gone}; {} ;; esac; \
+         if [ -e {made} ]; then rm {made}; case $(nft list table {table} 2>/dev/null || :) in *counter*) ;; \
+         *) nft delete table {table} 2>/dev/null || : ;; esac; fi",
+        each(&accepts, "-D $c", gone),
+        each(&raw, "-t raw -D PREROUTING", gone),
+    );
+    (up, down)
 }
 
 /// Where the hooks note the values that switches had, so that they can be put back.
@@ -102,4 +151,24 @@ fn with_placeholder(mut table: Table, tunnel: &str) -> Table {
 /// Quotes a text of several lines for bash on one line.
 fn ansi_c(text: &str) -> String {
     format!("$'{}'", text.trim_end().replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_network;
+
+    #[test]
+    fn what_is_not_the_tunnels_is_left_to_others() {
+        let text = "[network]\nname = \"wg0\"\nsubnet = \"192.168.3.0/24\"\n[node.wsl]\nrole = \"relay\"\n\
+                    address = \"192.168.3.1\"\nendpoint = \"192.0.2.1:51820\"\n\
+                    public_key = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\"\n";
+        let network = parse_network(text.as_bytes(), "network.toml").value.unwrap();
+        let now = Timestamp::from(std::time::UNIX_EPOCH);
+        let up = hooks(&network, &network.nodes["wsl"], now).post_up.join("\n");
+        assert!(up.contains("-A wgrelay-q-%i-f ! -i %i ! -o %i -j RETURN\\n"), "iptables: {up}");
+        assert!(up.contains("iifname != \"%i\" oifname != \"%i\" accept;"), "nft: {up}");
+        assert!(up.contains("-I $c -i %i -o %i -m comment --comment wgrelay-q-%i -j ACCEPT"), "{up}");
+        assert!(!up.contains("-t raw"), "no site, no container: {up}");
+    }
 }

@@ -82,6 +82,8 @@ impl Writer<'_> {
             return;
         }
         let mut target = match &rule.action {
+            // What is not ours is others' to decide: in nft an accept ends our chain only, in iptables all of FORWARD.
+            Action::Accept if rule.matches.iter().all(is_elsewhere) => "RETURN".to_string(),
             Action::Accept => "ACCEPT".to_string(),
             Action::Drop => "DROP".to_string(),
             Action::Masquerade => "MASQUERADE".to_string(),
@@ -113,6 +115,11 @@ impl Writer<'_> {
         let words: String = rule.matches.iter().filter_map(plain).map(|w| w + " ").collect();
         self.rules.push(format!("-A {chain} {words}-j {target}"));
     }
+}
+
+/// Says whether a condition is that a link is not the tunnel.
+const fn is_elsewhere(m: &Match) -> bool {
+    matches!(m, Match::Iif { is: false, .. } | Match::Oif { is: false, .. })
 }
 
 fn family_of(m: &Match) -> Option<Family> {
