@@ -179,9 +179,8 @@ impl Trial {
         let trial = Self { runtime: runtime.clone(), wait, this, standing };
         runtime.write_unconfirmed(&trial.this)?;
         if runtime.waiter().is_none() {
-            runtime.start_waiter(&waiter_command(&ctx.dir, name)?).map_err(|e| {
+            runtime.start_waiter(&waiter_command(&ctx.dir, name)?).inspect_err(|_| {
                 let _ = trial.call_off();
-                e
             })?;
         }
         Ok(trial)
