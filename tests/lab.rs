@@ -10,6 +10,7 @@ mod need;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -228,3 +229,61 @@ fn an_agent_of_a_lab_obeys_sigterm() {
     assert_eq!(agents.len(), 3, "an agent for each node");
     assert!(left.iter().all(|(_, line)| !line.contains("--attach")), "{left:?}");
 }
+
+/// As on a machine that has far too much to do: the agents get their turn after each other, so that an answer takes more than a second.
+#[test]
+fn an_answer_may_take_longer_than_a_call_is_repeated() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let value = std::process::id().to_string();
+    let mark = format!("LABTEST_SLOW={value}");
+    let dir = tempfile::tempdir().unwrap();
+    let dir_text = dir.path().to_str().unwrap();
+    fs::create_dir(dir.path().join("labtest4")).unwrap();
+    fs::write(dir.path().join("labtest4/network.toml"), TWO_NODES).unwrap();
+    let lab = ["--dir", dir_text, "--network", "labtest4", "--json", "lab"];
+    let up =
+        wgrelay(&lab).args(["--backend", "embedded", "up"]).env("LABTEST_SLOW", &value).output().unwrap();
+    assert!(up.status.success(), "{up:?}");
+    let agents: Vec<Pid> = marked(&mark)
+        .iter()
+        .filter(|(_, line)| line.contains("--attach"))
+        .map(|(pid, _)| Pid::from_raw(*pid))
+        .collect();
+    assert_eq!(agents.len(), 2, "an agent for each node");
+    let is_over = AtomicBool::new(false);
+    let (code, text) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let all = |signal| agents.iter().for_each(|agent| kill(*agent, signal).unwrap());
+            all(Signal::SIGSTOP);
+            for agent in agents.iter().cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                kill(*agent, Signal::SIGCONT).unwrap();
+                std::thread::sleep(Duration::from_millis(30));
+                kill(*agent, Signal::SIGSTOP).unwrap();
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            all(Signal::SIGCONT);
+        });
+        let answer = run(&[&lab[..], &["check"]].concat());
+        is_over.store(true, Ordering::Relaxed);
+        answer
+    });
+    assert_eq!(run(&[&lab[..], &["down"]].concat()).0, 0);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("tcp/"), "{text}");
+}
+
+const TWO_NODES: &str = r#"
+[network]
+name = "labtest4"
+subnet = "10.88.0.0/24"
+[node.hub]
+role = "relay"
+address = "10.88.0.1"
+endpoint = "192.0.2.1:51820"
+public_key = "aC+64g80KLzsTBF8V76hjUOMR1jZcpCbQdviKITg1rg="
+[node.spoke]
+address = "10.88.0.2"
+public_key = "XuwNxBmqgze/cl8Cb9qceMHLHGQu6v+dbhES83eD6UI="
+"#;
