@@ -44,6 +44,8 @@ pub struct Question {
     pub wakes: Vec<Session>,
     /// The session that has to be asleep for the prediction to hold.
     pub asleep: Option<Session>,
+    /// Whether what is called is a node that keeps no session alive, or behind one.
+    pub calls_quiet: bool,
 }
 
 /// One question with both answers.
@@ -100,6 +102,7 @@ pub fn questions(network: &Network, topology: &Topology, now: Timestamp) -> Vec<
                     reason: traced.reason,
                     wakes: traced.sessions,
                     asleep: traced.asleep,
+                    calls_quiet: is_quiet(network, &to.kind, &to.name),
                 });
             }
         }
@@ -163,6 +166,16 @@ const fn word(verdict: Verdict) -> &'static str {
         Verdict::Reaches => "reaches",
         Verdict::Blocked => "blocked",
     }
+}
+
+/// Says whether a place is a node that keeps no session alive, or behind one.
+fn is_quiet(network: &Network, kind: &PlaceKind, name: &str) -> bool {
+    let node = match kind {
+        PlaceKind::Node | PlaceKind::SecondHome(_) => node(network, name),
+        PlaceKind::HostBehind(owner) => network.nodes.get(owner),
+        PlaceKind::Internet => None,
+    };
+    node.is_some_and(|n| !n.is_relay() && network.keepalive_of(n).is_none())
 }
 
 /// A node asks with the address that its host picks, a site's host has one.

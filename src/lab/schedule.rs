@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::compare::Question;
+use crate::model::Verdict;
 use crate::reach::Session;
 
 /// What is asked in one lab: stages, one after the other, of questions by their index, all at once.
@@ -18,7 +19,11 @@ pub fn schedule(questions: &[Question]) -> Vec<Act> {
     let sleepers: Vec<&Session> =
         questions.iter().filter_map(|q| q.asleep.as_ref()).collect::<BTreeSet<_>>().into_iter().collect();
     let mut rest: BTreeSet<usize> = (0..questions.len()).filter(|i| questions[*i].asleep.is_some()).collect();
-    let awake = (0..questions.len()).filter(|i| questions[*i].asleep.is_none()).collect();
+    // Who is said to hear although he keeps nothing alive is called before he can have said anything himself.
+    let (quiet, awake) =
+        (0..questions.len()).filter(|i| questions[*i].asleep.is_none()).partition::<Vec<usize>, _>(|i| {
+            questions[*i].calls_quiet && questions[*i].predicted == Verdict::Reaches
+        });
     // Those that wake nobody; what is asleep then still is in the next stage.
     let mut acts: Vec<Act> = vec![vec![take(questions, &mut rest, &sleepers)]];
     let mut is_first = true;
@@ -34,7 +39,7 @@ pub fn schedule(questions: &[Question]) -> Vec<Act> {
         }
     }
     if let Some(act) = acts.last_mut() {
-        act.push(awake);
+        act.extend([quiet, awake].into_iter().filter(|stage| !stage.is_empty()));
     }
     acts
 }
@@ -64,7 +69,7 @@ fn take(questions: &[Question], rest: &mut BTreeSet<usize>, keep: &[&Session]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{PortSpec, Verdict};
+    use crate::model::PortSpec;
 
     fn session(spoke: usize) -> Session {
         ["hub".parse().unwrap(), format!("s{spoke}").parse().unwrap()]
@@ -82,6 +87,7 @@ mod tests {
             reason: None,
             wakes: wakes.iter().map(|n| session(*n)).collect(),
             asleep: asleep.map(session),
+            calls_quiet: false,
         }
     }
 
@@ -108,6 +114,15 @@ mod tests {
     fn without_sleepers_everything_is_asked_at_once() {
         assert_eq!(play(&[]), 1);
         assert_eq!(play(&[question(&[0], None), question(&[1, 2], None)]), 1);
+    }
+
+    #[test]
+    fn the_quiet_are_called_before_anybody_else_speaks() {
+        let hears = Question { calls_quiet: true, predicted: Verdict::Reaches, ..question(&[0], None) };
+        let deaf = Question { calls_quiet: true, ..question(&[], None) };
+        let all = [question(&[0], None), deaf, hears, question(&[1], Some(0))];
+        assert_eq!(play(&all), 1);
+        assert_eq!(schedule(&all)[0], [vec![3], vec![2], vec![0, 1]]);
     }
 
     #[test]
