@@ -53,7 +53,7 @@ fn check(net: &Random) -> Result<u64, String> {
         .unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
         .map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
-    let pairs = answer["pairs"].as_array().ok_or("no pairs")?;
+    let pairs = answer["pairs"].as_array().ok_or_else(|| answer.to_string())?;
     if answer["left_out"] != 0 {
         return Err(format!("{} questions were left out", answer["left_out"]));
     }
