@@ -21,9 +21,13 @@ use crate::path::{PATH_PORT, Path, Weather};
 use crate::rig::{GUEST, PORT, Rig, change, connected, eventually, key, peer, resident};
 
 /// Initiations a second: more than a device answers with handshakes, less than it answers with cookies, lest the socket
-/// fill with seconds of work. In the emulated guest our device takes hundreds.
-fn rate(side: char) -> f64 {
-    if std::env::var_os(GUEST).is_some() && side == 'a' { 250.0 } else { 8000.0 }
+/// fill with seconds of work. In the emulated guest our device takes hundreds, and gotatun as .ci/run builds it not many more.
+fn rate(side: char, from: From) -> f64 {
+    match (side, from) {
+        ('b', From::ThePath) => 1000.0,
+        ('a', _) if std::env::var_os(GUEST).is_some() => 250.0,
+        _ => 8000.0,
+    }
 }
 
 /// Where a flood comes from.
@@ -61,7 +65,7 @@ impl Flood {
             let (began, mut sent, mut answer) = (Instant::now(), 0u64, [0; 256]);
             let to = SockaddrIn::from(SocketAddrV4::new([127, 0, 0, 1].into(), PORT));
             while !told.load(Ordering::Relaxed) {
-                while sent as f64 > began.elapsed().as_secs_f64() * rate(side) {
+                while sent as f64 > began.elapsed().as_secs_f64() * rate(side, from) {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 let bytes = sent.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
