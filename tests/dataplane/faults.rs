@@ -13,7 +13,7 @@ use wgrelay::dataplane::{ConfigureError, DeviceChange};
 use crate::rig::{Rig, alone, connected, eventually, run};
 
 /// Processor time that threads of this name have used, in the kernel's ticks of 10 ms.
-fn ticks(thread: &str) -> u64 {
+pub fn ticks(thread: &str) -> u64 {
     std::fs::read_dir("/proc/self/task")
         .unwrap()
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok())

@@ -18,6 +18,7 @@ mod interop;
 mod netns_cases;
 mod other;
 mod path;
+mod refused_calls;
 mod renewal;
 mod rig;
 mod uapi;

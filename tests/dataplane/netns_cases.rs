@@ -96,7 +96,7 @@ fn traffic(rig: &Rig) {
     for (to, from) in [("10.99.0.1:5001", "10.99.0.2:0"), ("[fd99::1]:5001", "[fd99::2]:0")] {
         let receiver = rig.inside('a', || UdpSocket::bind(to)).unwrap();
         let sender = rig.inside('b', || UdpSocket::bind(from)).unwrap();
-        receiver.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         for i in 0..100u8 {
             sender.send_to(&[i; 1200], to).unwrap();
             let mut bytes = [0; 2000];
@@ -157,7 +157,7 @@ fn roaming_the_filter_of_sources_and_new_keys() {
     let receiver = rig.inside('a', || UdpSocket::bind("10.99.0.1:1111")).unwrap();
     let sender = rig.inside('b', || UdpSocket::bind("10.99.0.2:0")).unwrap();
     let mut bytes = [0; 16];
-    receiver.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     sender.send_to(b"X", "10.99.0.1:1111").unwrap();
     assert_eq!(receiver.recv(&mut bytes).unwrap(), 1);
     let third = PrivateKey::from_random([9; 32]);

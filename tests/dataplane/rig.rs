@@ -186,7 +186,7 @@ impl Drop for Rig {
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
+        assert!(started.elapsed() < Duration::from_secs(40), "not within 40 s: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
     println!("{what}: after {:?}", started.elapsed());

@@ -35,6 +35,10 @@ const FRAMES_PER_ROUND: usize = 64;
 const ROUNDS_PER_POLL: u32 = 16;
 /// Failing reads in a row after which the interface is given up.
 const MAX_FAILURES: u32 = 100;
+/// Failing receives in a row after which there is a pause: poll tells of what waits, and nothing takes it.
+const FAILURES_PER_PAUSE: u32 = 16;
+/// How long the loop rests where the system has no memory for what it asks.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What other threads ask of the loop.
 pub(super) enum Command {
@@ -61,6 +65,7 @@ pub(super) struct EventLoop {
     next_mtu: Duration,
     next_offload: Duration,
     failures: u32,
+    receive_failures: u32,
 }
 
 impl EventLoop {
@@ -88,6 +93,7 @@ impl EventLoop {
             next_mtu: Duration::ZERO,
             next_offload: Duration::ZERO,
             failures: 0,
+            receive_failures: 0,
         }
     }
 
@@ -194,13 +200,21 @@ impl EventLoop {
 
     /// Takes datagrams from the network, and tells whether there were any.
     fn read_network(&mut self) -> bool {
-        let Self { udp: Some(udp), core, out, now, .. } = self else { return false };
+        let Self { udp: Some(udp), core, out, now, receive_failures, .. } = self else { return false };
         match udp.receive(|datagram, from, ecn| core.receive(datagram, from, ecn, *now, out)) {
-            Ok(any) => any,
+            Ok(any) => {
+                *receive_failures = 0;
+                any
+            }
             Err(error) => {
                 // Out of memory, or an error from the network that concerns one datagram.
                 tracing::debug!(%error, "receiving failed");
                 udp.clear_error();
+                *receive_failures += 1;
+                if *receive_failures >= FAILURES_PER_PAUSE {
+                    *receive_failures = 0;
+                    std::thread::sleep(PAUSE);
+                }
                 false
             }
         }
@@ -306,7 +320,7 @@ impl EventLoop {
         match poll(&mut fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             // Only for lack of memory: try again, slowly.
-            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            Err(_) => std::thread::sleep(PAUSE),
         }
         let ready = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
         let tun_events = ready(&fds[0]);
