@@ -10,6 +10,7 @@ mod in_guest;
 mod nothing_left;
 mod own_nodes;
 mod packet;
+mod path_mtu;
 mod promises;
 #[path = "../rig/mod.rs"]
 mod rig;
