@@ -267,6 +267,49 @@ fn the_wall_clock_may_jump() {
 }
 
 #[test]
+fn a_clock_set_back_is_felt_by_one_that_starts_anew_until_it_has_caught_up_or_is_forgotten() {
+    alone(|mut clock| {
+        let (mut spoke, mut hub) = connected();
+        // The wall clock stands still here, and time stamps go on with the clock since boot: the handshake of an hour later
+        // is stamped an hour later than whoever starts anew by the wall clock alone.
+        clock.pass(3600 * SECOND, [&mut spoke, &mut hub]);
+        spoke.tick();
+        spoke.send(&to_hub());
+        assert_eq!(settle(&mut spoke, &mut hub)[..2], [1, 2]);
+        hub.take_packets();
+        let restarted = |hub: &Side| {
+            let (mut spoke, _) = spoke_and_hub();
+            spoke.now = hub.now;
+            spoke.send(&to_hub());
+            spoke
+        };
+        let mut spoke = restarted(&hub);
+        let refused = hub.core.report().dropped.refused;
+        assert_eq!(
+            settle(&mut spoke, &mut hub),
+            [1],
+            "older than the last: a replay, as far as anybody can tell"
+        );
+        assert_eq!(hub.core.report().dropped.refused, refused + 1);
+        clock.pass(3601 * SECOND, [&mut spoke, &mut hub]);
+        spoke.tick();
+        spoke.take_datagrams();
+        spoke.send(&to_hub());
+        assert_eq!(settle(&mut spoke, &mut hub)[..2], [1, 2], "it has caught up");
+        hub.take_packets();
+
+        let mut spoke = restarted(&hub);
+        assert_eq!(settle(&mut spoke, &mut hub), [1], "and once more");
+        let peer = hub.peer(&spoke);
+        hub.change(PeerChange { remove: true, ..PeerChange::new(spoke.public_key) });
+        hub.change(PeerChange { allowed_ips: peer.allowed_ips, ..PeerChange::new(spoke.public_key) });
+        let types = clock.live(10, &mut spoke, &mut hub);
+        assert_eq!(types[..2], [1, 2], "a peer taken out and put in again is known by no time: {types:?}");
+        assert_eq!(hub.take_packets(), [to_hub()]);
+    });
+}
+
+#[test]
 fn a_slow_processor_asks_for_cookies_long_before_the_threshold() {
     let mut hub = Side::new(2, "192.0.2.2:51820");
     let mut stranger = Side::new(8, "203.0.113.8:8");
