@@ -16,7 +16,8 @@ const FEW: usize = 8;
 pub(super) struct Table<'t> {
     entries: Vec<Entry<'t>>,
     /// Where each key is, once they are many.
-    by_key: HashMap<Cow<'t, str>, usize>,
+    #[expect(clippy::box_collection, reason = "thousands of small tables have none: 8 bytes instead of 48")]
+    by_key: Option<Box<HashMap<Cow<'t, str>, usize>>>,
 }
 
 /// A key of a table.
@@ -106,22 +107,23 @@ impl<'t> Table<'t> {
     fn position(&self, key: &str) -> Option<usize> {
         // What stands below a header is mostly of the last one.
         let last = self.entries.len().checked_sub(1)?;
-        match &self.entries[last] {
-            entry if entry.key == key => Some(last),
-            _ if self.entries.len() > FEW => self.by_key.get(key).copied(),
-            _ => self.entries.iter().position(|e| e.key == key),
+        match (&self.entries[last], &self.by_key) {
+            (entry, _) if entry.key == key => Some(last),
+            (_, Some(by_key)) => by_key.get(key).copied(),
+            (_, None) => self.entries.iter().position(|e| e.key == key),
         }
     }
 
     /// Adds a key that is not there yet.
     pub(super) fn push(&mut self, entry: Entry<'t>) {
         let count = self.entries.len();
-        if count > FEW {
-            self.by_key.insert(entry.key.clone(), count);
+        if let Some(by_key) = &mut self.by_key {
+            by_key.insert(entry.key.clone(), count);
         }
         self.entries.push(entry);
         if count == FEW {
-            self.by_key = self.entries.iter().enumerate().map(|(i, e)| (e.key.clone(), i)).collect();
+            let by_key = self.entries.iter().enumerate().map(|(i, e)| (e.key.clone(), i)).collect();
+            self.by_key = Some(Box::new(by_key));
         }
     }
 }

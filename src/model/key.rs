@@ -23,17 +23,22 @@ pub enum KeyError {
     Encoding,
 }
 
-fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
-    if text.len() != 44 {
+/// Decodes a key's text into a buffer, which is the caller's to wipe; the key is its first [`KEY_LEN`] bytes.
+fn decode_into(text: &str, buffer: &mut [u8; 48]) -> Result<(), KeyError> {
+    if text.len() != TEXT_LEN {
         return Err(KeyError::Length(text.chars().count()));
     }
-    let mut bytes = Zeroizing::new([0u8; 48]);
-    let n = BASE64_STANDARD.decode_slice(text, bytes.as_mut_slice()).map_err(|_| KeyError::Encoding)?;
-    let mut key = Zeroizing::new([0u8; KEY_LEN]);
-    if n != KEY_LEN {
-        return Err(KeyError::Encoding);
+    match BASE64_STANDARD.decode_slice(text, buffer) {
+        Ok(KEY_LEN) => Ok(()),
+        _ => Err(KeyError::Encoding),
     }
-    key.copy_from_slice(&bytes[..KEY_LEN]);
+}
+
+fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyError> {
+    let mut buffer = Zeroizing::new([0; 48]);
+    decode_into(text, &mut buffer)?;
+    let mut key = Zeroizing::new([0; KEY_LEN]);
+    key.copy_from_slice(&buffer[..KEY_LEN]);
     Ok(key)
 }
 
@@ -68,7 +73,11 @@ impl PublicKey {
 impl FromStr for PublicKey {
     type Err = KeyError;
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        decode(text).map(|k| Self(*k))
+        // Public: nothing to wipe, of thousands of them.
+        let mut buffer = [0; 48];
+        decode_into(text, &mut buffer)?;
+        let (key, _) = buffer.split_first_chunk().expect("48 bytes hold a key");
+        Ok(Self(*key))
     }
 }
 
@@ -101,7 +110,20 @@ impl serde::Serialize for PublicKey {
 
 impl<'de> serde::Deserialize<'de> for PublicKey {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_str(Base64).map(|key| Self(*key))
+        d.deserialize_str(PublicText)
+    }
+}
+
+/// Reads a public key's text where it stands.
+struct PublicText;
+
+impl serde::de::Visitor<'_> for PublicText {
+    type Value = PublicKey;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Base64.expecting(f)
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
