@@ -10,6 +10,7 @@
 
 mod control_socket;
 mod device;
+mod metrics;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 pub use device::LocalDevice;
+pub use metrics::Metrics;
 
 use crate::apply::HostError;
 use crate::host::agent_process::Runtime;
@@ -62,16 +64,33 @@ pub struct Serving {
     pub device: Option<LocalDevice>,
     /// The work of a tick.
     pub reconcile: Reconcile,
+    /// Metrics, where somebody asked for them.
+    pub metrics: Option<Metrics>,
 }
 
 /// Serves until it is stopped.
 ///
 /// # Errors
-/// The control socket cannot be made, or a signal handler cannot be installed.
+/// The control socket cannot be made, or a signal handler cannot be installed, or the metrics' address is taken.
 pub fn serve(serving: Serving) -> Result<End, HostError> {
     let fault = |e: std::io::Error| HostError::new("run", "the agent", e);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fault)?;
-    runtime.block_on(events(serving)).map_err(fault)
+    runtime.block_on(async {
+        let metered = match &serving.metrics {
+            None => None,
+            Some(Metrics { at, render }) => {
+                let listener = tokio::net::TcpListener::bind(at)
+                    .await
+                    .map_err(|e| HostError::new("serve metrics at", at.to_string(), e))?;
+                Some(tokio::spawn(metrics::serve(listener, Arc::clone(render))))
+            }
+        };
+        let end = events(serving).await.map_err(fault);
+        if let Some(task) = metered {
+            task.abort();
+        }
+        end
+    })
 }
 
 async fn events(serving: Serving) -> std::io::Result<End> {

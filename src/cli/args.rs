@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 
+use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::conf::Client;
 use crate::model::NodeName;
+
+/// clap's own, but for what is wrong: its yellow is hard to read on white.
+const STYLES: Styles = Styles::styled()
+    .invalid(anstyle::AnsiColor::Magenta.on_default())
+    .error(anstyle::AnsiColor::Red.on_default().bold());
 
 /// wgrelay: a WireGuard hub and its spokes from one file.
 #[derive(Debug, Parser)]
@@ -20,6 +26,7 @@ use crate::model::NodeName;
                   wgrelay status               who is online\n\n\
                   Exit codes: 0 done or yes, 1 failed, 2 usage, 3 network file invalid,\n            \
                   4 the answer is no, 5 applied, not verified, undone.",
+    styles = STYLES,
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -196,7 +203,8 @@ pub enum Command {
     )]
     Doctor,
     /// Run the agent in the foreground
-    #[command(after_help = "Examples:\n  wgrelay run\n  wgrelay run --backend embedded")]
+    #[command(after_help = "Examples:\n  wgrelay run\n  wgrelay run --backend embedded\n  \
+                            wgrelay run --metrics 127.0.0.1:9586")]
     Run(Run),
     /// Let the network come up with this host, by systemd
     #[command(
@@ -436,6 +444,9 @@ pub struct Run {
     /// Which data plane
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
+    /// Serve metrics for Prometheus there, to whoever can reach it, such as 127.0.0.1:9586
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<std::net::SocketAddr>,
     /// Host the embedded device for an `up` that is under way; used by `up` itself
     #[arg(long, hide = true, value_name = "MTU")]
     pub attach: Option<u16>,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::context::{Context, Loaded};
 use super::exit::Exit;
 use super::fault::Fault;
+use super::paint;
 use super::progress::Progress;
 use crate::model::Problem;
 use crate::reach;
@@ -41,6 +42,7 @@ fn answer(ctx: &Context, loaded: &Loaded, progress: Progress) -> Result<Exit, Fa
     // What the file's reader warned of comes first; what both say is said once.
     let mut problems = loaded.warnings.clone();
     let told: Vec<String> = problems.iter().map(|p| p.code.clone()).collect();
+    problems.extend(loaded.folder.exposed_secrets());
     let found = check.problems.drain(..).filter(|p| p.is_error() || !told.contains(&p.code));
     problems.extend(loaded.located(found.collect()));
     let broken = problems.iter().any(Problem::is_error);
@@ -50,7 +52,7 @@ fn answer(ctx: &Context, loaded: &Loaded, progress: Progress) -> Result<Exit, Fa
     } else {
         // The matrix is the result; problems are told as every command tells them.
         let width = ctx.out.width().unwrap_or(COLUMNS);
-        ctx.out.prose(&reach::matrix_text(&check, width))?;
+        ctx.out.prose(&paint::matrix(&ctx.out, &reach::matrix_text(&check, width)))?;
         for problem in &problems {
             ctx.out.problem(problem);
         }

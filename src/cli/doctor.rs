@@ -34,7 +34,8 @@ pub fn doctor(ctx: &Context) -> Result<Exit, Fault> {
         .collect();
     let record = examine(&names)?;
     let member = loaded.as_ref().map(|l| &l.network).zip(node);
-    let findings = findings(&record, member, ctx.now);
+    let mut findings = findings(&record, member, ctx.now);
+    findings.extend(loaded.iter().filter_map(|l| l.folder.exposed_secrets()).map(Finding::from));
     let bad = findings.iter().any(|f| f.verdict == Verdict::Error);
     if ctx.out.json {
         ctx.out.json(&Report { version: 1, findings })?;

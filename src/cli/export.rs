@@ -11,12 +11,13 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
 use super::progress::Progress;
+use crate::conf::{Client, lint_name};
 use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
 use crate::export::{Exported, Keys, node_conf};
 use crate::host::folder::write_private;
 use crate::host::store::create_private_dir;
-use crate::model::{Network, Node, NodeName, Timestamp};
+use crate::model::{Network, Node, NodeName, Problem, Timestamp};
 use crate::plan::firewall::hooks;
 
 /// Exports one node, or all.
@@ -28,16 +29,51 @@ pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
     }
     let Some(name) = &args.name else { return Err(Fault::usage("which node?", "wgrelay export NAME")) };
     let node = find_node(&loaded.network, name)?;
+    one(ctx, &loaded, &secrets, node, args).map_err(|fault| explained(&loaded, node, fault))
+}
+
+/// On a host that came with a bundle, keys of other nodes are missing by design, and new ones would help nobody.
+fn explained(loaded: &Loaded, node: &Node, fault: Fault) -> Fault {
+    match loaded.folder.installed_node() {
+        Ok(Some(bundle)) if bundle.this != node.name && fault.exit == Exit::Failed => Fault {
+            hint: format!(
+                "this host came with a bundle, which holds the keys of {} alone: export {} where the bundle was made",
+                bundle.this, node.name
+            ),
+            ..fault
+        },
+        _ => fault,
+    }
+}
+
+/// Tells where the client of a node would refuse the file by its name.
+fn name_problem(node: &Node, out: Option<&Path>) -> Option<Problem> {
+    let client = Client::of(node.platform);
+    let file = out.filter(|path| path.extension().is_some_and(|e| e == "conf"));
+    match file {
+        Some(path) => {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            lint_name(&stem, &path.display().to_string(), client)
+        }
+        // Where it goes elsewhere, its name is somebody else's matter.
+        None => None,
+    }
+}
+
+fn one(ctx: &Context, loaded: &Loaded, secrets: &Secrets, node: &Node, args: &Export) -> Result<Exit, Fault> {
     if args.format == Format::Bundle {
-        let bundle = bundle(&loaded.network, &secrets, node)?;
+        let bundle = bundle(&loaded.network, secrets, node)?;
         return write(ctx, args.out.as_deref(), bundle.as_bytes(), "bundle", node);
     }
-    let exported = conf(&loaded.network, &secrets, node, ctx.now)?;
+    let exported = conf(&loaded.network, secrets, node, ctx.now)?;
     for problem in &exported.problems {
         ctx.out.problem(problem);
     }
     match args.format {
         Format::Conf | Format::Bundle => {
+            if let Some(problem) = name_problem(node, args.out.as_deref()) {
+                ctx.out.problem(&problem);
+            }
             write(ctx, args.out.as_deref(), exported.text().as_bytes(), "configuration", node)
         }
         Format::Qr => qr(ctx, args, &exported, node),
@@ -138,7 +174,7 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
     let workers =
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
     let progress = Progress::of_many(&ctx.out, "writing files", jobs.len());
-    let work = || -> Result<Vec<crate::model::Problem>, Fault> {
+    let work = || -> Result<Vec<Problem>, Fault> {
         let mut problems = Vec::new();
         while let Some(node) = jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
             problems.extend(one_of_all(network, secrets, node, dir, args.format, ctx.now)?);
@@ -175,7 +211,7 @@ fn one_of_all(
     dir: &Path,
     format: Format,
     now: Timestamp,
-) -> Result<Vec<crate::model::Problem>, Fault> {
+) -> Result<Vec<Problem>, Fault> {
     let path = |extension: &str| dir.join(format!("{}.{extension}", node.name));
     if format == Format::Bundle {
         write_private(&path("bundle"), bundle(network, secrets, node)?.as_bytes())?;
@@ -184,6 +220,7 @@ fn one_of_all(
     let exported = conf(network, secrets, node, now)?;
     let mut problems = exported.problems.clone();
     write_private(&path("conf"), exported.text().as_bytes())?;
+    problems.extend(name_problem(node, Some(&path("conf"))));
     if format == Format::Conf || node.is_relay() || !exported.complete {
         return Ok(problems);
     }
@@ -197,7 +234,7 @@ fn one_of_all(
             _ => write_private(&path("png"), &code.png())?,
         },
         // One node's list of prefixes is too long for a code; its .conf is there all the same.
-        Err(e) => problems.push(crate::model::Problem::warning(
+        Err(e) => problems.push(Problem::warning(
             "qr-too-long",
             format!("node.{}", node.name),
             format!("no code for {}: {e}", node.name),

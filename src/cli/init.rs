@@ -111,7 +111,7 @@ fn tell(
         text += &format!("  {}\n", node_line(node));
     }
     out.prose(&text)?;
-    for warning in warnings(network, found, guessed) {
+    for warning in warnings(network, &args.profile, found, guessed) {
         out.say(&format!("{} {warning}", out.paint_talk(Role::Warn, "check:")));
     }
     let spoke = network.spokes().next().map_or("NAME", |n| n.name.as_str());
@@ -136,8 +136,15 @@ pub(super) fn node_line(node: &Node) -> String {
 }
 
 /// What was guessed, and what this machine does not have.
-fn warnings(network: &Network, found: &Discovery, guessed: bool) -> Vec<String> {
+fn warnings(network: &Network, profile: &str, found: &Discovery, guessed: bool) -> Vec<String> {
     let mut list = Vec::new();
+    if profile == profile::DEFAULT && found.wsl.is_none() && found.docker.is_none() {
+        list.push(
+            "this profile is for WSL with Docker, and this host has neither: road-warrior (phones and laptops) or \
+             site-to-site (two offices) may suit better; remove the folder, and `wgrelay init --profile NAME`"
+                .into(),
+        );
+    }
     for relay in network.relays().filter(|_| guessed) {
         match &relay.endpoint {
             Some(endpoint) => list.extend(endpoint_warning(endpoint, found)),

@@ -19,6 +19,7 @@ mod lint;
 mod list;
 mod man;
 mod output;
+mod paint;
 mod progress;
 mod rotate;
 mod run;
@@ -71,6 +72,9 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
+    if makes_keys(command) {
+        crate::host::random::ready()?;
+    }
     match command {
         Command::Init(args) => init::init(ctx, args),
         Command::Import(args) => import::import(ctx, args),
@@ -108,6 +112,19 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
             Ok(Exit::Done)
         }
     }
+}
+
+const fn makes_keys(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Init(_)
+            | Command::Import(_)
+            | Command::Add(_)
+            | Command::Rotate(_)
+            | Command::Genkey
+            | Command::Genpsk
+            | Command::Lab(_)
+    )
 }
 
 /// Sends the log to stderr: warnings, and more for the agent and with `-v`.

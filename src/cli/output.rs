@@ -32,7 +32,8 @@ impl Role {
         match self {
             Self::Good => AnsiColor::Green.on_default(),
             Self::Bad => AnsiColor::Red.on_default().bold(),
-            Self::Warn => AnsiColor::Yellow.on_default(),
+            // Yellow is hard to read on white.
+            Self::Warn => AnsiColor::Magenta.on_default(),
             Self::Dim => Style::new().dimmed(),
             Self::Head => Style::new().bold(),
             Self::Name => AnsiColor::Cyan.on_default(),

@@ -11,7 +11,8 @@ use super::fault::Fault;
 use super::host_side::{refusal, require_root, runtime};
 use super::interrupt::heed;
 use super::service::to_run;
-use crate::agent::{End, LocalDevice, Reconcile, Serving, serve};
+use super::status::read;
+use crate::agent::{End, LocalDevice, Metrics, Reconcile, Serving, serve};
 use crate::apply::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::{AgentLock, Runtime};
@@ -22,6 +23,7 @@ use crate::lab::hold::end_with_lab;
 use crate::model::InterfaceName;
 use crate::operate;
 use crate::plan::Backend;
+use crate::status::metrics;
 
 /// Runs the agent until it is told to end.
 pub fn run(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
@@ -76,7 +78,8 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
         }
     }
     systemd::notify_ready();
-    let end = serve(serving(ctx, &name, &runtime, device.clone()))?;
+    let metrics = args.metrics.map(|at| metrics_of(ctx, &name, at));
+    let end = serve(Serving { metrics, ..serving(ctx, &name, &runtime, device.clone()) })?;
     finish(ctx, &name, &runtime, device.as_ref(), &end, alive)
 }
 
@@ -127,7 +130,18 @@ fn serving(ctx: &Context, name: &InterfaceName, runtime: &Runtime, device: Optio
         runtime: runtime.clone(),
         device: device.clone(),
         reconcile: reconcile(ctx, name, runtime, device),
+        metrics: None,
     }
+}
+
+/// Each time somebody asks, the host is looked at as `status` looks at it.
+fn metrics_of(ctx: &Context, name: &InterfaceName, at: std::net::SocketAddr) -> Metrics {
+    let (ctx, name) = (ctx.clone(), name.clone());
+    let render = move || match read(&ctx.later(), &name) {
+        Ok(status) => Ok(metrics(&status)),
+        Err(fault) => Err(fault.message),
+    };
+    Metrics { at, render: Arc::new(render) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the agent's tick reads the clock")]

@@ -55,7 +55,13 @@ fn install(ctx: &Context, backend: Typed) -> Result<Exit, Fault> {
 
 fn remove(ctx: &Context) -> Result<Exit, Fault> {
     require_root("service remove")?;
-    let systemd = systemd(ctx)?;
+    let systemd = Systemd::here().map_err(|absent| {
+        let hint = match absent {
+            Absent::NotBooted => "whatever starts `wgrelay run` here is to be told not to",
+            Absent::Elsewhere => "run it on the host itself",
+        };
+        Fault::failed(format!("there is no unit here to remove: {absent}"), hint)
+    })?;
     // Also where the network's folder is gone.
     let name = match ctx.network_name()? {
         Some(name) => name,

@@ -9,8 +9,8 @@ use super::output::{Output, Role};
 use super::table::{Cell, Narrow, table};
 use crate::host::boot_clock::since_boot;
 use crate::host::folder::Folder;
-use crate::model::InterfaceName;
-use crate::operate::look;
+use crate::model::{InterfaceName, Problem};
+use crate::operate::{look, standing};
 use crate::status::{Health, Inputs, PeerStatus, State, Status, status as judge};
 
 /// Shows the status.
@@ -62,16 +62,29 @@ pub(super) fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault>
     // Never applied since this host started: the file tells what would be.
     let loaded = ctx.load_from(Folder::new(&ctx.dir, name))?;
     let node = ctx.this_node(&loaded)?;
+    // A kernel that lists no links has no interface of ours either.
+    let backend = standing(name).ok().flatten();
     Ok(judge(Inputs {
         network: &loaded.network,
         node,
-        backend: None,
+        backend,
         report: None,
         drift: Vec::new(),
-        problems: Vec::new(),
+        problems: backend.map(|_| no_record(name)).into_iter().collect(),
         goes_back_in: None,
         now: ctx.now,
     }))
+}
+
+fn no_record(name: &InterfaceName) -> Problem {
+    Problem::warning(
+        "no-record",
+        format!("interface {name}"),
+        format!(
+            "the interface {name} stands, and the record of what was applied is missing: who is online is not told"
+        ),
+        "run `wgrelay up` again",
+    )
 }
 
 /// The status as a person reads it.
@@ -89,7 +102,7 @@ pub(super) fn text(out: &Output, status: &Status) -> String {
         text += &format!(", {backend} backend");
     }
     let online = status.peers.iter().filter(|p| p.health == Health::Online).count();
-    if status.state != State::Down {
+    if status.state != State::Down && !status.peers.is_empty() {
         text += &format!(", {online} of {} peers online", status.peers.len());
     }
     text.push('\n');

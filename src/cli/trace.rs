@@ -5,6 +5,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::runtime;
+use super::paint;
 use super::progress::Progress;
 use crate::apply::{Host, Scope};
 use crate::model::{PortSpec, Verdict};
@@ -36,7 +37,7 @@ pub fn trace(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
     if ctx.out.json {
         ctx.out.json(&answer)?;
     } else {
-        ctx.out.prose(&trace_text(&answer))?;
+        ctx.out.prose(&paint::trace(&ctx.out, &trace_text(&answer)))?;
     }
     Ok(if answer.verdict == Verdict::Reaches { Exit::Done } else { Exit::No })
 }

@@ -109,7 +109,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     }
     match (waits, args.confirm) {
         (Some(seconds), _) => ctx.out.say(&format!(
-            "{} it goes back in {seconds} s: keep it with `wgrelay confirm`",
+            "{} goes back in {seconds} s; keep it with `wgrelay confirm`",
             ctx.out.paint_talk(Role::Warn, "not confirmed:")
         )),
         (None, Some(_)) => ctx.out.say("nothing was changed, so nothing waits for a confirmation"),

@@ -31,6 +31,22 @@ pub fn lint(text: &str, file: &str, client: Client) -> Vec<Problem> {
     judged.into_iter().map(|(.., problem)| problem).collect()
 }
 
+/// Tells where a client would not take a file by its name, which becomes the tunnel's; `stem` is the name without `.conf`.
+/// The content may be fine, so this is a warning. `wg` takes files by any name.
+pub fn lint_name(stem: &str, file: &str, client: Client) -> Option<Problem> {
+    if client == Client::Wg || client.accepts_name(stem) {
+        return None;
+    }
+    let most = client.rules().max_name;
+    let message = if stem.len() > most {
+        format!("{client} refuses a tunnel called {stem}: {} characters, and {most} is the most", stem.len())
+    } else {
+        format!("{client} refuses a tunnel called {stem}")
+    };
+    let hint = "the file's name is the tunnel's: give it another, such as wg0.conf";
+    Some(Problem::warning("bad-tunnel-name", file, message, hint))
+}
+
 fn is_refused(fault: &Fault, client: Client) -> bool {
     match fault.code {
         "repeated-key" => client.rules().repeats == Repeats::Refused,
@@ -217,5 +233,18 @@ mod tests {
         assert_eq!(rejected_keys(Client::Windows, &document), [Key::FwMark]);
         assert_eq!(rejected_keys(Client::Apple, &document), [Key::FwMark, Key::PostUp]);
         assert_eq!(rejected_keys(Client::Wg, &document), [Key::Mtu, Key::PostUp]);
+    }
+
+    #[test]
+    fn a_tunnels_name_is_judged_by_whoever_takes_the_file() {
+        let told = |stem, client| lint_name(stem, "x.conf", client).map(|p| p.message);
+        assert_eq!(told("wg0", Client::WgQuick), None);
+        assert_eq!(
+            told("office-in-helsinki", Client::WgQuick).unwrap(),
+            "wg-quick refuses a tunnel called office-in-helsinki: 18 characters, and 15 is the most"
+        );
+        assert_eq!(told("office-in-helsinki", Client::Windows), None);
+        assert_eq!(told("office-in-helsinki", Client::Wg), None);
+        assert!(told("CON", Client::Windows).is_some());
     }
 }

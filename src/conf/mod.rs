@@ -16,6 +16,6 @@ mod walk;
 pub use client::{Client, ClientError, HookRepeats, KeepaliveOff, Repeats, Rules};
 pub use document::{Dns, DnsError, Document, Hook, HookError, Interface, Peer, Table};
 pub use key::{Key, Section};
-pub use lint::{lint, rejected_keys};
+pub use lint::{lint, lint_name, rejected_keys};
 pub use parse::{KeyPlace, Reading, parse, read};
 pub use render::{Comments, render};

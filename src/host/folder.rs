@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::store::{self, NetworkDir, StoreError, WriterLock};
-use crate::model::{InterfaceName, NodeName};
+use crate::model::{InterfaceName, NodeName, Problem};
 
 /// Says for which node a bundle was installed.
 const BUNDLE_FILE: &str = ".bundle.json";
@@ -80,6 +80,13 @@ impl Folder {
     /// As above, and where others can read it.
     pub fn read_secrets(&self) -> Result<Zeroizing<String>, StoreError> {
         store::read_secret(&self.secrets_path())
+    }
+
+    /// Tells where others may read secrets.toml, for commands that do not read it themselves.
+    pub fn exposed_secrets(&self) -> Option<Problem> {
+        let error = store::exposed(&self.secrets_path())?;
+        let place = self.secrets_path().display().to_string();
+        Some(Problem::warning("exposed-secrets", place, error.to_string(), error.hint()))
     }
 
     /// Takes the writer's lock, waiting for another command.

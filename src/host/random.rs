@@ -2,12 +2,24 @@
 
 use x25519_dalek::StaticSecret;
 
+use crate::apply::HostError;
 use crate::model::{PresharedKey, PrivateKey};
+
+/// Says no where the system has no randomness, before a key is made: a program without libraries needs /dev/urandom.
+///
+/// # Errors
+/// The system gives none; the cause is its own.
+pub fn ready() -> Result<(), HostError> {
+    getrandom::fill(&mut [0; 1]).map_err(|e| {
+        HostError::new("make", "keys", format!("the system gives no randomness: {e}"))
+            .hint("mount /dev, with /dev/urandom in it")
+    })
+}
 
 /// Makes a private key.
 ///
 /// # Panics
-/// Where the system has no randomness at all: going on with a guessable key would be worse.
+/// Where the system has no randomness, which [`ready`] tells first: going on with a guessable key would be worse.
 pub fn private_key() -> PrivateKey {
     PrivateKey::from_random(StaticSecret::random().to_bytes())
 }

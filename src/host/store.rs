@@ -211,6 +211,12 @@ pub fn read_secret(path: &Path) -> Result<zeroize::Zeroizing<String>, StoreError
     text_of(file, path).map(zeroize::Zeroizing::new)
 }
 
+/// Says whether others may read a file of secrets, without reading it; `None`: they may not, or it is not there.
+pub fn exposed(path: &Path) -> Option<StoreError> {
+    let mode = fs::metadata(path).ok()?.mode() & 0o7777;
+    (mode & 0o077 != 0).then(|| StoreError::Exposed { path: path.into(), mode })
+}
+
 fn text_of(file: File, path: &Path) -> Result<String, StoreError> {
     String::from_utf8(bytes_of(file, path)?)
         .map_err(|e| StoreError::NotText { path: path.into(), offset: e.utf8_error().valid_up_to() })

@@ -28,6 +28,14 @@ pub fn in_use(network: &InterfaceName, facts: &Facts) -> Option<Backend> {
     Some(if link.kind == "wireguard" { Backend::Kernel } else { Backend::Embedded })
 }
 
+/// Returns the data plane of a network's interface that stands without a record of what was applied.
+///
+/// # Errors
+/// The kernel does not list its links.
+pub fn standing(network: &InterfaceName) -> Result<Option<Backend>, HostError> {
+    Ok(in_use(network, &LinuxHost::open()?.surroundings()?))
+}
+
 /// Decides. What is in use stays in use, because changing over drops every session.
 pub fn choose(choice: BackendChoice, in_use: Option<Backend>, facts: &Facts) -> Backend {
     match (choice, in_use) {

@@ -1,6 +1,7 @@
 //! From what was observed to what a person wants to know: who is online, and whether the host is as applied.
 
 mod health;
+mod metrics;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 pub use health::{Health, health};
+pub use metrics::metrics;
 
 use crate::dataplane::DeviceReport;
 use crate::model::{Network, Node, NodeName, Problem, PublicKey, Timestamp};
@@ -134,7 +136,9 @@ pub fn status(inputs: Inputs<'_>) -> Status {
     let goes_back_in = goes_back_in.map(|left| left.as_millis().div_ceil(1000) as u64);
     problems.extend(goes_back_in.map(|left| not_confirmed(network, left)));
     let missing = problems.iter().any(|p| is_degrading(&p.code));
+    let stands = problems.iter().any(|p| p.code == "no-record");
     let state = match report {
+        None if stands => State::Degraded,
         None => State::Down,
         Some(_) if missing || !drift.is_empty() => State::Degraded,
         Some(_) => State::Up,

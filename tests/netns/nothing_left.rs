@@ -469,3 +469,62 @@ fn a_shell_that_captures_up_does_not_wait_for_the_agent() {
     assert_ne!(relay.status()["state"], "down");
     relay.ok(&["down"]);
 }
+
+#[test]
+fn a_record_that_is_gone_is_not_taken_for_a_network_that_is_down() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    relay.up().ok();
+    t.relay.run(&["rm", "-r", "/run/wgrelay"]).ok();
+    let status = relay.call(&["status"]).exits(4);
+    refused_words(&status, &["stands, and the record", "run `wgrelay up` again"]);
+    assert_eq!(relay.status()["state"], "degraded");
+    relay.up().ok();
+    assert!(!relay.call(&["status"]).stderr.contains("no-record"));
+    relay.ok(&["down"]);
+}
+
+#[track_caller]
+fn refused_words(output: &Output, words: &[&str]) {
+    for word in words {
+        assert!(output.stderr.contains(word), "{word:?} is not in it: {output}");
+    }
+}
+
+#[test]
+fn metrics_are_served_where_asked_for() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let mut command = relay.command(&["run", "--backend", &relay.backend, "--metrics", "127.0.0.1:9586"]);
+    let mut agent = t.relay.spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+    let ask = || {
+        t.relay.inside(|| {
+            use std::io::{Read as _, Write as _};
+            let mut stream = std::net::TcpStream::connect("127.0.0.1:9586").ok()?;
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            Some(answer)
+        })
+    };
+    let began = Instant::now();
+    let mut answer = None;
+    while answer.is_none() {
+        assert!(began.elapsed() < LONG, "nobody answers");
+        answer = ask();
+    }
+    let answer = answer.expect("just seen");
+    assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
+    for words in ["wgrelay_up{network=\"wg0\",node=\"wsl\"} 1", "peer=\"docker\"", "health=\"never\""] {
+        assert!(answer.contains(words), "{words} is not in {answer}");
+    }
+    let _it_may_have_ended = agent.kill();
+    agent.wait().expect("it was started here");
+    relay.ok(&["down"]);
+}

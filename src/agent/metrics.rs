@@ -1,0 +1,143 @@
+//! Metrics over HTTP: one request, one answer, and nobody may hold the agent up.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Makes the text; blocking. An error is told to whoever asked.
+pub type Render = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+
+/// Where metrics are served, and what makes them.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Address and port.
+    pub at: SocketAddr,
+    /// The text.
+    pub render: Render,
+}
+
+/// How long a conversation may take, the making of the text included.
+const WITHIN: Duration = Duration::from_secs(10);
+/// The longest request, in bytes: Prometheus sends about 300.
+const MAX_REQUEST: usize = 8 << 10;
+/// How many are answered at a time; others are turned away.
+const AT_A_TIME: usize = 4;
+
+/// Serves for ever.
+pub(super) async fn serve(listener: TcpListener, render: Render) {
+    let free = Arc::new(Semaphore::new(AT_A_TIME));
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let Ok(permit) = Arc::clone(&free).try_acquire_owned() else { continue };
+                let render = Arc::clone(&render);
+                tokio::spawn(async move {
+                    // Whoever is slower is hung up on.
+                    let _ = tokio::time::timeout(WITHIN, converse(stream, render)).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: it passes.
+                tracing::warn!("metrics: {error}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn converse(mut stream: TcpStream, render: Render) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    let mut piece = [0; 1024];
+    // To the end of its head: closing with unread bytes would reset the connection before the answer is read.
+    while !request.windows(4).any(|w| w == b"\r\n\r\n") {
+        let n = stream.read(&mut piece).await?;
+        if n == 0 || request.len() + n > MAX_REQUEST {
+            return Ok(());
+        }
+        request.extend_from_slice(&piece[..n]);
+    }
+    let (status, text) = match question(&request) {
+        Question::Metrics => match tokio::task::spawn_blocking(move || render()).await {
+            Ok(Ok(text)) => ("200 OK", text),
+            Ok(Err(error)) => ("500 Internal Server Error", format!("{error}\n")),
+            Err(_) => ("500 Internal Server Error", "the look at the host ended badly\n".into()),
+        },
+        Question::Elsewhere => ("404 Not Found", "metrics are at /metrics\n".into()),
+        Question::Unknown => ("405 Method Not Allowed", "GET /metrics\n".into()),
+    };
+    let head = format!(
+        "HTTP/1.0 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        text.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(text.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Question {
+    Metrics,
+    Elsewhere,
+    Unknown,
+}
+
+fn question(request: &[u8]) -> Question {
+    let line = request.split(|b| *b == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|b| *b == b' ');
+    match (words.next(), words.next()) {
+        (Some(b"GET"), Some(path)) => match path.split(|b| *b == b'?').next() {
+            Some(b"/metrics" | b"/") => Question::Metrics,
+            _ => Question::Elsewhere,
+        },
+        _ => Question::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions() {
+        assert_eq!(question(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Question::Metrics);
+        assert_eq!(question(b"GET /metrics?x=1 HTTP/1.1\r\n\r\n"), Question::Metrics);
+        assert_eq!(question(b"GET /secrets.toml HTTP/1.1\r\n\r\n"), Question::Elsewhere);
+        assert_eq!(question(b"POST /metrics HTTP/1.1\r\n\r\n"), Question::Unknown);
+        assert_eq!(question(b"\r\n\r\n"), Question::Unknown);
+    }
+
+    #[test]
+    fn an_answer_comes_back_and_who_says_nothing_holds_up_nobody() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            tokio::spawn(serve(listener, Arc::new(|| Ok("wgrelay_up 1\n".into()))));
+            let silent = TcpStream::connect(at).await.unwrap();
+            let ask = |words: &'static [u8]| async move {
+                let mut stream = TcpStream::connect(at).await.unwrap();
+                stream.write_all(words).await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                answer
+            };
+            let answer = ask(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert!(
+                answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("\r\n\r\nwgrelay_up 1\n"),
+                "{answer}"
+            );
+            assert!(
+                answer.contains("version=0.0.4") && answer.contains("Content-Length: 13\r\n"),
+                "{answer}"
+            );
+            assert!(ask(b"GET /x HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.0 404"));
+            drop(silent);
+        });
+    }
+}

@@ -1,0 +1,124 @@
+//! A status as Prometheus reads it: the text exposition format, version 0.0.4.
+
+use std::fmt::Write as _;
+
+use super::{State, Status};
+
+/// Writes the metrics of a network. Times are Unix seconds, as Prometheus has them; a peer that was never heard has 0.
+pub fn metrics(status: &Status) -> String {
+    let mut out = String::new();
+    let network = label(&status.network);
+    let node = label(status.node.as_ref().map_or("", |n| n.as_str()));
+    family(&mut out, "wgrelay_up", "gauge", "Whether the interface is there (1) or not (0).");
+    let up = u8::from(status.state != State::Down);
+    let _ = writeln!(out, "wgrelay_up{{network={network},node={node}}} {up}");
+    family(
+        &mut out,
+        "wgrelay_healthy",
+        "gauge",
+        "Whether `wgrelay status` would exit with 0 (1) or not (0).",
+    );
+    let _ =
+        writeln!(out, "wgrelay_healthy{{network={network},node={node}}} {}", u8::from(status.is_healthy()));
+    family(&mut out, "wgrelay_drift", "gauge", "Things that differ from what was applied.");
+    let _ = writeln!(out, "wgrelay_drift{{network={network}}} {}", status.drift.len());
+    family(&mut out, "wgrelay_problems", "gauge", "What is wrong or pending, by its code.");
+    let mut codes: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for problem in &status.problems {
+        *codes.entry(problem.code.as_str()).or_default() += 1;
+    }
+    for (code, count) in codes {
+        let _ = writeln!(out, "wgrelay_problems{{network={network},code={}}} {count}", label(code));
+    }
+    let peers: Vec<(String, &super::PeerStatus)> = status
+        .peers
+        .iter()
+        .map(|peer| {
+            let name = peer.name.as_ref().map_or("", |n| n.as_str());
+            let key = label(&peer.public_key.to_string());
+            (format!("network={network},peer={},public_key={key}", label(name)), peer)
+        })
+        .collect();
+    family(&mut out, "wgrelay_peer_health", "gauge", "1 for the health that the peer has.");
+    for (labels, peer) in &peers {
+        let _ = writeln!(out, "wgrelay_peer_health{{{labels},health={}}} 1", label(peer.health.as_str()));
+    }
+    let last = "When the last handshake with the peer was completed, in Unix seconds; 0: never.";
+    family(&mut out, "wgrelay_peer_last_handshake_seconds", "gauge", last);
+    for (labels, peer) in &peers {
+        let time = peer.last_handshake.unwrap_or(0);
+        let _ = writeln!(out, "wgrelay_peer_last_handshake_seconds{{{labels}}} {time}");
+    }
+    family(&mut out, "wgrelay_peer_receive_bytes_total", "counter", "Bytes received from the peer.");
+    for (labels, peer) in &peers {
+        let _ = writeln!(out, "wgrelay_peer_receive_bytes_total{{{labels}}} {}", peer.rx_bytes);
+    }
+    family(&mut out, "wgrelay_peer_transmit_bytes_total", "counter", "Bytes sent to the peer.");
+    for (labels, peer) in &peers {
+        let _ = writeln!(out, "wgrelay_peer_transmit_bytes_total{{{labels}}} {}", peer.tx_bytes);
+    }
+    out
+}
+
+fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// A label's value, quoted: backslash, quotation mark and line feed are escaped.
+fn label(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Problem, PublicKey};
+    use crate::status::{Health, PeerStatus};
+
+    #[test]
+    fn a_status_as_prometheus_reads_it() {
+        let peer = PeerStatus {
+            name: Some("phone".parse().unwrap()),
+            public_key: PublicKey::from_bytes([7; 32]),
+            endpoint: None,
+            last_handshake: Some(1_700_000_000),
+            handshake_age: Some(12),
+            health: Health::Online,
+            rx_bytes: 10,
+            tx_bytes: 20,
+            allowed_ips: Vec::new(),
+            matters: false,
+        };
+        let status = Status {
+            version: 1,
+            network: "wg0".into(),
+            node: Some("wsl".parse().unwrap()),
+            backend: None,
+            state: State::Up,
+            peers: vec![peer],
+            drift: Vec::new(),
+            problems: vec![Problem::warning("pending", "x", "x", "")],
+            goes_back_in: None,
+        };
+        let text = metrics(&status);
+        let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
+        let of = "network=\"wg0\",peer=\"phone\",public_key=\"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\"";
+        assert_eq!(
+            lines,
+            [
+                "wgrelay_up{network=\"wg0\",node=\"wsl\"} 1".to_owned(),
+                "wgrelay_healthy{network=\"wg0\",node=\"wsl\"} 1".into(),
+                "wgrelay_drift{network=\"wg0\"} 0".into(),
+                "wgrelay_problems{network=\"wg0\",code=\"pending\"} 1".into(),
+                format!("wgrelay_peer_health{{{of},health=\"online\"}} 1"),
+                format!("wgrelay_peer_last_handshake_seconds{{{of}}} 1700000000"),
+                format!("wgrelay_peer_receive_bytes_total{{{of}}} 10"),
+                format!("wgrelay_peer_transmit_bytes_total{{{of}}} 20"),
+            ]
+        );
+        for (number, line) in text.lines().enumerate().filter(|(_, l)| l.starts_with("# TYPE")) {
+            assert!(text.lines().nth(number - 1).is_some_and(|l| l.starts_with("# HELP")), "{line}");
+        }
+        assert_eq!(label("a\"b\\c\nd"), r#""a\"b\\c\nd""#);
+    }
+}
