@@ -8,4 +8,6 @@ mod findings;
 #[path = "../rig/need.rs"]
 #[expect(dead_code, reason = "the tests in namespaces need more")]
 mod need;
+mod progress;
 mod sandbox;
+mod warnings;
