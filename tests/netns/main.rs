@@ -6,6 +6,7 @@
 mod attacks;
 mod confirm;
 mod foreign_clients;
+mod guide;
 mod in_guest;
 mod nothing_left;
 mod own_nodes;
