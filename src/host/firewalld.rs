@@ -161,7 +161,26 @@ impl Firewalld {
         }
         facts.unloaded = self.unloaded()?;
         facts.policies = running;
+        let zones: BTreeSet<String> = facts.zones.values().chain([&facts.default_zone]).cloned().collect();
+        for zone in zones {
+            let open = self.open_ports(&zone)?;
+            facts.open.insert(zone, open);
+        }
         Ok((facts, policies))
+    }
+
+    /// Reads which UDP ports of this host a zone lets in: by themselves, with a service, by a rich rule, or all.
+    fn open_ports(&mut self, zone: &str) -> Result<BTreeSet<(u16, u16)>, DbusError> {
+        let settings = self.now(".zone", "getZoneSettings2", &[Arg::Text(zone)])?;
+        let mut open = udp_ports(&settings);
+        for service in texts_of(&settings, "services") {
+            // A service that is named and not defined opens nothing.
+            if let Ok(service) = self.now("", "getServiceSettings2", &[Arg::Text(&service)]) {
+                open.extend(udp_ports(&service));
+            }
+        }
+        open.extend(texts_of(&settings, "rich_rules").iter().filter_map(|rule| udp_port_of(rule)));
+        Ok(open)
     }
 
     fn names_now(&mut self) -> Result<BTreeSet<String>, DbusError> {
@@ -303,13 +322,44 @@ fn lasting(tag: &str, policy: &FirewalldPolicy) -> BTreeMap<&'static str, Settin
     all
 }
 
+fn texts_of(settings: &Value, key: &str) -> BTreeSet<String> {
+    let list = settings.dict().and_then(|s| s.get(key));
+    list.into_iter().flat_map(Value::texts).map(str::to_string).collect()
+}
+
+/// The UDP ports of a zone's or service's settings: pairs of `51820` or `1000-2000` and a protocol. A zone that accepts
+/// whatever comes has them all.
+fn udp_ports(settings: &Value) -> BTreeSet<(u16, u16)> {
+    let of = |key: &str| settings.dict().and_then(|s| s.get(key));
+    if of("target").and_then(Value::text) == Some("ACCEPT") {
+        return [(0, u16::MAX)].into();
+    }
+    let Some(Value::List(ports)) = of("ports") else { return BTreeSet::new() };
+    let udp = ports.iter().filter_map(|pair| match pair {
+        Value::Struct(pair) => match pair.as_slice() {
+            [port, protocol] if protocol.text() == Some("udp") => port.text(),
+            _ => None,
+        },
+        _ => None,
+    });
+    udp.filter_map(range).collect()
+}
+
+/// The UDP port that a rich rule accepts, for anybody or for some.
+fn udp_port_of(rule: &str) -> Option<(u16, u16)> {
+    let port = rule.split_once("port port=\"")?.1.split_once('"')?.0;
+    (rule.contains("protocol=\"udp\"") && rule.ends_with(" accept")).then(|| range(port)).flatten()
+}
+
+fn range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
 /// Puts together what is at run time and what is in the files. `None`: a policy without effect, to be forgotten at the
 /// next reload.
 fn policy(now: Option<&Value>, filed: Option<&Value>) -> Option<FirewalldPolicy> {
-    let list = |settings: &Value, key: &str| -> BTreeSet<String> {
-        let list = settings.dict().and_then(|s| s.get(key));
-        list.into_iter().flat_map(Value::texts).map(str::to_string).collect()
-    };
+    let list = texts_of;
     let read = |settings: &Value| {
         let text = |key| settings.dict().and_then(|s| s.get(key));
         let any = BTreeSet::from(["ANY".to_string()]);
@@ -387,6 +437,26 @@ mod tests {
             assert!(!is_whole(Some(&edited), Some(&edited)), "{edited:?}");
         }
         assert_eq!(policy(Some(&other), None), None, "what is left until the next reload has no effect");
+    }
+
+    #[test]
+    fn ports_that_a_zone_lets_in() {
+        let pair = |port: &str, protocol: &str| {
+            Value::Struct(vec![Value::Text(port.into()), Value::Text(protocol.into())])
+        };
+        let ports = Value::List(vec![pair("51820", "udp"), pair("1000-2000", "udp"), pair("80", "tcp")]);
+        let zone = |target: &str| {
+            Value::Dict(
+                [("ports".into(), ports.clone()), ("target".into(), Value::Text(target.into()))].into(),
+            )
+        };
+        assert_eq!(udp_ports(&zone("default")), [(1000, 2000), (51820, 51820)].into());
+        assert_eq!(udp_ports(&zone("ACCEPT")), [(0, 65535)].into());
+        assert_eq!(udp_ports(&Value::List(vec![])), [].into());
+        let rule = |end: &str| format!("rule family=\"ipv4\" port port=\"51820\" protocol=\"udp\" {end}");
+        assert_eq!(udp_port_of(&rule("accept")), Some((51820, 51820)));
+        assert_eq!(udp_port_of(&rule("drop")), None);
+        assert_eq!(udp_port_of(&rule("accept").replace("udp", "tcp")), None);
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub(super) fn ways_out(
     ways
 }
 
-fn uplinks(facts: &Facts, family: Family) -> BTreeSet<String> {
+pub(super) fn uplinks(facts: &Facts, family: Family) -> BTreeSet<String> {
     let defaults = facts.routes.iter().filter(|r| r.dst.prefix_len() == 0 && Family::of(&r.dst) == family);
     defaults.map(|r| r.device.clone()).filter(|d| !d.is_empty()).collect()
 }

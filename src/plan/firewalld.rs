@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
-use super::beside::{Placed, ways_out};
+use super::beside::{Placed, uplinks, ways_out};
 use super::firewall::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule};
 use crate::model::{InterfaceName, Network, Node, Problem, Timestamp, reachable_sites};
 
@@ -139,12 +139,20 @@ pub struct FirewalldFacts {
     pub unloaded: BTreeSet<String>,
     /// Policies of ours at run time.
     pub policies: BTreeSet<String>,
+    /// The UDP ports of this host that each zone in use lets in, first and last.
+    #[serde(default)]
+    pub open: BTreeMap<String, BTreeSet<(u16, u16)>>,
 }
 
 impl FirewalldFacts {
     /// Says whether a policy can be made.
     pub fn is_ready(&self) -> bool {
         self.fault.is_none() && self.unloaded.is_empty()
+    }
+    /// Says whether a zone is known to keep a UDP port of this host closed.
+    fn is_closed(&self, zone: &str, port: u16) -> bool {
+        let is_open = |ranges: &BTreeSet<(u16, u16)>| ranges.iter().any(|(a, b)| (*a..=*b).contains(&port));
+        self.open.get(zone).is_some_and(|ranges| !is_open(ranges))
     }
     /// Returns the zone of a link.
     pub fn zone_of(&self, link: &str) -> &str {
@@ -318,6 +326,33 @@ pub(super) fn problems(
     Vec::new()
 }
 
+/// Tells of a port that nobody can dial: what reaches the host itself is for its own firewall to say, not for us.
+pub(super) fn closed_ports(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
+    let Some(there) = facts.foreign.firewalld.as_ref().filter(|_| node.endpoint.is_some()) else {
+        return Vec::new();
+    };
+    let Some(port) = node.listen_port() else { return Vec::new() };
+    let links: BTreeSet<String> = Family::BOTH.iter().flat_map(|f| uplinks(facts, *f)).collect();
+    let mut zones: BTreeSet<&str> = links.iter().map(|link| there.zone_of(link)).collect();
+    if links.is_empty() {
+        zones.insert(&there.default_zone);
+    }
+    let closed = zones.into_iter().filter(|zone| there.is_closed(zone, port));
+    let tell = |zone: &str| {
+        let open = format!("--zone {zone} --add-port {port}/udp");
+        Problem::warning(
+            "port-closed",
+            format!("UDP port {port}"),
+            format!(
+                "firewalld's zone {zone} does not let it in: no handshake of {} begins from there",
+                network.name
+            ),
+            format!("firewall-cmd {open} && firewall-cmd --permanent {open}"),
+        )
+    };
+    closed.map(tell).collect()
+}
+
 /// The same policies, made by hand.
 fn commands(policies: &BTreeMap<String, FirewalldPolicy>) -> Vec<String> {
     let mut commands = Vec::new();
@@ -405,6 +440,20 @@ interface = "br-ext"
         let plan = diff(&HostState::default(), &wanted.state).lines();
         let lines = plan.into_iter().filter(|l| l.kind == "firewalld-policy");
         lines.map(|l| format!("{}: {}", l.target, l.to.unwrap())).collect()
+    }
+
+    #[test]
+    fn a_closed_port_is_told_where_somebody_dials_it() {
+        let told = |open: &[(&str, (u16, u16))]| -> Vec<String> {
+            let open = open.iter().map(|(zone, range)| ((*zone).to_string(), [*range].into())).collect();
+            let made = made(NETWORK, &facts(Some(FirewalldFacts { open, ..ready() })));
+            made.problems.iter().filter(|p| p.code == "port-closed").map(|p| p.hint.clone()).collect()
+        };
+        let open = "--zone external --add-port 51820/udp";
+        let told_of_external = vec![format!("firewall-cmd {open} && firewall-cmd --permanent {open}")];
+        assert_eq!(told(&[("external", (1, 51819)), ("public", (51820, 51820))]), told_of_external);
+        assert_eq!(told(&[("external", (51000, 52000))]), [""; 0]);
+        assert_eq!(told(&[]), [""; 0], "what is not known is not told");
     }
 
     #[test]

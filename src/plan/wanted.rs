@@ -95,6 +95,7 @@ pub fn wanted(
     }
     let mut foreign_rules = BTreeSet::new();
     let mut firewalld_policies = BTreeMap::new();
+    problems.extend(firewalld::closed_ports(network, node, facts));
     if let Some(table) = &mut firewall {
         let placed: Vec<_> = sites
             .iter()
