@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
-use super::beside::{Placed, uplinks, ways_out};
+use super::beside::{Placed, ways_out};
 use super::firewall::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule};
 use crate::model::{InterfaceName, Network, Node, Problem, Timestamp, reachable_sites};
 
@@ -150,7 +150,7 @@ impl FirewalldFacts {
         self.fault.is_none() && self.unloaded.is_empty()
     }
     /// Says whether a zone is known to keep a UDP port of this host closed.
-    fn is_closed(&self, zone: &str, port: u16) -> bool {
+    pub(super) fn is_closed(&self, zone: &str, port: u16) -> bool {
         let is_open = |ranges: &BTreeSet<(u16, u16)>| ranges.iter().any(|(a, b)| (*a..=*b).contains(&port));
         self.open.get(zone).is_some_and(|ranges| !is_open(ranges))
     }
@@ -324,33 +324,6 @@ pub(super) fn problems(
         );
     }
     Vec::new()
-}
-
-/// Tells of a port that nobody can dial: what reaches the host itself is for its own firewall to say, not for us.
-pub(super) fn closed_ports(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
-    let Some(there) = facts.foreign.firewalld.as_ref().filter(|_| node.endpoint.is_some()) else {
-        return Vec::new();
-    };
-    let Some(port) = node.listen_port() else { return Vec::new() };
-    let links: BTreeSet<String> = Family::BOTH.iter().flat_map(|f| uplinks(facts, *f)).collect();
-    let mut zones: BTreeSet<&str> = links.iter().map(|link| there.zone_of(link)).collect();
-    if links.is_empty() {
-        zones.insert(&there.default_zone);
-    }
-    let closed = zones.into_iter().filter(|zone| there.is_closed(zone, port));
-    let tell = |zone: &str| {
-        let open = format!("--zone {zone} --add-port {port}/udp");
-        Problem::warning(
-            "port-closed",
-            format!("UDP port {port}"),
-            format!(
-                "firewalld's zone {zone} does not let it in: no handshake of {} begins from there",
-                network.name
-            ),
-            format!("firewall-cmd {open} && firewall-cmd --permanent {open}"),
-        )
-    };
-    closed.map(tell).collect()
 }
 
 /// The same policies, made by hand.

@@ -227,6 +227,12 @@ pub struct IptablesFacts {
     pub raw_guarded: BTreeSet<String>,
     /// Whether ufw keeps its chains here.
     pub ufw: bool,
+    /// Whether filter INPUT ends in a drop.
+    #[serde(default)]
+    pub input_drops: bool,
+    /// The UDP ports of this host that INPUT accepts before, first and last: for anybody, or for some.
+    #[serde(default)]
+    pub input_udp: BTreeSet<(u16, u16)>,
 }
 
 impl IptablesFacts {
@@ -241,6 +247,8 @@ impl IptablesFacts {
             raw_made: false,
             raw_guarded: BTreeSet::new(),
             ufw: false,
+            input_drops: false,
+            input_udp: BTreeSet::new(),
         }
     }
 }

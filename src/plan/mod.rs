@@ -17,6 +17,7 @@ pub mod firewalld;
 pub mod foreign;
 mod full_tunnel;
 mod in_the_way;
+mod own_port;
 mod site_link;
 mod state;
 mod two_homes;

@@ -9,7 +9,7 @@ use super::firewall::{SiteMatch, compile};
 use super::full_tunnel;
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route, ifalias};
-use super::{Facts, beside, docker_nftables, firewalld, two_homes};
+use super::{Facts, beside, docker_nftables, firewalld, own_port, two_homes};
 use crate::model::{
     EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Timestamp, claimed_by_spoke,
     derive_for_spoke,
@@ -95,7 +95,7 @@ pub fn wanted(
     }
     let mut foreign_rules = BTreeSet::new();
     let mut firewalld_policies = BTreeMap::new();
-    problems.extend(firewalld::closed_ports(network, node, facts));
+    problems.extend(own_port::problems(network, node, facts));
     if let Some(table) = &mut firewall {
         let placed: Vec<_> = sites
             .iter()

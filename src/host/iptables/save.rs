@@ -61,6 +61,25 @@ impl SavedRule {
     fn is_unconditional(&self) -> bool {
         matches!(self.plain_words().as_slice(), ["-j" | "-g", _] | ["-j", "REJECT", "--reject-with", _])
     }
+    /// The UDP ports of a rule: those that it names, or all where it asks for nothing but a link or an address.
+    fn udp_ports(&self, everything: bool) -> Vec<(u16, u16)> {
+        let range = |text: &str| {
+            let (first, last) = text.split_once(':').unwrap_or((text, text));
+            Some((first.parse().ok()?, last.parse().ok()?))
+        };
+        let named = self.value_of("--dport").or_else(|| self.value_of("--dports"));
+        match (self.value_of("-p"), named) {
+            (Some("udp"), Some(ports)) => ports.split(',').filter_map(range).collect(),
+            (Some("udp") | None, None) => {
+                let asks = |word: &&str| matches!(*word, "-m" | "-d" | "!") || word.starts_with("--");
+                let is_loopback = self.value_of("-i") == Some("lo");
+                let plain = self.plain_words();
+                let asks_more = is_loopback || plain.iter().any(asks);
+                if everything && !asks_more { vec![(0, u16::MAX)] } else { Vec::new() }
+            }
+            _ => Vec::new(),
+        }
+    }
     fn is_in(&self, table: &str, chain: &str) -> bool {
         self.table == table && self.chain == chain
     }
@@ -151,7 +170,30 @@ impl Saved {
             raw_guarded: guarded.collect::<BTreeSet<String>>(),
             ufw: foreign("filter", "FORWARD").any(|r| r.target().starts_with("ufw-"))
                 || foreign("filter", "FORWARD").any(|r| r.target().starts_with("ufw6-")),
+            input_drops: policy("filter", "INPUT").is_some_and(|p| p == "DROP")
+                || foreign("filter", "INPUT").any(ends),
+            input_udp: self.input_udp(),
         }
+    }
+
+    /// Returns the UDP ports that INPUT, and the chains that it jumps to, accept. Who may use them is not looked at.
+    fn input_udp(&self) -> BTreeSet<(u16, u16)> {
+        let mut ports = BTreeSet::new();
+        // With each chain, whether every packet comes there.
+        let mut chains = vec![("INPUT", true)];
+        let mut seen = BTreeSet::new();
+        while let Some((chain, everything)) = chains.pop() {
+            if !seen.insert((chain, everything)) {
+                continue;
+            }
+            for rule in self.rules.iter().filter(|r| r.is_in("filter", chain)) {
+                match rule.target() {
+                    "ACCEPT" => ports.extend(rule.udp_ports(everything)),
+                    target => chains.push((target, everything && rule.is_unconditional())),
+                }
+            }
+        }
+        ports
     }
 
     /// Returns the rules with a tag of ours.
@@ -206,6 +248,38 @@ COMMIT
 -A DOCKER-USER -i wg0 -o br-6a7541fe74a1 -m comment --comment "wgrelay:wg0" -j ACCEPT
 COMMIT
 "#;
+
+    #[test]
+    fn ports_that_input_accepts() {
+        let ports = |rules: &str| {
+            let text = format!("*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n{rules}\nCOMMIT\n");
+            let facts = parse(&text).facts(Iptables::Nft, Family::V4);
+            assert!(facts.input_drops);
+            facts.input_udp.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(ports(""), []);
+        assert_eq!(ports("-A INPUT -p udp -m udp --dport 51820 -j ACCEPT"), [(51820, 51820)]);
+        assert_eq!(
+            ports("-A INPUT -s 10.0.0.0/8 -p udp -m multiport --dports 53,1000:2000 -j ACCEPT"),
+            [(53, 53), (1000, 2000)]
+        );
+        assert_eq!(
+            ports("-A INPUT -p tcp -m tcp --dport 51820 -j ACCEPT\n-A FORWARD -p udp --dport 9 -j ACCEPT"),
+            []
+        );
+        assert_eq!(
+            ports("-A INPUT -i lo -j ACCEPT\n-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"),
+            []
+        );
+        assert_eq!(ports("-A INPUT -i eth0 -j ACCEPT"), [(0, 65535)]);
+        // ufw: the user's rules are in a chain that every packet comes to.
+        let ufw = "-A INPUT -j ufw-before-input\n-A ufw-before-input -j ufw-user-input\n\
+                   -A ufw-user-input -p udp -m udp --dport 51820 -j ACCEPT";
+        assert_eq!(ports(ufw), [(51820, 51820)]);
+        let limit = "-A INPUT -p tcp -m tcp --dport 22 -j limit\n-A limit -j ACCEPT";
+        assert_eq!(ports(limit), []);
+        assert_eq!(ports("-A INPUT -j a\n-A a -j b\n-A b -j a"), []);
+    }
 
     #[test]
     fn docker_28_is_read() {
