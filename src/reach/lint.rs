@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::model::{
-    EndpointHost, Network, Node, Platform, Problem, Routes, Timestamp, derive_for_spoke, without,
+    EndpointHost, Network, Node, NodeName, PlaceRef, Platform, Problem, Routes, Timestamp, derive_for_spoke,
+    without,
 };
 
 /// The largest MTU in bytes that fits 1500 over IPv4, and over IPv6: 60 and 80 bytes of IP, UDP and WireGuard headers.
@@ -33,23 +34,58 @@ const HOME: [&str; 7] = [
 pub fn lint(network: &Network, now: Timestamp) -> Vec<Problem> {
     let mut out = Vec::new();
     shadowed(network, now, &mut out);
-    let spokes = network.spokes().filter(|n| n.is_active(now));
+    let part = part_that_tells(network);
     // Spokes with the same lines get one warning together.
-    let mut alike: BTreeMap<String, Vec<&Node>> = BTreeMap::new();
-    for spoke in spokes {
+    let mut alike: BTreeMap<String, (Vec<&Node>, BTreeSet<IpNet>)> = BTreeMap::new();
+    for spoke in network.spokes().filter(|n| n.is_active(now)) {
         keepalive(network, spoke, &mut out);
-        let key = format!("{:?}{:?}{}", spoke.routes, spoke.local, spoke.platform.as_str());
+        let allowed = derive_for_spoke(&part, spoke, now);
+        let key = format!("{:?}{:?}{}{allowed:?}", spoke.routes, spoke.local, spoke.platform.as_str());
         let key = if spoke.sites.is_empty() { key } else { format!("{key}{}", spoke.name) };
-        alike.entry(key).or_default().push(spoke);
+        alike.entry(key).or_insert_with(|| (Vec::new(), allowed)).0.push(spoke);
     }
-    for spokes in alike.values() {
-        let allowed = derive_for_spoke(network, spokes[0], now);
-        endpoint_inside(network, spokes, &allowed, now, &mut out);
-        swallowed_lan(spokes, &allowed, &mut out);
+    for (spokes, allowed) in alike.values() {
+        endpoint_inside(network, spokes, allowed, now, &mut out);
+        swallowed_lan(spokes, allowed, &mut out);
     }
     mtu(network, now, &mut out);
     out.sort();
     out
+}
+
+/// What of a network decides whether a spoke's AllowedIPs hold a relay's endpoint or a home network: of the sites only those
+/// that touch one. With all of them, thousands of spokes with a site each would take the square of their number.
+pub(super) fn part_that_tells(network: &Network) -> Network {
+    let asked_for = asked_for(network);
+    let touches = |site: &IpNet| asked_for.iter().any(|net| net.contains(site) || site.contains(net));
+    let named: BTreeSet<&NodeName> = network
+        .allow
+        .iter()
+        .flat_map(|rule| rule.from.iter().chain(&rule.to))
+        .filter_map(|place| if let PlaceRef::Node(name) = place { Some(name) } else { None })
+        .collect();
+    let nodes = network.nodes.values().filter_map(|node| {
+        let is_of_use = node.is_relay() || named.contains(&node.name);
+        let sites: Vec<_> = node.sites.iter().filter(|s| touches(&s.subnet)).cloned().collect();
+        (is_of_use || !sites.is_empty()).then(|| (node.name.clone(), Node { sites, ..node.clone() }))
+    });
+    let nodes = nodes.collect();
+    Network {
+        nodes,
+        expect: Vec::new(),
+        allow: network.allow.clone(),
+        name: network.name.clone(),
+        ..*network
+    }
+}
+
+/// The endpoints that spokes call, and what home networks use.
+pub(super) fn asked_for(network: &Network) -> Vec<IpNet> {
+    let endpoints = network.relays().filter_map(|relay| match relay.endpoint.as_ref()?.host {
+        EndpointHost::Ip(ip) => Some(IpNet::from(ip)),
+        EndpointHost::Name(_) => None,
+    });
+    endpoints.chain(HOME.iter().filter_map(|t| t.parse().ok())).collect()
 }
 
 /// A site whose every address is in longer prefixes of other sites.

@@ -8,11 +8,12 @@ use proptest::prelude::*;
 
 use super::flow::{join, probes};
 use super::judge::{Ends, judge};
+use super::lint::{asked_for, part_that_tells};
 use super::matrix::{asks, places};
 use super::*;
 use crate::model::{
     AllowRule, Nat, Network, Node, NodeName, PlaceRef, PortSpec, PublicKey, Role, Routes, Site,
-    SiteInterface, Timestamp, Verdict,
+    SiteInterface, Timestamp, Verdict, derive_for_spoke,
 };
 use crate::plan::firewall::Action;
 use crate::plan::{Backend, Facts, HostState, Keys, wanted};
@@ -369,6 +370,19 @@ proptest! {
                 Ports::Some(join(open.into_iter().flat_map(|(_, o)| o)))
             };
             prop_assert_eq!(judged.ports, ports);
+        }
+    }
+
+    #[test]
+    fn lints_see_in_a_part_of_the_network_what_all_of_it_says(network in any_network()) {
+        let part = part_that_tells(&network);
+        for spoke in network.spokes() {
+            for asked in asked_for(&network) {
+                let holding = |of: &Network| -> Vec<IpNet> {
+                    derive_for_spoke(of, spoke, NOW).into_iter().filter(|net| net.contains(&asked)).collect()
+                };
+                prop_assert_eq!(holding(&part), holding(&network), "{} in what {} sends", asked, spoke.name);
+            }
         }
     }
 
