@@ -30,62 +30,78 @@ const MTU: u32 = 1500;
 /// address (the site's `address`, else the first host address), prefixes of `local` and bridges are connected, every
 /// endpoint's name resolves, and there is an uplink with a default route. Forwarding is off until somebody switches it on.
 pub fn assumed_facts(network: &Network, node: &Node) -> Facts {
-    let mut facts = Facts::default();
-    for bridge in &node.bridges {
-        let link = link_of(&mut facts, bridge.name.as_str(), "bridge");
-        link.mtu = bridge.mtu.map_or(MTU, u32::from);
-        link.addresses.extend(&bridge.addresses);
+    Assumptions::of(network).facts(network, node)
+}
+
+/// What is the same for every node of a network, looked up once.
+pub(super) struct Assumptions {
+    uses_v6: bool,
+    resolved: BTreeMap<String, IpAddr>,
+}
+
+impl Assumptions {
+    pub(super) fn of(network: &Network) -> Self {
+        let names = network.nodes.values().filter_map(|n| match &n.endpoint.as_ref()?.host {
+            EndpointHost::Name(name) => Some((name.clone(), RESOLVED)),
+            EndpointHost::Ip(_) => None,
+        });
+        Self { uses_v6: uses_v6(network), resolved: names.collect() }
     }
-    let mut docker = BTreeMap::new();
-    for (i, site) in node.sites.iter().enumerate() {
-        let (name, kind) = match &site.interface {
-            Some(SiteInterface::Link(name)) => (name.clone(), ""),
-            Some(wanted @ SiteInterface::Docker(network)) => {
-                // The bridge's real name changes with the Docker network; what the file calls it is what people know.
-                let bridge = wanted.to_string();
-                let known = docker
-                    .entry(network.clone())
-                    .or_insert(DockerNetwork { bridge, ..DockerNetwork::default() });
-                known.subnets.push(site.subnet);
-                (known.bridge.clone(), "bridge")
-            }
-            None => (format!("lan{i}"), ""),
-        };
-        let link = link_of(&mut facts, &name, kind);
-        let has_one = link.addresses.iter().any(|a| site.subnet.contains(&a.addr()));
-        if let Some(address) = site_address(site)
-            && (!has_one || site.address.is_some_and(|a| link.addresses.iter().all(|b| b.addr() != a)))
-        {
-            link.addresses.push(address);
-        } else if !has_one {
-            facts.routes.push(route(site.subnet, &name, None, STATIC));
+
+    pub(super) fn facts(&self, network: &Network, node: &Node) -> Facts {
+        let mut facts = Facts::default();
+        for bridge in &node.bridges {
+            let link = link_of(&mut facts, bridge.name.as_str(), "bridge");
+            link.mtu = bridge.mtu.map_or(MTU, u32::from);
+            link.addresses.extend(&bridge.addresses);
         }
-    }
-    if !docker.is_empty() {
-        facts.docker = Some(docker);
-    }
-    attach_local(network, node, &mut facts);
-    for (name, link) in &facts.links {
-        for address in &link.addresses {
-            let connected = route(address.trunc(), name, None, KERNEL);
-            if !facts.routes.contains(&connected) {
-                facts.routes.push(connected);
+        let mut docker = BTreeMap::new();
+        for (i, site) in node.sites.iter().enumerate() {
+            let (name, kind) = match &site.interface {
+                Some(SiteInterface::Link(name)) => (name.clone(), ""),
+                Some(wanted @ SiteInterface::Docker(network)) => {
+                    // The bridge's real name changes with the Docker network; what the file calls it is what people know.
+                    let bridge = wanted.to_string();
+                    let known = docker
+                        .entry(network.clone())
+                        .or_insert(DockerNetwork { bridge, ..DockerNetwork::default() });
+                    known.subnets.push(site.subnet);
+                    (known.bridge.clone(), "bridge")
+                }
+                None => (format!("lan{i}"), ""),
+            };
+            let link = link_of(&mut facts, &name, kind);
+            let has_one = link.addresses.iter().any(|a| site.subnet.contains(&a.addr()));
+            if let Some(address) = site_address(site)
+                && (!has_one || site.address.is_some_and(|a| link.addresses.iter().all(|b| b.addr() != a)))
+            {
+                link.addresses.push(address);
+            } else if !has_one {
+                facts.routes.push(route(site.subnet, &name, None, STATIC));
             }
         }
+        if !docker.is_empty() {
+            facts.docker = Some(docker);
+        }
+        attach_local(network, node, &mut facts);
+        for (name, link) in &facts.links {
+            for address in &link.addresses {
+                let connected = route(address.trunc(), name, None, KERNEL);
+                if !facts.routes.contains(&connected) {
+                    facts.routes.push(connected);
+                }
+            }
+        }
+        add_uplink(self.uses_v6, node, &mut facts);
+        for link in facts.links.keys().map(String::as_str).chain([network.name.as_str()]) {
+            facts.sysctls.insert(format!("net/ipv4/conf/{link}/forwarding"), "0".into());
+        }
+        if self.uses_v6 {
+            facts.sysctls.insert("net/ipv6/conf/all/forwarding".into(), "0".into());
+        }
+        facts.resolved = self.resolved.clone();
+        facts
     }
-    add_uplink(network, node, &mut facts);
-    for link in facts.links.keys().map(String::as_str).chain([network.name.as_str()]) {
-        facts.sysctls.insert(format!("net/ipv4/conf/{link}/forwarding"), "0".into());
-    }
-    if uses_v6(network) {
-        facts.sysctls.insert("net/ipv6/conf/all/forwarding".into(), "0".into());
-    }
-    let names = network.nodes.values().filter_map(|n| match &n.endpoint.as_ref()?.host {
-        EndpointHost::Name(name) => Some((name.clone(), RESOLVED)),
-        EndpointHost::Ip(_) => None,
-    });
-    facts.resolved = names.collect();
-    facts
 }
 
 /// Says whether any place of the network has an IPv6 address.
@@ -149,12 +165,12 @@ fn from_the_end(subnet: IpNet, skip: usize) -> Option<IpAddr> {
     }
 }
 
-fn add_uplink(network: &Network, node: &Node, facts: &mut Facts) {
+fn add_uplink(uses_v6: bool, node: &Node, facts: &mut Facts) {
     let endpoint = node.endpoint.as_ref().and_then(Endpoint::socket_addr).map(|a| a.ip());
     let free = |ip: &IpAddr| !node.sites.iter().any(|s| s.subnet.contains(ip));
     let mut link = Link { mtu: MTU, up: true, ..Link::default() };
     for (address, router) in OUTSIDE {
-        if address.is_ipv6() && !uses_v6(network) {
+        if address.is_ipv6() && !uses_v6 {
             continue;
         }
         // Alone, without its subnet: what else is on that link is not known.

@@ -35,6 +35,8 @@ pub fn lint(network: &Network, now: Timestamp) -> Vec<Problem> {
     let mut out = Vec::new();
     shadowed(network, now, &mut out);
     let part = part_that_tells(network);
+    let called = network.relays().filter(|r| r.is_active(now)).filter_map(|r| Some((r, address_of(r)?)));
+    let called: Vec<(&Node, IpAddr)> = called.collect();
     // Spokes with the same lines get one warning together.
     let mut alike: BTreeMap<String, (Vec<&Node>, BTreeSet<IpNet>)> = BTreeMap::new();
     for spoke in network.spokes().filter(|n| n.is_active(now)) {
@@ -45,7 +47,7 @@ pub fn lint(network: &Network, now: Timestamp) -> Vec<Problem> {
         alike.entry(key).or_insert_with(|| (Vec::new(), allowed)).0.push(spoke);
     }
     for (spokes, allowed) in alike.values() {
-        endpoint_inside(network, spokes, allowed, now, &mut out);
+        endpoint_inside(&called, spokes, allowed, &mut out);
         swallowed_lan(spokes, allowed, &mut out);
     }
     mtu(network, now, &mut out);
@@ -81,11 +83,15 @@ pub(super) fn part_that_tells(network: &Network) -> Network {
 
 /// The endpoints that spokes call, and what home networks use.
 pub(super) fn asked_for(network: &Network) -> Vec<IpNet> {
-    let endpoints = network.relays().filter_map(|relay| match relay.endpoint.as_ref()?.host {
-        EndpointHost::Ip(ip) => Some(IpNet::from(ip)),
-        EndpointHost::Name(_) => None,
-    });
+    let endpoints = network.relays().filter_map(address_of).map(IpNet::from);
     endpoints.chain(HOME.iter().filter_map(|t| t.parse().ok())).collect()
+}
+
+fn address_of(relay: &Node) -> Option<IpAddr> {
+    match relay.endpoint.as_ref()?.host {
+        EndpointHost::Ip(ip) => Some(ip),
+        EndpointHost::Name(_) => None,
+    }
 }
 
 /// A site whose every address is in longer prefixes of other sites.
@@ -157,15 +163,13 @@ fn names(spokes: &[&Node]) -> String {
 
 /// An endpoint that the spoke itself would look for in the tunnel. A full tunnel marks its own packets and is safe.
 fn endpoint_inside(
-    network: &Network,
+    called: &[(&Node, IpAddr)],
     spokes: &[&Node],
     allowed: &BTreeSet<IpNet>,
-    now: Timestamp,
     out: &mut Vec<Problem>,
 ) {
-    for relay in network.relays().filter(|r| r.is_active(now)) {
-        let Some(EndpointHost::Ip(ip)) = relay.endpoint.as_ref().map(|e| e.host.clone()) else { continue };
-        let Some(net) = allowed.iter().find(|n| n.prefix_len() > 0 && n.contains(&ip)) else { continue };
+    for (relay, ip) in called {
+        let Some(net) = allowed.iter().find(|n| n.prefix_len() > 0 && n.contains(ip)) else { continue };
         out.push(Problem::warning(
             "endpoint-in-tunnel",
             format!("node.{}.routes", spokes[0].name),

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use ipnet::IpNet;
 
-use super::assume::{UPLINK, assumed_facts, uses_v6};
+use super::assume::{Assumptions, UPLINK, uses_v6};
 use super::host::{Dev, Host};
 use super::longest::LongestPrefix;
 use super::place::Place;
@@ -74,8 +74,9 @@ pub struct World {
 
 impl World {
     /// Returns the world in which every active node is as `up`, or its exported file, makes it, on a host as
-    /// [`assumed_facts`] has it.
+    /// [`super::assumed_facts`] has it.
     pub fn assumed(network: &Network, now: Timestamp) -> Self {
+        let assumptions = Assumptions::of(network);
         let nodes: Vec<&Node> = network.nodes.values().collect();
         let sites = |active: bool| {
             let of = move |(id, n): (usize, &&Node)| {
@@ -91,7 +92,7 @@ impl World {
         };
         let mut world = Self {
             now,
-            facts: nodes.iter().map(|n| assumed_facts(network, n)).collect(),
+            facts: nodes.iter().map(|n| assumptions.facts(network, n)).collect(),
             hosts: nodes.iter().map(|_| OnceLock::new()).collect(),
             keys: nodes.iter().enumerate().map(|(id, n)| (n.public_key, id)).collect(),
             tunnel: nodes.iter().enumerate().flat_map(addresses).collect(),
