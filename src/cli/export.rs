@@ -15,6 +15,7 @@ use crate::conf::{Client, lint_name};
 use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
 use crate::export::{Exported, Keys, node_conf};
+use crate::host::batch::Batch;
 use crate::host::folder::write_private;
 use crate::host::store::create_private_dir;
 use crate::model::{Network, Node, NodeName, Problem, Timestamp};
@@ -174,10 +175,11 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
     let workers =
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
     let progress = Progress::of_many(&ctx.out, "writing files", jobs.len());
+    let files = Batch::new(dir);
     let work = || -> Result<Vec<Problem>, Fault> {
         let mut problems = Vec::new();
         while let Some(node) = jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            problems.extend(one_of_all(network, secrets, node, dir, args.format, ctx.now)?);
+            problems.extend(one_of_all(network, secrets, node, &files, args.format, ctx.now)?);
             progress.one();
         }
         Ok(problems)
@@ -188,12 +190,14 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
         handles.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
     drop(progress);
+    let mut problems = Vec::new();
     for result in results {
-        let problems =
-            result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?;
-        for problem in problems {
-            ctx.out.problem(&problem);
-        }
+        problems
+            .extend(result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?);
+    }
+    files.finish()?;
+    for problem in problems {
+        ctx.out.problem(&problem);
     }
     ctx.out.say(&format!(
         "{} {} files to {} (mode 0600: they hold private keys)",
@@ -208,30 +212,31 @@ fn one_of_all(
     network: &Network,
     secrets: &Secrets,
     node: &Node,
-    dir: &Path,
+    files: &Batch,
     format: Format,
     now: Timestamp,
 ) -> Result<Vec<Problem>, Fault> {
-    let path = |extension: &str| dir.join(format!("{}.{extension}", node.name));
+    let write =
+        |extension: &str, content: &[u8]| files.write(&format!("{}.{extension}", node.name), 0o600, content);
     if format == Format::Bundle {
-        write_private(&path("bundle"), bundle(network, secrets, node)?.as_bytes())?;
+        write("bundle", bundle(network, secrets, node)?.as_bytes())?;
         return Ok(Vec::new());
     }
     let exported = conf(network, secrets, node, now)?;
     let mut problems = exported.problems.clone();
-    write_private(&path("conf"), exported.text().as_bytes())?;
-    problems.extend(name_problem(node, Some(&path("conf"))));
+    write("conf", exported.text().as_bytes())?;
+    problems.extend(name_problem(node, Some(&files.folder().join(format!("{}.conf", node.name)))));
     if format == Format::Conf || node.is_relay() || !exported.complete {
         return Ok(problems);
     }
     match Code::new(&exported.short_text()) {
         Ok(code) => match format {
-            Format::Svg => write_private(&path("svg"), code.svg().as_bytes())?,
+            Format::Svg => write("svg", code.svg().as_bytes())?,
             Format::Qr => {
                 let text = code.terminal(Style::Plain, None).map_err(|e| qr_fault(&e))?;
-                write_private(&path("txt"), text.as_bytes())?;
+                write("txt", text.as_bytes())?;
             }
-            _ => write_private(&path("png"), &code.png())?,
+            _ => write("png", &code.png())?,
         },
         // One node's list of prefixes is too long for a code; its .conf is there all the same.
         Err(e) => problems.push(Problem::warning(

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the layer that the other layers are kept away from")]
 
 pub mod agent_process;
+pub mod batch;
 pub mod boot_clock;
 mod dbus;
 pub mod discover;

@@ -137,7 +137,7 @@ fn missing(path: &Path) -> String {
     }
 }
 
-fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+pub(super) fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_path_buf();
     move |source| StoreError::Io { operation, path, source }
 }
@@ -145,6 +145,19 @@ fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> S
 /// Writes a file whole or not at all: beside it, synced, renamed, and the folder synced.
 /// What an earlier writer left half done is reclaimed, so writers must exclude each other.
 pub fn write_atomic(path: &Path, mode: u32, content: &[u8]) -> Result<(), StoreError> {
+    let (folder, new) = beside(path)?;
+    let written = write_beside(&new, mode, content)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(&new, path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&new);
+        return Err(io_error("write", path)(error));
+    }
+    sync_folder(folder)
+}
+
+/// Returns a file's folder, and where it is written first: reclaimed from an earlier writer.
+pub(super) fn beside(path: &Path) -> Result<(&Path, PathBuf), StoreError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return Err(io_error("write", path)(io::ErrorKind::InvalidFilename.into()));
     };
@@ -152,25 +165,23 @@ pub fn write_atomic(path: &Path, mode: u32, content: &[u8]) -> Result<(), StoreE
     match fs::remove_file(&new) {
         // Also where there is nothing to remove.
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            return Err(io_error("write", path)(error));
+            Err(io_error("write", path)(error))
         }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &new)(error)),
-        _ => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &new)(error)),
+        _ => Ok((folder, new)),
     }
-    let written = write_new(&new, mode, content).and_then(|()| fs::rename(&new, path));
-    if let Err(error) = written {
-        let _ = fs::remove_file(&new);
-        return Err(io_error("write", path)(error));
-    }
-    File::open(folder).and_then(|f| f.sync_all()).map_err(io_error("sync", folder))
 }
 
-fn write_new(new: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+pub(super) fn write_beside(new: &Path, mode: u32, content: &[u8]) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(new)?;
     // The umask has taken bits from `mode`.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(content)?;
-    file.sync_all()
+    Ok(file)
+}
+
+pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    File::open(folder).and_then(|f| f.sync_all()).map_err(io_error("sync", folder))
 }
 
 /// Reads a file of at most [`MAX_FILE_BYTES`], whatever is in it.
