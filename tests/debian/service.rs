@@ -66,3 +66,32 @@ fn a_network_comes_back_after_a_restart_as_it_was_last_up() {
     // And what is not brought back.
     machine.boot("fails() { if \"$@\"; then return 1; fi; }; fails ip link show wg0");
 }
+
+#[test]
+fn a_change_on_trial_beside_the_service() {
+    let Some(machine) = Tree::new("bookworm") else { return };
+    machine.put(env!("CARGO_BIN_EXE_wgrelay"), "wgrelay");
+    let phone = "phone_is() { for n in $(seq 100); do
+        { wgrelay status --json 2>/dev/null || :; } >now; if grep -q '\"name\": \"phone\"' now; then is=on; else is=off; fi
+        [ $is = $1 ] && return; sleep 0.1; done; cat now; return 1; }";
+    machine.boot(&format!(
+        "{HOST}; {WAIT}; {phone}
+        install -m 755 /files/wgrelay /usr/local/bin/wgrelay
+        apt-get -qq -y --no-install-recommends --no-download install nftables >/dev/null 2>&1
+        wgrelay init --endpoint 192.0.2.1 2>/dev/null; sed -i 's/\"docker:[^\"]*\"/\"br0\"/' /etc/wgrelay/wg0/network.toml
+        wgrelay service install; wgrelay up; until_is active; agent=$(cat /run/wgrelay/wg0/pid)
+
+        # It is made, and goes back: the unit and its agent stay, with everybody's sessions.
+        wgrelay add phone --platform android; wgrelay up --confirm 4 2>said; grep 'goes back in' said; phone_is on
+        phone_is off; until_is active; [ $agent = $(cat /run/wgrelay/wg0/pid) ]; fails wgrelay confirm 2>said; cat said
+        fails test -e /run/wgrelay/wg0/unconfirmed.json
+
+        # And the machine goes down while one waits.
+        wgrelay up --confirm 3600 2>/dev/null; phone_is on"
+    ));
+    machine.boot(&format!(
+        "{WAIT}; {phone}; until_is active; phone_is off
+        wgrelay up --confirm 3600 2>/dev/null; phone_is on; wgrelay confirm | grep kept; phone_is on"
+    ));
+    machine.boot(&format!("{WAIT}; {phone}; until_is active; phone_is on"));
+}
