@@ -1,6 +1,5 @@
 //! Metrics over HTTP: one request, one answer, and nobody may hold the agent up.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +11,9 @@ use tokio::sync::Semaphore;
 pub type Render = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
 /// Where metrics are served, and what makes them.
-#[derive(Clone)]
 pub struct Metrics {
-    /// Address and port.
-    pub at: SocketAddr,
+    /// Bound before anything is changed on the host: an address that is taken is told first.
+    pub listener: std::net::TcpListener,
     /// The text.
     pub render: Render,
 }

@@ -72,17 +72,16 @@ pub struct Serving {
 ///
 /// # Errors
 /// The control socket cannot be made, or a signal handler cannot be installed, or the metrics' address is taken.
-pub fn serve(serving: Serving) -> Result<End, HostError> {
+pub fn serve(mut serving: Serving) -> Result<End, HostError> {
     let fault = |e: std::io::Error| HostError::new("run", "the agent", e);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fault)?;
     runtime.block_on(async {
-        let metered = match &serving.metrics {
+        let metered = match serving.metrics.take() {
             None => None,
-            Some(Metrics { at, render }) => {
-                let listener = tokio::net::TcpListener::bind(at)
-                    .await
-                    .map_err(|e| HostError::new("serve metrics at", at.to_string(), e))?;
-                Some(tokio::spawn(metrics::serve(listener, Arc::clone(render))))
+            Some(Metrics { listener, render }) => {
+                listener.set_nonblocking(true).map_err(fault)?;
+                let listener = tokio::net::TcpListener::from_std(listener).map_err(fault)?;
+                Some(tokio::spawn(metrics::serve(listener, render)))
             }
         };
         let end = events(serving).await.map_err(fault);

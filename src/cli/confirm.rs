@@ -49,6 +49,12 @@ pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
         ));
     }
     let (Some(_), Some(applied)) = (runtime.unconfirmed(&ctx.dir)?, runtime.read_applied(&ctx.dir)?) else {
+        if let Some(dir) = runtime.unconfirmed_elsewhere(&ctx.dir)? {
+            return Err(Fault::failed(
+                format!("the change of {name} that waits was made with --dir {}", dir.display()),
+                format!("wgrelay --dir {} confirm", dir.display()),
+            ));
+        }
         return Err(Fault::failed(
             format!("no change of {name} waits for a confirmation"),
             "it was kept already, or its time ran out and it went back: `wgrelay status` and `wgrelay plan` tell",
@@ -66,6 +72,9 @@ pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
         )?;
     } else {
         ctx.out.prose(&format!("{name} is {} as it is now", ctx.out.paint(Role::Good, "kept")))?;
+    }
+    if operate::standing(&name)?.is_none() {
+        ctx.out.say(&format!("its interface is gone: `{}` makes it again", ctx.typed("up")));
     }
     Ok(Exit::Done)
 }

@@ -1,6 +1,6 @@
 //! What every command starts from: where the networks are, which one is meant, and what its files say.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::args::Global;
@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::output::Output;
 use super::progress::Progress;
 use crate::config::{Bundle, Secrets, parse_network, places_of};
-use crate::host::folder::Folder;
+use crate::host::folder::{Folder, settled};
 use crate::host::store::WriterLock;
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
 
@@ -70,6 +70,24 @@ impl Context {
     #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
     pub fn later(&self) -> Self {
         Self { now: SystemTime::now().into(), ..self.clone() }
+    }
+
+    /// Returns the same with the folder's one name, for commands that record it or compare it with what is recorded.
+    #[must_use]
+    pub fn settled(&self) -> Self {
+        Self { dir: settled(self.dir.clone()), ..self.clone() }
+    }
+
+    /// Returns a command as it is to be typed for the same network in the same folder.
+    pub fn typed(&self, command: &str) -> String {
+        let mut words = String::from("wgrelay");
+        if self.dir != Path::new(DEFAULT_DIR) {
+            words += &format!(" --dir {}", self.dir.display());
+        }
+        if let Some(network) = &self.network {
+            words += &format!(" --network {network}");
+        }
+        format!("{words} {command}")
     }
 
     /// Returns the network's name as typed, checked; `None`: not given.

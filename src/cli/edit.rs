@@ -150,7 +150,7 @@ pub(super) fn edit(
     drop(lock);
     if up {
         return super::up::up(
-            ctx,
+            &ctx.settled(),
             &super::args::Up {
                 force: false,
                 bundle: None,

@@ -60,6 +60,7 @@ pub fn main() -> ExitCode {
     // Keys pass through this process: none of its memory ends in a core dump.
     let _ = nix::sys::prctl::set_dumpable(false);
     let ctx = Context::new(cli.global, out.clone());
+    let ctx = if is_about_this_host(&cli.command) { ctx.settled() } else { ctx };
     let result = dispatch(&ctx, &cli.command);
     tracing::debug!("done in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
     match result {
@@ -112,6 +113,20 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
             Ok(Exit::Done)
         }
     }
+}
+
+/// Says whether a command reads or writes the record of what was applied.
+const fn is_about_this_host(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Plan(_)
+            | Command::Up(_)
+            | Command::Confirm(_)
+            | Command::Down
+            | Command::Status(_)
+            | Command::Run(_)
+            | Command::Service(_)
+    )
 }
 
 const fn makes_keys(command: &Command) -> bool {

@@ -53,6 +53,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let folder = ctx.folder()?;
     let name = folder.name().clone();
     let runtime = runtime(&name)?;
+    let metrics = args.metrics.map(|at| metrics_of(ctx, &name, at)).transpose()?;
     let alive = AgentLock::take(&runtime)?;
     let device;
     {
@@ -78,7 +79,6 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
         }
     }
     systemd::notify_ready();
-    let metrics = args.metrics.map(|at| metrics_of(ctx, &name, at));
     let end = serve(Serving { metrics, ..serving(ctx, &name, &runtime, device.clone()) })?;
     finish(ctx, &name, &runtime, device.as_ref(), &end, alive)
 }
@@ -135,13 +135,17 @@ fn serving(ctx: &Context, name: &InterfaceName, runtime: &Runtime, device: Optio
 }
 
 /// Each time somebody asks, the host is looked at as `status` looks at it.
-fn metrics_of(ctx: &Context, name: &InterfaceName, at: std::net::SocketAddr) -> Metrics {
+fn metrics_of(ctx: &Context, name: &InterfaceName, at: std::net::SocketAddr) -> Result<Metrics, Fault> {
+    let listener = std::net::TcpListener::bind(at).map_err(|e| {
+        let message = format!("metrics cannot be served at {at}: {e}; nothing was changed");
+        Fault::failed(message, "choose another address or port")
+    })?;
     let (ctx, name) = (ctx.clone(), name.clone());
     let render = move || match read(&ctx.later(), &name) {
         Ok(status) => Ok(metrics(&status)),
         Err(fault) => Err(fault.message),
     };
-    Metrics { at, render: Arc::new(render) }
+    Ok(Metrics { listener, render: Arc::new(render) })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the agent's tick reads the clock")]

@@ -109,8 +109,9 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     }
     match (waits, args.confirm) {
         (Some(seconds), _) => ctx.out.say(&format!(
-            "{} goes back in {seconds} s; keep it with `wgrelay confirm`",
-            ctx.out.paint_talk(Role::Warn, "not confirmed:")
+            "{} goes back in {seconds} s; keep it with `{}`",
+            ctx.out.paint_talk(Role::Warn, "not confirmed:"),
+            ctx.typed("confirm")
         )),
         (None, Some(_)) => ctx.out.say("nothing was changed, so nothing waits for a confirmation"),
         (None, None) => service::tell_of_restarts(ctx, name, &done.plan),
@@ -216,7 +217,7 @@ pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     let target = target(ctx, &loaded)?;
     let runtime = runtime(&loaded.network.name)?;
     let choice: BackendChoice = args.backend.into();
-    let (mut host, backend) = operate::host_for(&runtime, &[], &ctx.dir, &loaded.network.name, choice)?;
+    let (mut host, backend) = operate::host_to_look(&runtime, &loaded.network.name, choice)?;
     let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     drop(work);
     if ctx.out.json {

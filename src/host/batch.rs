@@ -32,6 +32,9 @@ impl Batch {
     /// It cannot be written.
     pub fn write(&self, name: &str, mode: u32, content: &[u8]) -> Result<(), StoreError> {
         let path = self.folder.join(name);
+        if path.is_dir() {
+            return Err(io_error("write", &path)(std::io::ErrorKind::IsADirectory.into()));
+        }
         let (_, new) = beside(&path)?;
         let written = write_beside(&new, mode, content).map_err(io_error("write", &path));
         self.lock().push((new, path));
@@ -93,11 +96,13 @@ mod tests {
         assert_eq!(names(dir.path()), ["a", "b"]);
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "one");
 
+        fs::create_dir(dir.path().join("d")).unwrap();
         let batch = Batch::new(dir.path());
         batch.write("a", 0o600, b"three").unwrap();
+        assert!(batch.write("d", 0o600, b"a folder is in its place").is_err());
         assert!(batch.write("no/such", 0o600, b"").is_err());
         drop(batch);
-        assert_eq!(names(dir.path()), ["a", "b"]);
+        assert_eq!(names(dir.path()), ["a", "b", "d"]);
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "one");
     }
 }

@@ -169,6 +169,12 @@ impl Folder {
     }
 }
 
+/// Returns a folder's one name: absolute, links followed where it is there. What is recorded under one spelling is found
+/// under another.
+pub fn settled(dir: PathBuf) -> PathBuf {
+    std::fs::canonicalize(&dir).or_else(|_| std::path::absolute(&dir)).unwrap_or(dir)
+}
+
 /// Writes a file that holds a private key: mode 0600, whole or not at all.
 ///
 /// # Errors

@@ -102,6 +102,18 @@ impl Runtime {
     /// # Errors
     /// The file cannot be read, or others could.
     pub fn unconfirmed(&self, dir: &Path) -> Result<Option<Unconfirmed>, HostError> {
+        Ok(self.any_unconfirmed()?.filter(|u| u.dir == dir))
+    }
+
+    /// Returns the folder of the change on trial here that is not from `dir`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or others could.
+    pub fn unconfirmed_elsewhere(&self, dir: &Path) -> Result<Option<PathBuf>, HostError> {
+        Ok(self.any_unconfirmed()?.map(|u| u.dir).filter(|d| d != dir))
+    }
+
+    fn any_unconfirmed(&self) -> Result<Option<Unconfirmed>, HostError> {
         let text = match store::read_secret(&self.folder().join(UNCONFIRMED_FILE)) {
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(None);
@@ -109,7 +121,7 @@ impl Runtime {
             other => other?,
         };
         let read = serde_json::from_str::<Unconfirmed>(&text).ok();
-        Ok(read.filter(|u| u.place == self.place() && u.dir == dir))
+        Ok(read.filter(|u| u.place == self.place()))
     }
 
     /// Writes the change on trial, mode 0600.

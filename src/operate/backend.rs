@@ -74,6 +74,28 @@ pub(super) fn clear_unresponsive(
     Ok(true)
 }
 
+/// The same for a look that changes nothing: an agent that does not answer is left as it is.
+///
+/// # Errors
+/// The host cannot be read, the agent does not answer, or the other data plane is in use.
+pub fn host_to_look(
+    runtime: &Runtime,
+    network: &InterfaceName,
+    choice: BackendChoice,
+) -> Result<(LinuxHost, Backend), HostError> {
+    let mut host = host(runtime, &[])?;
+    let facts = host.surroundings()?;
+    if in_use(network, &facts) == Some(Backend::Embedded) && !is_responsive(runtime) {
+        return Err(HostError::new(
+            "ask the agent of",
+            network.to_string(),
+            "it does not answer, and is left alone",
+        )
+        .hint("`wgrelay status` tells more; `wgrelay up` ends it, with its sessions, and starts another"));
+    }
+    decided(host, network, choice, &facts)
+}
+
 /// Decides for a data plane, and makes the host that speaks to it.
 ///
 /// # Errors
@@ -90,8 +112,17 @@ pub fn host_for(
     if clear_half_made(&facts, dir, network, runtime)? || clear_unresponsive(network, &facts, runtime)? {
         facts = host.surroundings()?;
     }
-    let in_use = in_use(network, &facts);
-    let backend = choose(choice, in_use, &facts);
+    decided(host, network, choice, &facts)
+}
+
+fn decided(
+    host: LinuxHost,
+    network: &InterfaceName,
+    choice: BackendChoice,
+    facts: &Facts,
+) -> Result<(LinuxHost, Backend), HostError> {
+    let in_use = in_use(network, facts);
+    let backend = choose(choice, in_use, facts);
     if let Some(other) = in_use.filter(|b| *b != backend) {
         return Err(HostError::new(
             "change the backend of",

@@ -9,7 +9,7 @@ use super::up::release;
 use crate::apply::{Host, HostError, Scope};
 use crate::host::agent_process::Runtime;
 use crate::model::InterfaceName;
-use crate::plan::{Backend, Facts, HostState, Plan, diff, table_name};
+use crate::plan::{Backend, Change, Facts, HostState, Plan, diff, table_name};
 
 /// What `down` did.
 #[derive(Debug)]
@@ -88,11 +88,18 @@ pub(super) fn clear<H: Host>(
     }
     let plan = diff(&now, &wanted);
     for change in &plan.changes {
-        if let Err(error) = machine.carry_out(network, backend, std::slice::from_ref(change)) {
+        if let Err(error) = machine.carry_out(network, backend, std::slice::from_ref(change))
+            && !is_gone(change)
+        {
             errors.push(error);
         }
     }
     Ok(plan)
+}
+
+/// Says whether there is nothing left to change: a link that went away took its switches along.
+fn is_gone(change: &Change) -> bool {
+    matches!(change, Change::Sysctl { path, .. } if matches!(crate::host::sysctl::read(path), Ok(None)))
 }
 
 fn stop_agent(network: &InterfaceName, runtime: &Runtime) -> Result<(), HostError> {

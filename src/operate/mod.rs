@@ -12,7 +12,7 @@ mod target;
 mod trial;
 mod up;
 
-pub use backend::{BackendChoice, choose, host, host_for, standing};
+pub use backend::{BackendChoice, choose, host, host_for, host_to_look, standing};
 pub use down::{Down, down};
 pub use look::{Look, look, recorded_target};
 pub use reconcile::reconcile;

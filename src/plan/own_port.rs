@@ -13,8 +13,10 @@ use crate::model::{Network, Node, Problem};
 pub(super) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
     let (Some(endpoint), Some(port)) = (&node.endpoint, node.listen_port()) else { return Vec::new() };
     let tell = |who: String, fix: String| {
-        let why =
-            format!("{who} does not let it in: nobody out there can begin a handshake of {}", network.name);
+        let why = format!(
+            "{who} does not let UDP {port} in: nobody out there can begin a handshake of {}",
+            network.name
+        );
         Problem::warning("port-closed", format!("UDP port {port}"), why, fix)
     };
     let mut told: Vec<Problem> = closed_zones(facts, port)

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::foreign_clients::clients_up;
-use crate::rig::drive::Wgrelay;
+use crate::rig::drive::{Wgrelay, backend};
 use crate::rig::need::{NAMESPACES, met};
 use crate::rig::node::{LONG, Node};
 use crate::rig::probe::{Flow, ping, ping_within};
@@ -103,7 +103,8 @@ fn a_change_that_is_confirmed_stays() {
     let relay = Wgrelay::relay_of(&t, Families::V4);
     relay.up().ok();
     cut_docker(&relay);
-    assert!(on_trial(&relay, "600").contains("keep it with `wgrelay confirm`"));
+    let said = on_trial(&relay, "600");
+    assert!(said.contains(&format!("keep it with `wgrelay --dir {} confirm`", relay.dir)), "{said}");
     assert_eq!((peers(&t.relay), waiters(&t.relay).len()), (1, 1));
     let status = relay.status();
     assert!(status["goes_back_in"].as_u64().is_some_and(|left| (1..=600).contains(&left)), "{status}");
@@ -263,5 +264,50 @@ fn the_trial_holds_keys_and_only_root_reads_it() {
         Command::new("bash").args(["-c", "cat /proc/[0-9]*/cmdline /run/wgrelay/wg0/waiter.log"]),
     );
     assert!(!words.stdout.contains(key.trim()));
+    relay.ok(&["down"]);
+}
+
+/// The folder's name is one name however it is written: what waits under one spelling is kept, and goes back, under another.
+#[test]
+fn a_folder_by_another_spelling() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let program = env!("CARGO_BIN_EXE_wgrelay");
+    let (parent, name) = relay.dir.rsplit_once('/').expect("the folder is absolute");
+    let by = |words: &str| {
+        relay.node.run(&["sh", "-c", &format!("cd {parent} && {program} --dir ./{name}/../{name} {words}")])
+    };
+    by("up --backend embedded").ok();
+    by("add phone --platform android").ok();
+    relay.call(&["up", "--confirm", "30"]).ok();
+    by("confirm").ok();
+    assert!(relay.call(&["confirm"]).code == Some(1));
+    let before = peers(relay.node);
+    by("remove phone").ok();
+    by("up --confirm 2").ok();
+    assert_eq!(peers(relay.node), before - 1);
+    until("it goes back", || relay.status()["goes_back_in"].is_null() && peers(relay.node) == before);
+    by("up").ok();
+    assert!(relay.ok(&["up"]).contains("nothing to change"));
+    relay.ok(&["down"]);
+}
+
+#[test]
+fn a_look_leaves_an_agent_alone_that_does_not_answer() {
+    if !met(&NAMESPACES) || backend() != "embedded" {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    relay.up().ok();
+    let agent = relay.node.read("/run/wgrelay/wg0/pid").trim().to_string();
+    relay.node.run(&["kill", "-STOP", &agent]).ok();
+    let plan = relay.call(&["plan"]);
+    assert!(plan.code == Some(1) && plan.stderr.contains("does not answer"), "{plan}");
+    relay.node.run(&["kill", "-CONT", &agent]).ok();
+    assert!(relay.ok(&["plan"]).contains("nothing to change"));
     relay.ok(&["down"]);
 }

@@ -68,17 +68,23 @@ impl SavedRule {
             Some((first.parse().ok()?, last.parse().ok()?))
         };
         let named = self.value_of("--dport").or_else(|| self.value_of("--dports"));
-        match (self.value_of("-p"), named) {
+        let protocol = self.value_of("-p").filter(|_| !self.is_negated("-p"));
+        match (protocol, named) {
             (Some("udp"), Some(ports)) => ports.split(',').filter_map(range).collect(),
-            (Some("udp") | None, None) => {
-                let asks = |word: &&str| matches!(*word, "-m" | "-d" | "!") || word.starts_with("--");
-                let is_loopback = self.value_of("-i") == Some("lo");
-                let plain = self.plain_words();
-                let asks_more = is_loopback || plain.iter().any(asks);
-                if everything && !asks_more { vec![(0, u16::MAX)] } else { Vec::new() }
-            }
+            // What may let in more than we can tell is taken to let everything in: nobody is told that an open port is closed.
+            (Some("udp") | None, None) if everything && !self.lets_in_little() => vec![(0, u16::MAX)],
             _ => Vec::new(),
         }
+    }
+    fn is_negated(&self, flag: &str) -> bool {
+        self.words.windows(2).any(|w| w[0] == "!" && w[1] == flag)
+    }
+    /// Says whether it is about the host's own packets, answers, or certain destinations.
+    fn lets_in_little(&self) -> bool {
+        let states = self.value_of("--ctstate").or_else(|| self.value_of("--state"));
+        (self.value_of("-i") == Some("lo") && !self.is_negated("-i"))
+            || states.is_some_and(|s| !s.split(',').any(|s| s == "NEW"))
+            || ["-d", "--dst-type", "--sport"].iter().any(|flag| self.value_of(flag).is_some())
     }
     fn is_in(&self, table: &str, chain: &str) -> bool {
         self.table == table && self.chain == chain
@@ -272,6 +278,11 @@ COMMIT
             []
         );
         assert_eq!(ports("-A INPUT -i eth0 -j ACCEPT"), [(0, 65535)]);
+        for rule in
+            ["-m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT", "! -p tcp -j ACCEPT", "! -i lo -j ACCEPT"]
+        {
+            assert_eq!(ports(&format!("-A INPUT {rule}")), [(0, 65535)], "{rule}");
+        }
         // ufw: the user's rules are in a chain that every packet comes to.
         let ufw = "-A INPUT -j ufw-before-input\n-A ufw-before-input -j ufw-user-input\n\
                    -A ufw-user-input -p udp -m udp --dport 51820 -j ACCEPT";
