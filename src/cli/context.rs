@@ -220,6 +220,13 @@ impl Context {
         Ok(secrets)
     }
 
+    /// Reads the secrets without asking whether they fit the network: for the command that makes them fit.
+    pub fn load_secrets_as_they_are(&self, loaded: &Loaded) -> Result<Secrets, Fault> {
+        let bytes = loaded.folder.read_secrets()?;
+        let parsed = Secrets::parse(bytes.as_bytes(), &loaded.folder.secrets_path().display().to_string());
+        parsed.value.ok_or_else(|| Fault::invalid(parsed.problems))
+    }
+
     /// Reads a network as an `up` found it, with the secrets of today; `None`: they do not fit each other any more.
     pub fn load_as_it_was(&self, folder: &Folder, text: &str) -> Option<(Network, Secrets)> {
         let network = parse_network(text.as_bytes(), "the network last up").value?;

@@ -131,6 +131,16 @@ pub(super) fn edit(
     up: bool,
     change: impl FnOnce(&Loaded, &mut NetworkDocument, &mut Secrets) -> Result<String, Fault>,
 ) -> Result<Exit, Fault> {
+    edit_with(ctx, up, Context::load_secrets, change)
+}
+
+/// The same with secrets read by `read`: what mends them must not need them to be right.
+pub(super) fn edit_with(
+    ctx: &Context,
+    up: bool,
+    read: impl FnOnce(&Context, &Loaded) -> Result<Secrets, Fault>,
+    change: impl FnOnce(&Loaded, &mut NetworkDocument, &mut Secrets) -> Result<String, Fault>,
+) -> Result<Exit, Fault> {
     let folder = ctx.folder()?;
     let lock = ctx.lock(&folder)?;
     let loaded = ctx.load_network()?;
@@ -140,7 +150,7 @@ pub(super) fn edit(
             "change it where the bundle was made, export it again, and `wgrelay up --bundle` it here",
         ));
     }
-    let secrets_before = ctx.load_secrets(&loaded)?;
+    let secrets_before = read(ctx, &loaded)?;
     let mut document = NetworkDocument::parse(&loaded.text).map_err(|e| edit_fault(&e))?;
     let mut secrets = secrets_before.clone();
     let said = change(&loaded, &mut document, &mut secrets)?;

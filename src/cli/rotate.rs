@@ -2,7 +2,7 @@
 
 use super::args::Rotate;
 use super::context::{Context, find_node};
-use super::edit::{edit, edit_fault};
+use super::edit::{edit_fault, edit_with};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
@@ -11,7 +11,7 @@ use crate::model::{Network, Node};
 
 /// Gives a node a new key pair, and new preshared keys with its peers.
 pub fn rotate(ctx: &Context, args: &Rotate) -> Result<Exit, Fault> {
-    edit(ctx, args.up, |loaded, document, secrets| {
+    edit_with(ctx, args.up, Context::load_secrets_as_they_are, |loaded, document, secrets| {
         let node = find_node(&loaded.network, &args.name)?;
         let public_key = match args.public_key {
             Some(key) => {

@@ -108,7 +108,7 @@ impl StoreError {
             },
             Self::Exposed { path, .. } => {
                 format!(
-                    "`chmod 600 {}`; if others could read it, `wgrelay rotate` gives new keys",
+                    "`chmod 600 {}`; if others could read it, `wgrelay rotate NAME` gives a node new keys",
                     path.display()
                 )
             }
@@ -132,7 +132,7 @@ impl StoreError {
 fn missing(path: &Path) -> String {
     match path.file_name().and_then(|name| name.to_str()) {
         Some(NETWORK_FILE) => "`wgrelay init` makes a network; `--dir DIR` looks elsewhere".into(),
-        Some(SECRETS_FILE) => "put it back from a backup; new keys: a new network by `wgrelay init`, or `wgrelay rotate` node by node".into(),
+        Some(SECRETS_FILE) => "put it back from a backup; without one the keys are lost: `wgrelay init` in another --dir makes a network with new ones".into(),
         _ => "is that the right path?".into(),
     }
 }

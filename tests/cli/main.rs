@@ -5,6 +5,7 @@ mod answers;
 mod bad_files;
 mod bad_places;
 mod findings;
+mod mending;
 #[path = "../rig/need.rs"]
 #[expect(dead_code, reason = "the tests in namespaces need more")]
 mod need;
