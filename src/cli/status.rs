@@ -32,6 +32,15 @@ pub fn status(ctx: &Context) -> Result<Exit, Fault> {
     Ok(if status.is_healthy() { Exit::Done } else { Exit::No })
 }
 
+fn cannot_go_back(name: &InterfaceName, why: &str) -> Problem {
+    Problem::error(
+        "cannot-go-back",
+        format!("network {name}"),
+        format!("the change was not confirmed, and cannot go back: {why}"),
+        "make that right: it is tried again every few seconds; `wgrelay down` takes all of it away",
+    )
+}
+
 /// The network that is meant.
 pub(super) fn network_name(ctx: &Context) -> Result<InterfaceName, Fault> {
     match ctx.network_name()? {
@@ -43,7 +52,14 @@ pub(super) fn network_name(ctx: &Context) -> Result<InterfaceName, Fault> {
 /// Looks at the host, or says what the file alone tells.
 pub(super) fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
     let runtime = runtime(name)?;
-    if let Some(seen) = look(&ctx.dir, name, &runtime, ctx.now)? {
+    if let Some(mut seen) = look(&ctx.dir, name, &runtime, ctx.now)? {
+        let goes_back_in = match runtime.unconfirmed(&ctx.dir)? {
+            Some(trial) => Some(trial.left(since_boot()?)),
+            None => None,
+        };
+        let is_over = goes_back_in.is_some_and(|left| left.is_zero());
+        seen.problems
+            .extend(runtime.waiter_words().filter(|_| is_over).map(|why| cannot_go_back(name, &why)));
         let node = &seen.network.nodes[&seen.node];
         return Ok(judge(Inputs {
             network: &seen.network,
@@ -52,10 +68,7 @@ pub(super) fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault>
             report: seen.report.as_ref(),
             drift: seen.drift,
             problems: seen.problems,
-            goes_back_in: match runtime.unconfirmed(&ctx.dir)? {
-                Some(trial) => Some(trial.left(since_boot()?)),
-                None => None,
-            },
+            goes_back_in,
             now: ctx.now,
         }));
     }

@@ -180,6 +180,12 @@ impl Runtime {
         }
     }
 
+    /// Returns what the process that waits could not do, in its words.
+    pub fn waiter_words(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.folder().join(WAITER_LOG)).ok()?;
+        text.lines().rev().find_map(|line| line.strip_prefix("error: ")).map(|line| line.trim().to_string())
+    }
+
     /// Starts the process that waits: it outlives this one, its terminal and its session.
     ///
     /// # Errors

@@ -134,7 +134,9 @@ pub fn status(inputs: Inputs<'_>) -> Status {
     }
     // A second that has begun still counts: the last one is told as 1.
     let goes_back_in = goes_back_in.map(|left| left.as_millis().div_ceil(1000) as u64);
-    problems.extend(goes_back_in.map(|left| not_confirmed(network, left)));
+    if !problems.iter().any(|p| p.code == "cannot-go-back") {
+        problems.extend(goes_back_in.map(|left| not_confirmed(network, left)));
+    }
     let missing = problems.iter().any(|p| is_degrading(&p.code));
     let stands = problems.iter().any(|p| p.code == "no-record");
     let state = match report {
@@ -169,7 +171,7 @@ fn not_confirmed(network: &Network, left: u64) -> Problem {
 
 /// Problems that make a network degraded; the rest (a newer file, a name that did not resolve yet) are told only.
 fn is_degrading(code: &str) -> bool {
-    matches!(code, "interface-missing" | "peer-away" | "agent-away")
+    matches!(code, "interface-missing" | "peer-away" | "agent-away" | "cannot-go-back")
 }
 
 fn away(peer: &PeerStatus) -> Problem {

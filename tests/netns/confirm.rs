@@ -311,3 +311,31 @@ fn a_look_leaves_an_agent_alone_that_does_not_answer() {
     assert!(relay.ok(&["plan"]).contains("nothing to change"));
     relay.ok(&["down"]);
 }
+
+#[test]
+fn a_change_that_cannot_go_back_is_told() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    relay.up().ok();
+    relay.edit(|text| text.replace(":51820\"", ":51999\""));
+    on_trial(&relay, "600");
+    // Somebody takes the port that it would go back to.
+    let taker = "import socket,time; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind((\"\",51820)); time.sleep(600)";
+    let mut python = Command::new("python3");
+    python.args(["-c", taker]).stdin(Stdio::null());
+    let mut taker = t.relay.spawn(&mut python);
+    until("the port is taken", || {
+        t.relay.run(&["ss", "-Hlun", "sport", "=", ":51820"]).stdout.contains("51820")
+    });
+    run_out(&t.relay);
+    until("it is told", || relay.status()["problems"].to_string().contains("cannot-go-back"));
+    let told = relay.call(&["status"]).exits(4);
+    assert!(told.stdout.contains("degraded") && told.stderr.contains("51820"), "{told}");
+    taker.kill().expect("it runs");
+    taker.wait().expect("it ends");
+    until("it went back", || relay.status()["goes_back_in"].is_null());
+    relay.ok(&["down"]);
+}
