@@ -42,7 +42,7 @@ fn answer(ctx: &Context, loaded: &Loaded, progress: Progress) -> Result<Exit, Fa
     // What the file's reader warned of comes first; what both say is said once.
     let mut problems = loaded.warnings.clone();
     let told: Vec<String> = problems.iter().map(|p| p.code.clone()).collect();
-    problems.extend(loaded.folder.exposed_secrets());
+    problems.extend(loaded.folder.exposed_secrets(loaded.network.nodes.keys()));
     let found = check.problems.drain(..).filter(|p| p.is_error() || !told.contains(&p.code));
     problems.extend(loaded.located(found.collect()));
     let broken = problems.iter().any(Problem::is_error);

@@ -21,10 +21,12 @@ use crate::host::boot_clock::since_boot;
 use crate::host::folder::Folder;
 use crate::host::last_up::LastUp;
 use crate::host::unconfirmed::{Unconfirmed, WaiterLock};
+use crate::host::went_back;
 use crate::lab::hold::end_with_lab;
-use crate::model::InterfaceName;
+use crate::model::{InterfaceName, quoted};
 use crate::operate::{self, BackendChoice};
 use crate::plan::Plan;
+use crate::status::WentBack;
 
 /// How long the waiter sleeps at a time. Looking again is how it learns of a confirmation, and of the time that a
 /// sleeping host has lost.
@@ -34,7 +36,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Keeps the change that waits, or is the process that waits.
 pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
-    require_root("confirm")?;
+    require_root(ctx, "confirm")?;
     let name = name_of_what_is_up(ctx)?;
     if args.wait {
         return wait(ctx, &name);
@@ -52,7 +54,7 @@ pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
         if let Some(dir) = runtime.unconfirmed_elsewhere(&ctx.dir)? {
             return Err(Fault::failed(
                 format!("the change of {name} that waits was made with --dir {}", dir.display()),
-                format!("wgrelay --dir {} confirm", dir.display()),
+                format!("`wgrelay --dir {} confirm`", quoted(&dir.display().to_string())),
             ));
         }
         return Err(Fault::failed(
@@ -74,7 +76,7 @@ pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
         ctx.out.prose(&format!("{name} is {} as it is now", ctx.out.paint(Role::Good, "kept")))?;
     }
     if operate::standing(&name)?.is_none() {
-        ctx.out.say(&format!("its interface is gone: `{}` makes it again", ctx.typed("up")));
+        ctx.out.say("its interface is gone: `wgrelay up` makes it again");
     }
     Ok(Exit::Done)
 }
@@ -132,6 +134,14 @@ pub fn make_right(ctx: &Context, name: &InterfaceName, runtime: &Runtime) -> Res
         None => operate::host(runtime, &[])?,
     };
     operate::go_back(&mut host, &ctx.dir, name, runtime, trial.before.as_ref(), ctx.now).map_err(refusal)?;
+    let folder = Folder::new(&ctx.dir, name);
+    let note = WentBack { made: trial.made, at: ctx.now };
+    if folder.exists()
+        && let Err(error) = went_back::write(&folder, &note)
+    {
+        // It is told here all the same; a read-only folder keeps no change from going back.
+        tracing::debug!("{error}");
+    }
     let what = if trial.before.is_some() { "is as it was before that change" } else { "is down again" };
     ctx.out.say(&format!("{name} was not confirmed in time, and {what}"));
     Ok(true)
@@ -183,8 +193,14 @@ impl Trial {
             Some(standing) => standing.before.clone(),
             None => operate::before(host, &ctx.dir, name, runtime)?,
         };
-        let this = Unconfirmed { place: runtime.place(), dir: ctx.dir.clone(), deadline_ms: 0, before }
-            .until(since_boot()?, wait);
+        let this = Unconfirmed {
+            place: runtime.place(),
+            dir: ctx.dir.clone(),
+            made: Some(ctx.now),
+            deadline_ms: 0,
+            before,
+        }
+        .until(since_boot()?, wait);
         let trial = Self { runtime: runtime.clone(), wait, this, standing };
         runtime.write_unconfirmed(&trial.this)?;
         if runtime.waiter().is_none() {

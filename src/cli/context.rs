@@ -7,9 +7,10 @@ use super::args::Global;
 use super::fault::Fault;
 use super::output::Output;
 use super::progress::Progress;
+use super::typed::Typed;
 use crate::config::{Bundle, Secrets, parse_network, places_of};
 use crate::host::folder::{Folder, settled};
-use crate::host::store::WriterLock;
+use crate::host::store::{StoreError, WriterLock};
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
 
 /// Where networks are unless told otherwise.
@@ -22,6 +23,8 @@ pub struct Context {
     pub out: Output,
     /// Folder with one folder per network.
     pub dir: PathBuf,
+    /// Whether somebody named that folder, on the command line or in the environment.
+    pub dir_is_named: bool,
     /// Which network, as typed.
     network: Option<String>,
     /// Which node, as typed.
@@ -57,13 +60,26 @@ impl Context {
     /// Makes the context of a run.
     #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
     pub fn new(global: Global, out: Output) -> Self {
+        let named = global.dir.or_else(dir_of_environment);
+        let dir_is_named = named.is_some();
+        let dir = named.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR));
         Self {
             out,
-            dir: global.dir.or_else(dir_of_environment).unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
+            dir,
+            dir_is_named,
             network: global.network,
             node: global.node,
             now: SystemTime::now().into(),
         }
+        .telling()
+    }
+
+    /// Lets what is printed propose commands for the same network in the same folder.
+    fn telling(mut self) -> Self {
+        let dir = Some(self.dir.as_path()).filter(|dir| *dir != Path::new(DEFAULT_DIR));
+        let node = self.node.as_ref().map(NodeName::as_str);
+        self.out = self.out.proposing(Typed::new(dir, self.network.as_deref(), node));
+        self
     }
 
     /// Returns the same context at this moment, for a command that goes on.
@@ -78,16 +94,10 @@ impl Context {
         Self { dir: settled(self.dir.clone()), ..self.clone() }
     }
 
-    /// Returns a command as it is to be typed for the same network in the same folder.
-    pub fn typed(&self, command: &str) -> String {
-        let mut words = String::from("wgrelay");
-        if self.dir != Path::new(DEFAULT_DIR) {
-            words += &format!(" --dir {}", self.dir.display());
-        }
-        if let Some(network) = &self.network {
-            words += &format!(" --network {network}");
-        }
-        format!("{words} {command}")
+    /// Returns the same with a folder of another name, which proposed commands then name, too.
+    #[must_use]
+    pub fn in_folder(&self, dir: PathBuf) -> Self {
+        Self { dir, ..self.clone() }.telling()
     }
 
     /// Returns the network's name as typed, checked; `None`: not given.
@@ -205,7 +215,12 @@ impl Context {
 
     /// Reads the secrets that belong to a network.
     pub fn load_secrets(&self, loaded: &Loaded) -> Result<Secrets, Fault> {
-        let bytes = loaded.folder.read_secrets()?;
+        let nodes = loaded.network.nodes.keys();
+        let exposed = |error: StoreError| Fault {
+            hint: loaded.folder.replaced_keys(&error, nodes.clone()),
+            ..Fault::from(error)
+        };
+        let bytes = loaded.folder.read_secrets().map_err(exposed)?;
         let file = loaded.folder.secrets_path().display().to_string();
         // A bundle brings one node's secrets only, and that is the point of it.
         let parsed = if loaded.folder.installed_node()?.is_some() {

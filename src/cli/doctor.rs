@@ -35,7 +35,9 @@ pub fn doctor(ctx: &Context) -> Result<Exit, Fault> {
     let record = examine(&names)?;
     let member = loaded.as_ref().map(|l| &l.network).zip(node);
     let mut findings = findings(&record, member, ctx.now);
-    findings.extend(loaded.iter().filter_map(|l| l.folder.exposed_secrets()).map(Finding::from));
+    findings.extend(
+        loaded.iter().filter_map(|l| l.folder.exposed_secrets(l.network.nodes.keys())).map(Finding::from),
+    );
     let bad = findings.iter().any(|f| f.verdict == Verdict::Error);
     if ctx.out.json {
         ctx.out.json(&Report { version: 1, findings })?;

@@ -27,7 +27,7 @@ pub fn add(ctx: &Context, args: &Add) -> Result<Exit, Fault> {
         if loaded.network.nodes.contains_key(&args.name) {
             return Err(Fault::failed(
                 format!("there is a node {} already", args.name),
-                format!("`wgrelay show` or `list` has it; `wgrelay remove {}` takes it away", args.name),
+                format!("`wgrelay show {0}` has it; `wgrelay remove {0}` takes it away", args.name),
             ));
         }
         let node = new_node(&loaded.network, args, secrets)?;

@@ -7,9 +7,10 @@ use super::args::BackendChoice as Typed;
 use super::context::{Context, Loaded};
 use super::exit::Exit;
 use super::fault::Fault;
+use super::typed::subcommand;
 use crate::apply::Failure;
 use crate::host::agent_process::Runtime;
-use crate::model::InterfaceName;
+use crate::model::{InterfaceName, quoted};
 use crate::operate::{BackendChoice, Refusal, Target};
 use crate::plan::Backend;
 
@@ -24,14 +25,27 @@ impl From<Typed> for BackendChoice {
 }
 
 /// Says no where the kernel would say no to everything.
-pub fn require_root(what: &str) -> Result<(), Fault> {
+pub fn require_root(ctx: &Context, what: &str) -> Result<(), Fault> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
     Err(Fault::failed(
         format!("{what} changes interfaces, routes and the firewall, which only root may"),
-        format!("sudo wgrelay {what}"),
+        as_root(ctx, what),
     ))
+}
+
+/// Returns the command that root is to give: this whole line again, where it asks for just that.
+#[expect(clippy::disallowed_methods, reason = "the arguments are the command line's to read")]
+fn as_root(ctx: &Context, what: &str) -> String {
+    let words: Vec<String> = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
+    let asked = subcommand(words.iter().map(String::as_str));
+    if asked != what.split(' ').next() {
+        return format!("`sudo {}`", ctx.out.command(what));
+    }
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    // A variable of the environment does not reach root; the rest is in the line.
+    format!("`sudo wgrelay {}`", words.join(" "))
 }
 
 /// Puts the target together.

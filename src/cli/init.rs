@@ -115,7 +115,8 @@ fn tell(
         out.say(&format!("{} {warning}", out.paint_talk(Role::Warn, "check:")));
     }
     let spoke = network.spokes().next().map_or("NAME", |n| n.name.as_str());
-    out.say(&format!("{} wgrelay up    then: wgrelay export {spoke}", out.paint_talk(Role::Head, "next:")));
+    let (up, export) = (out.command("up"), out.command(&format!("export {spoke}")));
+    out.say(&format!("{} {up}    then: {export}", out.paint_talk(Role::Head, "next:")));
     Ok(())
 }
 

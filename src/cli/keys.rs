@@ -31,7 +31,7 @@ pub fn pubkey(out: &Output) -> Result<Exit, Fault> {
         .read_to_string(&mut text)
         .map_err(|e| Fault::failed(format!("cannot read the key from standard input: {e}"), ""))?;
     let key: PrivateKey = text.trim().parse().map_err(|e| {
-        Fault::failed(format!("standard input is no private key: {e}"), "wgrelay genkey | wgrelay pubkey")
+        Fault::failed(format!("standard input is no private key: {e}"), "`wgrelay genkey | wgrelay pubkey`")
     })?;
     out.result(&key.public_key().to_string())?;
     Ok(Exit::Done)

@@ -6,6 +6,7 @@ mod confirm;
 mod context;
 mod doctor;
 mod edit;
+mod elsewhere;
 mod exit;
 mod export;
 mod fault;
@@ -21,6 +22,7 @@ mod man;
 mod output;
 mod paint;
 mod progress;
+mod refused;
 mod rotate;
 mod run;
 mod service;
@@ -29,6 +31,7 @@ mod show;
 mod status;
 mod table;
 mod trace;
+mod typed;
 mod up;
 mod watch;
 mod wrap;
@@ -59,14 +62,14 @@ pub fn main() -> ExitCode {
     log(cli.global.verbose, matches!(cli.command, Command::Run(_)));
     // Keys pass through this process: none of its memory ends in a core dump.
     let _ = nix::sys::prctl::set_dumpable(false);
-    let ctx = Context::new(cli.global, out.clone());
+    let ctx = Context::new(cli.global, out);
     let ctx = if is_about_this_host(&cli.command) { ctx.settled() } else { ctx };
     let result = dispatch(&ctx, &cli.command);
     tracing::debug!("done in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
     match result {
         Ok(exit) => exit.into(),
         Err(fault) => {
-            fault.tell(&out);
+            fault.tell(&ctx.out);
             fault.exit.into()
         }
     }

@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::args::{Color, Global};
+use super::typed::Typed;
 use super::wrap::fold;
 use crate::model::{Problem, Severity};
 
@@ -51,6 +52,8 @@ pub struct Output {
     color_err: bool,
     width: Option<usize>,
     talk_width: Option<usize>,
+    /// The options that proposed commands need.
+    typed: Typed,
 }
 
 impl Output {
@@ -73,13 +76,33 @@ impl Output {
             quiet: global.quiet,
             color_out: decide(io::stdout().is_terminal()),
             color_err: decide(io::stderr().is_terminal()),
+            typed: Typed::default(),
         }
+    }
+
+    /// Returns the same, whose proposed commands have these options.
+    #[must_use]
+    pub fn proposing(self, typed: Typed) -> Self {
+        Self { typed, ..self }
+    }
+
+    /// Returns a command, written without the program's name, as it is to be typed for the same network.
+    pub fn command(&self, command: &str) -> String {
+        self.typed.command(command)
     }
 
     /// Makes one without colour, of so many columns.
     #[cfg(test)]
-    pub const fn plain(width: Option<usize>) -> Self {
-        Self { json: false, quiet: false, color_out: false, color_err: false, width, talk_width: width }
+    pub fn plain(width: Option<usize>) -> Self {
+        Self {
+            json: false,
+            quiet: false,
+            color_out: false,
+            color_err: false,
+            width,
+            talk_width: width,
+            typed: Typed::default(),
+        }
     }
 
     /// Says whether somebody watches who wants to see that work goes on.
@@ -123,9 +146,10 @@ impl Output {
         )
     }
 
-    /// Wraps sentences of a result at words, where it goes to a terminal.
+    /// Gives the commands in the sentences of a result their options, and wraps it at words where it goes to a terminal.
     pub fn fold(&self, text: &str) -> String {
-        self.width.map_or_else(|| text.into(), |width| fold(text, width))
+        let text = self.typed.within(text);
+        self.width.map_or_else(|| text.clone(), |width| fold(&text, width))
     }
 
     /// Prints a result that is sentences.
@@ -142,7 +166,13 @@ impl Output {
     /// Prints a result as JSON.
     pub fn json<T: Serialize>(&self, value: &T) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
-        self.result(&text)
+        self.result(&self.typed.within_json(&text))
+    }
+
+    /// Returns a result as JSON on one line.
+    pub fn json_line<T: Serialize>(&self, value: &T) -> io::Result<String> {
+        let text = serde_json::to_string(value).map_err(io::Error::other)?;
+        Ok(self.typed.within_json(&text) + "\n")
     }
 
     /// Says something on stderr, unless told to be quiet.
@@ -150,6 +180,11 @@ impl Output {
         if !self.quiet {
             self.talk(text);
         }
+    }
+
+    /// Says something on stderr that nobody may miss, however quiet.
+    pub fn insist(&self, text: &str) {
+        self.talk(text);
     }
 
     /// Tells a problem on stderr; warnings keep quiet with `-q`.
@@ -168,7 +203,8 @@ impl Output {
     }
 
     fn talk(&self, text: &str) {
-        let text = self.talk_width.map_or_else(|| text.into(), |width| fold(text, width));
+        let text = self.typed.within(text);
+        let text = self.talk_width.map_or_else(|| text.clone(), |width| fold(&text, width));
         // Nobody is left to tell when stderr is gone.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }

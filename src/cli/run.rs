@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::args::{BackendChoice as Typed, Run};
 use super::context::Context;
+use super::elsewhere;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{refusal, require_root, runtime};
@@ -28,7 +29,7 @@ use crate::status::metrics;
 /// Runs the agent until it is told to end.
 pub fn run(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     heed()?;
-    require_root("run")?;
+    require_root(ctx, "run")?;
     end_with_lab(&ctx.dir)?;
     match args.attach {
         Some(mtu) => attached(ctx, mtu),
@@ -53,6 +54,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let folder = ctx.folder()?;
     let name = folder.name().clone();
     let runtime = runtime(&name)?;
+    elsewhere::refuse(ctx, &name, &runtime)?;
     let metrics = args.metrics.map(|at| metrics_of(ctx, &name, at)).transpose()?;
     let alive = AgentLock::take(&runtime)?;
     let device;

@@ -2,6 +2,7 @@
 
 use super::args::{BackendChoice as Typed, Service};
 use super::context::Context;
+use super::elsewhere;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{require_root, runtime, target};
@@ -24,12 +25,13 @@ pub fn service(ctx: &Context, args: &Service) -> Result<Exit, Fault> {
 }
 
 fn install(ctx: &Context, backend: Typed) -> Result<Exit, Fault> {
-    require_root("service install")?;
+    require_root(ctx, "service install")?;
     let systemd = systemd(ctx)?;
     let loaded = ctx.load_network()?;
     // What could not be brought up now will not come up unattended.
     let target = target(ctx, &loaded)?;
     let name = loaded.network.name.clone();
+    elsewhere::refuse(ctx, &name, &runtime(&name)?)?;
     let file = systemd.install(&name, &unit(ctx, &name, backend)?)?;
     let runtime = runtime(&name)?;
     let is_up = runtime.read_applied(&ctx.dir)?.is_some();
@@ -54,7 +56,7 @@ fn install(ctx: &Context, backend: Typed) -> Result<Exit, Fault> {
 }
 
 fn remove(ctx: &Context) -> Result<Exit, Fault> {
-    require_root("service remove")?;
+    require_root(ctx, "service remove")?;
     let systemd = Systemd::here().map_err(|absent| {
         let hint = match absent {
             Absent::NotBooted => "whatever starts `wgrelay run` here is to be told not to",
@@ -88,7 +90,7 @@ fn remove(ctx: &Context) -> Result<Exit, Fault> {
 
 fn systemd(ctx: &Context) -> Result<Systemd, Fault> {
     Systemd::here().map_err(|absent| {
-        let command = format!("wgrelay --dir {} run", ctx.dir.display());
+        let command = ctx.out.command("run");
         let hint = match absent {
             Absent::NotBooted => format!(
                 "let whatever starts services here run `{command}`; on WSL, `[boot] systemd=true` in /etc/wsl.conf"

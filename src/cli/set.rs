@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
 use crate::config::Setting;
-use crate::model::{Network, nearest};
+use crate::model::{Network, nearest, quoted};
 
 /// How a key's value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ enum Kind {
     List,
     /// `split`, `full`, or a list of prefixes.
     Routes,
-    /// Not by `set`: what does it.
+    /// Not by `set`: what does it, with NAME and VALUE for what was typed.
     Elsewhere(&'static str),
 }
 
@@ -38,11 +38,11 @@ const NODE_KEYS: &[(&str, Kind)] = &[
     ("listen_port", Kind::Number),
     ("local", Kind::List),
     ("mtu", Kind::Number),
-    ("name", Kind::Elsewhere("`wgrelay rename OLD NEW` gives a node another name")),
+    ("name", Kind::Elsewhere("`wgrelay rename NAME VALUE` gives a node another name")),
     ("platform", Kind::Text),
     (
         "public_key",
-        Kind::Elsewhere("`wgrelay rotate NAME --public-key KEY` changes it, with what hangs on it"),
+        Kind::Elsewhere("`wgrelay rotate NAME --public-key VALUE` changes it, with what hangs on it"),
     ),
     ("role", Kind::Text),
     ("routes", Kind::Routes),
@@ -69,6 +69,8 @@ pub fn set(ctx: &Context, args: &Set) -> Result<Exit, Fault> {
         let (key, kind) =
             *keys.iter().find(|(key, _)| *key == args.key).ok_or_else(|| unknown(keys, &args.key))?;
         if let Kind::Elsewhere(how) = kind {
+            let value = args.value.first().map_or_else(|| "VALUE".into(), |value| quoted(value));
+            let how = how.replace("NAME", args.name.as_str()).replace("VALUE", &value);
             return Err(Fault::usage(format!("{key} is not for `set`"), how));
         }
         let value = if args.unset { None } else { Some(setting(key, kind, &args.value)?) };

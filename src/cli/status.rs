@@ -2,22 +2,31 @@
 
 use super::confirm::look_after;
 use super::context::Context;
+use super::elsewhere;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::runtime;
 use super::output::{Output, Role};
+use super::refused::keeps_down;
 use super::table::{Cell, Narrow, table};
 use crate::host::boot_clock::since_boot;
 use crate::host::folder::Folder;
+use crate::host::went_back;
 use crate::model::{InterfaceName, Problem};
 use crate::operate::{look, standing};
-use crate::status::{Health, Inputs, PeerStatus, State, Status, status as judge};
+use crate::status::{Health, Inputs, PeerStatus, State, Status, duration, status as judge};
 
 /// Shows the status.
 pub fn status(ctx: &Context) -> Result<Exit, Fault> {
     let name = network_name(ctx)?;
     look_after(ctx, &name)?;
-    let status = read(ctx, &name)?;
+    let mut status = read(ctx, &name)?;
+    let mut kept_down = Vec::new();
+    if status.state == State::Down {
+        kept_down = keeps_down(ctx, &name);
+        kept_down.retain(|problem| !status.problems.contains(problem));
+        status.problems.extend(kept_down.iter().cloned());
+    }
     if ctx.out.json {
         ctx.out.json(&status)?;
     } else {
@@ -26,7 +35,9 @@ pub fn status(ctx: &Context) -> Result<Exit, Fault> {
             ctx.out.problem(problem);
         }
         if status.state == State::Down {
-            ctx.out.say(&format!("{} `wgrelay up` brings it up", ctx.out.paint_talk(Role::Head, "hint:")));
+            let when = if kept_down.is_empty() { "" } else { ", once that is put right" };
+            let hint = ctx.out.paint_talk(Role::Head, "hint:");
+            ctx.out.say(&format!("{hint} `wgrelay up` brings it up{when}"));
         }
     }
     Ok(if status.is_healthy() { Exit::Done } else { Exit::No })
@@ -69,6 +80,7 @@ pub(super) fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault>
             drift: seen.drift,
             problems: seen.problems,
             goes_back_in,
+            went_back: went_back::read(&Folder::new(&ctx.dir, name)),
             now: ctx.now,
         }));
     }
@@ -77,14 +89,20 @@ pub(super) fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault>
     let node = ctx.this_node(&loaded)?;
     // A kernel that lists no links has no interface of ours either.
     let backend = standing(name).ok().flatten();
+    let elsewhere = runtime.applied_elsewhere(&ctx.dir)?;
+    let unrecorded = backend.map(|_| match elsewhere {
+        Some(dir) => elsewhere::problem(ctx, name, &dir),
+        None => no_record(name),
+    });
     Ok(judge(Inputs {
         network: &loaded.network,
         node,
         backend,
         report: None,
         drift: Vec::new(),
-        problems: backend.map(|_| no_record(name)).into_iter().collect(),
+        problems: unrecorded.into_iter().collect(),
         goes_back_in: None,
+        went_back: went_back::read(&loaded.folder),
         now: ctx.now,
     }))
 }
@@ -169,24 +187,6 @@ fn row(peer: &PeerStatus) -> Vec<Cell> {
     ]
 }
 
-/// A time of at most two units: `3 min 20 s`.
-fn duration(seconds: u64) -> String {
-    let units = [("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)];
-    let mut rest = seconds;
-    let mut parts = Vec::new();
-    for (name, size) in units {
-        let n = rest / size;
-        rest %= size;
-        if n > 0 || (name == "s" && parts.is_empty()) {
-            parts.push(format!("{n} {name}"));
-        }
-        if parts.len() == 2 {
-            break;
-        }
-    }
-    parts.join(" ")
-}
-
 /// Bytes in units of 1,024, as `wg show` has them.
 fn bytes(n: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -204,10 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes() {
-        assert_eq!(duration(0), "0 s");
-        assert_eq!(duration(200), "3 min 20 s");
-        assert_eq!(duration(90_061), "1 d 1 h");
+    fn sizes() {
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 KiB");
     }

@@ -6,11 +6,13 @@ use std::path::Path;
 use super::args::{PlanArgs, Up};
 use super::confirm::{Trial, make_right};
 use super::context::{Context, Loaded};
+use super::elsewhere;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{agent_command, refusal, require_root, runtime, target};
 use super::output::{Output, Role};
 use super::progress::Progress;
+use super::refused::promises;
 use super::service;
 use crate::apply::Host;
 use crate::config::Bundle;
@@ -18,18 +20,19 @@ use crate::host::agent_process::Runtime;
 use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::last_up::LastUp;
 use crate::host::store;
-use crate::model::{InterfaceName, Network, Node, Problem};
+use crate::host::went_back;
+use crate::model::{InterfaceName, Network, Node};
 use crate::operate::{self, BackendChoice};
 use crate::plan::{Backend, Line, Plan, ifalias};
-use crate::reach;
 
 /// Makes this host match the network.
 pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
-    require_root("up")?;
+    require_root(ctx, "up")?;
     let folder = match &args.bundle {
         Some(file) => install(ctx, file)?,
         None => ctx.folder()?,
     };
+    elsewhere::refuse(ctx, folder.name(), &runtime(folder.name())?)?;
     let lock = ctx.lock_to_apply(&folder)?;
     let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
     promises(ctx, &loaded, args.force)?;
@@ -84,6 +87,8 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
             (done, waits)
         }
     };
+    // Whether it stays or goes back, it is the last change now.
+    went_back::forget(&loaded.folder);
     drop(work);
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
@@ -108,10 +113,11 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         ctx.out.problem(problem);
     }
     match (waits, args.confirm) {
-        (Some(seconds), _) => ctx.out.say(&format!(
+        // Where the terminal is cut off, it is typed elsewhere: with the folder's whole name.
+        (Some(seconds), _) => ctx.out.insist(&format!(
             "{} goes back in {seconds} s; keep it with `{}`",
             ctx.out.paint_talk(Role::Warn, "not confirmed:"),
-            ctx.typed("confirm")
+            ctx.in_folder(ctx.dir.clone()).out.command("confirm")
         )),
         (None, Some(_)) => ctx.out.say("nothing was changed, so nothing waits for a confirmation"),
         (None, None) => service::tell_of_restarts(ctx, name, &done.plan),
@@ -142,32 +148,6 @@ fn remember(last: &LastUp, folder: &Folder) -> Result<(), Fault> {
     last.write(folder).map_err(|e| Fault::failed(format!("{e}; nothing was changed"), e.hint()))
 }
 
-/// Judges the promises before anything is applied.
-fn promises(ctx: &Context, loaded: &Loaded, force: bool) -> Result<(), Fault> {
-    if loaded.network.expect.is_empty() {
-        return Ok(());
-    }
-    let check = reach::check(&loaded.network, ctx.now);
-    let broken = check.problems.into_iter().filter(Problem::is_error);
-    let broken = loaded.located(broken.collect());
-    if broken.is_empty() {
-        return Ok(());
-    }
-    if force {
-        for problem in &broken {
-            ctx.out.problem(problem);
-        }
-        ctx.out.error("promises are broken, and --force applies the network all the same", "");
-        return Ok(());
-    }
-    let message = "an [[expect]] of the network would be broken; nothing was changed";
-    Err(Fault {
-        exit: Exit::No,
-        problems: broken,
-        ..Fault::failed(message, "correct the network, or `wgrelay up --force`")
-    })
-}
-
 fn tell_warnings(ctx: &Context, loaded: Loaded) -> Loaded {
     for warning in &loaded.warnings {
         ctx.out.problem(warning);
@@ -187,6 +167,7 @@ fn install(ctx: &Context, file: &Path) -> Result<Folder, Fault> {
             "it is kept: use another --dir, or remove that folder first",
         ));
     }
+    elsewhere::refuse(ctx, &bundle.network.name, &runtime(&bundle.network.name)?)?;
     refuse_foreign(&bundle.network.name)?;
     let secrets = bundle.secrets.render();
     let mark = InstalledBundle { this: bundle.this.clone(), made_from: bundle.made_from.clone() };
@@ -216,6 +197,7 @@ pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     let loaded = ctx.load_network()?;
     let target = target(ctx, &loaded)?;
     let runtime = runtime(&loaded.network.name)?;
+    elsewhere::refuse(ctx, &loaded.network.name, &runtime)?;
     let choice: BackendChoice = args.backend.into();
     let (mut host, backend) = operate::host_to_look(&runtime, &loaded.network.name, choice)?;
     let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
@@ -268,17 +250,19 @@ fn line_text(out: &Output, line: &Line) -> String {
 
 /// Takes away what wgrelay made.
 pub fn down(ctx: &Context) -> Result<Exit, Fault> {
-    require_root("down")?;
+    require_root(ctx, "down")?;
     let name = name_of_what_is_up(ctx)?;
+    let runtime = runtime(&name)?;
+    let ctx = &elsewhere::to_take_down(ctx, &name, &runtime)?;
     let folder = Folder::new(&ctx.dir, &name);
     // Also where the network's folder is gone: what was made is taken away all the same.
     let _lock = if folder.exists() { Some(ctx.lock_to_apply(&folder)?) } else { None };
-    let runtime = runtime(&name)?;
     let mut host = operate::host(&runtime, &[])?;
     let work = Progress::of(&ctx.out, format!("taking down {name}"));
     let done = operate::down(&mut host, &ctx.dir, &name, &runtime)?;
     drop(work);
     let forgotten = LastUp::forget(&folder);
+    went_back::forget(&folder);
     if ctx.out.json {
         let errors: Vec<String> = done.errors.iter().map(ToString::to_string).collect();
         ctx.out.json(&serde_json::json!({

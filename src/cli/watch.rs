@@ -26,7 +26,7 @@ pub fn watch(ctx: &Context) -> Result<Exit, Fault> {
         let status = read(&ctx.later(), &name)?;
         healthy = status.is_healthy();
         let picture = if ctx.out.json {
-            serde_json::to_string(&status).map_err(io::Error::other)? + "\n"
+            ctx.out.json_line(&status)?
         } else {
             let out = ctx.out.measured();
             let mut picture = text(&out, &status);

@@ -48,19 +48,30 @@ pub fn fold(text: &str, width: usize) -> String {
     text.split('\n').map(|line| wrap(line, width, hang(line, width))).collect::<Vec<_>>().join("\n")
 }
 
-/// Splits a line into what stays together, each with the spaces before it: words, and `a -> b` and `a = b` where they
-/// are at most `room` columns wide.
+/// Splits a line into what stays together, each with the spaces before it: words, and `a -> b`, `a = b` and a command in
+/// backticks where they are at most `room` columns wide.
 fn units(line: &str, room: usize) -> Vec<(usize, &str)> {
     let words: Vec<(usize, usize)> = words(line);
     let mut units: Vec<(usize, usize)> = Vec::new();
     let mut after_arrow = false;
+    // Where a command that has begun ends, if it fits on a line: pasted from two lines, it would be two commands.
+    let mut command_ends = 0;
     for (start, end) in words {
         let arrow = matches!(&line[start..end], "->" | "=");
+        let in_command = start < command_ends;
         match units.last_mut() {
-            Some(last) if (arrow || after_arrow) && columns(&line[last.0..end]) <= room => last.1 = end,
+            Some(last) if in_command || (arrow || after_arrow) && columns(&line[last.0..end]) <= room => {
+                last.1 = end;
+            }
             _ => units.push((start, end)),
         }
         after_arrow = arrow;
+        if end > command_ends && line[start..end].matches('`').count() % 2 == 1 {
+            let closed = line[end..].find('`').map(|at| end + at + 1);
+            // With what is written against it: a comma, a bracket.
+            let ends = closed.map(|at| at + line[at..].find(' ').unwrap_or(line.len() - at));
+            command_ends = ends.filter(|to| columns(&line[start..*to]) <= room).unwrap_or(end);
+        }
     }
     let mut before = 0;
     units
@@ -143,6 +154,14 @@ mod tests {
         assert_eq!(wrap("ab -> cd, ef -> gh", 12, 0), "ab -> cd,\nef -> gh");
         assert_eq!(wrap("abcdef -> ghijkl", 9, 0), "abcdef ->\nghijkl");
         assert_eq!(wrap("and gateway = true", 16, 0), "and\ngateway = true");
+    }
+
+    #[test]
+    fn a_command_stays_on_a_line_where_it_fits() {
+        assert_eq!(wrap("run `wgrelay up`, or not", 16, 0), "run\n`wgrelay up`, or\nnot");
+        assert_eq!(wrap("(`a b c`) d", 9, 0), "(`a b c`)\nd");
+        assert_eq!(wrap("one `two three four` five", 10, 0), "one `two\nthree\nfour` five");
+        assert_eq!(wrap("a `b c d e", 6, 0), "a `b c\nd e");
     }
 
     #[test]

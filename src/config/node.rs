@@ -45,7 +45,7 @@ pub(super) fn node_table(
 ) -> (Node, NodeMarks) {
     section.known(NODE_KEYS, source);
     section.required("address", "its address in the tunnel, out of network.subnet", source);
-    section.required("public_key", "wgrelay pubkey computes it from the private key", source);
+    section.required("public_key", "`wgrelay pubkey` computes it from the private key", source);
     let name = name.unwrap_or_else(|| "unnamed".parse().expect("unnamed is a name"));
     let mut node = Node::new(name, Role::Spoke, Ipv4Addr::UNSPECIFIED, PublicKey::from_bytes([0; 32]));
     let mut at = NodeMarks { node: section.mark, ..NodeMarks::default() };

@@ -198,7 +198,7 @@ fn keys<K: std::str::FromStr<Err = crate::model::KeyError>>(
                     text.mark,
                     "bad-key",
                     format!("the key{whose} in {} is not valid: {why}", section.name),
-                    "wgrelay genkey makes one",
+                    "`wgrelay genkey` makes one",
                 );
             }
         }
@@ -253,7 +253,7 @@ pub(super) fn misfits(network: &Network, secrets: &Secrets) -> Vec<(KeyOf, Probl
                     "the private key of node {name} does not belong to its public key {}",
                     node.public_key
                 ),
-                format!("its public key would be {public}; wgrelay rotate {name} makes a new pair"),
+                format!("its public key would be {public}; `wgrelay rotate {name}` makes a new pair"),
             ),
         };
         found.push(((None, name.clone()), Problem::error("key-mismatch", "", message, hint)));
@@ -270,7 +270,8 @@ pub(super) fn misfits(network: &Network, secrets: &Secrets) -> Vec<(KeyOf, Probl
         for relay in network.relays() {
             for spoke in network.spokes().filter(|s| secrets.preshared_key(&relay.name, &s.name).is_none()) {
                 let message = format!("relay {} and node {} have no preshared key", relay.name, spoke.name);
-                let hint = "wgrelay rotate makes one; preshared_keys = false does without";
+                let hint =
+                    format!("`wgrelay rotate {}` makes one; preshared_keys = false does without", spoke.name);
                 let problem = Problem::error("missing-preshared-key", "", message, hint);
                 found.push(((Some(relay.name.clone()), spoke.name.clone()), problem));
             }

@@ -24,7 +24,7 @@ fn carrier(record: &Record) -> Finding {
         (false, false) if !record.root => Finding::warning(
             "wireguard",
             "whether this host can carry packets is for root to say",
-            "sudo wgrelay doctor",
+            "`sudo wgrelay doctor`",
         ),
         (false, false) => Finding::error(
             "wireguard",

@@ -8,7 +8,7 @@ pub(super) fn findings(record: &Record) -> Vec<Finding> {
     found.extend(docker(record));
     let foreign = &record.facts.foreign;
     if let Some(why) = &foreign.unread {
-        let fix = if record.root { "" } else { "sudo wgrelay doctor" };
+        let fix = if record.root { "" } else { "`sudo wgrelay doctor`" };
         found.push(Finding::warning(
             "filters-unread",
             format!("other packet filters cannot be read: {why}"),

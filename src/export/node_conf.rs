@@ -94,7 +94,9 @@ impl ExportError {
                 "give the network a node with role = \"relay\", enabled and not expired".into()
             }
             Self::WrongPrivateKey { node } | Self::NoPresharedKey { spoke: node, .. } => {
-                format!("wgrelay rotate {node} makes new keys; or put back the secrets.toml of this network")
+                format!(
+                    "`wgrelay rotate {node}` makes new keys; or put back the secrets.toml of this network"
+                )
             }
             Self::Dns { .. } => "use addresses of name servers and search domains".into(),
             Self::Hook { .. } => "leave the firewall to wgrelay up on this node".into(),
@@ -272,7 +274,7 @@ fn warn_of_absence(node: &Node, now: Timestamp, problems: &mut Vec<Problem>) {
     let (code, what, hint) = if node.enabled {
         ("expired", "has expired", "give it a later expires".to_owned())
     } else {
-        ("disabled", "is disabled", format!("wgrelay enable {}", node.name))
+        ("disabled", "is disabled", format!("`wgrelay enable {}`", node.name))
     };
     let message = format!("{} {what}: no relay will answer it", node.name);
     problems.push(Problem::warning(code, place(node), message, hint));
@@ -288,7 +290,7 @@ fn warn_of_endpoint(spoke: &Node, relay: &Node, allowed: &[IpNet], problems: &mu
                     "neither {} nor {} has an endpoint: neither can start a session",
                     relay.name, spoke.name
                 ),
-                format!("wgrelay set {} --endpoint HOST:PORT", relay.name),
+                format!("`wgrelay set {} endpoint HOST:PORT`", relay.name),
             ));
         }
         return;

@@ -88,6 +88,14 @@ impl Runtime {
         Ok(self.folder.read_applied(&self.place, dir)?)
     }
 
+    /// Returns the folder that a network was brought up from here, where that is not `dir`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn applied_elsewhere(&self, dir: &Path) -> Result<Option<PathBuf>, HostError> {
+        Ok(self.folder.applied_elsewhere(&self.place, dir)?)
+    }
+
     /// Writes what is applied.
     ///
     /// # Errors

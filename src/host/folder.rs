@@ -82,11 +82,31 @@ impl Folder {
         store::read_secret(&self.secrets_path())
     }
 
-    /// Tells where others may read secrets.toml, for commands that do not read it themselves.
-    pub fn exposed_secrets(&self) -> Option<Problem> {
+    /// Tells where others may read secrets.toml, for commands that do not read it themselves; with how the keys of these
+    /// nodes are replaced.
+    pub fn exposed_secrets<'n>(&self, nodes: impl Iterator<Item = &'n NodeName>) -> Option<Problem> {
         let error = store::exposed(&self.secrets_path())?;
         let place = self.secrets_path().display().to_string();
-        Some(Problem::warning("exposed-secrets", place, error.to_string(), error.hint()))
+        Some(Problem::warning("exposed-secrets", place, error.to_string(), self.replaced_keys(&error, nodes)))
+    }
+
+    /// Returns an error's hint; of secrets that others may read, with the commands that replace the nodes' keys.
+    pub fn replaced_keys<'n>(&self, error: &StoreError, nodes: impl Iterator<Item = &'n NodeName>) -> String {
+        const SHOWN: usize = 3;
+        if !matches!(error, StoreError::Exposed { .. }) {
+            return error.hint();
+        }
+        if self.installed_node().ok().flatten().is_some() {
+            return format!("{}, where the bundle was made", error.hint());
+        }
+        let names: Vec<&NodeName> = nodes.collect();
+        let each: Vec<String> =
+            names.iter().take(SHOWN).map(|name| format!("`wgrelay rotate {name}`")).collect();
+        let more = match names.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            n => format!(", and so the other {n}"),
+        };
+        format!("{}: {}{more}", error.hint(), each.join(", "))
     }
 
     /// Takes the writer's lock, waiting for another command.

@@ -32,6 +32,7 @@ pub mod store;
 pub mod sysctl;
 pub mod systemd;
 pub mod unconfirmed;
+pub mod went_back;
 pub mod wireguard;
 
 pub use linux::LinuxHost;

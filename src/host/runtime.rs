@@ -113,6 +113,18 @@ impl RuntimeDir {
         Ok(applied.filter(|a| a.place == *place && a.dir == dir))
     }
 
+    /// Returns the folder that a record here is from, where that is not `dir`.
+    pub fn applied_elsewhere(&self, place: &Place, dir: &Path) -> Result<Option<PathBuf>, StoreError> {
+        #[derive(Deserialize)]
+        struct Where {
+            place: Place,
+            dir: PathBuf,
+        }
+        let Some(text) = self.read(APPLIED_FILE)? else { return Ok(None) };
+        let read = serde_json::from_str::<Where>(&text).ok();
+        Ok(read.filter(|r| r.place == *place && r.dir != dir).map(|r| r.dir))
+    }
+
     /// Writes what is applied, mode 0600; displaced values must be in it before they are displaced.
     pub fn write_applied(&self, mut applied: Applied) -> Result<(), StoreError> {
         let path = self.path.join(APPLIED_FILE);
@@ -253,6 +265,9 @@ mod tests {
         let elsewhere = Place { netns: 2, ..place.clone() };
         assert_eq!(dir.read_applied(&elsewhere, &applied.dir).unwrap(), None);
         assert_eq!(dir.read_applied(&place, Path::new("/other")).unwrap(), None);
+        assert_eq!(dir.applied_elsewhere(&place, Path::new("/other")).unwrap().as_ref(), Some(&applied.dir));
+        assert_eq!(dir.applied_elsewhere(&place, &applied.dir).unwrap(), None);
+        assert_eq!(dir.applied_elsewhere(&elsewhere, Path::new("/other")).unwrap(), None);
         dir.write_pid(12).unwrap();
         assert_eq!(dir.read_pid().unwrap(), Some(12));
         dir.remove().unwrap();

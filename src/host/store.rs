@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::model::InterfaceName;
+use crate::model::{InterfaceName, quoted};
 
 /// Name of the file that holds a network.
 pub const NETWORK_FILE: &str = "network.toml";
@@ -108,11 +108,11 @@ impl StoreError {
             },
             Self::Exposed { path, .. } => {
                 format!(
-                    "`chmod 600 {}`; if others could read it, `wgrelay rotate NAME` gives a node new keys",
-                    path.display()
+                    "`chmod 600 {}`; if others could read it, the keys in it are to be replaced",
+                    shell(path)
                 )
             }
-            Self::Owner { path, user, .. } => format!("`chown {user} {}`", path.display()),
+            Self::Owner { path, user, .. } => format!("`chown {user} {}`", shell(path)),
             Self::Exists { path } => format!(
                 "it is kept: use another --dir or --network, or remove {} first",
                 path.parent().unwrap_or(path).display()
@@ -128,11 +128,15 @@ impl StoreError {
     }
 }
 
+fn shell(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
+
 /// Says what to do where a file is not there; which one it is tells.
 fn missing(path: &Path) -> String {
     match path.file_name().and_then(|name| name.to_str()) {
         Some(NETWORK_FILE) => "`wgrelay init` makes a network; `--dir DIR` looks elsewhere".into(),
-        Some(SECRETS_FILE) => "put it back from a backup; without one the keys are lost: `wgrelay init` in another --dir makes a network with new ones".into(),
+        Some(SECRETS_FILE) => "put it back from a backup; without one the keys are lost: `wgrelay --dir OTHER init` makes a network with new ones".into(),
         _ => "is that the right path?".into(),
     }
 }

@@ -19,7 +19,7 @@ use super::agent_process::Runtime;
 use super::runtime::{Place, UNCONFIRMED_FILE, WAITER_FILE, WAITER_LOG};
 use super::store::{self, StoreError};
 use crate::apply::HostError;
-use crate::model::{NodeName, PresharedKey, PrivateKey};
+use crate::model::{NodeName, PresharedKey, PrivateKey, Timestamp};
 use crate::plan::Backend;
 
 /// How long a new waiter may take to begin.
@@ -34,6 +34,9 @@ pub struct Unconfirmed {
     pub place: Place,
     /// The folder that holds the networks.
     pub dir: PathBuf,
+    /// When the change was made; `None`: an older version did not note it.
+    #[serde(default)]
+    pub made: Option<Timestamp>,
     /// When it goes back, in milliseconds of [`super::boot_clock::since_boot`].
     pub deadline_ms: u64,
     /// What it goes back to; `None`: nothing of this network.
@@ -237,6 +240,7 @@ mod tests {
         let trial = Unconfirmed {
             place: Place { boot_id: "a".into(), netns: 1 },
             dir: "/etc/wgrelay".into(),
+            made: None,
             deadline_ms: 0,
             before: None,
         };

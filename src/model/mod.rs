@@ -12,6 +12,7 @@ mod network;
 mod policy;
 mod prefixes;
 mod problem;
+mod shell;
 mod suggest;
 mod timestamp;
 pub mod validate;
@@ -27,5 +28,6 @@ pub use network::{
 pub use policy::{AllowRule, Expectation, PlaceRef, PortRange, PortSpec, Verdict};
 pub use prefixes::PrefixMap;
 pub use problem::{Problem, Severity};
+pub use shell::quoted;
 pub use suggest::nearest;
 pub use timestamp::Timestamp;

@@ -18,4 +18,4 @@ pub use look::{Look, look, recorded_target};
 pub use reconcile::reconcile;
 pub use target::Target;
 pub use trial::{before, go_back};
-pub use up::{Refusal, Up, plan, up};
+pub use up::{Refusal, Up, obstacles, plan, up};

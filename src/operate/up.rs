@@ -114,6 +114,40 @@ pub fn up<H: Host>(
     }
 }
 
+/// Says what [`up`] would refuse with, without a look at what is ours: enough of a network that is down.
+///
+/// # Errors
+/// The host, or the record, cannot be read.
+pub fn obstacles<H: Host>(
+    host: &mut H,
+    target: &Target,
+    runtime: &Runtime,
+    backend: Backend,
+    now: Timestamp,
+) -> Result<Vec<Problem>, HostError> {
+    let applied = runtime.read_applied(&target.dir)?;
+    let facts = host.facts(&target.names(), &BTreeSet::new())?;
+    let mut problems = wish(target, applied.as_ref(), backend, &facts, now).problems;
+    problems.retain(Problem::is_error);
+    Ok(problems)
+}
+
+/// Says what is wanted, and what stands in its way.
+fn wish(
+    target: &Target,
+    applied: Option<&Applied>,
+    backend: Backend,
+    facts: &Facts,
+    now: Timestamp,
+) -> Wanted {
+    let mut wish = wanted(&target.network, target.this(), &target.keys, backend, facts, now);
+    // With a record, what has our names here is ours, whatever state it is in.
+    if applied.is_none() {
+        wish.problems.extend(in_the_way(&target.network, target.this(), facts));
+    }
+    wish
+}
+
 fn compare<H: Host>(
     host: &mut H,
     target: &Target,
@@ -123,12 +157,7 @@ fn compare<H: Host>(
 ) -> Result<Comparison, Refusal> {
     let applied = runtime.read_applied(&target.dir)?;
     let facts = host.facts(&target.names(), &BTreeSet::new())?;
-    let Wanted { state: mut wanted, mut problems } =
-        wanted(&target.network, target.this(), &target.keys, backend, &facts, now);
-    // With a record, what has our names here is ours, whatever state it is in.
-    if applied.is_none() {
-        problems.extend(in_the_way(&target.network, target.this(), &facts));
-    }
+    let Wanted { state: mut wanted, problems } = wish(target, applied.as_ref(), backend, &facts, now);
     if problems.iter().any(Problem::is_error) {
         return Err(Refusal::Problems(problems));
     }

@@ -69,7 +69,7 @@ fn broken(world: &World, matrix: &Matrix, index: usize, promise: &Expectation) -
                 Some(reason) => (format!("it is blocked at {}: {}", reason.0, reason.1), reason.2),
                 None => (
                     "it reaches".into(),
-                    format!("see wgrelay trace {a} {b}; [[allow]] refuses what no rule allows"),
+                    format!("see `wgrelay trace {a} {b}`; [[allow]] refuses what no rule allows"),
                 ),
             };
             return Some(Problem::error(

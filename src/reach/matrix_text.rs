@@ -196,7 +196,8 @@ fn blocked(matrix: &Matrix) -> String {
         }
     }
     for (code, count) in told.iter().filter(|(_, n)| **n > PLACES) {
-        let _ = writeln!(out, "\n{code} at {} more places: wgrelay trace FROM TO tells each", count - PLACES);
+        let _ =
+            writeln!(out, "\n{code} at {} more places: `wgrelay trace FROM TO` tells each", count - PLACES);
     }
     out
 }

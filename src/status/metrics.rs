@@ -98,6 +98,7 @@ mod tests {
             peers: vec![peer],
             drift: Vec::new(),
             problems: vec![Problem::warning("pending", "x", "x", "")],
+            went_back_at: None,
             goes_back_in: None,
         };
         let text = metrics(&status);

@@ -1,7 +1,9 @@
 //! From what was observed to what a person wants to know: who is online, and whether the host is as applied.
 
+mod duration;
 mod health;
 mod metrics;
+mod went_back;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,8 +12,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Serialize;
 
+pub use duration::duration;
 pub use health::{Health, health};
 pub use metrics::metrics;
+pub use went_back::WentBack;
 
 use crate::dataplane::DeviceReport;
 use crate::model::{Network, Node, NodeName, Problem, PublicKey, Timestamp};
@@ -93,6 +97,8 @@ pub struct Status {
     pub problems: Vec<Problem>,
     /// Seconds until the host goes back to what it was before the last `up --confirm`; `null`: nothing waits.
     pub goes_back_in: Option<u64>,
+    /// When the last change that nobody confirmed went back, until the next `up` or `down`; `null`: none did.
+    pub went_back_at: Option<Timestamp>,
 }
 
 impl Status {
@@ -118,13 +124,15 @@ pub struct Inputs<'a> {
     pub problems: Vec<Problem>,
     /// How long a change still waits for its confirmation; `None`: none does.
     pub goes_back_in: Option<Duration>,
+    /// The change that went back since the last `up`; `None`: none did.
+    pub went_back: Option<WentBack>,
     /// The time of the observation.
     pub now: Timestamp,
 }
 
 /// Judges an observation.
 pub fn status(inputs: Inputs<'_>) -> Status {
-    let Inputs { network, node, backend, report, drift, mut problems, goes_back_in, now } = inputs;
+    let Inputs { network, node, backend, report, drift, mut problems, goes_back_in, went_back, now } = inputs;
     let by_key: HashMap<PublicKey, &Node> = network.nodes.values().map(|n| (n.public_key, n)).collect();
     let judged = |peer| peer_status(network, node, &by_key, peer, now);
     let mut peers: Vec<PeerStatus> = report.into_iter().flat_map(|r| &r.peers).map(judged).collect();
@@ -137,8 +145,9 @@ pub fn status(inputs: Inputs<'_>) -> Status {
     if !problems.iter().any(|p| p.code == "cannot-go-back") {
         problems.extend(goes_back_in.map(|left| not_confirmed(network, left)));
     }
+    problems.extend(went_back.map(|change| change.problem(&network.name, now)));
     let missing = problems.iter().any(|p| is_degrading(&p.code));
-    let stands = problems.iter().any(|p| p.code == "no-record");
+    let stands = problems.iter().any(|p| matches!(p.code.as_str(), "no-record" | "up-elsewhere"));
     let state = match report {
         None if stands => State::Degraded,
         None => State::Down,
@@ -156,6 +165,7 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         drift,
         problems,
         goes_back_in,
+        went_back_at: went_back.map(|change| change.at),
     }
 }
 

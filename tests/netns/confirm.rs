@@ -90,8 +90,17 @@ fn a_change_that_nobody_confirms_goes_back_and_others_keep_their_sessions() {
     assert_eq!(kept(), last, "a restart brings back what was kept");
     assert!(!t.relay.outside(TRIAL).exists() && !t.relay.outside(format!("{FOLDER}/waiter")).exists());
     assert_eq!(relay.call(&["confirm"]).exits(1).stdout, "");
-    // The file is still the newer one, and waits.
-    assert!(relay.call(&["status"]).stderr.contains("newer"));
+    // The file is still the newer one, and waits; why it does is told until somebody decides anew.
+    let status = relay.call(&["status"]);
+    assert!(
+        status.stderr.contains("newer") && status.stderr.contains("was not confirmed in time"),
+        "{status}"
+    );
+    assert!(relay.status()["went_back_at"].is_u64());
+    relay.up().ok();
+    assert!(
+        relay.status()["went_back_at"].is_null() && !relay.call(&["status"]).stderr.contains("went-back")
+    );
 }
 
 #[test]
@@ -120,7 +129,8 @@ fn a_change_that_is_confirmed_stays() {
 
     // An `up` without a condition keeps as well; one that finds nothing to change makes nothing wait.
     open_docker(&relay);
-    on_trial(&relay, "600");
+    let quiet = relay.call(&["-q", "up", "--backend", &relay.backend, "--confirm", "600"]).ok();
+    assert!(quiet.stderr.contains("goes back in 600 s"), "however quiet: {quiet}");
     assert!(relay.up().ok().stderr.contains("is kept"));
     assert!(on_trial(&relay, "600").contains("nothing waits"));
     assert_eq!((peers(&t.relay), waiters(&t.relay).len()), (2, 0));
@@ -138,8 +148,18 @@ fn a_first_up_that_nobody_confirms_leaves_nothing() {
         until(when, || waiters(&t.relay).is_empty());
         before.assert_same(&Snapshot::of(&t.relay), when);
     };
+    // But for the word beside the network that it was so, until somebody decides anew.
+    let went_back = |when: &str| {
+        until(when, || waiters(&t.relay).is_empty());
+        assert!(!t.relay.outside(FOLDER).exists(), "{when}");
+        before.clone().without("files").assert_same(&Snapshot::of(&t.relay).without("files"), when);
+        assert!(relay.call(&["status"]).exits(4).stderr.contains("warning[went-back]"), "{when}");
+        relay.ok(&["down"]);
+        assert!(!relay.call(&["status"]).stderr.contains("went-back"), "{when}");
+        gone(when);
+    };
     on_trial(&relay, "1");
-    gone("not confirmed");
+    went_back("not confirmed");
 
     // Nor does one that is killed half-way, or whose `down` comes first, or that fails.
     let mut command = relay.command(&["up", "--backend", &relay.backend, "--confirm", "1"]);
@@ -147,7 +167,7 @@ fn a_first_up_that_nobody_confirms_leaves_nothing() {
     until("an interface", || t.relay.ip_shows("-4", "link show").contains("\"wg0\""));
     let _it_may_have_ended = up.kill();
     up.wait().expect("up was started here");
-    gone("killed half-way");
+    went_back("killed half-way");
     on_trial(&relay, "600");
     relay.ok(&["down"]);
     gone("taken down while it waited");

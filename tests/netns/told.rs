@@ -1,4 +1,5 @@
-//! What `status` tells of a host that is not as it was applied, and of a file that is newer.
+//! What `status` tells of a host that is not as it was applied, of a file that is newer, and of what keeps a network down;
+//! and whose network it is that is up.
 
 use serde_json::Value;
 
@@ -87,4 +88,65 @@ fn drift_and_a_newer_file_are_told() {
     assert!(!has_problem(&relay.status(), "pending"));
     spoke.ok(&["down"]);
     relay.ok(&["down"]);
+}
+
+#[test]
+fn what_keeps_a_network_down_is_told_while_it_is_down() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let hint = |said: &str| said.lines().any(|l| l.contains("hint:") && l.ends_with("up` brings it up"));
+    let down = relay.call(&["status"]).exits(4);
+    assert!(hint(&down.stderr), "nothing is in its way: {down}");
+    t.relay.ip("link add wg0 type bridge");
+    for told in [&relay.call(&["plan"]).exits(1), &relay.call(&["status"]).exits(4)] {
+        assert!(told.stderr.contains("error[foreign-interface]"), "{told}");
+        assert!(!hint(&told.stderr), "{told}");
+    }
+    assert!(has_problem(&relay.status(), "foreign-interface"));
+    t.relay.ip("link del wg0");
+    let taken = t.relay.inside(|| std::net::UdpSocket::bind("0.0.0.0:51820").expect("the port is free"));
+    assert!(has_problem(&relay.status(), "port-taken"));
+    drop(taken);
+    relay.edit(|text| text + "\n[[expect]]\nfrom = \"windows\"\nto = \"docker\"\nverdict = \"blocked\"\n");
+    assert!(has_problem(&relay.status(), "expectation-broken"));
+    let secrets = format!("{}/wg0/secrets.toml", relay.dir);
+    relay.edit(|text| text.replace("\"blocked\"", "\"reaches\""));
+    t.relay.run(&["chmod", "644", &secrets]).ok();
+    assert!(has_problem(&relay.status(), "cannot-come-up"), "{}", relay.status());
+}
+
+/// Two folders with a network of one name: the interface is of the one that it was brought up from.
+#[test]
+fn a_network_that_is_up_from_another_folder_is_left_alone() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    relay.up().ok();
+    let key = || t.relay.run(&["wg", "show", "wg0", "private-key"]).ok().stdout;
+    let before = key();
+    let other = Wgrelay { dir: format!("{PLACE}/other"), ..Wgrelay::on(&t.relay) };
+    other.ok(&["init", "--endpoint", "192.168.39.45:51820"]);
+    let command = format!("wgrelay --dir {} --network wg0 down", relay.dir);
+    for words in [&["down"][..], &["up"], &["plan"], &["up", "--confirm", "60"]] {
+        let refused = other.call(words).exits(1);
+        assert!(refused.stderr.contains(&relay.dir) && refused.stderr.contains(&command), "{refused}");
+    }
+    assert_eq!(key(), before);
+    let status = other.status();
+    assert!(has_problem(&status, "up-elsewhere") && status["state"] == "degraded", "{status}");
+    assert!(!has_problem(&relay.status(), "up-elsewhere"));
+    // What was proposed works where it is pasted.
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    let program = env!("CARGO_BIN_EXE_wgrelay");
+    t.relay.run(&[&[program], &words[..]].concat()).ok();
+    other.ok(&["up", "--backend", &other.backend]);
+    // Where no folder was named, the one that it is up from is meant: a package that goes away knows no more.
+    t.relay.run(&[program, "--network", "wg0", "down"]).ok();
+    assert!(!t.relay.ip_shows("-4", "link show").contains("\"wg0\""));
+    assert!(!t.relay.outside(format!("{}/wg0/.last-up.json", other.dir)).exists());
 }

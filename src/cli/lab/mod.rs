@@ -51,7 +51,7 @@ fn root() -> Result<(), Fault> {
     }
     Err(Fault::failed(
         "lab makes network namespaces, which only root may",
-        "sudo wgrelay lab; nothing outside the namespaces is touched",
+        "`sudo wgrelay lab`; nothing outside the namespaces is touched",
     ))
 }
 
@@ -71,7 +71,7 @@ fn network(ctx: &Context, args: &Args) -> Result<Described, Fault> {
                     "this network came here in a bundle for {}, and holds no more than that node needs",
                     bundle.this
                 ),
-                "run `wgrelay lab` where the bundle was made",
+                "run the lab where the bundle was made",
             ));
         }
         return Ok(Described { network: loaded.network, text: loaded.text });

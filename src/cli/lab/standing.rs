@@ -69,8 +69,10 @@ pub(super) fn up(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
     ))?;
     let first = names.get(1).map_or("NODE", String::as_str);
     ctx.out.say(&format!(
-        "{} wgrelay lab exec {first} -- wgrelay status    at the end: wgrelay lab down",
-        ctx.out.paint_talk(Role::Head, "next:")
+        "{} {} -- wgrelay status    at the end: {}",
+        ctx.out.paint_talk(Role::Head, "next:"),
+        ctx.out.command(&format!("lab exec {first}")),
+        ctx.out.command("lab down"),
     ));
     Ok(Exit::Done)
 }

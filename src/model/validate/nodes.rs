@@ -90,7 +90,7 @@ impl<'n> Check<'n> {
                     at.node,
                     "relay-disabled",
                     format!("relay {} is disabled: no packet passes between nodes", node.name),
-                    format!("enable it: wgrelay enable {}", node.name),
+                    format!("enable it: `wgrelay enable {}`", node.name),
                 );
             }
             if matches!(node.platform, Platform::Android | Platform::Ios) {
@@ -218,7 +218,7 @@ impl<'n> Check<'n> {
                     mark,
                     "bad-key",
                     format!("the public key of node {} is all zero", node.name),
-                    "make a pair: wgrelay genkey, then wgrelay pubkey",
+                    "make a pair: `wgrelay genkey`, then `wgrelay pubkey`",
                 );
             } else if let Some(other) = seen.insert(key, &node.name) {
                 let message = format!("node {} has the same public key as node {other}", node.name);
@@ -226,7 +226,7 @@ impl<'n> Check<'n> {
                     mark,
                     "duplicate-key",
                     message,
-                    format!("every node needs a pair of its own: wgrelay rotate {}", node.name),
+                    format!("every node needs a pair of its own: `wgrelay rotate {}`", node.name),
                 );
                 seen.insert(key, other);
             }

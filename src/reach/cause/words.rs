@@ -180,7 +180,7 @@ fn inactive(world: &World, id: NodeId) -> (String, String) {
     } else {
         (
             format!("{} is disabled: it is no member of the network", node.name),
-            format!("wgrelay enable {}", node.name),
+            format!("`wgrelay enable {}`", node.name),
         )
     }
 }
