@@ -102,6 +102,73 @@ fn without_a_relay_there_is_no_network() {
     assert_eq!(codes(&[]), "no-relay");
 }
 
+/// The hand-made files, each under another name where one is given.
+fn renamed(names: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut files = confs(&root().join("tests/cases/import/by-hand"));
+    for (name, _) in &mut files {
+        if let Some((_, new)) = names.iter().find(|(old, _)| old == name) {
+            *name = (*new).to_owned();
+        }
+    }
+    files
+}
+
+#[test]
+fn a_file_whose_name_cannot_be_its_nodes_is_told() {
+    for (file, name) in [
+        ("network.conf", "network"),
+        ("internet.conf", "internet"),
+        ("10.9.0.9.conf", "10.9.0.9"),
+        ("all.conf", "all"),
+        ("my laptop.conf", "my laptop"),
+        ("docker.conf", "docker"),
+    ] {
+        let made =
+            run(&renamed(&[("windows.conf", file)])).unwrap_or_else(|p| panic!("{file}: {}", told(&p)));
+        let other: Vec<&Problem> = made.findings.iter().filter(|p| p.code == "other-name").collect();
+        // Which of two files of one name gets it is the order of the relay's peers.
+        let [finding] = other[..] else { panic!("{file}: {}", told(&made.findings)) };
+        assert!(finding.place == format!("{file}:1:1") && finding.message.starts_with(name), "{finding}");
+        let node = finding.message.rsplit(' ').next().unwrap();
+        assert!(made.network.nodes.contains_key(node), "{finding}");
+    }
+    let made = run(&renamed(&[("wsl-wg0.conf", "internet-wg0.conf")])).unwrap();
+    assert!(made.findings.iter().any(|p| p.message.ends_with("the node of this file is relay")));
+    assert!(!run(&renamed(&[])).unwrap().findings.iter().any(|p| p.code == "other-name"));
+}
+
+#[test]
+fn a_file_that_is_given_twice_is_told_with_the_other() {
+    for (name, again) in [("windows.conf", "copy/windows.conf"), ("wsl-wg0.conf", "wsl-wg0.conf")] {
+        let mut files = renamed(&[]);
+        let text = files.iter().find(|(n, _)| n == name).unwrap().1.clone();
+        let once = run(&files).unwrap();
+        files.push((again.to_owned(), text.clone()));
+        let made = run(&files).unwrap_or_else(|p| panic!("{name}: {}", told(&p)));
+        assert_eq!(made.network, once.network, "{name}");
+        let twice: Vec<&Problem> = made.findings.iter().filter(|p| p.code == "given-twice").collect();
+        let [finding] = twice[..] else { panic!("{name}: {}", told(&made.findings)) };
+        assert!(finding.message.contains(name), "{finding}");
+        assert!(!made.findings.iter().any(|p| p.code == "file-left-out"), "{}", told(&made.findings));
+    }
+    // Also where the relay knows neither.
+    let mut files = renamed(&[]);
+    let stranger = files[1].1.lines().map(|l| match l.split_once('=') {
+        Some((key, _)) if key.trim() == "PrivateKey" => {
+            format!("{key}= {}", wgrelay::model::PrivateKey::from_random([3; 32]).expose_base64().as_str())
+        }
+        _ => l.to_owned(),
+    });
+    let stranger: String = stranger.map(|l| l + "\n").collect();
+    files.push(("a.conf".into(), stranger.clone()));
+    files.push(("b.conf".into(), stranger));
+    let codes: Vec<String> = run(&files).unwrap().findings.into_iter().map(|p| p.code).collect();
+    assert!(
+        codes.contains(&"unknown-to-relay".to_owned()) && codes.contains(&"given-twice".to_owned()),
+        "{codes:?}"
+    );
+}
+
 #[test]
 fn a_docker_network_is_called_by_its_name_where_an_engine_answers() {
     let files = confs(&root().join("tests/cases/import/by-hand"));

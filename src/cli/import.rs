@@ -21,7 +21,7 @@ pub fn import(ctx: &Context, args: &Import) -> Result<Exit, Fault> {
     let texts: Vec<(String, Zeroizing<String>)> = args
         .files
         .iter()
-        .map(|path| Ok((path.display().to_string(), lint::read(path)?)))
+        .map(|path| Ok((path.display().to_string(), lint::read(path, Exit::Invalid)?)))
         .collect::<Result<_, Fault>>()?;
     let files: Vec<File<'_>> = texts.iter().map(|(name, text)| File { name, text }).collect();
     let docker = docker_networks();
@@ -72,7 +72,7 @@ fn tell(ctx: &Context, folder: &Folder, made: &Imported, files: usize) -> Result
     for finding in &made.findings {
         out.problem(finding);
     }
-    let next = "wgrelay check    who reaches whom now, and what to correct";
+    let next = format!("{}    who reaches whom now, and what to correct", out.command("check"));
     out.say(&format!("{} {next}", out.paint_talk(Role::Head, "next:")));
     Ok(())
 }

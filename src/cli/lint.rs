@@ -29,7 +29,7 @@ const MAX_BYTES: u64 = 8 << 20;
 pub fn lint(ctx: &Context, args: &Lint) -> Result<Exit, Fault> {
     let mut problems = Vec::new();
     for path in &args.files {
-        let text = read(path)?;
+        let text = read(path, Exit::No)?;
         let file = path.display().to_string();
         if path.extension().is_some_and(|e| e == "conf") {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -50,9 +50,9 @@ pub fn lint(ctx: &Context, args: &Lint) -> Result<Exit, Fault> {
     Ok(if accepted { Exit::Done } else { Exit::No })
 }
 
-/// Reads a `.conf` whole, as UTF-8; the text is wiped when dropped.
+/// Reads a `.conf` whole, as UTF-8; the text is wiped when dropped. One that is no text is told with this exit code.
 #[expect(clippy::disallowed_methods, reason = "the files are named on the command line")]
-pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, Fault> {
+pub(super) fn read(path: &Path, no_text: Exit) -> Result<Zeroizing<String>, Fault> {
     let fault = |e: std::io::Error| Fault::failed(format!("cannot read {}: {e}", path.display()), "");
     let mut bytes = Zeroizing::new(Vec::new());
     if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo()) && !path.starts_with("/dev/") {
@@ -64,9 +64,11 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, Fault> {
     std::fs::File::open(path).map_err(fault)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(fault)?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(Fault {
-            exit: Exit::No,
-            ..Fault::failed(format!("{} is not UTF-8", path.display()), "save it as UTF-8")
-        }),
+        Err(e) => {
+            let place = format!("{}:1:1", path.display());
+            let message = format!("{} is not UTF-8 (at byte {})", path.display(), e.valid_up_to());
+            let problems = vec![Problem::error("not-text", place, message, "save it as UTF-8")];
+            Err(Fault { exit: no_text, problems, ..Fault::failed("", "") })
+        }
     }
 }

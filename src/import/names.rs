@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 
 use super::Source;
+use super::finding::Findings;
 use crate::model::{InterfaceName, Network, NodeName, Platform};
 
 /// Words in a comment that say what a peer is and not who.
 const KINDS: [&str; 6] = ["client", "peer", "node", "server", "config", "the"];
 /// What a network is called whose files do not say.
 const UNNAMED: &str = "wg0";
+/// What `set` takes for the network itself.
+const NETWORK: &str = "network";
 
 /// The part behind the last folder.
 pub(super) fn last_part(name: &str) -> &str {
@@ -41,15 +44,46 @@ pub(super) fn network(sources: &[Source<'_>], relay: usize) -> InterfaceName {
     said.unwrap_or(UNNAMED).parse().expect("wg and digits, at most six characters, are an interface's name")
 }
 
-/// Returns a node's name that no other node has: from its file, else from the comments above its peer, else `other`.
-pub(super) fn node(stem: Option<&str>, comments: &[String], other: &str, network: &Network) -> NodeName {
-    let from_file = stem.and_then(|s| slug(parts(s).0));
+/// Returns a node's name that no other node has: from its file, else from the comments above its peer, else `other`. A file
+/// whose name it does not bear is told.
+pub(super) fn node(
+    source: Option<&Source<'_>>,
+    comments: &[String],
+    other: &str,
+    network: &Network,
+    told: &mut Findings,
+) -> NodeName {
+    let of_file = source.map(|s| parts(s.stem).0).filter(|name| !name.is_empty());
+    let from_file = of_file.and_then(slug);
     let from_comment = || comments.iter().rev().find_map(|c| slug(of_comment(c)));
     let wanted = from_file.or_else(from_comment).unwrap_or_else(|| other.to_owned());
     let numbered = (2..).map(|n| format!("{wanted}-{n}"));
     let mut free = std::iter::once(wanted.clone()).chain(numbered).filter_map(|t| t.parse::<NodeName>().ok());
-    free.find(|name| !network.nodes.contains_key(name))
-        .expect("there are more numbers than nodes, and a slug leaves room for them")
+    let name = free
+        .find(|name| !network.nodes.contains_key(name))
+        .expect("there are more numbers than nodes, and a slug leaves room for them");
+    if let (Some(source), Some(of_file)) = (source, of_file.filter(|f| *f != name.as_str())) {
+        let why = why_not(of_file, network);
+        told.add(
+            "other-name",
+            format!("{}:1:1", source.name),
+            format!("{of_file} {why}: the node of this file is {name}"),
+            format!("`wgrelay rename {name} NEW` calls it otherwise"),
+        );
+    }
+    name
+}
+
+/// Says why a file's name is not its node's.
+fn why_not(name: &str, network: &Network) -> &'static str {
+    match name.parse::<NodeName>() {
+        Ok(name) if network.nodes.contains_key(&name) => "is another node's name already",
+        Ok(_) if name == NETWORK => {
+            "cannot be a node's name, because `wgrelay set network` means the network itself"
+        }
+        Ok(_) => "cannot be a node's name, because it means something else in [[allow]]",
+        Err(_) => "cannot be a node's name",
+    }
 }
 
 /// `windows client` is windows; `friendly_name = laptop` is laptop.
@@ -71,7 +105,7 @@ fn slug(text: &str) -> Option<String> {
     let kept: String =
         text.chars().map(|c| if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' }).collect();
     let kept: String = kept.trim_matches(['-', '.']).chars().take(LONGEST).collect();
-    let is_taken = kept == "internet" || kept.parse::<IpAddr>().is_ok();
+    let is_taken = kept == "internet" || kept == NETWORK || kept.parse::<IpAddr>().is_ok();
     (!is_taken && kept.chars().any(|c| c.is_ascii_alphanumeric()) && kept.parse::<NodeName>().is_ok())
         .then_some(kept)
 }
@@ -114,7 +148,7 @@ mod tests {
         assert_eq!(of_comment("## Client laptop"), "laptop");
         assert_eq!(of_comment("the one in the attic"), "");
         assert_eq!(slug("ändern"), Some("ndern".into()));
-        for none in ["", "-", "…", "internet", "10.0.0.1", "all"] {
+        for none in ["", "-", "…", "internet", "network", "10.0.0.1", "all"] {
             assert_eq!(slug(none), None, "{none}");
         }
     }

@@ -10,7 +10,7 @@ use super::spokes::Spoke;
 use super::{Source, names, with_interface};
 use crate::conf::Key;
 use crate::model::{
-    Endpoint, Nat, Network, Node, NodeName, Platform, Problem, PublicKey, Role, Site, SiteInterface,
+    Endpoint, Nat, Network, Node, NodeName, Platform, Problem, PublicKey, Role, Site, SiteInterface, quoted,
 };
 
 /// What a relay is called that nothing names.
@@ -36,7 +36,10 @@ pub(super) fn find(sources: &[Source<'_>]) -> Result<usize, Problem> {
             "no-relay",
             format!("{}:1:1", sources.first().map_or("", |s| s.name)),
             "none of these files has a [Peer]: there is nothing that a network could be made from",
-            "`wgrelay lint FILE` says what is wrong in a file, line by line",
+            format!(
+                "`wgrelay lint {}` says what is wrong in it, line by line",
+                quoted(sources.first().map_or("FILE", |s| s.name))
+            ),
         )),
         _ => Err(Problem::error(
             "no-relay",
@@ -72,7 +75,7 @@ pub(super) fn node(
         _ => None,
     });
     let address = v4.next().unwrap_or_else(|| network.subnet.network());
-    let name = names::node(Some(source.stem), &interface.comments, UNNAMED, network);
+    let name = names::node(Some(source), &interface.comments, UNNAMED, network, told);
     let mut node = with_interface(Node::new(name, Role::Relay, address, key), source);
     node.address6 = interface.addresses.iter().find_map(|a| match a.addr() {
         IpAddr::V6(a) if network.subnet6.is_some_and(|net| net.contains(&a)) => Some(a),

@@ -95,6 +95,18 @@ pub(super) fn collect(
         if used.contains(&i) {
             continue;
         }
+        let twin = |other: &&Source<'_>| source.key.is_some() && other.key == source.key;
+        if let Some(first) =
+            sources.iter().enumerate().filter(|(j, _)| *j != i && used.contains(j)).map(|(_, s)| s).find(twin)
+        {
+            told.add(
+                "given-twice",
+                format!("{}:1:1", source.name),
+                format!("the file has the private key of {}, and is left out", first.name),
+                "give each node's file once; two machines need a key each",
+            );
+            continue;
+        }
         if source.key.is_none() || network.nodes.values().any(|n| Some(n.public_key) == source.key) {
             told.add(
                 "file-left-out",
@@ -108,8 +120,9 @@ pub(super) fn collect(
             "unknown-to-relay",
             format!("{}:1:1", source.name),
             "the relay's file has no [Peer] with this file's key: it answers none of its handshakes",
-            "it is a node of the network now; wgrelay up on the relay makes it known",
+            "it is a node of the network now; `wgrelay up` on the relay makes it known",
         );
+        used.insert(i);
         let spoke = spoke(sources, Some(i), None, &network, told);
         network.nodes.insert(spoke.node.name.clone(), spoke.node.clone());
         spokes.push(spoke);
@@ -148,7 +161,7 @@ fn spoke(
     let comments: Vec<String> =
         peer.map_or_else(Vec::new, |(_, _, p)| p.comments.iter().chain(&p.notes).cloned().collect());
     let unnamed = format!("peer{}", peer.map_or(network.nodes.len(), |(_, i, _)| i + 1));
-    let name = names::node(own.map(|s| s.stem), &comments, &unnamed, network);
+    let name = names::node(own, &comments, &unnamed, network, told);
     let (v4, v6) = addresses(own, peer, network, told);
     let mut node = Node::new(name, Role::Spoke, v4, key);
     node.address6 = v6;
@@ -313,13 +326,13 @@ fn hold_against_relay(source: &Source<'_>, relay: PublicKey, told: &mut Findings
             "no-peer",
             format!("{}:1:1", source.name),
             "the file has no [Peer]: it reaches nobody",
-            "wgrelay export writes a whole one",
+            "`wgrelay export` writes a whole one",
         ),
         Some(peer) if peer.public_key != relay => told.add(
             "wrong-relay-key",
             source.place(Key::PublicKey),
             format!("the peer's key is not the relay's, which is {relay}: no handshake succeeds"),
-            "wgrelay export writes the right one",
+            "`wgrelay export` writes the right one",
         ),
         Some(_) => {}
     }
@@ -370,7 +383,7 @@ fn narrow(source: &Source<'_>, network: &Network, spoke: &Spoke, missing: &[IpNe
         source.place(Key::AllowedIps),
         format!("AllowedIPs lack {}: {name} reaches nothing there, and nothing there reaches it", list.join(", ")),
         format!(
-            "kept as it is, for wgrelay check to show; routes = \"split\" under [node.{name}] sends all of it, and \
+            "kept as it is, for `wgrelay check` to show; routes = \"split\" under [node.{name}] sends all of it, and \
              local = [{}] says that it is attached there itself",
             plain.join(", ")
         ),
@@ -413,7 +426,7 @@ pub(super) fn preshared_keys(
                 format!(
                     "the preshared key with {name} is not the one in its own file: no handshake succeeds"
                 ),
-                format!("this one is taken; give {name} a new file: wgrelay export {name}"),
+                format!("this one is taken; give {name} a new file: `wgrelay export {name}`"),
             );
         }
         let key = ours.or(theirs).unwrap_or_else(|| {
@@ -422,7 +435,7 @@ pub(super) fn preshared_keys(
                 place(),
                 format!("{name} has no preshared key where others have: it gets one"),
                 format!(
-                    "give {name} a new file: wgrelay export {name}; or preshared_keys = false under [network]"
+                    "give {name} a new file: `wgrelay export {name}`; or preshared_keys = false under [network]"
                 ),
             );
             make()

@@ -50,4 +50,10 @@ fn what_is_no_configuration_is_told_so() {
     sandbox.write("g.conf", b"garbage\n");
     let path = sandbox.path("g.conf").display().to_string();
     sandbox.run(&["import", &path]).exits(3).tells(&["has a [Peer]", "wgrelay lint"]);
+    // What is no text is no configuration either: of `lint` the answer is no.
+    sandbox.write("u.conf", b"[Interface]\n# \xff\n");
+    let path = sandbox.path("u.conf").display().to_string();
+    let place = format!("{path}:1:1: error[not-text]");
+    sandbox.run(&["import", &path]).exits(3).tells(&[&place, "save it as UTF-8"]);
+    sandbox.run(&["lint", &path]).exits(4).tells(&[&place]);
 }
