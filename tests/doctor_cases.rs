@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use wgrelay::config::parse_network;
-use wgrelay::doctor::{Record, findings};
+use wgrelay::doctor::{Record, answer, findings};
 
 #[test]
 fn findings_of_every_case() {
@@ -27,7 +27,10 @@ fn findings_of_every_case() {
             .map(|bytes| parse_network(&bytes, "network.toml").value.expect("a case's network is valid"));
         let member = network.as_ref().map(|n| (n, n.relays().next().expect("a network has a relay")));
         let mut now = String::new();
-        for finding in findings(&record, member, UNIX_EPOCH.into()) {
+        let found = findings(&record, member, UNIX_EPOCH.into());
+        let (verdict, said) = answer(&found, member.map(|(network, _)| network));
+        writeln!(now, "{verdict:?}: {said}").unwrap();
+        for finding in found {
             writeln!(now, "{:?} {}: {}", finding.verdict, finding.code, finding.message).unwrap();
             if !finding.fix.is_empty() {
                 writeln!(now, "  fix: {}", finding.fix).unwrap();

@@ -153,6 +153,12 @@ fn differs(state: &mut HostState, what: &str) {
             state.foreign_rules.retain(|r| r.chain.chain() != *chain);
             assert_ne!(before, state.foreign_rules.len(), "{what}");
         }
+        ["without", "address", address] => {
+            let device = state.device.as_mut().unwrap();
+            let before = device.addresses.len();
+            device.addresses.retain(|a| a.addr().to_string() != *address);
+            assert_ne!(before, device.addresses.len(), "{what}");
+        }
         ["without", "policy", name] => {
             state.firewalld.remove(*name).unwrap();
         }

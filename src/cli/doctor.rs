@@ -8,7 +8,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
-use crate::doctor::{Finding, Verdict, findings};
+use crate::doctor::{Finding, Verdict, answer, findings};
 use crate::host::examine::examine;
 use crate::host::folder::Folder;
 use crate::model::EndpointHost;
@@ -16,6 +16,8 @@ use crate::model::EndpointHost;
 #[derive(Serialize)]
 struct Report {
     version: u32,
+    verdict: Verdict,
+    answer: String,
     findings: Vec<Finding>,
 }
 
@@ -32,28 +34,39 @@ pub fn doctor(ctx: &Context) -> Result<Exit, Fault> {
             EndpointHost::Ip(_) => None,
         })
         .collect();
-    let record = examine(&names)?;
+    let folder = loaded.as_ref().map(|l| (ctx.dir.as_path(), &l.folder));
+    let record = examine(&names, folder)?;
     let member = loaded.as_ref().map(|l| &l.network).zip(node);
     let mut findings = findings(&record, member, ctx.now);
     findings.extend(
         loaded.iter().filter_map(|l| l.folder.exposed_secrets(l.network.nodes.keys())).map(Finding::from),
     );
-    let bad = findings.iter().any(|f| f.verdict == Verdict::Error);
+    let (verdict, said) = answer(&findings, member.map(|(network, _)| network));
     if ctx.out.json {
-        ctx.out.json(&Report { version: 1, findings })?;
+        ctx.out.json(&Report { version: 1, verdict, answer: said, findings })?;
     } else {
-        ctx.out.prose(&findings.iter().map(|f| text(ctx, f)).collect::<String>())?;
+        let head = ctx.out.paint(role(verdict), &said);
+        let list: String = findings.iter().map(|f| text(ctx, f)).collect();
+        ctx.out.prose(&format!("{head}\n{list}"))?;
     }
-    Ok(if bad { Exit::No } else { Exit::Done })
+    Ok(if verdict == Verdict::Error { Exit::No } else { Exit::Done })
+}
+
+const fn role(verdict: Verdict) -> Role {
+    match verdict {
+        Verdict::Ok => Role::Good,
+        Verdict::Warning => Role::Warn,
+        Verdict::Error => Role::Bad,
+    }
 }
 
 fn text(ctx: &Context, finding: &Finding) -> String {
-    let (role, word) = match finding.verdict {
-        Verdict::Ok => (Role::Good, "ok     "),
-        Verdict::Warning => (Role::Warn, "warning"),
-        Verdict::Error => (Role::Bad, "error  "),
+    let word = match finding.verdict {
+        Verdict::Ok => "ok     ",
+        Verdict::Warning => "warning",
+        Verdict::Error => "error  ",
     };
-    let mut text = format!("{}  {}\n", ctx.out.paint(role, word), finding.message);
+    let mut text = format!("{}  {}\n", ctx.out.paint(role(finding.verdict), word), finding.message);
     if !finding.fix.is_empty() {
         text += &format!("         {} {}\n", ctx.out.paint(Role::Head, "fix:"), finding.fix);
     }

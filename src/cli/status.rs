@@ -19,6 +19,7 @@ use crate::status::{Health, Inputs, PeerStatus, State, Status, duration, status 
 /// Shows the status.
 pub fn status(ctx: &Context) -> Result<Exit, Fault> {
     let name = network_name(ctx)?;
+    is_this_node(ctx, &name)?;
     look_after(ctx, &name)?;
     let mut status = read(ctx, &name)?;
     let mut kept_down = Vec::new();
@@ -57,6 +58,21 @@ pub(super) fn network_name(ctx: &Context) -> Result<InterfaceName, Fault> {
     match ctx.network_name()? {
         Some(name) => Ok(name),
         None => Ok(ctx.folder()?.name().clone()),
+    }
+}
+
+/// Says no where another node is asked for than the one that this host was brought up as: its peers are not here.
+pub(super) fn is_this_node(ctx: &Context, name: &InterfaceName) -> Result<(), Fault> {
+    let Some(asked) = ctx.node_as_typed() else { return Ok(()) };
+    match runtime(name)?.read_applied(&ctx.dir)? {
+        Some(applied) if applied.node != *asked => Err(Fault::usage(
+            format!("this host was brought up as {}, and is not {asked}", applied.node),
+            format!(
+                "leave --node out for this host; `wgrelay --node {} show {asked}` tells of {asked}",
+                applied.node
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 

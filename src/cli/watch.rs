@@ -11,7 +11,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::interrupt::interruptions;
-use super::status::{network_name, read, text};
+use super::status::{is_this_node, network_name, read, text};
 
 /// How long a picture stands, in milliseconds.
 const EVERY: u16 = 1000;
@@ -20,6 +20,7 @@ const EVERY: u16 = 1000;
 pub fn watch(ctx: &Context) -> Result<Exit, Fault> {
     let interrupted = interruptions()?;
     let name = network_name(ctx)?;
+    is_this_node(ctx, &name)?;
     let screen = if io::stdout().is_terminal() && !ctx.out.json { Some(Screen::open()?) } else { None };
     let mut healthy = true;
     while !interrupted.load(Ordering::SeqCst) {

@@ -3,10 +3,12 @@
 use ipnet::IpNet;
 
 use super::{Finding, Record};
+use crate::model::Network;
+use crate::plan::ifalias;
 
-pub(super) fn findings(record: &Record) -> Vec<Finding> {
+pub(super) fn findings(record: &Record, network: Option<&Network>) -> Vec<Finding> {
     let mut found = clashes(record);
-    found.extend(forwarding(record));
+    found.extend(forwarding(record, network));
     found
 }
 
@@ -47,12 +49,17 @@ fn is_link_local(net: &IpNet) -> bool {
     }
 }
 
-fn forwarding(record: &Record) -> Option<Finding> {
-    let text = match record.facts.sysctl("net/ipv4/ip_forward")? {
-        "0" => {
-            "this host forwards nothing; `wgrelay up` switches it on for the links of the network alone, and `down` off again"
-        }
-        _ => "this host forwards between all its links; wgrelay adds nothing to that",
+fn forwarding(record: &Record, network: Option<&Network>) -> Option<Finding> {
+    let is_up = |network: &&Network| {
+        record.facts.links.get(network.name.as_str()).is_some_and(|l| l.alias == ifalias(&network.name))
+    };
+    let text = match (record.facts.sysctl("net/ipv4/ip_forward")?, network.filter(is_up)) {
+        ("0", Some(network)) => format!(
+            "this host forwards for the links of {} alone; `down` switches it off again",
+            network.name
+        ),
+        ("0", None) => "this host forwards nothing; `wgrelay up` switches it on for the links of the network alone, and `down` off again".into(),
+        _ => "this host forwards between all its links; wgrelay adds nothing to that".into(),
     };
     Some(Finding::ok("ip-forward", text))
 }

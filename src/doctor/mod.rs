@@ -3,8 +3,11 @@
 mod addresses;
 mod data_plane;
 mod filters;
+mod upkeep;
 
 use serde::{Deserialize, Serialize};
+
+pub use upkeep::Upkeep;
 
 use crate::model::{Network, Node, Problem, Timestamp};
 use crate::plan::foreign::Iptables;
@@ -24,6 +27,8 @@ pub struct Record {
     pub nft: Option<String>,
     /// Which one `iptables` is; `None`: there is no iptables.
     pub iptables: Option<Iptables>,
+    /// What there is of the network that this host is asked about; `None`: of none.
+    pub upkeep: Option<Upkeep>,
     /// What else there is.
     pub facts: Facts,
 }
@@ -80,11 +85,47 @@ pub fn findings(record: &Record, member: Option<(&Network, &Node)>, now: Timesta
     let port = member.and_then(|(_, node)| node.listen_port()).unwrap_or(crate::model::DEFAULT_PORT);
     let mut found = data_plane::findings(record, port);
     found.extend(filters::findings(record));
-    found.extend(addresses::findings(record));
+    found.extend(addresses::findings(record, member.map(|(network, _)| network)));
     if let Some((network, node)) = member {
         let wanted = wanted(network, node, &Keys::default(), Backend::Embedded, &record.facts, now);
+        if let Some(there) = &record.upkeep {
+            found.extend(upkeep::findings(there, network, &record.facts, wanted.state.firewall.is_some()));
+        }
         found.extend(wanted.problems.into_iter().map(Finding::from));
         found.extend(in_the_way(network, node, &record.facts).into_iter().map(Finding::from));
     }
     found
+}
+
+/// The answer in a line: the worst verdict, and what it says about a network, or about this host where there is none.
+pub fn answer(findings: &[Finding], network: Option<&Network>) -> (Verdict, String) {
+    let verdict = findings.iter().map(|f| f.verdict).max().unwrap_or(Verdict::Ok);
+    let count = findings.iter().filter(|f| f.verdict == verdict).count();
+    let things = |one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    let what = network.map_or_else(|| "wgrelay".into(), |n| n.name.to_string());
+    let text = match verdict {
+        Verdict::Ok => format!("{what} works here: nothing is to be put right"),
+        Verdict::Warning => format!("{what} works here, with {}", things("warning")),
+        Verdict::Error => format!("{what} does not work here: {} to put right", things("error")),
+    };
+    (verdict, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_the_worst_of_it() {
+        let (ok, warning) = (Finding::ok("a", "a"), Finding::warning("b", "b", ""));
+        let error = Finding::error("c", "c", "");
+        let text =
+            |found: &[&Finding]| answer(&found.iter().map(|f| (*f).clone()).collect::<Vec<_>>(), None).1;
+        assert_eq!(text(&[]), "wgrelay works here: nothing is to be put right");
+        assert_eq!(text(&[&ok, &warning]), "wgrelay works here, with 1 warning");
+        assert_eq!(
+            text(&[&warning, &error, &ok, &error]),
+            "wgrelay does not work here: 2 errors to put right"
+        );
+    }
 }

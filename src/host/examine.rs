@@ -1,21 +1,29 @@
 //! Examines this host for `doctor`: what programs, devices and engines there are.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use super::agent_process::Runtime;
 use super::docker::Engine;
+use super::folder::{Folder, settled};
+use super::last_up::LastUp;
+use super::systemd::Systemd;
+use super::wireguard::embedded::is_responsive;
 use super::wireguard::kernel_probe;
-use super::{LinuxHost, program};
+use super::{LinuxHost, nft, program};
 use crate::apply::{Host as _, HostError};
-use crate::doctor::Record;
+use crate::doctor::{Record, Upkeep};
+use crate::plan::firewall::fingerprint::CHAIN;
 use crate::plan::foreign::Iptables;
 
 const TUN: &str = "/dev/net/tun";
 
-/// Looks at this host; `names` are resolved. Whatever cannot be told is left out.
+/// Looks at this host, and at what there is of a network of this folder; `names` are resolved. Whatever cannot be told is
+/// left out.
 ///
 /// # Errors
 /// The kernel does not list its links or routes.
-pub fn examine(names: &BTreeSet<String>) -> Result<Record, HostError> {
+pub fn examine(names: &BTreeSet<String>, folder: Option<(&Path, &Folder)>) -> Result<Record, HostError> {
     let mut host = LinuxHost::open()?.with_docker(Engine::here());
     Ok(Record {
         root: nix::unistd::geteuid().is_root(),
@@ -23,7 +31,23 @@ pub fn examine(names: &BTreeSet<String>) -> Result<Record, HostError> {
         tun: std::fs::File::options().read(true).write(true).open(TUN).is_ok(),
         nft: version("nft", "--version"),
         iptables: version("iptables", "-V").map(|text| variant(&text)),
+        upkeep: folder.and_then(|(dir, folder)| upkeep(dir, folder).ok()),
         facts: host.facts(names, &BTreeSet::new())?,
+    })
+}
+
+fn upkeep(dir: &Path, folder: &Folder) -> Result<Upkeep, HostError> {
+    let runtime = Runtime::here(folder.name())?;
+    let dir = settled(dir.to_path_buf());
+    Ok(Upkeep {
+        was_up: LastUp::read(folder).is_some(),
+        record: runtime.read_applied(&dir)?.map(|applied| applied.backend),
+        elsewhere: runtime.applied_elsewhere(&dir)?,
+        tables: nft::list_chains().ok().filter(|_| nix::unistd::geteuid().is_root()).map(|chains| {
+            chains.into_iter().filter(|c| c.family == "inet" && c.name == CHAIN).map(|c| c.table).collect()
+        }),
+        agent: is_responsive(&runtime),
+        unit: Systemd::here().is_ok_and(|systemd| systemd.is_enabled(folder.name())),
     })
 }
 

@@ -117,6 +117,11 @@ pub(super) enum Cause {
     Inactive(NodeId),
     Refused(NodeId),
     NotUp(NodeId),
+    /// A node's interface is up without the tunnel address that the network gives it.
+    AddressMissing {
+        node: NodeId,
+        address: IpAddr,
+    },
     /// A site's host without a gateway.
     HostHasNoWay {
         site: SiteId,
@@ -275,6 +280,7 @@ impl Death {
             Cause::HostHasNoWay { .. }
             | Cause::NeighbourHasNoWay { .. }
             | Cause::NoAddress { .. }
+            | Cause::AddressMissing { .. }
             | Cause::NoRoute { .. }
             | Cause::NothingInCommon
             | Cause::Loop(_) => Code::NoRoute,
@@ -296,6 +302,7 @@ impl Death {
             | Cause::NotUp(id)
             | Cause::Loop(id)
             | Cause::NoAddress { node: id, .. }
+            | Cause::AddressMissing { node: id, .. }
             | Cause::NoRoute { node: id, .. }
             | Cause::NotAllowed { node: id, .. }
             | Cause::NoSession { node: id, .. }

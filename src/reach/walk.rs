@@ -157,6 +157,7 @@ impl<'w> Walk<'w> {
                     self.hop(world.name(id), Step::Deliver, *at, || "its own address".into());
                     return Ok(Landing::Node(id));
                 }
+                self.has_its_address(id, at.src)?;
                 let way = self.way(id, at.dst)?;
                 let picked = if bound { Some(at.src) } else { host.source(&way, at.dst) };
                 at.src = picked.ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
@@ -253,6 +254,19 @@ impl<'w> Walk<'w> {
         if host.is_up() { Ok(()) } else { Err(Cause::NotUp(id)) }
     }
 
+    /// Says no where an address is the node's in the tunnel, and its host does not have it: somebody took it away.
+    fn has_its_address(&self, id: NodeId, address: IpAddr) -> Result<(), Cause> {
+        let (node, host) = (self.world.node(id), self.world.host(id));
+        let is_its = match address {
+            IpAddr::V4(v4) => v4 == node.address,
+            IpAddr::V6(v6) => Some(v6) == node.address6,
+        };
+        if is_its && host.is_up() && host.owns(address).is_none() {
+            return Err(Cause::AddressMissing { node: id, address });
+        }
+        Ok(())
+    }
+
     fn arrive(&mut self, id: NodeId, came_by: &Dev, at: &mut Addresses) -> Result<Option<Next>, Cause> {
         let world = self.world;
         let host = world.host(id);
@@ -267,6 +281,7 @@ impl<'w> Walk<'w> {
             self.hop(name, Step::Deliver, *at, || "its own address".into());
             return Ok(None);
         }
+        self.has_its_address(id, at.dst)?;
         let way = self.way(id, at.dst)?;
         let ipv6 = at.dst.is_ipv6();
         if !host.forwards(came_by, ipv6) {

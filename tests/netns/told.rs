@@ -39,6 +39,9 @@ fn drift_and_a_newer_file_are_told() {
 
     // wg(8) is no news to the agent, so nothing is repaired meanwhile.
     let wg = |words: &[&str]| t.relay.run(&[&["wg", "set", "wg0", "peer"], words].concat()).ok();
+    let asked = relay.call(&["--node", "windows", "status"]).exits(2);
+    assert!(asked.stderr.contains("brought up as wsl, and is not windows"), "{asked}");
+    assert_ne!(relay.call(&["--node", "wsl", "status"]).code, Some(2));
     wg(&[&windows, "remove"]);
     wg(&[&docker, "allowed-ips", "10.99.0.0/24"]);
     let stranger = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
@@ -149,4 +152,34 @@ fn a_network_that_is_up_from_another_folder_is_left_alone() {
     t.relay.run(&[program, "--network", "wg0", "down"]).ok();
     assert!(!t.relay.ip_shows("-4", "link show").contains("\"wg0\""));
     assert!(!t.relay.outside(format!("{}/wg0/.last-up.json", other.dir)).exists());
+}
+
+#[test]
+fn the_first_line_of_doctor_is_the_answer() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let t = Topology::new(Families::V4);
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    relay.up().ok();
+    let well = relay.call(&["doctor"]).exits(0);
+    let first = well.stdout.lines().next().unwrap_or_default();
+    assert!(first.starts_with("wg0 works here"), "{well}");
+    assert!(well.stdout.contains("wg0 is up"), "{well}");
+    assert!(well.stdout.contains("forwards for the links of wg0 alone"), "{well}");
+    // Somebody takes the interface away, and the agent, where it could put it back.
+    if relay.backend == "embedded" {
+        let agent = t.relay.read("/run/wgrelay/wg0/pid").trim().to_string();
+        t.relay.run(&["kill", "-9", &agent]).ok();
+    } else {
+        t.relay.ip("link del wg0");
+    }
+    let ill = relay.call(&["doctor"]).exits(4);
+    assert!(ill.stdout.starts_with("wg0 does not work here: 1 error"), "{ill}");
+    assert!(
+        ill.stdout.contains("should be up, and its interface") && !ill.stdout.contains("alone;"),
+        "{ill}"
+    );
+    relay.ok(&["down"]);
+    assert!(relay.call(&["doctor"]).exits(0).stdout.contains("wg0 is down"));
 }

@@ -45,12 +45,32 @@ impl Death {
                     name(owner)
                 ),
             ),
+            Cause::AddressMissing { node, address } => (
+                format!(
+                    "the interface {} of {} lacks its address {address}",
+                    world.network().name,
+                    name(node)
+                ),
+                format!("run wgrelay up on {}: it puts it back", name(node)),
+            ),
             Cause::NoAddress { node, dst } => {
                 let family = if dst.is_ipv6() { "IPv6" } else { "IPv4" };
                 let key = if dst.is_ipv6() { "subnet6 under [network], and address6" } else { "address" };
                 (
                     format!("{} has no {family} address to send from to {dst}", name(node)),
                     format!("write {key} under [node.{}]", name(node)),
+                )
+            }
+            Cause::NoRoute { node, dst, .. } if lost_address(world, *node, *dst).is_some() => {
+                let address = lost_address(world, *node, *dst);
+                (
+                    format!(
+                        "{} has no route to {dst}, because its interface {} lacks its address {}",
+                        name(node),
+                        world.network().name,
+                        address.map_or_else(String::new, |a| a.to_string())
+                    ),
+                    format!("run wgrelay up on {}: it puts it back", name(node)),
                 )
             }
             Cause::NoRoute { node, dst, by } => {
@@ -309,4 +329,12 @@ fn source_not_allowed(world: &World, id: NodeId, from: NodeId, src: IpAddr) -> (
         format!("a [[node.NAME.site]] that holds {src}, so that every AllowedIPs do")
     };
     (message, fix)
+}
+
+/// A node's tunnel address that its interface lacks, where the way to `dst` would come with it.
+fn lost_address(world: &World, id: NodeId, dst: IpAddr) -> Option<IpAddr> {
+    let node = world.node(id);
+    let own = if dst.is_ipv6() { node.address6.map(IpAddr::V6) } else { Some(IpAddr::V4(node.address)) };
+    let in_tunnel = world.network().subnets().iter().any(|net| net.contains(&dst));
+    own.filter(|own| in_tunnel && world.host(id).owns(*own).is_none())
 }
