@@ -22,17 +22,25 @@ pub struct Metrics {
 const WITHIN: Duration = Duration::from_secs(10);
 /// The longest request, in bytes: Prometheus sends about 300.
 const MAX_REQUEST: usize = 8 << 10;
-/// How many are answered at a time; others are turned away.
+/// How many are answered at a time; others are told to come again.
 const AT_A_TIME: usize = 4;
+/// How many are told so at a time; others are hung up on.
+const TURNED_AWAY: usize = 32;
 
 /// Serves for ever.
 pub(super) async fn serve(listener: TcpListener, render: Render) {
     let free = Arc::new(Semaphore::new(AT_A_TIME));
+    let door = Arc::new(Semaphore::new(TURNED_AWAY));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let Ok(permit) = Arc::clone(&free).try_acquire_owned() else { continue };
-                let render = Arc::clone(&render);
+                let (permit, render) = match Arc::clone(&free).try_acquire_owned() {
+                    Ok(permit) => (permit, Some(Arc::clone(&render))),
+                    Err(_) => match Arc::clone(&door).try_acquire_owned() {
+                        Ok(permit) => (permit, None),
+                        Err(_) => continue,
+                    },
+                };
                 tokio::spawn(async move {
                     // Whoever is slower is hung up on.
                     let _ = tokio::time::timeout(WITHIN, converse(stream, render)).await;
@@ -48,7 +56,8 @@ pub(super) async fn serve(listener: TcpListener, render: Render) {
     }
 }
 
-async fn converse(mut stream: TcpStream, render: Render) -> std::io::Result<()> {
+/// Reads a request and answers it; without `render` there is no time for it.
+async fn converse(mut stream: TcpStream, render: Option<Render>) -> std::io::Result<()> {
     let mut request = Vec::new();
     let mut piece = [0; 1024];
     // To the end of its head: closing with unread bytes would reset the connection before the answer is read.
@@ -59,14 +68,18 @@ async fn converse(mut stream: TcpStream, render: Render) -> std::io::Result<()> 
         }
         request.extend_from_slice(&piece[..n]);
     }
-    let (status, text) = match question(&request) {
-        Question::Metrics => match tokio::task::spawn_blocking(move || render()).await {
+    let (question, wants_body) = question(&request);
+    let (status, text) = match (question, render) {
+        (Question::Metrics, None) => {
+            ("503 Service Unavailable\r\nRetry-After: 1", "others are being answered; come again\n".into())
+        }
+        (Question::Metrics, Some(render)) => match tokio::task::spawn_blocking(move || render()).await {
             Ok(Ok(text)) => ("200 OK", text),
             Ok(Err(error)) => ("500 Internal Server Error", format!("{error}\n")),
             Err(_) => ("500 Internal Server Error", "the look at the host ended badly\n".into()),
         },
-        Question::Elsewhere => ("404 Not Found", "metrics are at /metrics\n".into()),
-        Question::Unknown => ("405 Method Not Allowed", "GET /metrics\n".into()),
+        (Question::Elsewhere, _) => ("404 Not Found", "metrics are at /metrics\n".into()),
+        (Question::Unknown, _) => ("405 Method Not Allowed\r\nAllow: GET, HEAD", "GET /metrics\n".into()),
     };
     let head = format!(
         "HTTP/1.0 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\
@@ -74,7 +87,9 @@ async fn converse(mut stream: TcpStream, render: Render) -> std::io::Result<()> 
         text.len()
     );
     stream.write_all(head.as_bytes()).await?;
-    stream.write_all(text.as_bytes()).await?;
+    if wants_body {
+        stream.write_all(text.as_bytes()).await?;
+    }
     stream.shutdown().await
 }
 
@@ -85,16 +100,19 @@ enum Question {
     Unknown,
 }
 
-fn question(request: &[u8]) -> Question {
+/// Says what is asked for, and whether its text is wanted or its head alone.
+fn question(request: &[u8]) -> (Question, bool) {
     let line = request.split(|b| *b == b'\r').next().unwrap_or_default();
     let mut words = line.split(|b| *b == b' ');
-    match (words.next(), words.next()) {
-        (Some(b"GET"), Some(path)) => match path.split(|b| *b == b'?').next() {
+    let method = words.next();
+    let question = match (method, words.next()) {
+        (Some(b"GET" | b"HEAD"), Some(path)) => match path.split(|b| *b == b'?').next() {
             Some(b"/metrics" | b"/") => Question::Metrics,
             _ => Question::Elsewhere,
         },
         _ => Question::Unknown,
-    }
+    };
+    (question, method != Some(b"HEAD"))
 }
 
 #[cfg(test)]
@@ -103,11 +121,13 @@ mod tests {
 
     #[test]
     fn questions() {
-        assert_eq!(question(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Question::Metrics);
-        assert_eq!(question(b"GET /metrics?x=1 HTTP/1.1\r\n\r\n"), Question::Metrics);
-        assert_eq!(question(b"GET /secrets.toml HTTP/1.1\r\n\r\n"), Question::Elsewhere);
-        assert_eq!(question(b"POST /metrics HTTP/1.1\r\n\r\n"), Question::Unknown);
-        assert_eq!(question(b"\r\n\r\n"), Question::Unknown);
+        let asked = |request: &[u8]| question(request).0;
+        assert_eq!(asked(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Question::Metrics);
+        assert_eq!(asked(b"GET /metrics?x=1 HTTP/1.1\r\n\r\n"), Question::Metrics);
+        assert_eq!(question(b"HEAD /metrics HTTP/1.1\r\n\r\n"), (Question::Metrics, false));
+        assert_eq!(asked(b"GET /secrets.toml HTTP/1.1\r\n\r\n"), Question::Elsewhere);
+        assert_eq!(asked(b"POST /metrics HTTP/1.1\r\n\r\n"), Question::Unknown);
+        assert_eq!(asked(b"\r\n\r\n"), Question::Unknown);
     }
 
     #[test]
@@ -135,7 +155,21 @@ mod tests {
                 "{answer}"
             );
             assert!(ask(b"GET /x HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.0 404"));
-            drop(silent);
+            let head = ask(b"HEAD /metrics HTTP/1.1\r\n\r\n").await;
+            assert!(
+                head.starts_with("HTTP/1.0 200")
+                    && head.ends_with("Content-Length: 13\r\nConnection: close\r\n\r\n"),
+                "{head}"
+            );
+            assert!(ask(b"POST /metrics HTTP/1.1\r\n\r\n").await.contains("\r\nAllow: GET, HEAD\r\n"));
+            // Whoever comes while others hold all places is told to come again, not cut off.
+            let mut more = Vec::new();
+            for _ in 1..AT_A_TIME {
+                more.push(TcpStream::connect(at).await.unwrap());
+            }
+            let busy = ask(b"GET /metrics HTTP/1.1\r\n\r\n").await;
+            assert!(busy.starts_with("HTTP/1.0 503") && busy.contains("\r\nRetry-After: 1\r\n"), "{busy}");
+            drop((silent, more));
         });
     }
 }

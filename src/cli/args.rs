@@ -102,6 +102,19 @@ pub enum Format {
     Bundle,
 }
 
+impl Format {
+    /// Returns the word of the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Conf => "conf",
+            Self::Qr => "qr",
+            Self::Png => "png",
+            Self::Svg => "svg",
+            Self::Bundle => "bundle",
+        }
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -444,8 +457,8 @@ pub struct Run {
     /// Which data plane
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
-    /// Serve metrics for Prometheus there, to whoever can reach it, such as 127.0.0.1:9586
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Serve metrics for Prometheus there, to whoever can reach it, such as 127.0.0.1:9586 or localhost:9586
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics_address)]
     pub metrics: Option<std::net::SocketAddr>,
     /// Host the embedded device for an `up` that is under way; used by `up` itself
     #[arg(long, hide = true, value_name = "MTU")]
@@ -522,7 +535,31 @@ pub struct Lint {
     /// The files
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Which client: wg, wg-quick, windows, apple, android
+    /// Which client: wg, wg-quick, windows, apple, android; or a platform: macos, ios, linux …
     #[arg(long = "for", value_name = "CLIENT", default_value = "wg-quick")]
     pub client: Client,
+}
+
+/// Reads where metrics are served. A name is not looked up: it could lead elsewhere tomorrow.
+fn metrics_address(text: &str) -> Result<std::net::SocketAddr, String> {
+    let numbers = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    numbers.as_deref().unwrap_or(text).parse().map_err(|_| {
+        "it is an address of this host and a port, such as 127.0.0.1:9586, [::1]:9586 or localhost:9586"
+            .into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_metrics_are_served() {
+        let read = |text| metrics_address(text).ok().map(|at| at.to_string());
+        assert_eq!(read("localhost:9100").as_deref(), Some("127.0.0.1:9100"));
+        assert_eq!(read("[::1]:9100").as_deref(), Some("[::1]:9100"));
+        for none in ["9100", ":9100", "localhost", "example.org:9100", "127.0.0.1:99999"] {
+            assert_eq!(read(none), None, "{none}");
+        }
+    }
 }

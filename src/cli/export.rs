@@ -3,6 +3,8 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::args::{Export, Format};
@@ -17,7 +19,7 @@ use crate::export::qr::{Code, QrError, Style};
 use crate::export::{Exported, Keys, node_conf};
 use crate::host::batch::Batch;
 use crate::host::folder::write_private;
-use crate::host::store::create_private_dir;
+use crate::host::store::{StoreError, create_private_dir};
 use crate::model::{Network, Node, NodeName, Problem, Timestamp};
 use crate::plan::firewall::hooks;
 
@@ -62,34 +64,59 @@ fn name_problem(node: &Node, out: Option<&Path>) -> Option<Problem> {
 }
 
 fn one(ctx: &Context, loaded: &Loaded, secrets: &Secrets, node: &Node, args: &Export) -> Result<Exit, Fault> {
-    if args.format == Format::Bundle {
-        let bundle = bundle(&loaded.network, secrets, node)?;
-        return write(ctx, args.out.as_deref(), bundle.as_bytes(), "bundle", node);
-    }
-    let exported = conf(&loaded.network, secrets, node, ctx.now)?;
-    for problem in &exported.problems {
-        ctx.out.problem(problem);
-    }
-    match args.format {
-        Format::Conf | Format::Bundle => {
-            if let Some(problem) = name_problem(node, args.out.as_deref()) {
-                ctx.out.problem(&problem);
-            }
-            write(ctx, args.out.as_deref(), exported.text().as_bytes(), "configuration", node)
+    let out = args.out.as_deref();
+    let (exported, mut problems) = match args.format {
+        Format::Bundle => (None, Vec::new()),
+        _ => {
+            let exported = conf(&loaded.network, secrets, node, ctx.now)?;
+            let problems = exported.problems.clone();
+            (Some(exported), problems)
         }
-        Format::Qr => qr(ctx, args, &exported, node),
-        Format::Png => {
-            if is_stdout(args.out.as_deref()) && std::io::stdout().is_terminal() {
+    };
+    let made = match (args.format, &exported) {
+        (Format::Bundle, _) | (_, None) => Made::text("bundle", bundle(&loaded.network, secrets, node)?),
+        (Format::Conf, Some(exported)) => {
+            problems.extend(name_problem(node, out));
+            Made::text("configuration", exported.text())
+        }
+        (Format::Qr, Some(exported)) => Made::text("QR code", qr(ctx, out, exported, node)?),
+        (Format::Svg, Some(exported)) => Made::text("picture", code(exported, node)?.svg()),
+        (Format::Png, Some(exported)) => {
+            if is_stdout(out) && !ctx.out.json && std::io::stdout().is_terminal() {
                 let hint =
                     format!("--format qr draws the code here; --out {}.png writes the picture", node.name);
                 return Err(Fault::usage("a picture is nothing for a terminal", hint));
             }
-            let code = code(&exported, node)?;
-            write(ctx, args.out.as_deref(), &code.png(), "picture", node)
+            Made { what: "picture", content: Content::Bytes(code(exported, node)?.png()) }
         }
-        Format::Svg => {
-            let code = code(&exported, node)?;
-            write(ctx, args.out.as_deref(), code.svg().as_bytes(), "picture", node)
+    };
+    if !ctx.out.json {
+        for problem in &problems {
+            ctx.out.problem(problem);
+        }
+    }
+    write(ctx, out, &made, args.format, node, &problems)
+}
+
+/// What was made of a node.
+struct Made {
+    what: &'static str,
+    content: Content,
+}
+
+enum Content {
+    Text(Zeroizing<String>),
+    Bytes(Zeroizing<Vec<u8>>),
+}
+
+impl Made {
+    const fn text(what: &'static str, text: Zeroizing<String>) -> Self {
+        Self { what, content: Content::Text(text) }
+    }
+    fn bytes(&self) -> &[u8] {
+        match &self.content {
+            Content::Text(text) => text.as_bytes(),
+            Content::Bytes(bytes) => bytes,
         }
     }
 }
@@ -126,17 +153,21 @@ fn qr_fault(error: &QrError) -> Fault {
     Fault::failed(error, error.hint())
 }
 
-fn qr(ctx: &Context, args: &Export, exported: &Exported, node: &Node) -> Result<Exit, Fault> {
+fn qr(
+    ctx: &Context,
+    out: Option<&Path>,
+    exported: &Exported,
+    node: &Node,
+) -> Result<Zeroizing<String>, Fault> {
     let code = code(exported, node)?;
-    let style = if ctx.out.colored() { Style::Colour } else { Style::Plain };
-    // Into a file there is no terminal to be too small.
-    let size = if !is_stdout(args.out.as_deref()) {
-        None
-    } else {
+    let style = if ctx.out.colored() && !ctx.out.json { Style::Colour } else { Style::Plain };
+    // Into a file, and for a program, there is no terminal to be too small.
+    let size = if is_stdout(out) && !ctx.out.json {
         terminal_size::terminal_size().map(|(w, h)| (w.0, h.0))
+    } else {
+        None
     };
-    let text = code.terminal(style, size).map_err(|e| qr_fault(&e))?;
-    write(ctx, args.out.as_deref(), text.as_bytes(), "QR code", node)
+    code.terminal(style, size).map_err(|e| qr_fault(&e))
 }
 
 /// Says whether the result goes to standard output: no file was named, or "-".
@@ -145,18 +176,39 @@ fn is_stdout(out: Option<&Path>) -> bool {
 }
 
 /// Writes to the file that was named, mode 0600, or to standard output.
-fn write(ctx: &Context, out: Option<&Path>, bytes: &[u8], what: &str, node: &Node) -> Result<Exit, Fault> {
-    match out.filter(|_| !is_stdout(out)) {
-        None => ctx.out.bytes(bytes)?,
-        Some(path) => {
-            write_private(path, bytes)?;
-            ctx.out.say(&format!(
-                "{} the {what} of {} to {} (mode 0600: it holds a private key)",
-                ctx.out.paint_talk(Role::Good, "wrote"),
-                node.name,
-                path.display()
-            ));
-        }
+fn write(
+    ctx: &Context,
+    out: Option<&Path>,
+    made: &Made,
+    format: Format,
+    node: &Node,
+    problems: &[Problem],
+) -> Result<Exit, Fault> {
+    let file = out.filter(|_| !is_stdout(out));
+    if let Some(path) = file {
+        write_private(path, made.bytes()).map_err(out_fault)?;
+    }
+    if ctx.out.json {
+        let (content, base64) = match (&made.content, file) {
+            // What is in the file is not printed, too.
+            (_, Some(_)) => (None, None),
+            (Content::Text(text), None) => (Some(text.as_str()), None),
+            (Content::Bytes(bytes), None) => (None, Some(STANDARD.encode(bytes))),
+        };
+        ctx.out.json(&serde_json::json!({
+            "version": 1, "node": node.name, "format": format.name(), "file": file.map(|f| f.display().to_string()),
+            "content": content, "content_base64": base64, "problems": problems,
+        }))?;
+    } else if let Some(path) = file {
+        ctx.out.say(&format!(
+            "{} the {} of {} to {} (mode 0600: it holds a private key)",
+            ctx.out.paint_talk(Role::Good, "wrote"),
+            made.what,
+            node.name,
+            path.display()
+        ));
+    } else {
+        ctx.out.bytes(made.bytes())?;
     }
     Ok(Exit::Done)
 }
@@ -168,7 +220,7 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
             "wgrelay export --all --out DIR",
         ));
     };
-    create_private_dir(dir)?;
+    create_private_dir(dir).map_err(out_fault)?;
     let network = &loaded.network;
     let jobs: Vec<&Node> = network.nodes.values().collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
@@ -176,13 +228,13 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
     let progress = Progress::of_many(&ctx.out, "writing files", jobs.len());
     let files = Batch::new(dir);
-    let work = || -> Result<Vec<Problem>, Fault> {
-        let mut problems = Vec::new();
+    let work = || -> Result<Told, Fault> {
+        let mut told = Told::default();
         while let Some(node) = jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            problems.extend(one_of_all(network, secrets, node, &files, args.format, ctx.now)?);
+            one_of_all(network, secrets, node, &files, args.format, ctx.now, &mut told)?;
             progress.one();
         }
-        Ok(problems)
+        Ok(told)
     };
     // Encoding QR codes is nearly all of the time, and each is its own.
     let results: Vec<_> = std::thread::scope(|scope| {
@@ -190,22 +242,52 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
         handles.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
     drop(progress);
-    let mut problems = Vec::new();
+    let mut told = Told::default();
     for result in results {
-        problems
-            .extend(result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?);
+        let part = result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?;
+        told.problems.extend(part.problems);
+        told.without_code.extend(part.without_code);
     }
-    files.finish()?;
-    for problem in problems {
+    let written =
+        files.finish().map_err(|e| Fault { message: format!("{e}; no file was changed"), ..out_fault(e) })?;
+    told.without_code.sort();
+    if ctx.out.json {
+        let without: Vec<_> = told
+            .without_code
+            .iter()
+            .map(|(node, why)| serde_json::json!({"node": node, "reason": why}))
+            .collect();
+        ctx.out.json(&serde_json::json!({
+            "version": 1, "folder": dir.display().to_string(), "files": written, "without_code": without, "problems": told.problems,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let count = written.len();
+    for problem in told.problems {
         ctx.out.problem(&problem);
     }
     ctx.out.say(&format!(
-        "{} {} files to {} (mode 0600: they hold private keys)",
+        "{} {count} files to {} (mode 0600: they hold private keys)",
         ctx.out.paint_talk(Role::Good, "wrote"),
-        jobs.len(),
         dir.display()
     ));
+    for (node, why) in told.without_code {
+        ctx.out.say(&format!("{node} has its .conf alone: {why}"));
+    }
     Ok(Exit::Done)
+}
+
+/// What is to be said of files that were written.
+#[derive(Default)]
+struct Told {
+    problems: Vec<Problem>,
+    /// Nodes that got no code, and why.
+    without_code: Vec<(NodeName, &'static str)>,
+}
+
+/// A fault of the place that --out names.
+fn out_fault(error: StoreError) -> Fault {
+    Fault { hint: error.hint_about("--out"), ..Fault::from(error) }
 }
 
 fn one_of_all(
@@ -215,19 +297,30 @@ fn one_of_all(
     files: &Batch,
     format: Format,
     now: Timestamp,
-) -> Result<Vec<Problem>, Fault> {
-    let write =
-        |extension: &str, content: &[u8]| files.write(&format!("{}.{extension}", node.name), 0o600, content);
+    told: &mut Told,
+) -> Result<(), Fault> {
+    let write = |extension: &str, content: &[u8]| {
+        files.write(&format!("{}.{extension}", node.name), 0o600, content).map_err(out_fault)
+    };
     if format == Format::Bundle {
-        write("bundle", bundle(network, secrets, node)?.as_bytes())?;
-        return Ok(Vec::new());
+        return write("bundle", bundle(network, secrets, node)?.as_bytes());
     }
     let exported = conf(network, secrets, node, now)?;
-    let mut problems = exported.problems.clone();
+    told.problems.extend(exported.problems.iter().cloned());
     write("conf", exported.text().as_bytes())?;
-    problems.extend(name_problem(node, Some(&files.folder().join(format!("{}.conf", node.name)))));
-    if format == Format::Conf || node.is_relay() || !exported.complete {
-        return Ok(problems);
+    let name = name_problem(node, Some(&files.folder().join(format!("{}.conf", node.name))));
+    told.problems.extend(name);
+    if format == Format::Conf {
+        return Ok(());
+    }
+    if node.is_relay() {
+        told.without_code.push((node.name.clone(), "a relay is no client of an app that scans codes"));
+        return Ok(());
+    }
+    if !exported.complete {
+        told.without_code
+            .push((node.name.clone(), "a code would lack its private key, which is not stored here"));
+        return Ok(());
     }
     match Code::new(&exported.short_text()) {
         Ok(code) => match format {
@@ -239,12 +332,12 @@ fn one_of_all(
             _ => write("png", &code.png())?,
         },
         // One node's list of prefixes is too long for a code; its .conf is there all the same.
-        Err(e) => problems.push(Problem::warning(
+        Err(e) => told.problems.push(Problem::warning(
             "qr-too-long",
             format!("node.{}", node.name),
             format!("no code for {}: {e}", node.name),
             e.hint(),
         )),
     }
-    Ok(problems)
+    Ok(())
 }

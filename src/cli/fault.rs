@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::output::Output;
 use crate::apply::HostError;
-use crate::host::store::StoreError;
+use crate::host::store::{SECRETS_FILE, StoreError};
 use crate::model::Problem;
 
 /// What went wrong.
@@ -28,13 +28,16 @@ impl Fault {
     pub fn usage(message: impl std::fmt::Display, hint: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, ..Self::failed(message, hint) }
     }
-    /// Makes a fault of the network file (exit code 3).
-    pub fn invalid(problems: Vec<Problem>) -> Self {
-        let errors = problems.iter().filter(|p| p.is_error()).count();
-        let message = match errors {
+    /// Makes a fault of the network file, or of its secrets (exit code 3). What must be put right is told before the rest.
+    pub fn invalid(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| !problem.is_error());
+        let errors: Vec<&Problem> = problems.iter().filter(|p| p.is_error()).collect();
+        let of_secrets = errors.iter().all(|p| p.place.contains(&format!("{SECRETS_FILE}:")));
+        let file = if of_secrets { "the file of the secrets" } else { "the network file" };
+        let message = match errors.len() {
             0 => String::new(),
-            1 => "the network file has a fault; nothing was changed".into(),
-            n => format!("the network file has {n} faults; nothing was changed"),
+            1 => format!("{file} has a fault; nothing was changed"),
+            n => format!("{file} has {n} faults; nothing was changed"),
         };
         Self { exit: Exit::Invalid, problems, message, hint: String::new() }
     }

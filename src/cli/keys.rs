@@ -12,14 +12,12 @@ use crate::model::PrivateKey;
 
 /// Prints a new private key.
 pub fn genkey(out: &Output) -> Result<Exit, Fault> {
-    out.result(&random::private_key().expose_base64())?;
-    Ok(Exit::Done)
+    print(out, "private_key", &random::private_key().expose_base64())
 }
 
 /// Prints a new preshared key.
 pub fn genpsk(out: &Output) -> Result<Exit, Fault> {
-    out.result(&random::preshared_key().expose_base64())?;
-    Ok(Exit::Done)
+    print(out, "preshared_key", &random::preshared_key().expose_base64())
 }
 
 /// Prints the public key of the private key on standard input.
@@ -33,6 +31,15 @@ pub fn pubkey(out: &Output) -> Result<Exit, Fault> {
     let key: PrivateKey = text.trim().parse().map_err(|e| {
         Fault::failed(format!("standard input is no private key: {e}"), "`wgrelay genkey | wgrelay pubkey`")
     })?;
-    out.result(&key.public_key().to_string())?;
+    print(out, "public_key", &key.public_key().to_string())
+}
+
+/// Prints a key by itself, as `wg(8)` does, or under its name.
+fn print(out: &Output, name: &str, key: &str) -> Result<Exit, Fault> {
+    if out.json {
+        out.json(&serde_json::json!({ "version": 1, name: key }))?;
+    } else {
+        out.result(key)?;
+    }
     Ok(Exit::Done)
 }

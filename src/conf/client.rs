@@ -234,17 +234,18 @@ impl fmt::Display for Client {
 
 /// Tells that a text names no client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a client: use wg, wg-quick, windows, apple or android")]
+#[error(
+    "{0:?} is not a client: use wg, wg-quick, windows, apple or android, or a platform as network.toml has it"
+)]
 pub struct ClientError(pub String);
 
 impl FromStr for Client {
     type Err = ClientError;
+    /// Reads a client's name, or that of a platform that it runs on.
     fn from_str(text: &str) -> Result<Self, ClientError> {
-        Self::ALL
-            .iter()
-            .find(|(name, _)| *name == text)
-            .map(|(_, client)| *client)
-            .ok_or_else(|| ClientError(text.into()))
+        let by_name = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, client)| *client);
+        let by_platform = || Platform::ALL.iter().find(|(name, _)| *name == text).map(|(_, p)| Self::of(*p));
+        by_name.or_else(by_platform).ok_or_else(|| ClientError(text.into()))
     }
 }
 
@@ -282,6 +283,10 @@ mod tests {
         for (name, client) in Client::ALL {
             assert_eq!(name.parse(), Ok(client));
         }
+        for (name, platform) in Platform::ALL {
+            assert_eq!(name.parse(), Ok(Client::of(platform)), "{name}");
+        }
+        assert_eq!("macos".parse(), Ok(Client::Apple));
         assert!("Windows ".parse::<Client>().is_err());
     }
 }

@@ -259,7 +259,14 @@ fn explain(message: &str, line: &str, rest: &str) -> (&'static str, String, Stri
         let v = v.split('#').next().unwrap_or(v).trim();
         return ("syntax", format!("not TOML: the text {v} has no quotes"), format!("write \"{v}\""));
     }
+    let header = line.split('#').next().unwrap_or(line).trim_end();
     let hint = match value {
+        _ if header.starts_with("[[") && !header.ends_with("]]") => {
+            "a table of a list is [[name]], with two brackets at its end"
+        }
+        _ if header.starts_with('[') && !header.ends_with(']') => {
+            "a table is [name], with a bracket at its end"
+        }
         Some("") => "a value is missing after \"=\"",
         None if line.contains(':') && !line.starts_with('[') => "write key = \"value\", with \"=\"",
         None if !line.starts_with('[') => "a line is key = value, [table] or # comment",

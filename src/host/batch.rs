@@ -1,9 +1,13 @@
 //! Many files of one folder at once. Each is written beside its place; all are made durable together, which costs as much
-//! as one; then each is renamed. So every file is whole or not there, and where something fails none is replaced.
+//! as one; then each is renamed. So every file is whole or not there, and where something fails none is replaced: one that
+//! cannot be (it is immutable, say) has those put back that were.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::store::{StoreError, beside, io_error, sync_folder, write_beside};
 
@@ -33,7 +37,7 @@ impl Batch {
     pub fn write(&self, name: &str, mode: u32, content: &[u8]) -> Result<(), StoreError> {
         let path = self.folder.join(name);
         if path.is_dir() {
-            return Err(io_error("write", &path)(std::io::ErrorKind::IsADirectory.into()));
+            return Err(io_error("write", &path)(io::ErrorKind::IsADirectory.into()));
         }
         let (_, new) = beside(&path)?;
         let written = write_beside(&new, mode, content).map_err(io_error("write", &path));
@@ -41,22 +45,34 @@ impl Batch {
         written.map(drop)
     }
 
-    /// Puts all files in their places.
+    /// Puts all files in their places, and returns their names, sorted.
     ///
     /// # Errors
-    /// They cannot be made durable, or one cannot be renamed: those that are not in their places yet are removed.
-    pub fn finish(self) -> Result<(), StoreError> {
+    /// They cannot be made durable, or one cannot be put in its place: then all are as they were.
+    pub fn finish(self) -> Result<Vec<String>, StoreError> {
         let sync = io_error("sync", &self.folder);
         File::open(&self.folder).and_then(|f| Ok(nix::unistd::syncfs(&f)?)).map_err(sync)?;
-        loop {
-            // What is left when one fails is removed as this is dropped.
-            let Some((new, path)) = self.lock().pop() else { break };
-            if let Err(error) = fs::rename(&new, &path) {
-                let _ = fs::remove_file(&new);
-                return Err(io_error("write", &path)(error));
+        // What is beside its place when this is dropped is removed: new files where one failed, old ones at the end.
+        let files = self.lock().clone();
+        let mut placed = Vec::new();
+        for (new, path) in &files {
+            match place(new, path) {
+                Ok(replaced) => placed.push((new, path, replaced)),
+                Err(error) => {
+                    for (new, path, replaced) in placed.into_iter().rev() {
+                        put_back(new, path, replaced)?;
+                    }
+                    return Err(io_error("write", path)(error));
+                }
             }
         }
-        sync_folder(&self.folder)
+        sync_folder(&self.folder)?;
+        let name = |(_, path): &(PathBuf, PathBuf)| {
+            path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+        let mut names: Vec<String> = files.iter().map(name).collect();
+        names.sort();
+        Ok(names)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(PathBuf, PathBuf)>> {
@@ -70,6 +86,37 @@ impl Drop for Batch {
             let _ = fs::remove_file(new);
         }
     }
+}
+
+/// What became of a file that was in the place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replaced {
+    /// There was none.
+    None,
+    /// It is beside its place now.
+    Beside,
+    /// It is gone: this file system does not exchange files.
+    Gone,
+}
+
+fn place(new: &Path, path: &Path) -> io::Result<Replaced> {
+    match renameat2(AT_FDCWD, new, AT_FDCWD, path, RenameFlags::RENAME_EXCHANGE) {
+        Ok(()) => Ok(Replaced::Beside),
+        Err(nix::errno::Errno::ENOENT) => fs::rename(new, path).map(|()| Replaced::None),
+        Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOSYS) => {
+            fs::rename(new, path).map(|()| Replaced::Gone)
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn put_back(new: &Path, path: &Path, replaced: Replaced) -> Result<(), StoreError> {
+    let done = match replaced {
+        Replaced::None => fs::remove_file(path),
+        Replaced::Beside => fs::rename(new, path),
+        Replaced::Gone => Ok(()),
+    };
+    done.map_err(io_error("put back", path))
 }
 
 #[cfg(test)]
@@ -92,7 +139,7 @@ mod tests {
         batch.write("a", 0o600, b"one").unwrap();
         batch.write("b", 0o600, b"two").unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "old", "not before the end");
-        batch.finish().unwrap();
+        assert_eq!(batch.finish().unwrap(), ["a", "b"]);
         assert_eq!(names(dir.path()), ["a", "b"]);
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "one");
 
@@ -104,5 +151,25 @@ mod tests {
         drop(batch);
         assert_eq!(names(dir.path()), ["a", "b", "d"]);
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "one");
+    }
+
+    #[test]
+    fn where_one_cannot_be_replaced_the_others_are_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "m", "z"] {
+            fs::write(dir.path().join(name), "old").unwrap();
+        }
+        let batch = Batch::new(dir.path());
+        for name in ["a", "b", "m", "n", "z"] {
+            batch.write(name, 0o600, b"new").unwrap();
+        }
+        // One that is gone can be put in no place, whoever asks.
+        fs::remove_file(dir.path().join("m")).unwrap();
+        fs::remove_file(dir.path().join(".m.new")).unwrap();
+        assert!(batch.finish().is_err());
+        assert_eq!(names(dir.path()), ["a", "z"]);
+        for name in ["a", "z"] {
+            assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), "old");
+        }
     }
 }

@@ -2,9 +2,14 @@
 //!
 //! On top of [`super::store`], which writes files whole; this knows which files there are.
 
+use std::fs::{FileType, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -195,15 +200,28 @@ pub fn settled(dir: PathBuf) -> PathBuf {
     std::fs::canonicalize(&dir).or_else(|_| std::path::absolute(&dir)).unwrap_or(dir)
 }
 
+/// Writes into a named pipe that somebody reads: opening one that nobody reads would wait for ever.
+fn write_pipe(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut pipe = OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    fcntl(&pipe, FcntlArg::F_SETFL(OFlag::empty()))?;
+    pipe.write_all(content)
+}
+
 /// Writes a file that holds a private key: mode 0600, whole or not at all.
 ///
 /// # Errors
 /// It cannot be written.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     // A device such as /dev/stdout is written to, not replaced.
-    let is_special = std::fs::metadata(path).is_ok_and(|m| !m.is_file());
-    if is_special {
-        let failed = |source| StoreError::Io { operation: "write", path: path.into(), source };
+    let kind = std::fs::metadata(path).map(|m| m.file_type());
+    let failed = |source| StoreError::Io { operation: "write", path: path.into(), source };
+    if kind.as_ref().is_ok_and(FileType::is_fifo) {
+        return write_pipe(path, content).map_err(|error| match error.raw_os_error() {
+            Some(errno) if errno == Errno::ENXIO as i32 => StoreError::NobodyReads { path: path.into() },
+            _ => failed(error),
+        });
+    }
+    if kind.is_ok_and(|kind| !kind.is_file()) {
         return std::fs::write(path, content).map_err(failed);
     }
     let path = if path.parent().is_some_and(|p| p.as_os_str().is_empty()) {

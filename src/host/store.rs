@@ -63,6 +63,12 @@ pub enum StoreError {
         /// What it is instead is not looked at.
         path: PathBuf,
     },
+    /// A named pipe without a reader.
+    #[error("{} is a named pipe that no program reads", path.display())]
+    NobodyReads {
+        /// The pipe.
+        path: PathBuf,
+    },
     /// Not text.
     #[error("{} is not UTF-8 (at byte {offset})", path.display())]
     NotText {
@@ -94,15 +100,28 @@ fn by(holder: &Option<u32>) -> String {
 impl StoreError {
     /// Says what to do; empty where nothing is known.
     pub fn hint(&self) -> String {
+        self.hint_about("--dir")
+    }
+
+    /// Says what to do about a file whose folder was chosen by this option.
+    pub fn hint_about(&self, option: &str) -> String {
         match self {
             Self::Io { source, path, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "make room on that file system; the file is as it was before".into()
                 }
                 io::ErrorKind::ReadOnlyFilesystem => {
-                    "remount it writable, or choose another folder with --dir".into()
+                    format!("remount it writable, or choose another folder with {option}")
                 }
-                io::ErrorKind::PermissionDenied => "run as root, or choose another folder with --dir".into(),
+                io::ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
+                    let path = shell(path);
+                    format!(
+                        "`lsattr -d {path}` tells whether it is immutable (`chattr -i {path}` ends that); or choose another folder with {option}"
+                    )
+                }
+                io::ErrorKind::PermissionDenied => {
+                    format!("run as root, or choose another folder with {option}")
+                }
                 io::ErrorKind::NotFound => missing(path),
                 _ => String::new(),
             },
@@ -117,6 +136,7 @@ impl StoreError {
                 "it is kept: use another --dir or --network, or remove {} first",
                 path.parent().unwrap_or(path).display()
             ),
+            Self::NobodyReads { .. } => "start what reads it first, or give the path of a file".into(),
             Self::NotAFile { .. } => "give the path of a file; of a command's output, /dev/stdin".into(),
             Self::TooLarge { .. } => "is this the right file?".into(),
             Self::NotText { .. } => "save it as UTF-8".into(),

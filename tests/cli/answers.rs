@@ -30,6 +30,48 @@ fn a_failure_is_json_too() {
 }
 
 #[test]
+fn exports_and_keys_are_json_too() {
+    let sandbox = Sandbox::with_network();
+    let json = |words: &[&str]| -> serde_json::Value {
+        let said = sandbox.run(words).exits(0);
+        assert_eq!(said.err, "", "{words:?}");
+        let json: serde_json::Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{words:?}: {e}"));
+        assert_eq!(json["version"], 1, "{words:?}");
+        json
+    };
+    for format in ["conf", "svg", "bundle"] {
+        let plain = sandbox.run(&["export", "windows", "--format", format]).exits(0).out;
+        let json = json(&["export", "windows", "--format", format, "--json"]);
+        assert_eq!((json["content"].as_str(), json["format"].as_str()), (Some(plain.as_str()), Some(format)));
+    }
+    assert!(json(&["export", "windows", "--format", "qr", "--json"])["content"].is_string());
+    let png = json(&["export", "windows", "--format", "png", "--json"]);
+    assert!(
+        png["content"].is_null() && png["content_base64"].as_str().is_some_and(|t| t.starts_with("iVBOR"))
+    );
+    // What goes to a file is not printed as well.
+    let file = sandbox.path("w.conf").display().to_string();
+    let told = json(&["export", "windows", "--out", &file, "--json"]);
+    assert_eq!((told["file"].as_str(), told["content"].is_null()), (Some(file.as_str()), true), "{told}");
+    let key = std::fs::read_to_string(&file).expect("it was written");
+    let key = key.lines().find_map(|l| l.strip_prefix("PrivateKey = ")).expect("it has a key");
+    assert!(!told.to_string().contains(key));
+    let dir = sandbox.path("out").display().to_string();
+    let all = json(&["export", "--all", "--out", &dir, "--format", "png", "--json"]);
+    let mut files: Vec<String> = std::fs::read_dir(&dir)
+        .expect("it was made")
+        .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    files.sort();
+    assert_eq!(all["files"], serde_json::json!(files));
+    assert_eq!(all["without_code"][0]["node"], "wsl");
+    for (command, name) in [("genkey", "private_key"), ("genpsk", "preshared_key")] {
+        assert_eq!(json(&[command, "--json"])[name].as_str().map(str::len), Some(44));
+    }
+}
+
+#[test]
 fn a_dash_is_standard_output() {
     let sandbox = Sandbox::with_network();
     let before = sandbox.files();

@@ -127,6 +127,25 @@ fn swapped_keys_are_told() {
 }
 
 #[test]
+fn what_must_be_put_right_in_the_secrets_comes_first() {
+    let sandbox = Sandbox::with_network();
+    let file = sandbox.path("wg0/secrets.toml");
+    let text = std::fs::read_to_string(&file).expect("the secrets are text");
+    let (head, keys) = text.split_once("[private_keys]\n").expect("it has private keys");
+    let key_of = |name: &str| {
+        let line = keys.lines().find_map(|l| l.strip_prefix(&format!("{name} = "))).expect("each has one");
+        line.to_owned()
+    };
+    // A key of a node that is not there, before one that is another node's.
+    let stray = format!("gone = {}\n", key_of("docker"));
+    let bad = keys.replacen(&key_of("windows"), &key_of("docker"), 1);
+    sandbox.write("wg0/secrets.toml", format!("{head}[private_keys]\n{stray}{bad}").as_bytes());
+    let said = sandbox.run(&["export", "wsl"]).exits(3).tells(&["the file of the secrets has a fault"]);
+    let at = |word: &str| said.err.find(word).unwrap_or_else(|| panic!("{word}: {said:#?}"));
+    assert!(at("error[key-mismatch]") < at("warning["), "{said:#?}");
+}
+
+#[test]
 fn without_root_it_says_so_and_changes_nothing() {
     if !met(&[Need::Root]) {
         return;
@@ -236,6 +255,69 @@ fn a_pipe_is_no_file_and_keeps_nobody_waiting() {
         let said = sandbox.run(&["up", "--bundle", bundle.to_str().expect("a plain name")]).exits(1);
         said.tells(&["docker.bundle is not a regular file", "hint"]);
     }
+}
+
+#[test]
+fn out_that_cannot_be_written_is_told_with_out() {
+    let sandbox = Sandbox::with_network();
+    let pipe = sandbox.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe can be made");
+    let name = pipe.to_str().expect("a plain name");
+    sandbox.run(&["export", "windows", "--out", name]).exits(1).tells(&["no program reads", "hint"]);
+    let reader =
+        Command::new("cat").arg(&pipe).stdout(std::process::Stdio::piped()).spawn().expect("cat starts");
+    // It may not have opened the pipe yet.
+    let began = std::time::Instant::now();
+    while sandbox.run(&["export", "windows", "--out", name]).code != 0 {
+        assert!(began.elapsed().as_secs() < 20, "a pipe with a reader is written to");
+    }
+    let read = reader.wait_with_output().expect("cat ends");
+    assert!(String::from_utf8_lossy(&read.stdout).contains("PrivateKey"));
+    if !met(&[Need::Root, Need::Program("unshare")]) {
+        return;
+    }
+    on_a_small_disk(
+        "mkdir $DIR/there; before=$(sum); mount -o remount,ro $DIR
+        for where in \"--all --out $DIR/there\" \"--all --out $DIR/new\" \"windows --out $DIR/there/w.conf\"; do
+            fails export $where
+            grep -q 'another folder with --out' $ERR || { cat $ERR; exit 9; }
+        done",
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_replaced_leaves_all_as_they_were() {
+    if !met(&[Need::Root, Need::Program("chattr")]) {
+        return;
+    }
+    let sandbox = Sandbox::with_network();
+    let dir = sandbox.path("out");
+    let out = dir.to_str().expect("a plain name");
+    sandbox.run(&["export", "--all", "--out", out]).exits(0);
+    let before = sandbox.files();
+    let attribute = |how: &str| said(Command::new("chattr").arg(how).arg(dir.join("docker.conf"))).code == 0;
+    if !attribute("+i") {
+        // This file system has no such attribute.
+        return;
+    }
+    let again = sandbox.run(&["export", "--all", "--out", out, "--format", "png"]);
+    assert!(attribute("-i"));
+    again.exits(1).tells(&["docker.conf", "no file was changed", "chattr -i"]);
+    assert_eq!(sandbox.files(), before);
+}
+
+#[test]
+fn who_gets_no_code_is_told_with_the_reason() {
+    let sandbox = Sandbox::with_network();
+    sandbox.run(&["add", "own", "--public-key", "aC+64g80KLzsTBF8V76hjUOMR1jZcpCbQdviKITg1rg="]).exits(0);
+    let dir = sandbox.path("out").display().to_string();
+    let said = sandbox.run(&["export", "--all", "--out", &dir, "--format", "png"]).exits(0);
+    let count = std::fs::read_dir(&dir).expect("it was made").count();
+    said.tells(&[
+        &format!("wrote {count} files"),
+        "wsl has its .conf alone: a relay",
+        "own has its .conf alone: a code",
+    ]);
 }
 
 #[test]
