@@ -1,7 +1,14 @@
 //! Metrics over HTTP: one request, one answer, and nobody may hold the agent up.
 
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
+
+use nix::sys::socket::sockopt::{IpFreebind, ReuseAddr};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage};
+use nix::sys::socket::{bind, listen, setsockopt, socket};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +23,28 @@ pub struct Metrics {
     pub listener: std::net::TcpListener,
     /// The text.
     pub render: Render,
+}
+
+/// Listens at an address; also at one that this host does not have yet: the tunnel's own, or one that comes after the
+/// boot. The second says whether it is there.
+///
+/// # Errors
+/// The port is taken, or this is no address to listen at.
+pub fn listen_at(at: SocketAddr) -> io::Result<(std::net::TcpListener, bool)> {
+    match std::net::TcpListener::bind(at) {
+        Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable => Ok((listen_beforehand(at)?, false)),
+        other => Ok((other?, true)),
+    }
+}
+
+fn listen_beforehand(at: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let family = if at.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, ReuseAddr, &true)?;
+    setsockopt(&socket, IpFreebind, &true)?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(at))?;
+    listen(&socket, Backlog::new(128)?)?;
+    Ok(socket.into())
 }
 
 /// How long a conversation may take, the making of the text included.
@@ -57,7 +86,7 @@ pub(super) async fn serve(listener: TcpListener, render: Render) {
 }
 
 /// Reads a request and answers it; without `render` there is no time for it.
-async fn converse(mut stream: TcpStream, render: Option<Render>) -> std::io::Result<()> {
+async fn converse(mut stream: TcpStream, render: Option<Render>) -> io::Result<()> {
     let mut request = Vec::new();
     let mut piece = [0; 1024];
     // To the end of its head: closing with unread bytes would reset the connection before the answer is read.
@@ -128,6 +157,19 @@ mod tests {
         assert_eq!(asked(b"GET /secrets.toml HTTP/1.1\r\n\r\n"), Question::Elsewhere);
         assert_eq!(asked(b"POST /metrics HTTP/1.1\r\n\r\n"), Question::Unknown);
         assert_eq!(asked(b"\r\n\r\n"), Question::Unknown);
+    }
+
+    #[test]
+    fn an_address_may_come_later_and_a_port_may_not_be_somebody_elses() {
+        // Documentation's own addresses (RFC 5737, RFC 3849): no host has them.
+        for later in ["192.0.2.1:0", "[2001:db8::1]:0"] {
+            let (listener, is_there) = listen_at(later.parse().unwrap()).unwrap();
+            assert!(!is_there && listener.local_addr().unwrap().port() > 0, "{later}");
+        }
+        let (taken, is_there) = listen_at("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(is_there);
+        let refused = listen_at(taken.local_addr().unwrap()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

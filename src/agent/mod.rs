@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 pub use device::LocalDevice;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, listen_at};
 
 use crate::apply::HostError;
 use crate::host::agent_process::Runtime;

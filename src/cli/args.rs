@@ -10,7 +10,7 @@ use crate::model::NodeName;
 
 /// clap's own, but for what is wrong: its yellow is hard to read on white.
 const STYLES: Styles = Styles::styled()
-    .invalid(anstyle::AnsiColor::Magenta.on_default())
+    .invalid(anstyle::AnsiColor::Magenta.on_default().bold())
     .error(anstyle::AnsiColor::Red.on_default().bold());
 
 /// wgrelay: a WireGuard hub and its spokes from one file.
@@ -470,11 +470,15 @@ pub struct Run {
 pub enum Service {
     /// Install and enable the network's unit; what is up goes on as it is
     #[command(after_help = "Examples:\n  wgrelay service install\n  \
-                            wgrelay service install --network wg1 --backend embedded")]
+                            wgrelay service install --network wg1 --backend embedded\n  \
+                            wgrelay service install --metrics 127.0.0.1:9586")]
     Install {
         /// Which data plane; by default the one that was last up
         #[arg(long, value_name = "BACKEND", default_value = "auto")]
         backend: BackendChoice,
+        /// Serve metrics for Prometheus there, to whoever can reach it, such as 127.0.0.1:9586
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        metrics: Option<std::net::SocketAddr>,
     },
     /// Disable and remove the unit; a network that is up stays up
     #[command(after_help = "Examples:\n  wgrelay service remove\n  wgrelay service remove --network wg1")]

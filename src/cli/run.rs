@@ -13,7 +13,7 @@ use super::host_side::{refusal, require_root, runtime};
 use super::interrupt::heed;
 use super::service::to_run;
 use super::status::read;
-use crate::agent::{End, LocalDevice, Metrics, Reconcile, Serving, serve};
+use crate::agent::{End, LocalDevice, Metrics, Reconcile, Serving, listen_at, serve};
 use crate::apply::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::{AgentLock, Runtime};
@@ -55,7 +55,14 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let name = folder.name().clone();
     let runtime = runtime(&name)?;
     elsewhere::refuse(ctx, &name, &runtime)?;
-    let metrics = args.metrics.map(|at| metrics_of(ctx, &name, at)).transpose()?;
+    let metrics = match args.metrics.map(|at| metrics_of(ctx, &name, at)).transpose() {
+        // Nobody is there to choose another port, and packets matter more than counting them.
+        Err(fault) if systemd::waits() => {
+            ctx.out.error(&fault.message, &fault.hint);
+            None
+        }
+        other => other?,
+    };
     let alive = AgentLock::take(&runtime)?;
     let device;
     {
@@ -138,10 +145,12 @@ fn serving(ctx: &Context, name: &InterfaceName, runtime: &Runtime, device: Optio
 
 /// Each time somebody asks, the host is looked at as `status` looks at it.
 fn metrics_of(ctx: &Context, name: &InterfaceName, at: std::net::SocketAddr) -> Result<Metrics, Fault> {
-    let listener = std::net::TcpListener::bind(at).map_err(|e| {
-        let message = format!("metrics cannot be served at {at}: {e}; nothing was changed");
-        Fault::failed(message, "choose another address or port")
+    let (listener, is_there) = listen_at(at).map_err(|e| {
+        Fault::failed(format!("metrics cannot be served at {at}: {e}"), "choose another address or port")
     })?;
+    if !is_there {
+        ctx.out.say(&format!("{} is no address of this host now: metrics are served once it is", at.ip()));
+    }
     let (ctx, name) = (ctx.clone(), name.clone());
     let render = move || match read(&ctx.later(), &name) {
         Ok(status) => Ok(metrics(&status)),

@@ -1,5 +1,7 @@
 //! `service`: the network comes up with this host. And what `up` and `down` have to do with it.
 
+use std::net::SocketAddr;
+
 use super::args::{BackendChoice as Typed, Service};
 use super::context::Context;
 use super::elsewhere;
@@ -19,12 +21,12 @@ use crate::plan::{Backend, Change, Plan};
 /// Installs or removes the unit.
 pub fn service(ctx: &Context, args: &Service) -> Result<Exit, Fault> {
     match args {
-        Service::Install { backend } => install(ctx, *backend),
+        Service::Install { backend, metrics } => install(ctx, *backend, *metrics),
         Service::Remove => remove(ctx),
     }
 }
 
-fn install(ctx: &Context, backend: Typed) -> Result<Exit, Fault> {
+fn install(ctx: &Context, backend: Typed, metrics: Option<SocketAddr>) -> Result<Exit, Fault> {
     require_root(ctx, "service install")?;
     let systemd = systemd(ctx)?;
     let loaded = ctx.load_network()?;
@@ -32,17 +34,20 @@ fn install(ctx: &Context, backend: Typed) -> Result<Exit, Fault> {
     let target = target(ctx, &loaded)?;
     let name = loaded.network.name.clone();
     elsewhere::refuse(ctx, &name, &runtime(&name)?)?;
-    let file = systemd.install(&name, &unit(ctx, &name, backend)?)?;
+    let unit = Unit { metrics, ..unit(ctx, &name, backend)? };
+    let installed = systemd.install(&name, &unit)?;
     let runtime = runtime(&name)?;
     let is_up = runtime.read_applied(&ctx.dir)?.is_some();
     // An agent that carries packets stays as it is: handing over would drop every session.
-    if is_up && runtime.agent_pid().is_none() {
+    let starts = is_up && runtime.agent_pid().is_none();
+    if starts {
         systemd.start(&name)?;
     }
     let unit = unit_name(&name);
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
-            "version": 1, "network": name, "node": target.node, "unit": unit, "file": file, "running": systemd.is_active(&name),
+            "version": 1, "network": name, "node": target.node, "unit": unit, "file": installed.file,
+            "metrics": metrics, "running": systemd.is_active(&name),
         }))?;
         return Ok(Exit::Done);
     }
@@ -51,6 +56,8 @@ fn install(ctx: &Context, backend: Typed) -> Result<Exit, Fault> {
         ctx.out.say(&format!("it is down now; `wgrelay up`, or `systemctl start {unit}`, brings it up"));
     } else if !systemd.is_active(&name) {
         ctx.out.say("the agent of now goes on; systemd has the next one, after `wgrelay down` and `up` or a restart of this host");
+    } else if installed.is_another && !starts {
+        ctx.out.say("the agent of now goes on as it was started; the unit as it is now counts after `wgrelay down` and `up` or a restart of this host");
     }
     Ok(Exit::Done)
 }
@@ -115,6 +122,7 @@ fn unit(ctx: &Context, name: &InterfaceName, backend: Typed) -> Result<Unit, Fau
             Typed::Kernel => Some(Backend::Kernel.to_string()),
             Typed::Embedded => Some(Backend::Embedded.to_string()),
         },
+        metrics: None,
     })
 }
 

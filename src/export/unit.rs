@@ -3,6 +3,7 @@
 //! Text only, so that the unit in the package and the one that `service install` writes are the same words.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The first words of a unit of ours: by them `service remove` knows that the file may go.
@@ -21,13 +22,15 @@ pub struct Unit {
     pub node: Option<String>,
     /// `--backend`; `None`: not given.
     pub backend: Option<String>,
+    /// `--metrics`; `None`: not given.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Unit {
     /// Returns what the package ships: any network below /etc/wgrelay.
     pub fn template() -> Self {
         let (program, dir) = ("/usr/bin/wgrelay".into(), "/etc/wgrelay".into());
-        Self { program, dir, network: None, node: None, backend: None }
+        Self { program, dir, network: None, node: None, backend: None, metrics: None }
     }
 
     /// Writes the unit.
@@ -63,7 +66,9 @@ impl Unit {
     }
 
     fn options(&self) -> String {
-        self.backend.as_ref().map_or_else(String::new, |backend| format!(" --backend {backend}"))
+        let backend = self.backend.as_ref().map(|backend| format!(" --backend {backend}"));
+        let metrics = self.metrics.map(|at| format!(" --metrics {}", specifiers(&at.to_string())));
+        [backend, metrics].into_iter().flatten().collect()
     }
 
     /// Says whether the unit needs what systemd would hide from it as homes.
@@ -142,11 +147,16 @@ mod tests {
             network: Some("wg0".into()),
             node: Some("wsl".into()),
             backend: Some("embedded".into()),
+            // A scope is a link's number or its name, and a link may be called eth%0.
+            metrics: Some("[fe80::1%3]:9586".parse().unwrap()),
         };
         let text = unit.render();
         let line = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default().to_owned();
         let command = r#""/root/a b/wgrelay" --dir "/srv/100%% $$HOME \"q\"" --network wg0 --node wsl"#;
-        assert_eq!(line("ExecStart="), format!("{command} run --backend embedded"));
+        assert_eq!(
+            line("ExecStart="),
+            format!("{command} run --backend embedded --metrics [fe80::1%%3]:9586")
+        );
         assert_eq!(line("ExecReload="), format!("{command} up"));
         assert_eq!(line("ConditionPathExists="), "/srv/100%% $HOME \"q\"/wg0/network.toml");
         assert_eq!(line("ReadWritePaths=/run "), r#""/srv/100%% $HOME \"q\"""#);

@@ -30,6 +30,15 @@ pub struct Systemd {
     _here: (),
 }
 
+/// A unit that was installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// The file that was written; `None`: the package's unit says the same already.
+    pub file: Option<PathBuf>,
+    /// Whether it says something else than the one before, if there was one.
+    pub is_another: bool,
+}
+
 /// Why systemd cannot look after a network of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Absent {
@@ -67,24 +76,24 @@ impl Systemd {
         self.says_yes("is-active", network)
     }
 
-    /// Installs and enables a network's unit; starts nothing. Returns the file that was written; `None`: the package's
-    /// unit says the same already.
+    /// Installs and enables a network's unit; starts nothing.
     ///
     /// # Errors
     /// The file cannot be written or is somebody else's, or systemd says no.
-    pub fn install(self, network: &InterfaceName, unit: &Unit) -> Result<Option<PathBuf>, HostError> {
+    pub fn install(self, network: &InterfaceName, unit: &Unit) -> Result<Installed, HostError> {
         let path = own_path(network);
         refuse_foreign(&path)?;
         let general = Unit { network: None, ..unit.clone() }.render();
         let is_packaged = PACKAGED.iter().any(|p| fs::read_to_string(p).is_ok_and(|text| text == general));
-        if is_packaged {
-            remove_file(&path)?;
-        } else {
-            store::write_atomic(&path, 0o644, unit.render().as_bytes())?;
+        let before = fs::read_to_string(&path).ok();
+        let text = (!is_packaged).then(|| unit.render());
+        match &text {
+            Some(text) => store::write_atomic(&path, 0o644, text.as_bytes())?,
+            None => remove_file(&path)?,
         }
         systemctl(&["daemon-reload"], "read units of", "systemd")?;
         systemctl(&["enable", "--quiet", &unit_name(network)], "enable", &unit_name(network))?;
-        Ok((!is_packaged).then_some(path))
+        Ok(Installed { is_another: before != text, file: text.map(|_| path) })
     }
 
     /// Takes a network's unit out of the start of this host; what runs goes on. Returns whether there was one.
@@ -136,6 +145,11 @@ impl Systemd {
 /// Returns the name of a network's unit.
 pub fn unit_name(network: &InterfaceName) -> String {
     format!("wgrelay@{network}.service")
+}
+
+/// Says whether a service manager started this process and waits for [`notify_ready`].
+pub fn waits() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 /// Tells the service manager that started this process that the network is up; where none did, nothing.

@@ -95,3 +95,40 @@ fn a_change_on_trial_beside_the_service() {
     ));
     machine.boot(&format!("{WAIT}; {phone}; until_is active; phone_is on"));
 }
+
+#[test]
+fn metrics_of_the_service() {
+    let Some(machine) = Tree::new("bookworm") else { return };
+    machine.put(env!("CARGO_BIN_EXE_wgrelay"), "wgrelay");
+    // A bash without curl beside it asks like this.
+    let metrics = "metrics() { for n in $(seq 100); do
+        if exec 7<>/dev/tcp/$1/9586; then printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&7; grep 'wgrelay_up{' <&7 && return; fi 2>/dev/null
+        sleep 0.1; done; return 1; }
+        started_anew() { for n in $(seq 300); do systemctl show -P MainPID wgrelay@wg0 | grep -qvx \"0\\|$1\" && return; sleep 0.1; done; return 1; }";
+    machine.boot(&format!(
+        "{HOST}; {WAIT}; {metrics}
+        install -m 755 /files/wgrelay /usr/local/bin/wgrelay
+        apt-get -qq -y --no-install-recommends --no-download install nftables >/dev/null 2>&1
+        wgrelay init --endpoint 192.0.2.1 2>/dev/null; sed -i 's/\"docker:[^\"]*\"/\"br0\"/' /etc/wgrelay/wg0/network.toml
+        wgrelay service install --metrics 127.0.0.1:9586
+        systemd-analyze verify --man=no /etc/systemd/system/wgrelay@wg0.service
+        wgrelay up; until_is active; metrics 127.0.0.1 | grep 'node=\"wsl\"}} 1'
+
+        # Another address, the tunnel's own: for the next agent, which serves there although the address comes after it.
+        wgrelay service install --metrics 192.168.3.1:9586 2>said; grep 'goes on as it was started' said; metrics 127.0.0.1
+        wgrelay service install --metrics 192.168.3.1:9586 2>said; fails grep 'goes on' said
+        old=$(cat /run/wgrelay/wg0/pid); kill -9 $old; started_anew $old; until_is active; metrics 192.168.3.1
+        # An `up` leaves the unit as it is.
+        wgrelay add phone --platform android; wgrelay up; metrics 192.168.3.1; grep 'metrics 192.168.3.1:9586' /etc/systemd/system/wgrelay@wg0.service
+
+        # By hand, a port that somebody has is an error; a unit's network is not kept down by it.
+        wgrelay down; until_is inactive; wgrelay service install --metrics 127.0.0.1:9586
+        perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Listen => 1, ReuseAddr => 1, LocalAddr => \"127.0.0.1:9586\") or die; $| = 1; print \"here\\n\"; sleep 600' >taken &
+        for n in $(seq 100); do grep here taken && break; sleep 0.1; done; grep here taken
+        code=0; timeout 60 wgrelay run --metrics 127.0.0.1:9586 2>said || code=$?; [ $code = 1 ]; grep 'metrics cannot be served at 127.0.0.1:9586' said
+        fails ip link show wg0
+        wgrelay up; until_is active; ip -br addr show wg0 | grep 192.168.3.1/24; journalctl -u wgrelay@wg0 | grep 'metrics cannot be served'
+        kill %1; wgrelay service install --metrics 192.168.3.1:9586"
+    ));
+    machine.boot(&format!("{WAIT}; {metrics}; until_is active; metrics 192.168.3.1"));
+}
