@@ -20,6 +20,7 @@ use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::since_boot;
 use crate::host::folder::Folder;
 use crate::host::last_up::LastUp;
+use crate::host::scope::{Part, leave_session};
 use crate::host::unconfirmed::{Unconfirmed, WaiterLock};
 use crate::host::went_back;
 use crate::lab::hold::end_with_lab;
@@ -87,6 +88,7 @@ fn wait(ctx: &Context, name: &InterfaceName) -> Result<Exit, Fault> {
     let _ = nix::unistd::setsid();
     heed()?;
     end_with_lab(&ctx.dir)?;
+    leave_session(Part::Waiter, name);
     let runtime = runtime(name)?;
     let Some(_alone) = WaiterLock::take(&runtime)? else { return Ok(Exit::Done) };
     let mut told = String::new();

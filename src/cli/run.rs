@@ -19,6 +19,7 @@ use crate::host::LinuxHost;
 use crate::host::agent_process::{AgentLock, Runtime};
 use crate::host::docker::Engine;
 use crate::host::folder::Folder;
+use crate::host::scope::{Part, leave_session};
 use crate::host::systemd;
 use crate::lab::hold::end_with_lab;
 use crate::model::InterfaceName;
@@ -42,6 +43,7 @@ fn attached(ctx: &Context, mtu: u16) -> Result<Exit, Fault> {
     // Out of the caller's session: its terminal may close.
     let _ = nix::unistd::setsid();
     let name = ctx.network_name()?.ok_or_else(|| Fault::usage("--attach needs --network", ""))?;
+    leave_session(Part::Agent, &name);
     let runtime = runtime(&name)?;
     let alive = AgentLock::take(&runtime)?;
     let device = LocalDevice::start(&name, mtu)?;

@@ -28,6 +28,7 @@ mod program;
 pub mod random;
 mod route;
 pub mod runtime;
+pub mod scope;
 pub mod store;
 pub mod sysctl;
 pub mod systemd;

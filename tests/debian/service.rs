@@ -132,3 +132,34 @@ fn metrics_of_the_service() {
     ));
     machine.boot(&format!("{WAIT}; {metrics}; until_is active; metrics 192.168.3.1"));
 }
+
+#[test]
+fn a_session_that_ends_takes_neither_agent_nor_waiter_with_it() {
+    let Some(machine) = Tree::new("bookworm") else { return };
+    machine.put(env!("CARGO_BIN_EXE_wgrelay"), "wgrelay");
+    // As logind ends a session where KillUserProcesses=yes: its scope is stopped, with all that is in it.
+    machine.boot(&format!(
+        "{HOST}; {WAIT}
+        install -m 755 /files/wgrelay /usr/local/bin/wgrelay
+        apt-get -qq -y --no-install-recommends --no-download install nftables >/dev/null 2>&1
+        wgrelay init --endpoint 192.0.2.1 2>/dev/null; sed -i 's/\"docker:[^\"]*\"/\"br0\"/' /etc/wgrelay/wg0/network.toml
+        systemd-run --quiet --scope --unit=session-7 sh -c 'wgrelay up 2>&1 && wgrelay add phone --platform android &&
+            wgrelay up --confirm 5 2>&1 && touch made && sleep 600' >said 2>&1 &
+        for n in $(seq 300); do [ -e made ] && break; sleep 0.1; done; cat said; ls made
+        # What wgrelay started is not in it.
+        agent=$(cat /run/wgrelay/wg0/pid); waiter=$(cat /run/wgrelay/wg0/waiter)
+        grep system.slice/wgrelay-agent-wg0-$agent.scope /proc/$agent/cgroup
+        grep system.slice/wgrelay-confirm-wg0-$waiter.scope /proc/$waiter/cgroup
+        systemctl show -P Description wgrelay-confirm-wg0-$waiter.scope | grep 'goes back unless it is confirmed'
+        systemctl stop session-7.scope; fails systemctl is-active session-7.scope
+
+        # It goes back, and nothing of the scopes is left when it is over.
+        for n in $(seq 100); do [ -e /run/wgrelay/wg0/unconfirmed.json ] || break; sleep 0.1; done
+        fails test -e /run/wgrelay/wg0/unconfirmed.json
+        wgrelay status --json 2>/dev/null >now || :; fails grep '\"name\": \"phone\"' now; grep '\"name\": \"docker\"' now
+        [ $agent = $(cat /run/wgrelay/wg0/pid) ]
+        wgrelay down
+        for n in $(seq 100); do [ -n \"$(systemctl list-units --all --plain --no-legend 'wgrelay-*')\" ] || break; sleep 0.1; done
+        [ -z \"$(systemctl list-units --all --plain --no-legend 'wgrelay-*')\" ]"
+    ));
+}

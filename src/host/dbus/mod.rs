@@ -1,4 +1,4 @@
-//! As much of D-Bus as firewalld is asked with: one connection to the system's bus, calls one after the other.
+//! As much of D-Bus as firewalld and systemd are asked with: one connection to the system's bus, calls one after the other.
 //!
 //! `firewall-cmd` would do as well and takes 0.4 s a call; a library for the bus is twenty packages.
 
@@ -52,20 +52,25 @@ pub(super) struct Bus {
 }
 
 impl Bus {
-    /// Connects to the system's bus.
+    /// Connects to the system's bus; an answer may take as long as a firewall's reload.
     pub(super) fn system() -> Result<Self, DbusError> {
+        Self::system_within(TIME_LIMIT)
+    }
+
+    /// The same where nobody may be kept waiting.
+    pub(super) fn system_within(limit: Duration) -> Result<Self, DbusError> {
         let address = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_default();
         let path = address
             .split(';')
             .filter_map(|a| a.strip_prefix("unix:"))
             .find_map(|a| a.split(',').find_map(|pair| pair.strip_prefix("path=")));
-        Self::connect(path.unwrap_or(SOCKET))
+        Self::connect(path.unwrap_or(SOCKET), limit)
     }
 
-    fn connect(path: &str) -> Result<Self, DbusError> {
+    fn connect(path: &str, limit: Duration) -> Result<Self, DbusError> {
         let mut stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(TIME_LIMIT))?;
-        stream.set_write_timeout(Some(TIME_LIMIT))?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
         // The bus compares the number with what the kernel says of this process.
         let user: String =
             nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
@@ -239,7 +244,7 @@ mod tests {
             read_call(&mut stream);
             stream.write_all(&[b'B'; 64]).unwrap();
         });
-        let mut bus = Bus::connect(path.to_str().unwrap()).unwrap();
+        let mut bus = Bus::connect(path.to_str().unwrap(), TIME_LIMIT).unwrap();
         let method = ["a.b", "/c", "a.b.zone", "getZones"];
         assert_eq!(bus.call(method, &[]).unwrap(), [Value::Text("public".into())]);
         let refused = bus.call(method, &[Arg::Text("x")]).unwrap_err();
@@ -251,6 +256,6 @@ mod tests {
 
     #[test]
     fn no_bus_is_an_error_and_no_wait() {
-        assert!(Bus::connect("/nonexistent/bus").is_err());
+        assert!(Bus::connect("/nonexistent/bus", TIME_LIMIT).is_err());
     }
 }

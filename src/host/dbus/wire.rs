@@ -38,6 +38,10 @@ pub(crate) enum Arg<'a> {
     Text(&'a str),
     /// Settings by name: `a{sv}`.
     Settings(BTreeMap<&'a str, Setting>),
+    /// The same as a list of pairs, `a(sv)`, as systemd takes it.
+    Properties(BTreeMap<&'a str, Setting>),
+    /// A list of no further units: `a(sa(sv))`.
+    NoUnits,
 }
 
 /// One of them.
@@ -45,6 +49,7 @@ pub(crate) enum Arg<'a> {
 pub(crate) enum Setting {
     Text(String),
     List(Vec<String>),
+    Numbers(Vec<u32>),
 }
 
 /// Writes a message's parts.
@@ -84,7 +89,8 @@ impl Writer {
     pub(super) fn arg(&mut self, arg: &Arg<'_>) {
         match arg {
             Arg::Text(text) => self.text(text),
-            Arg::Settings(settings) => self.array(8, |w| {
+            // An entry of a dictionary and a pair are the same bytes.
+            Arg::Settings(settings) | Arg::Properties(settings) => self.array(8, |w| {
                 for (name, setting) in settings {
                     w.align(8);
                     w.text(name);
@@ -97,9 +103,14 @@ impl Writer {
                             w.signature("as");
                             w.array(4, |w| list.iter().for_each(|text| w.text(text)));
                         }
+                        Setting::Numbers(list) => {
+                            w.signature("au");
+                            w.array(4, |w| list.iter().for_each(|number| w.number(*number)));
+                        }
                     }
                 }
             }),
+            Arg::NoUnits => self.array(8, |_| {}),
         }
     }
 }
@@ -109,6 +120,8 @@ impl Arg<'_> {
         match self {
             Self::Text(_) => "s",
             Self::Settings(_) => "a{sv}",
+            Self::Properties(_) => "a(sv)",
+            Self::NoUnits => "a(sa(sv))",
         }
     }
 }
@@ -268,6 +281,25 @@ mod tests {
         for cut in 0..writer.bytes.len() {
             assert_eq!(Reader { bytes: &writer.bytes[..cut], at: 0 }.values("sa{sv}"), None, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn what_systemd_is_asked_with() {
+        let properties = [
+            ("PIDs", Setting::Numbers(vec![4711, u32::MAX])),
+            ("Description", Setting::Text("wgrelay".into())),
+        ];
+        let args =
+            [Arg::Text("a.scope"), Arg::Text("fail"), Arg::Properties(properties.into()), Arg::NoUnits];
+        let mut writer = Writer::default();
+        args.iter().for_each(|arg| writer.arg(arg));
+        let signature: String = args.iter().map(Arg::signature).collect();
+        assert_eq!(signature, "ssa(sv)a(sa(sv))");
+        let read = Reader { bytes: &writer.bytes, at: 0 }.values(&signature).unwrap();
+        let pair = |name: &str, value| Value::Struct(vec![Value::Text(name.into()), value]);
+        let pids = Value::List(vec![Value::Number(4711), Value::Number(u32::MAX.into())]);
+        let properties = vec![pair("Description", Value::Text("wgrelay".into())), pair("PIDs", pids)];
+        assert_eq!(read[2..], [Value::List(properties), Value::List(Vec::new())]);
     }
 
     #[test]
