@@ -33,11 +33,11 @@ impl Role {
         match self {
             Self::Good => AnsiColor::Green.on_default(),
             Self::Bad => AnsiColor::Red.on_default().bold(),
-            // Yellow is hard to read on white.
-            Self::Warn => AnsiColor::Magenta.on_default(),
+            // Yellow is hard to read on white, plain magenta on black.
+            Self::Warn => AnsiColor::Magenta.on_default().bold(),
             Self::Dim => Style::new().dimmed(),
-            Self::Head => Style::new().bold(),
-            Self::Name => AnsiColor::Cyan.on_default(),
+            // Names too: cyan is hard to read on white, blue on black.
+            Self::Head | Self::Name => Style::new().bold(),
         }
     }
 }
