@@ -29,6 +29,62 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("static")
 }
 
+/// Asks scripts/static for its target, with a Rust that has musl's library or not, and with musl-gcc or not.
+fn target_of(has_library: bool, has_compiler: bool) -> (String, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().expect("a folder can be made");
+    let path = |name: &str| place.path().join(name);
+    std::fs::create_dir_all(path("cargo/bin")).expect("the folder is empty");
+    let put = |name: &str, text: String| {
+        std::fs::write(path(name), text).expect("the folder can be written to");
+        std::fs::set_permissions(path(name), PermissionsExt::from_mode(0o755)).expect("the file is ours");
+    };
+    let sysroot = path("sysroot").display().to_string();
+    let rustc = format!(
+        "#!/bin/sh\ncase $1 in -vV) echo host: riscv64gc-unknown-linux-gnu ;; --print) echo {sysroot} ;; esac\n"
+    );
+    put("cargo/bin/rustc", rustc);
+    if has_library {
+        std::fs::create_dir_all(path("sysroot/lib/rustlib/riscv64gc-unknown-linux-musl"))
+            .expect("it is empty");
+    }
+    if has_compiler {
+        put("cargo/bin/musl-gcc", String::new());
+    }
+    // Only these of the system, which may have a musl-gcc.
+    for tool in ["bash", "sed", "dirname"] {
+        let found = std::env::split_paths("/usr/bin:/bin").map(|f| f.join(tool)).find(|f| f.exists());
+        std::os::unix::fs::symlink(found.expect("every system has it"), path(&format!("cargo/bin/{tool}")))
+            .expect("it is empty");
+    }
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/static"))
+        .arg("--target")
+        .env("CARGO_HOME", path("cargo"))
+        .env("PATH", path("cargo/bin"))
+        .output()
+        .expect("bash starts");
+    assert!(output.status.success(), "{output:?}");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn musl_is_the_rule_and_what_stands_for_it_is_told_with_the_reason() {
+    let musl = "riscv64gc-unknown-linux-musl";
+    assert_eq!(target_of(true, true), (musl.into(), "scripts/static: with musl".into()));
+    let library = format!("Rust's standard library for {musl}");
+    for (has, lacks) in [
+        ((false, true), library.clone()),
+        ((true, false), "musl-gcc".into()),
+        ((false, false), format!("{library} and musl-gcc")),
+    ] {
+        let said = format!(
+            "scripts/static: with glibc linked in, because {lacks} is not here (scripts/install-needs --static gets it)"
+        );
+        assert_eq!(target_of(has.0, has.1), ("riscv64gc-unknown-linux-gnu".into(), said));
+    }
+}
+
 /// What the older system is asked: a name of its own, and the network up and down.
 const OLDER: &str = "
     ldd --version 2>&1 | head -n 1 | grep 2.31

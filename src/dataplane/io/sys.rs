@@ -17,6 +17,12 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Returns how many messages a call has carried. The two calls go by number: musl's `sendmmsg` is a `sendmsg` for each
+/// message. Its headers are the kernel's all the same: where its lengths are shorter, the rest is padding, zero here.
+fn counted(result: libc::c_long) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
 fn request(name: &str) -> libc::ifreq {
     // SAFETY: `ifreq` is plain data for which all zeroes is a valid value.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
@@ -47,7 +53,7 @@ pub(super) fn tun_set_offload(tun: BorrowedFd<'_>, flags: libc::c_uint) -> io::R
 pub(super) fn mtu(socket: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
     let mut request = request(name);
     // SAFETY: SIOCGIFMTU reads and writes one `ifreq`, which lives until the call returns.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) })?;
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as _, &raw mut request) })?;
     // SAFETY: after success the kernel has written this member of the union; any bits are a valid number.
     Ok(unsafe { request.ifr_ifru.ifru_mtu }.cast_unsigned())
 }
@@ -57,19 +63,19 @@ pub(super) fn set_mtu(socket: BorrowedFd<'_>, name: &str, mtu: u16) -> io::Resul
     let mut request = request(name);
     request.ifr_ifru.ifru_mtu = mtu.into();
     // SAFETY: SIOCSIFMTU reads one `ifreq`, which lives until the call returns.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU, &raw mut request) }).map(drop)
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU as _, &raw mut request) }).map(drop)
 }
 
 /// Takes the multicast flag off the interface `name` in the socket's network namespace.
 pub(super) fn without_multicast(socket: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     let mut request = request(name);
     // SAFETY: SIOCGIFFLAGS reads and writes one `ifreq`, which lives until the call returns.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) })?;
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) })?;
     // SAFETY: after success the kernel has written this member of the union; any bits are a valid number.
     let flags = unsafe { request.ifr_ifru.ifru_flags };
     request.ifr_ifru.ifru_flags = flags & !(libc::IFF_MULTICAST as libc::c_short);
     // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives until the call returns.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) }).map(drop)
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request) }).map(drop)
 }
 
 /// Opens a UDP socket of this family that neither blocks nor survives an exec.
@@ -168,10 +174,16 @@ pub(super) fn send_batch(
     }
     // SAFETY: the first `count` headers point to names, control data and slices inside `messages` and `slices`, with
     // lengths bounded by those arrays; both are borrowed until the call returns, and sending only reads them.
-    let sent = check(unsafe {
-        libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count as libc::c_uint, libc::MSG_DONTWAIT)
-    })?;
-    Ok(sent as usize)
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_sendmmsg,
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            count as libc::c_uint,
+            libc::MSG_DONTWAIT,
+        )
+    };
+    counted(sent)
 }
 
 /// Messages taken in one call.
@@ -230,15 +242,16 @@ impl Incoming {
         }
         // SAFETY: every header points to a name, control data and one slice of its own, of the lengths given; they
         // belong to `self`, `slices` to this function, and all live until the call returns.
-        let count = check(unsafe {
-            libc::recvmmsg(
+        let count = counted(unsafe {
+            libc::syscall(
+                libc::SYS_recvmmsg,
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
                 RECEIVE_BATCH as libc::c_uint,
                 libc::MSG_DONTWAIT,
-                std::ptr::null_mut(),
+                std::ptr::null_mut::<libc::timespec>(),
             )
-        })? as usize;
+        })?;
         for (i, header) in headers[..count].iter().enumerate() {
             let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
             let length = if truncated { 0 } else { (header.msg_len as usize).min(slices[i].iov_len) };
