@@ -2,12 +2,12 @@
 //! as one; then each is renamed. So every file is whole or not there, and where something fails none is replaced: one that
 //! cannot be (it is immutable, say) has those put back that were.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::store::{StoreError, beside, io_error, sync_folder, write_beside};
 
@@ -100,14 +100,27 @@ enum Replaced {
 }
 
 fn place(new: &Path, path: &Path) -> io::Result<Replaced> {
-    match renameat2(AT_FDCWD, new, AT_FDCWD, path, RenameFlags::RENAME_EXCHANGE) {
+    match exchange(new, path).map_err(|e| (e.kind(), e)) {
         Ok(()) => Ok(Replaced::Beside),
-        Err(nix::errno::Errno::ENOENT) => fs::rename(new, path).map(|()| Replaced::None),
-        Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOSYS) => {
+        Err((io::ErrorKind::NotFound, _)) => fs::rename(new, path).map(|()| Replaced::None),
+        // EINVAL of a file system, ENOSYS of a kernel.
+        Err((io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported, _)) => {
             fs::rename(new, path).map(|()| Replaced::Gone)
         }
-        Err(errno) => Err(errno.into()),
+        Err((_, error)) => Err(error),
     }
+}
+
+/// Lets two files change places in one step.
+#[expect(unsafe_code, reason = "nix has renameat2 for glibc alone, and musl has none")]
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
+    let (one, other, here) = (text(one)?, text(other)?, libc::AT_FDCWD);
+    // SAFETY: both texts end with a NUL and live until the call returns, which reads them and nothing else.
+    let result = unsafe {
+        libc::syscall(libc::SYS_renameat2, here, one.as_ptr(), here, other.as_ptr(), libc::RENAME_EXCHANGE)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn put_back(new: &Path, path: &Path, replaced: Replaced) -> Result<(), StoreError> {

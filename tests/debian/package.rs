@@ -103,7 +103,9 @@ const OLDER: &str = "
     ip -br addr show wg0 | grep 192.168.3.1/24; nft list table inet wgrelay-wg0 >/dev/null
     # Systemd is installed nowhere here, and says nothing about it.
     fails wgrelay service install 2>said; grep 'systemd does not run this host' said; grep hint: said
-    wgrelay down; fails ip link show wg0; [ -z \"$(nft list tables)\" ]";
+    wgrelay down; fails ip link show wg0; [ -z \"$(nft list tables)\" ]
+    # The data plane that it carries: a node a namespace, each with this file; handshakes and packets from everywhere to everywhere.
+    wgrelay lab check --backend embedded --profile wsl-docker | grep 'lab and check agree on all'";
 
 #[test]
 fn one_file_runs_where_nothing_else_is_and_in_an_older_system() {
