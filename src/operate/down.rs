@@ -87,11 +87,18 @@ pub(super) fn clear<H: Host>(
         now.firewall = None;
     }
     let plan = diff(&now, &wanted);
-    for change in &plan.changes {
-        if let Err(error) = machine.carry_out(network, backend, std::slice::from_ref(change))
-            && !is_gone(change)
-        {
-            errors.push(error);
+    let is_route = |change: &Change| matches!(change, Change::RemoveRoute { .. });
+    // Thousands of routes go together; what one of them hinders is tried one by one.
+    for group in plan.changes.chunk_by(|a, b| is_route(a) && is_route(b)) {
+        if group.len() > 1 && machine.carry_out(network, backend, group).is_ok() {
+            continue;
+        }
+        for change in group {
+            if let Err(error) = machine.carry_out(network, backend, std::slice::from_ref(change))
+                && !is_gone(change)
+            {
+                errors.push(error);
+            }
         }
     }
     Ok(plan)
@@ -105,4 +112,64 @@ fn is_gone(change: &Change) -> bool {
 fn stop_agent(network: &InterfaceName, runtime: &Runtime) -> Result<(), HostError> {
     use crate::host::wireguard::WireGuard as _;
     crate::host::wireguard::embedded::Embedded::new(runtime.clone(), Vec::new()).delete(network)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::DeviceReport;
+    use crate::plan::{MAIN_TABLE, Route};
+
+    /// Takes routes, but for one that it refuses; counts how often it is called.
+    #[derive(Default)]
+    struct Routes {
+        state: HostState,
+        refuses: Option<Route>,
+        calls: usize,
+    }
+
+    impl Host for Routes {
+        fn facts(&mut self, _: &BTreeSet<String>, _: &BTreeSet<String>) -> Result<Facts, HostError> {
+            Ok(Facts::default())
+        }
+        fn observe(&mut self, _: &Scope) -> Result<HostState, HostError> {
+            Ok(self.state.clone())
+        }
+        fn report(&mut self, _: &Scope) -> Result<Option<DeviceReport>, HostError> {
+            Ok(None)
+        }
+        fn carry_out(&mut self, _: &InterfaceName, _: Backend, changes: &[Change]) -> Result<(), HostError> {
+            self.calls += 1;
+            for change in changes {
+                match (change, &self.refuses) {
+                    (Change::RemoveRoute { route }, Some(refused)) if route == refused => {
+                        return Err(HostError::new("remove route", refused.dst.to_string(), "told to fail"));
+                    }
+                    _ => change.apply_to(&mut self.state),
+                }
+            }
+            Ok(())
+        }
+    }
+
+    fn down(host: &mut Routes) -> Vec<HostError> {
+        let mut errors = Vec::new();
+        let network = "wg0".parse().unwrap();
+        clear(host, &network, Backend::Embedded, None, &Facts::default(), &mut errors).unwrap();
+        errors
+    }
+
+    #[test]
+    fn routes_go_together_and_one_that_stays_keeps_no_other() {
+        let route = |n: u8| Route { dst: format!("10.0.{n}.0/24").parse().unwrap(), table: MAIN_TABLE };
+        let state = HostState { routes: (0..200).map(route).collect(), ..HostState::default() };
+        let mut host = Routes { state: state.clone(), ..Routes::default() };
+        assert!(down(&mut host).is_empty());
+        assert!(host.state.routes.is_empty());
+        assert_eq!(host.calls, 1, "200 routes");
+        let mut host = Routes { state, refuses: Some(route(7)), calls: 0 };
+        let errors = down(&mut host);
+        assert_eq!(host.state.routes, [route(7)].into());
+        assert!(errors.len() == 1 && errors[0].to_string().contains("10.0.7.0/24"), "{errors:?}");
+    }
 }
