@@ -187,6 +187,11 @@ impl Output {
         self.talk(text);
     }
 
+    /// Tells a problem that nobody may miss, however quiet.
+    pub fn insist_on(&self, problem: &Problem) {
+        self.talk(&problem_text(self.color_err, problem));
+    }
+
     /// Tells a problem on stderr; warnings keep quiet with `-q`.
     pub fn problem(&self, problem: &Problem) {
         if problem.severity == Severity::Error || !self.quiet {

@@ -5,6 +5,7 @@ use super::elsewhere;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{runtime, target};
+use super::output::Role;
 use crate::config::Secrets;
 use crate::host::folder::Folder;
 use crate::model::{InterfaceName, Problem, Severity};
@@ -59,8 +60,10 @@ pub fn promises(ctx: &Context, loaded: &Loaded, force: bool) -> Result<(), Fault
     }
     if force {
         for problem in broken {
-            ctx.out.problem(&Problem { severity: Severity::Warning, ..problem });
+            ctx.out.insist_on(&Problem { severity: Severity::Warning, ..problem });
         }
+        let word = ctx.out.paint_talk(Role::Warn, "warning:");
+        ctx.out.insist(&format!("{word} promises are broken, and --force applies the network all the same"));
         return Ok(());
     }
     let message = "an [[expect]] of the network would be broken; nothing was changed";

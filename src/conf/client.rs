@@ -235,7 +235,7 @@ impl fmt::Display for Client {
 /// Tells that a text names no client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a client: use wg, wg-quick, windows, apple or android, or a platform as network.toml has it"
+    "{0:?} is not a client: use wg, wg-quick, windows, apple or android, or a platform: linux, macos, ios, openwrt, mikrotik, docker"
 )]
 pub struct ClientError(pub String);
 

@@ -89,13 +89,11 @@ pub(super) fn findings(there: &Upkeep, network: &Network, facts: &Facts, filters
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse_network;
     use crate::plan::Link;
+    use crate::plan::fixture::relay_alone;
 
     fn codes(there: &Upkeep, kind: Option<&str>) -> Vec<String> {
-        let text = "[network]\nname = \"wg0\"\nsubnet = \"10.8.0.0/24\"\n[node.hub]\nrole = \"relay\"\naddress = \"10.8.0.1\"\n\
-                    endpoint = \"192.0.2.1:51820\"\npublic_key = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\"\n";
-        let network = parse_network(text.as_bytes(), "network.toml").value.unwrap();
+        let (network, _) = relay_alone();
         let link = kind.map(|kind| Link {
             kind: kind.into(),
             alias: ifalias(&network.name),

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::iptables::{self, Kept};
 use super::nft::{self, ListedChain};
-use super::{docker_nftables, firewalld};
+use super::{docker_nftables, firewalld, nft_input};
 use crate::apply::HostError;
 use crate::model::InterfaceName;
 use crate::plan::firewall::Family;
 use crate::plan::firewall::fingerprint::CHAIN;
 use crate::plan::firewalld::FirewalldPolicy;
-use crate::plan::foreign::{ForeignFirewall, ForeignRule, Iptables, IptablesFacts, NftForward};
+use crate::plan::foreign::{
+    FIREWALLD, ForeignFirewall, ForeignRule, Iptables, IptablesFacts, NftForward, NftInput,
+};
 use crate::plan::{DockerNftables, IFALIAS_PREFIX};
 
 /// What was read.
@@ -20,6 +22,7 @@ pub(super) struct Reading {
     kept: Vec<Kept>,
     chains: Vec<ListedChain>,
     nft: Vec<NftForward>,
+    nft_input: Vec<NftInput>,
     docker_nft: Vec<DockerNftables>,
     firewalld: firewalld::Reading,
 }
@@ -58,6 +61,7 @@ impl Reading {
             }
             nft.push(there);
         }
+        let nft_input = chains.iter().filter(|c| is_foreign_input(c)).flat_map(inputs).collect();
         let mut docker_nft = Vec::new();
         for family in Family::BOTH {
             if nft.iter().any(|c| c.is_docker() && c.family == family.nft()) {
@@ -66,7 +70,7 @@ impl Reading {
             }
         }
         let firewalld = firewalld::Reading::take(nft.iter().any(NftForward::is_firewalld));
-        Ok(Self { kept, chains, nft, docker_nft, firewalld })
+        Ok(Self { kept, chains, nft, nft_input, docker_nft, firewalld })
     }
 
     /// Returns what decides about our packets.
@@ -83,6 +87,7 @@ impl Reading {
         ForeignFirewall {
             iptables: self.kept.iter().map(facts).collect(),
             nft: self.nft.clone(),
+            nft_input: self.nft_input.clone(),
             docker_nft: self.docker_nft.clone(),
             firewalld: self.firewalld.facts.clone(),
             firewalld_asleep: self.firewalld.asleep.clone(),
@@ -119,4 +124,39 @@ fn is_foreign_forward(chain: &ListedChain) -> bool {
         && matches!(chain.family.as_str(), "ip" | "ip6" | "inet")
         && !is_iptables
         && !is_ours
+}
+
+fn is_foreign_input(chain: &ListedChain) -> bool {
+    // iptables-nft's own, of any of its tables.
+    let is_iptables = chain.name == "INPUT" && chain.family != "inet";
+    let is_ours = chain.table.starts_with(&IFALIAS_PREFIX.replace(':', "-"));
+    chain.hook == "input"
+        && matches!(chain.family.as_str(), "ip" | "ip6" | "inet")
+        && !is_iptables
+        && !is_ours
+        && chain.table != FIREWALLD
+        && chain.table != docker_nftables::TABLE
+}
+
+/// Reads what a chain makes of the packets of each family that it sees; nothing where it cannot be listed: a newer nft's table
+/// that this nft does not write is told by nobody.
+fn inputs(chain: &ListedChain) -> Vec<NftInput> {
+    let listing = match nft::table(&chain.family, &chain.table) {
+        Ok(Some(listing)) => listing,
+        Ok(None) => return Vec::new(),
+        Err(error) => {
+            tracing::debug!("{error}");
+            return Vec::new();
+        }
+    };
+    let families = Family::BOTH.into_iter().filter(|f| chain.family == "inet" || chain.family == f.nft());
+    families
+        .map(|family| NftInput {
+            table_family: chain.family.clone(),
+            table: chain.table.clone(),
+            chain: chain.name.clone(),
+            family,
+            input: nft_input::input(&listing, &chain.name, chain.policy == "drop", family),
+        })
+        .collect()
 }

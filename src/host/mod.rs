@@ -24,6 +24,7 @@ mod linux;
 mod names;
 mod netlink;
 mod nft;
+mod nft_input;
 mod program;
 pub mod random;
 mod route;

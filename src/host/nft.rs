@@ -192,6 +192,11 @@ pub(super) fn list_chains() -> Result<Vec<ListedChain>, HostError> {
         .unwrap_or_default())
 }
 
+/// Lists a table; `None`: it is not there, or nft is not.
+pub(super) fn table(family: &str, name: &str) -> Result<Option<Value>, HostError> {
+    listing(&["-j", "list", "table", family, name], "list nft table", name)
+}
+
 /// Returns the links that a table's rules and sets name.
 pub(super) fn links_named_in(family: &str, table: &str) -> Result<BTreeSet<String>, HostError> {
     let text = text_of(family, table)?;

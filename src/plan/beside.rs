@@ -183,26 +183,13 @@ fn dropped(chain: &NftForward, tunnel: &str, sites: &[Placed<'_>]) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse_network;
+    use crate::plan::fixture::{RELAY, SITE, SPOKE, network, uplink};
     use crate::plan::foreign::{ForeignFirewall, Iptables};
-    use crate::plan::{Backend, DockerEngine, DockerNetwork, ForeignRoute, Keys, Link, diff, wanted};
+    use crate::plan::{Backend, DockerEngine, DockerNetwork, Keys, Link, diff, wanted};
 
-    const NETWORK: &str = r#"
-[network]
-name = "wg0"
-subnet = "192.168.3.0/24"
-[node.wsl]
-role = "relay"
-address = "192.168.3.1"
-endpoint = "192.168.39.45:51820"
-public_key = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
-[[node.wsl.site]]
-subnet = "172.19.0.0/16"
-interface = "docker:cloud"
-[node.windows]
-address = "192.168.3.2"
-public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
-"#;
+    fn text() -> String {
+        [RELAY, &SITE.replace("br-site", "docker:cloud"), SPOKE].concat()
+    }
 
     fn facts(there: IptablesFacts, engine: Option<&str>) -> Facts {
         let address: IpNet = "172.19.0.1/16".parse().unwrap();
@@ -212,15 +199,9 @@ public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
             subnets: vec![address.trunc()],
             ..DockerNetwork::default()
         };
-        let uplink = ForeignRoute {
-            dst: "0.0.0.0/0".parse().unwrap(),
-            device: "eth0".into(),
-            gateway: None,
-            protocol: 3,
-        };
         Facts {
             links: [("br-6a".to_string(), link)].into(),
-            routes: vec![uplink],
+            routes: vec![uplink()],
             docker: engine.map(|_| [("cloud".to_string(), network)].into()),
             engine: engine.map(|v| DockerEngine { version: v.into(), platform: String::new() }),
             foreign: ForeignFirewall { iptables: vec![there], ..ForeignFirewall::default() },
@@ -230,7 +211,7 @@ public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
 
     /// What a plan says of foreign chains.
     fn lines(text: &str, facts: &Facts) -> Vec<String> {
-        let network = parse_network(text.as_bytes(), "network.toml").value.unwrap();
+        let network = network(text);
         let node = &network.nodes["wsl"];
         let now = crate::model::Timestamp::from(std::time::UNIX_EPOCH);
         let wanted = wanted(&network, node, &Keys::default(), Backend::Embedded, facts, now);
@@ -262,27 +243,27 @@ public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
 
     #[test]
     fn docker_before_28() {
-        assert_eq!(sorted(lines(NETWORK, &facts(docker(), Some("20.10.24+dfsg1")))), USER);
+        assert_eq!(sorted(lines(&text(), &facts(docker(), Some("20.10.24+dfsg1")))), USER);
     }
 
     #[test]
     fn docker_28_before_its_first_container_and_after() {
         let all = [&USER[..], &[RAW]].concat();
-        assert_eq!(sorted(lines(NETWORK, &facts(docker(), Some("28.5.2")))), all);
+        assert_eq!(sorted(lines(&text(), &facts(docker(), Some("28.5.2")))), all);
         // No engine to ask, and its drops tell all the same.
         let guarded = IptablesFacts { raw_guarded: ["br-6a".to_string()].into(), ..docker() };
-        assert_eq!(sorted(lines(NETWORK, &facts(guarded, None))), all);
+        assert_eq!(sorted(lines(&text(), &facts(guarded, None))), all);
     }
 
     #[test]
     fn docker_that_found_forwarding_on_leaves_the_rest_open() {
         let open = IptablesFacts { forward_drops: false, ..docker() };
-        assert_eq!(sorted(lines(NETWORK, &facts(open, Some("27.5.1")))), [USER[0], USER[2]]);
+        assert_eq!(sorted(lines(&text(), &facts(open, Some("27.5.1")))), [USER[0], USER[2]]);
     }
 
     #[test]
     fn a_dropping_host_without_docker() {
-        let text = NETWORK.replace("docker:cloud", "br-6a");
+        let text = text().replace("docker:cloud", "br-6a");
         let there = IptablesFacts { docker_user: false, ..docker() };
         let forward: Vec<String> = USER.iter().map(|l| l.replace("DOCKER-USER", "FORWARD")).collect();
         assert_eq!(sorted(lines(&text, &facts(there, None))), forward);
@@ -292,7 +273,7 @@ public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
 
     #[test]
     fn what_goes_out_to_the_internet_comes_back_as_an_answer_only() {
-        let text = NETWORK.replace("role = \"relay\"", "role = \"relay\"\negress = true");
+        let text = text().replace("role = \"relay\"", "role = \"relay\"\negress = true");
         let told = lines(&text, &facts(IptablesFacts { docker_user: false, ..docker() }, None));
         assert!(
             told.contains(&"iptables-nft filter FORWARD: -i wg0 -o eth0 -j ACCEPT".to_string()),
@@ -304,9 +285,9 @@ public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
 
     #[test]
     fn a_site_goes_out_by_its_own_bridge_and_to_the_other_ones() {
-        let text = NETWORK.replace("\"docker:cloud\"", "\"br-6a\"\negress = true").replace(
-            "[node.windows]",
-            "[[node.wsl.bridge]]\nname = \"br-int\"\naddresses = [\"10.9.0.1/24\"]\n[node.windows]",
+        let text = text().replace("\"docker:cloud\"", "\"br-6a\"\negress = true").replace(
+            "[node.docker]",
+            "[[node.wsl.bridge]]\nname = \"br-int\"\naddresses = [\"10.9.0.1/24\"]\n[node.docker]",
         );
         let mut facts = facts(IptablesFacts { docker_user: false, ..docker() }, None);
         facts.routes[0].device = "br-6a".into();
@@ -333,7 +314,7 @@ public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
         let told = |chain: NftForward| {
             let mut facts = facts(IptablesFacts::open(Iptables::Nft, Family::V4), Some("29.0.0"));
             facts.foreign.nft.push(chain);
-            lines(NETWORK, &facts)
+            lines(&text(), &facts)
         };
         assert_eq!(told(chain("filter", true, &["eth0"])), ["forward-dropped"]);
         assert_eq!(told(chain("filter", true, &["wg0"])), Vec::<String>::new());

@@ -344,29 +344,14 @@ fn commands(policies: &BTreeMap<String, FirewalldPolicy>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse_network;
+    use crate::plan::fixture::{RELAY, SITE, SPOKE, network, uplink};
     use crate::plan::foreign::{ForeignFirewall, NftForward};
-    use crate::plan::{Backend, ForeignRoute, HostState, Keys, Link, Wanted, diff, wanted};
+    use crate::plan::{Backend, HostState, Keys, Link, Wanted, diff, wanted};
 
-    const NETWORK: &str = r#"
-[network]
-name = "wg0"
-subnet = "192.168.3.0/24"
-[node.wsl]
-role = "relay"
-address = "192.168.3.1"
-endpoint = "192.168.39.45:51820"
-public_key = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
-[[node.wsl.site]]
-subnet = "172.19.0.0/16"
-interface = "br-site"
-[node.docker]
-address = "192.168.3.3"
-public_key = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
-[[node.docker.site]]
-subnet = "192.168.33.0/24"
-interface = "br-ext"
-"#;
+    fn text() -> String {
+        let behind = "[[node.docker.site]]\nsubnet = \"192.168.33.0/24\"\ninterface = \"br-ext\"\n";
+        [RELAY, SITE, SPOKE, behind].concat()
+    }
 
     fn facts(there: Option<FirewalldFacts>) -> Facts {
         let link = Link {
@@ -381,15 +366,9 @@ interface = "br-ext"
             drops: false,
             links: BTreeSet::new(),
         };
-        let uplink = ForeignRoute {
-            dst: "0.0.0.0/0".parse().unwrap(),
-            device: "eth0".into(),
-            gateway: None,
-            protocol: 3,
-        };
         Facts {
             links: [("br-site".to_string(), link)].into(),
-            routes: vec![uplink],
+            routes: vec![uplink()],
             foreign: ForeignFirewall { nft: vec![chain], firewalld: there, ..ForeignFirewall::default() },
             ..Facts::default()
         }
@@ -404,7 +383,7 @@ interface = "br-ext"
     }
 
     fn made(text: &str, facts: &Facts) -> Wanted {
-        let network = parse_network(text.as_bytes(), "network.toml").value.unwrap();
+        let network = network(text);
         let now = Timestamp::from(std::time::UNIX_EPOCH);
         wanted(&network, &network.nodes["wsl"], &Keys::default(), Backend::Embedded, facts, now)
     }
@@ -419,7 +398,7 @@ interface = "br-ext"
     fn a_closed_port_is_told_where_somebody_dials_it() {
         let told = |open: &[(&str, (u16, u16))]| -> Vec<String> {
             let open = open.iter().map(|(zone, range)| ((*zone).to_string(), [*range].into())).collect();
-            let made = made(NETWORK, &facts(Some(FirewalldFacts { open, ..ready() })));
+            let made = made(&text(), &facts(Some(FirewalldFacts { open, ..ready() })));
             made.problems.iter().filter(|p| p.code == "port-closed").map(|p| p.hint.clone()).collect()
         };
         let open = "--zone external --add-port 51820/udp";
@@ -431,7 +410,7 @@ interface = "br-ext"
 
     #[test]
     fn a_running_firewalld_gets_a_policy() {
-        let made = made(NETWORK, &facts(Some(ready())));
+        let made = made(&text(), &facts(Some(ready())));
         assert_eq!(
             lines(&made),
             [
@@ -447,14 +426,14 @@ interface = "br-ext"
 
     #[test]
     fn what_goes_out_goes_into_the_zone_of_the_way_out_alone() {
-        let text = NETWORK.replace("role = \"relay\"", "role = \"relay\"\negress = true");
-        let told = lines(&made(&text, &facts(Some(ready()))));
+        let egress = text().replace("role = \"relay\"", "role = \"relay\"\negress = true");
+        let told = lines(&made(&egress, &facts(Some(ready()))));
         assert_eq!(
             told[1],
             "wgrelay-wg0-out: accept from 192.168.3.0/24, from 192.168.33.0/24, into zone external; firewalld reloads for it"
         );
-        let text = NETWORK.replace("interface = \"br-site\"", "interface = \"br-site\"\negress = true");
-        let told = lines(&made(&text, &facts(Some(ready()))));
+        let at_site = text().replace("interface = \"br-site\"", "interface = \"br-site\"\negress = true");
+        let told = lines(&made(&at_site, &facts(Some(ready()))));
         assert_eq!(
             told[1],
             "wgrelay-wg0-out: accept from 172.19.0.0/16, into zone external; firewalld reloads for it"
@@ -464,20 +443,20 @@ interface = "br-ext"
     #[test]
     fn what_a_reload_would_take_away_is_told_and_kept() {
         let there = FirewalldFacts { unloaded: ["zone public".to_string()].into(), ..ready() };
-        let waits = made(NETWORK, &facts(Some(there.clone())));
+        let waits = made(&text(), &facts(Some(there.clone())));
         assert_eq!(waits.state.firewalld, BTreeMap::new());
         assert_eq!(waits.problems[0].code, "forward-dropped");
         assert!(waits.problems[0].message.contains("(zone public)"), "{}", waits.problems[0]);
         // A policy that is there needs no reload.
         let there = FirewalldFacts { policies: ["wgrelay-wg0".to_string()].into(), ..there };
-        let goes_on = made(NETWORK, &facts(Some(there)));
+        let goes_on = made(&text(), &facts(Some(there)));
         assert_eq!((goes_on.state.firewalld.len(), goes_on.problems.len()), (1, 0));
     }
 
     #[test]
     fn one_that_cannot_be_asked_is_opened_by_hand() {
         let there = FirewalldFacts { fault: Some("no bus".into()), ..FirewalldFacts::default() };
-        let told = made(NETWORK, &facts(Some(there)));
+        let told = made(&text(), &facts(Some(there)));
         assert_eq!(told.state.firewalld, BTreeMap::new());
         assert!(told.problems[0].message.ends_with("no bus"), "{}", told.problems[0]);
         assert_eq!(
@@ -497,7 +476,7 @@ interface = "br-ext"
         let mut facts = facts(None);
         facts.foreign.nft.clear();
         facts.foreign.firewalld_asleep = Some(["wgrelay-wg0", "wgrelay-wg1"].map(str::to_string).into());
-        let made = made(NETWORK, &facts);
+        let made = made(&text(), &facts);
         assert_eq!(made.state.firewalld, [("wgrelay-wg0".to_string(), FirewalldPolicy::asleep())].into());
         assert_eq!(made.problems, []);
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::docker::DockerNftables;
 use super::firewall::Family;
 use super::firewalld::FirewalldFacts;
+use super::input::InputChain;
 use super::state::ifalias;
 use crate::model::InterfaceName;
 
@@ -227,12 +228,9 @@ pub struct IptablesFacts {
     pub raw_guarded: BTreeSet<String>,
     /// Whether ufw keeps its chains here.
     pub ufw: bool,
-    /// Whether filter INPUT ends in a drop.
+    /// What filter INPUT makes of UDP from outside.
     #[serde(default)]
-    pub input_drops: bool,
-    /// The UDP ports of this host that INPUT accepts before, first and last: for anybody, or for some.
-    #[serde(default)]
-    pub input_udp: BTreeSet<(u16, u16)>,
+    pub input: InputChain,
 }
 
 impl IptablesFacts {
@@ -247,8 +245,7 @@ impl IptablesFacts {
             raw_made: false,
             raw_guarded: BTreeSet::new(),
             ufw: false,
-            input_drops: false,
-            input_udp: BTreeSet::new(),
+            input: InputChain { rules: Vec::new(), drops: false },
         }
     }
 }
@@ -268,6 +265,21 @@ pub struct NftForward {
     pub links: BTreeSet<String>,
 }
 
+/// A base chain of nftables at the input hook that is neither ours nor iptables' nor firewalld's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NftInput {
+    /// `ip`, `ip6` or `inet`.
+    pub table_family: String,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub chain: String,
+    /// Of which packets.
+    pub family: Family,
+    /// What it makes of them.
+    pub input: InputChain,
+}
+
 /// Packet filters of others. `default()` is a host without any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignFirewall {
@@ -275,6 +287,9 @@ pub struct ForeignFirewall {
     pub iptables: Vec<IptablesFacts>,
     /// Those of nftables.
     pub nft: Vec<NftForward>,
+    /// Those of nftables that see what is for this host itself.
+    #[serde(default)]
+    pub nft_input: Vec<NftInput>,
     /// What Docker's own among them let through.
     #[serde(default)]
     pub docker_nft: Vec<DockerNftables>,
@@ -292,7 +307,7 @@ pub struct ForeignFirewall {
 }
 
 /// The table of firewalld's nftables backend.
-const FIREWALLD: &str = "firewalld";
+pub const FIREWALLD: &str = "firewalld";
 /// The table of Docker's nftables backend.
 const DOCKER_NFTABLES: &str = "docker-bridges";
 

@@ -36,16 +36,13 @@ pub fn in_the_way(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse_network;
     use crate::plan::Link;
+    use crate::plan::fixture::relay_alone;
 
     #[test]
     fn ours_is_not_in_our_way() {
-        let text = "[network]\nname = \"wg0\"\nsubnet = \"10.0.0.0/24\"\n[node.hub]\nrole = \"relay\"\n\
-            address = \"10.0.0.1\"\nendpoint = \"192.0.2.1:51820\"\n\
-            public_key = \"G5ij+JfbywYXXO2u89nN+LI8HgH9yx/cnKQUju3LlnE=\"\n";
-        let network = parse_network(text.as_bytes(), "file").value.unwrap();
-        let node = network.relays().next().unwrap();
+        let (network, relay) = relay_alone();
+        let node = &network.nodes[&relay];
         let codes = |facts: &Facts| -> Vec<String> {
             in_the_way(&network, node, facts).into_iter().map(|p| p.code).collect()
         };

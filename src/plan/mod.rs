@@ -14,9 +14,12 @@ mod docker_nftables;
 mod facts;
 pub mod firewall;
 pub mod firewalld;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod foreign;
 mod full_tunnel;
 mod in_the_way;
+pub mod input;
 mod own_port;
 mod site_link;
 mod state;

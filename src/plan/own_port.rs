@@ -2,12 +2,16 @@
 //! is opened here: that it is closed is told, with the command.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use super::Facts;
+use ipnet::IpNet;
+
 use super::beside::uplinks;
 use super::firewall::Family;
-use super::foreign::IptablesFacts;
-use crate::model::{Network, Node, Problem};
+use super::foreign::NftInput;
+use super::input::{Arrival, InputChain};
+use super::{Facts, Link};
+use crate::model::{Endpoint, Network, Node, Problem};
 
 /// Tells of a port that others are to dial and cannot.
 pub(super) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
@@ -33,7 +37,10 @@ pub(super) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Pro
         Some(address) if address.is_ipv6() => Family::V6,
         _ => Family::V4,
     };
-    let closed = facts.foreign.iptables.iter().find(|there| there.family == family && is_closed(there, port));
+    let arrival = arrival(network, endpoint, facts, family);
+    let is_closed = |input: &InputChain| input.is_closed(port, &arrival);
+    let closed =
+        facts.foreign.iptables.iter().find(|there| there.family == family && is_closed(&there.input));
     told.extend(closed.map(|there| {
         let program = there.iptables.program(family);
         if there.ufw {
@@ -45,11 +52,46 @@ pub(super) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Pro
             )
         }
     }));
+    let closed =
+        facts.foreign.nft_input.iter().filter(|there| there.family == family && is_closed(&there.input));
+    told.extend(closed.map(|there| {
+        let NftInput { table_family, table, chain, .. } = there;
+        tell(
+            format!("the chain {chain} of the nft table {table_family} {table}"),
+            format!(
+                "`nft insert rule {table_family} {table} {chain} udp dport {port} accept`, and the same where that firewall keeps its rules"
+            ),
+        )
+    }));
     told
 }
 
-fn is_closed(there: &IptablesFacts, port: u16) -> bool {
-    there.input_drops && !there.input_udp.iter().any(|(first, last)| (*first..=*last).contains(&port))
+/// Says how packets for the endpoint come to this host: by the link that has its address, where one has.
+fn arrival(network: &Network, endpoint: &Endpoint, facts: &Facts, family: Family) -> Arrival {
+    let tunnel = network.name.as_str();
+    let foreign = || facts.links.iter().filter(move |(name, _)| *name != "lo" && *name != tunnel);
+    let has = |link: &Link, address: IpAddr| link.addresses.iter().any(|net| net.addr() == address);
+    let home = endpoint.socket_addr().and_then(|at| {
+        let (name, _) = foreign().find(|(_, link)| has(link, at.ip()))?;
+        Some((name.clone(), at.ip()))
+    });
+    let of_family = |net: &&IpNet| Family::of(net) == family;
+    // Whatever link routes name, packets may come by others; only where there is no other it is sure.
+    let outside: BTreeSet<&String> = foreign()
+        .filter(|(_, link)| link.up && link.addresses.iter().any(|net| of_family(&net)))
+        .map(|(name, _)| name)
+        .collect();
+    let only = outside.first().filter(|_| outside.len() == 1).map(|name| (*name).clone());
+    let addresses = match &home {
+        Some((_, address)) => [*address].into(),
+        None => foreign().flat_map(|(_, link)| &link.addresses).filter(of_family).map(IpNet::addr).collect(),
+    };
+    Arrival {
+        link: home.map(|(name, _)| name).or(only),
+        never: ["lo".to_owned(), tunnel.to_owned()].into(),
+        links: facts.links.keys().cloned().collect(),
+        addresses,
+    }
 }
 
 /// The zones of firewalld that the outside is in and that are known to keep the port closed.
@@ -67,27 +109,86 @@ fn closed_zones(facts: &Facts, port: u16) -> BTreeSet<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse_network;
-    use crate::plan::foreign::{ForeignFirewall, Iptables};
+    use crate::plan::fixture::relay_alone;
+    use crate::plan::foreign::{ForeignFirewall, Iptables, IptablesFacts};
+    use crate::plan::input::{Asks, InputRule};
 
-    fn told(there: IptablesFacts) -> Vec<String> {
-        let text = "[network]\nname = \"wg0\"\nsubnet = \"10.8.0.0/24\"\n[node.hub]\nrole = \"relay\"\naddress = \"10.8.0.1\"\n\
-                    endpoint = \"192.0.2.1:51820\"\npublic_key = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\"\n";
-        let network = parse_network(text.as_bytes(), "network.toml").value.unwrap();
-        let foreign = ForeignFirewall { iptables: vec![there], ..ForeignFirewall::default() };
-        let facts = Facts { foreign, ..Facts::default() };
-        problems(&network, &network.nodes["hub"], &facts).into_iter().map(|p| p.hint).collect()
+    fn told(foreign: ForeignFirewall, links: &[(&str, &str)]) -> Vec<String> {
+        let (network, hub) = relay_alone();
+        let link =
+            |address: &str| Link { up: true, addresses: vec![address.parse().unwrap()], ..Link::default() };
+        let links = links.iter().map(|(name, address)| ((*name).to_owned(), link(address))).collect();
+        let facts = Facts { foreign, links, ..Facts::default() };
+        problems(&network, &network.nodes[&hub], &facts).into_iter().map(|p| p.hint).collect()
+    }
+
+    fn iptables(there: IptablesFacts) -> ForeignFirewall {
+        ForeignFirewall { iptables: vec![there], ..ForeignFirewall::default() }
+    }
+
+    fn accept(asks: Asks) -> InputRule {
+        InputRule { asks, accepts: true }
+    }
+
+    fn dropping(rules: Vec<InputRule>) -> IptablesFacts {
+        let input = InputChain { rules, drops: true };
+        IptablesFacts { input, ..IptablesFacts::open(Iptables::Nft, Family::V4) }
     }
 
     #[test]
     fn a_closed_input_is_told_with_the_command_of_who_closed_it() {
-        let open = IptablesFacts::open(Iptables::Nft, Family::V4);
-        let closed = IptablesFacts { input_drops: true, input_udp: [(53, 53)].into(), ..open.clone() };
-        assert_eq!(told(open), [""; 0]);
+        let port = |first, last| Asks { ports: vec![(first, last)], ..Asks::nothing() };
+        let closed = dropping(vec![accept(port(53, 53))]);
+        assert_eq!(told(iptables(IptablesFacts::open(Iptables::Nft, Family::V4)), &[]), [""; 0]);
         let command = "`iptables-nft -I INPUT -p udp --dport 51820 -j ACCEPT`, and the same where that firewall keeps its rules";
-        assert_eq!(told(closed.clone()), [command]);
-        assert_eq!(told(IptablesFacts { ufw: true, ..closed.clone() }), ["ufw allow 51820/udp"]);
-        assert_eq!(told(IptablesFacts { input_udp: [(50000, 60000)].into(), ..closed.clone() }), [""; 0]);
-        assert_eq!(told(IptablesFacts { family: Family::V6, ..closed }), [""; 0], "the endpoint is IPv4");
+        assert_eq!(told(iptables(closed.clone()), &[]), [command]);
+        assert_eq!(
+            told(iptables(IptablesFacts { ufw: true, ..closed.clone() }), &[]),
+            ["ufw allow 51820/udp"]
+        );
+        assert_eq!(told(iptables(dropping(vec![accept(port(50000, 60000))])), &[]), [""; 0]);
+        let other = IptablesFacts { family: Family::V6, ..closed.clone() };
+        assert_eq!(told(iptables(other), &[]), [""; 0], "the endpoint is IPv4");
+        let there = |family| NftInput {
+            table_family: "inet".into(),
+            table: "mine".into(),
+            chain: "in".into(),
+            family,
+            input: closed.input.clone(),
+        };
+        let nft = ForeignFirewall {
+            nft_input: vec![there(Family::V4), there(Family::V6)],
+            ..ForeignFirewall::default()
+        };
+        let command = "`nft insert rule inet mine in udp dport 51820 accept`, and the same where that firewall keeps its rules";
+        assert_eq!(told(nft, &[]), [command]);
+    }
+
+    #[test]
+    fn an_accept_for_another_link_or_address_is_none_for_the_endpoint() {
+        let by =
+            |link: &str| iptables(dropping(vec![accept(Asks { by: Some(link.into()), ..Asks::nothing() })]));
+        let to =
+            |net: &str| iptables(dropping(vec![accept(Asks { to: net.parse().ok(), ..Asks::nothing() })]));
+        let here = [("eth0", "192.168.39.45/24"), ("eth1", "10.1.1.1/24")];
+        assert_eq!((told(by("eth0"), &here).len(), told(by("eth1"), &here).len()), (0, 1));
+        assert_eq!((told(to("192.168.39.0/24"), &here).len(), told(to("10.1.1.1/32"), &here).len()), (0, 1));
+        // Behind an address translation any link, and any address of this host, may be the one.
+        let behind = [("eth0", "10.2.2.2/24"), ("eth1", "10.1.1.1/24")];
+        assert_eq!((told(by("eth0"), &behind).len(), told(by("eth1"), &behind).len()), (0, 0));
+        assert_eq!((told(by("ppp0"), &behind).len(), told(by("wg0"), &behind).len()), (1, 1));
+        assert_eq!(
+            (told(to("10.1.1.1/32"), &behind).len(), told(to("224.0.0.251/32"), &behind).len()),
+            (0, 1)
+        );
+        // Unless there is one only.
+        let one = [("eth0", "10.2.2.2/24")];
+        let drop = InputRule { asks: Asks { by: Some("eth0".into()), ..Asks::nothing() }, accepts: false };
+        let single = |links| {
+            let input = InputChain { rules: vec![drop.clone()], drops: false };
+            let there = IptablesFacts { input, ..IptablesFacts::open(Iptables::Legacy, Family::V4) };
+            told(iptables(there), links).len()
+        };
+        assert_eq!((single(&one), single(&behind)), (1, 0));
     }
 }

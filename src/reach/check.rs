@@ -65,11 +65,12 @@ fn broken(world: &World, matrix: &Matrix, index: usize, promise: &Expectation) -
                 continue;
             }
             let port = promise.port.map_or_else(String::new, |p| format!(" with {p}"));
+            let option = promise.port.map_or_else(String::new, |p| format!(" --port {p}"));
             let (is, hint) = match why {
                 Some(reason) => (format!("it is blocked at {}: {}", reason.0, reason.1), reason.2),
                 None => (
                     "it reaches".into(),
-                    format!("see `wgrelay trace {a} {b}`; [[allow]] refuses what no rule allows"),
+                    format!("see `wgrelay trace {a} {b}{option}`; [[allow]] refuses what no rule allows"),
                 ),
             };
             return Some(Problem::error(

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::foreign_clients::clients_up;
 use crate::rig::drive::{Wgrelay, wg_quick_down, wg_quick_up};
-use crate::rig::need::{NAMESPACES, met};
 use crate::rig::node::{LONG, Node, Output, PLACE, finish};
 use crate::rig::probe::{ping, ping_within};
 use crate::rig::snapshot::Snapshot;
@@ -36,10 +35,7 @@ fn refused(output: &Output, words: &[&str]) {
 
 #[test]
 fn down_puts_back_what_was_there() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::Both);
+    let Some(t) = Topology::possible(Families::Both) else { return };
     let relay = Wgrelay::relay_of(&t, Families::Both);
     t.relay.run(&["bash", "-c", FOREIGN]).ok();
     let before = Snapshot::of(&t.relay);
@@ -75,10 +71,7 @@ fn down_puts_back_what_was_there() {
 
 #[test]
 fn an_up_that_fails_is_undone() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let before = Snapshot::of(&t.relay);
     let unchanged = |when: &str| before.assert_same(&Snapshot::of(&t.relay), when);
@@ -110,10 +103,7 @@ fn an_up_that_fails_is_undone() {
 
 #[test]
 fn a_full_disk_stops_an_up_before_it_changes_anything() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     t.relay.run(&["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", PLACE]).ok();
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let fill = format!("dd if=/dev/zero of={PLACE}/filler bs=1k 2>/dev/null; [ -s {PLACE}/filler ]");
@@ -141,12 +131,8 @@ fn a_full_disk_stops_an_up_before_it_changes_anything() {
 
 #[test]
 fn a_failed_up_puts_back_what_a_restart_brings_up() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     let kept = || t.relay.read(format!("{}/wg0/.last-up.json", relay.dir));
     let before = kept();
     relay.edit(|text| text.replace("51820", "51821"));
@@ -159,10 +145,7 @@ fn a_failed_up_puts_back_what_a_restart_brings_up() {
 
 #[test]
 fn a_read_only_folder_keeps_nobody_from_down() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     t.relay.run(&["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", PLACE]).ok();
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let mount = |how: &str| t.relay.run(&["mount", "-o", &format!("remount,{how}"), PLACE]).ok();
@@ -205,10 +188,7 @@ fn a_read_only_folder_keeps_nobody_from_down() {
 
 #[test]
 fn a_foreign_table_is_refused_and_left_alone() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let table = "table inet wgrelay-wg0 { chain forward { type filter hook forward priority 5; ip saddr 10.9.9.9 drop; }; }";
     t.relay.run(&["nft", table]).ok();
@@ -225,10 +205,7 @@ fn a_foreign_table_is_refused_and_left_alone() {
 
 #[test]
 fn a_foreign_interface_is_refused_and_left_alone() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     // What the user has today: the same interface by wg-quick.
     wg_quick_up(&t.relay, "wg0", &relay.ok(&["export", "wsl"])).ok();
@@ -258,10 +235,7 @@ fn killed_after(relay: &Wgrelay<'_>, while_: Duration) {
 
 #[test]
 fn an_up_killed_half_way_is_made_right_by_up_or_down() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     clients_up(&t, &relay);
     let before = Snapshot::of(&t.relay);
@@ -294,10 +268,7 @@ fn agents(node: &Node) -> Vec<String> {
 
 #[test]
 fn an_agent_that_was_killed_is_replaced_or_cleaned_up() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4).with_backend("embedded");
     clients_up(&t, &relay);
     let before = Snapshot::of(&t.relay);
@@ -324,10 +295,7 @@ fn an_agent_that_was_killed_is_replaced_or_cleaned_up() {
 
 #[test]
 fn an_agent_that_is_told_to_end_takes_the_network_down() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4).with_backend("embedded");
     let before = Snapshot::of(&t.relay);
     relay.up().ok();
@@ -344,10 +312,7 @@ fn an_agent_that_is_told_to_end_takes_the_network_down() {
 
 #[test]
 fn a_lost_or_hanging_agent_is_no_obstacle() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4).with_backend("embedded");
     // What switches were is in the record, and goes with the folder.
     let seen = || Snapshot::of(&t.relay).without("files").without("sysctls");
@@ -373,12 +338,8 @@ fn a_lost_or_hanging_agent_is_no_obstacle() {
 
 #[test]
 fn the_relays_own_address_changes_in_place() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     relay.edit(|text| text.replace("\"192.168.3.1\"", "\"192.168.3.77\""));
     relay.up().ok();
     assert!(t.relay.ip_shows("-4", "address show dev wg0").contains("192.168.3.77"));
@@ -388,12 +349,8 @@ fn the_relays_own_address_changes_in_place() {
 
 #[test]
 fn the_tunnels_own_route_comes_back_when_somebody_takes_it_away() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     let shown = || t.relay.ip_shows("-4", "route show table main");
     let before = shown();
     t.relay.ip("route del 192.168.3.0/24 dev wg0");
@@ -412,10 +369,7 @@ fn the_tunnels_own_route_comes_back_when_somebody_takes_it_away() {
 
 #[test]
 fn a_switch_of_the_own_interface_goes_with_it() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let before = Snapshot::of(&t.relay);
     relay.up().ok();
@@ -428,10 +382,7 @@ fn a_switch_of_the_own_interface_goes_with_it() {
 
 #[test]
 fn two_ups_at_once_are_one_after_the_other() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     clients_up(&t, &relay);
     let before = Snapshot::of(&t.relay);
@@ -454,10 +405,7 @@ fn two_ups_at_once_are_one_after_the_other() {
 
 #[test]
 fn a_shell_that_captures_up_does_not_wait_for_the_agent() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let line = format!(
         "out=$({} --dir {} up --backend {} 2>&1 </dev/null | cat); echo \"$out\"; exec 0<&-",
@@ -472,15 +420,11 @@ fn a_shell_that_captures_up_does_not_wait_for_the_agent() {
 
 #[test]
 fn a_record_that_is_gone_is_not_taken_for_a_network_that_is_down() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     t.relay.run(&["rm", "-r", "/run/wgrelay"]).ok();
     let status = relay.call(&["status"]).exits(4);
-    refused_words(&status, &["stands, and the record", "run `wgrelay up` again"]);
+    refused_words(&status, &["stands, and the record", " up` again"]);
     assert_eq!(relay.status()["state"], "degraded");
     relay.up().ok();
     assert!(!relay.call(&["status"]).stderr.contains("no-record"));
@@ -496,10 +440,7 @@ fn refused_words(output: &Output, words: &[&str]) {
 
 #[test]
 fn metrics_are_served_where_asked_for() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let mut command = relay.command(&["run", "--backend", &relay.backend, "--metrics", "127.0.0.1:9586"]);
     let mut agent = t.relay.spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));

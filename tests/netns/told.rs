@@ -4,7 +4,6 @@
 use serde_json::Value;
 
 use crate::rig::drive::Wgrelay;
-use crate::rig::need::{NAMESPACES, met};
 use crate::rig::node::PLACE;
 use crate::rig::topology::{Families, Topology};
 
@@ -27,12 +26,8 @@ fn key_of(status: &Value, name: &str) -> String {
 
 #[test]
 fn drift_and_a_newer_file_are_told() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     let status = relay.status();
     assert_eq!((drift(&status), has_problem(&status, "pending")), (vec![], false), "{status}");
     let (windows, docker) = (key_of(&status, "windows"), key_of(&status, "docker"));
@@ -95,10 +90,7 @@ fn drift_and_a_newer_file_are_told() {
 
 #[test]
 fn what_keeps_a_network_down_is_told_while_it_is_down() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let hint = |said: &str| said.lines().any(|l| l.contains("hint:") && l.ends_with("up` brings it up"));
     let down = relay.call(&["status"]).exits(4);
@@ -124,12 +116,8 @@ fn what_keeps_a_network_down_is_told_while_it_is_down() {
 /// Two folders with a network of one name: the interface is of the one that it was brought up from.
 #[test]
 fn a_network_that_is_up_from_another_folder_is_left_alone() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     let key = || t.relay.run(&["wg", "show", "wg0", "private-key"]).ok().stdout;
     let before = key();
     let other = Wgrelay { dir: format!("{PLACE}/other"), ..Wgrelay::on(&t.relay) };
@@ -156,12 +144,8 @@ fn a_network_that_is_up_from_another_folder_is_left_alone() {
 
 #[test]
 fn the_first_line_of_doctor_is_the_answer() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     let well = relay.call(&["doctor"]).exits(0);
     let first = well.stdout.lines().next().unwrap_or_default();
     assert!(first.starts_with("wg0 works here"), "{well}");
@@ -182,4 +166,31 @@ fn the_first_line_of_doctor_is_the_answer() {
     );
     relay.ok(&["down"]);
     assert!(relay.call(&["doctor"]).exits(0).stdout.contains("wg0 is down"));
+}
+
+#[test]
+fn a_port_that_a_rule_closes_is_told_with_what_opens_it() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let told = || {
+        let said: Value = serde_json::from_str(&relay.ok(&["plan", "--json"])).expect("plan prints JSON");
+        let problems = said["problems"].as_array().expect("plan has problems").clone();
+        let hint = |p: &Value| p["hint"].as_str().unwrap_or_default().to_owned();
+        problems.iter().filter(|p| p["code"] == "port-closed").map(hint).collect::<Vec<_>>()
+    };
+    let run = |line: &str| t.relay.run(&["sh", "-c", line]).ok();
+    assert_eq!(told(), [""; 0]);
+    for close in [
+        "iptables -A INPUT -p udp --dport 51820 -j DROP",
+        "nft 'add table inet mine; add chain inet mine in { type filter hook input priority 0; policy drop; }; \
+         add rule inet mine in tcp dport 22 accept; add rule inet mine in iifname lo accept'",
+    ] {
+        run(close);
+        let hints = told();
+        assert_eq!(hints.len(), 1, "{close}: {hints:?}");
+        // What is proposed is pasted, and opens it.
+        let command = hints[0].split('`').nth(1).expect("the command is in backticks");
+        run(command);
+        assert_eq!(told(), [""; 0], "{command}");
+    }
 }

@@ -56,6 +56,14 @@ impl<'a> Wgrelay<'a> {
         this
     }
 
+    /// The same, brought up.
+    #[track_caller]
+    pub fn up_on(t: &'a Topology) -> Self {
+        let this = Self::relay_of(t, Families::V4);
+        this.up().ok();
+        this
+    }
+
     /// The same with another backend.
     pub fn with_backend(self, backend: &str) -> Self {
         Self { backend: backend.to_owned(), ..self }

@@ -12,6 +12,7 @@
 //!
 //! No node forwards anything until somebody tells it to, and the VM knows its own subnet alone.
 
+use super::need::{NAMESPACES, met};
 use super::net::{End, bridge, cable, up};
 use super::node::Node;
 
@@ -47,6 +48,11 @@ pub enum Families {
 }
 
 impl Topology {
+    /// Does that where the machine can; `None`: it cannot, and nobody insists.
+    pub fn possible(families: Families) -> Option<Self> {
+        met(&NAMESPACES).then(|| Self::new(families))
+    }
+
     /// Makes the nodes and the cables between them.
     pub fn new(families: Families) -> Self {
         let [internet, relay, windows, docker, vm, container] =

@@ -3,6 +3,7 @@
 //! Legacy and nft are asked apart, because a host may have rules in both, and only where there are tables:
 //! asking iptables-legacy for a table would make it.
 
+mod input;
 mod save;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::input::input;
 use crate::plan::firewall::Family;
 use crate::plan::foreign::{Accept, ForeignChain, ForeignRule, Iptables, IptablesFacts, Says, parse_comment};
 
@@ -21,6 +22,8 @@ pub(super) struct SavedRule {
 pub(super) struct Saved {
     /// Policies by table and base chain.
     pub policies: BTreeMap<(String, String), String>,
+    /// Every chain, with its table.
+    pub chains: BTreeSet<(String, String)>,
     pub rules: Vec<SavedRule>,
 }
 
@@ -38,11 +41,11 @@ impl SavedRule {
     fn value_of(&self, flag: &str) -> Option<&str> {
         self.words.iter().position(|w| w == flag).and_then(|i| self.words.get(i + 1)).map(String::as_str)
     }
-    fn target(&self) -> &str {
+    pub(super) fn target(&self) -> &str {
         self.value_of("-j").or_else(|| self.value_of("-g")).unwrap_or_default()
     }
     /// The words without the comment.
-    fn plain_words(&self) -> Vec<&str> {
+    pub(super) fn plain_words(&self) -> Vec<&str> {
         let mut plain = Vec::new();
         let mut rest = self.words.as_slice();
         while let [first, tail @ ..] = rest {
@@ -61,31 +64,6 @@ impl SavedRule {
     fn is_unconditional(&self) -> bool {
         matches!(self.plain_words().as_slice(), ["-j" | "-g", _] | ["-j", "REJECT", "--reject-with", _])
     }
-    /// The UDP ports of a rule: those that it names, or all where it asks for nothing but a link or an address.
-    fn udp_ports(&self, everything: bool) -> Vec<(u16, u16)> {
-        let range = |text: &str| {
-            let (first, last) = text.split_once(':').unwrap_or((text, text));
-            Some((first.parse().ok()?, last.parse().ok()?))
-        };
-        let named = self.value_of("--dport").or_else(|| self.value_of("--dports"));
-        let protocol = self.value_of("-p").filter(|_| !self.is_negated("-p"));
-        match (protocol, named) {
-            (Some("udp"), Some(ports)) => ports.split(',').filter_map(range).collect(),
-            // What may let in more than we can tell is taken to let everything in: nobody is told that an open port is closed.
-            (Some("udp") | None, None) if everything && !self.lets_in_little() => vec![(0, u16::MAX)],
-            _ => Vec::new(),
-        }
-    }
-    fn is_negated(&self, flag: &str) -> bool {
-        self.words.windows(2).any(|w| w[0] == "!" && w[1] == flag)
-    }
-    /// Says whether it is about the host's own packets, answers, or certain destinations.
-    fn lets_in_little(&self) -> bool {
-        let states = self.value_of("--ctstate").or_else(|| self.value_of("--state"));
-        (self.value_of("-i") == Some("lo") && !self.is_negated("-i"))
-            || states.is_some_and(|s| !s.split(',').any(|s| s == "NEW"))
-            || ["-d", "--dst-type", "--sport"].iter().any(|flag| self.value_of(flag).is_some())
-    }
     fn is_in(&self, table: &str, chain: &str) -> bool {
         self.table == table && self.chain == chain
     }
@@ -103,10 +81,11 @@ pub(super) fn parse(text: &str) -> Saved {
             table = name.trim().to_string();
         } else if let Some(chain) = line.strip_prefix(':') {
             let mut words = chain.split(' ');
-            if let (Some(name), Some(policy)) = (words.next(), words.next())
-                && policy != "-"
-            {
-                saved.policies.insert((table.clone(), name.into()), policy.into());
+            if let (Some(name), Some(policy)) = (words.next(), words.next()) {
+                saved.chains.insert((table.clone(), name.into()));
+                if policy != "-" {
+                    saved.policies.insert((table.clone(), name.into()), policy.into());
+                }
             }
         } else if let Some((chain, text)) = line.strip_prefix("-A ").and_then(|rest| rest.split_once(' ')) {
             let (table, chain, text) = (table.clone(), chain.to_string(), text.trim().to_string());
@@ -176,30 +155,8 @@ impl Saved {
             raw_guarded: guarded.collect::<BTreeSet<String>>(),
             ufw: foreign("filter", "FORWARD").any(|r| r.target().starts_with("ufw-"))
                 || foreign("filter", "FORWARD").any(|r| r.target().starts_with("ufw6-")),
-            input_drops: policy("filter", "INPUT").is_some_and(|p| p == "DROP")
-                || foreign("filter", "INPUT").any(ends),
-            input_udp: self.input_udp(),
+            input: input(self),
         }
-    }
-
-    /// Returns the UDP ports that INPUT, and the chains that it jumps to, accept. Who may use them is not looked at.
-    fn input_udp(&self) -> BTreeSet<(u16, u16)> {
-        let mut ports = BTreeSet::new();
-        // With each chain, whether every packet comes there.
-        let mut chains = vec![("INPUT", true)];
-        let mut seen = BTreeSet::new();
-        while let Some((chain, everything)) = chains.pop() {
-            if !seen.insert((chain, everything)) {
-                continue;
-            }
-            for rule in self.rules.iter().filter(|r| r.is_in("filter", chain)) {
-                match rule.target() {
-                    "ACCEPT" => ports.extend(rule.udp_ports(everything)),
-                    target => chains.push((target, everything && rule.is_unconditional())),
-                }
-            }
-        }
-        ports
     }
 
     /// Returns the rules with a tag of ours.
@@ -254,43 +211,6 @@ COMMIT
 -A DOCKER-USER -i wg0 -o br-6a7541fe74a1 -m comment --comment "wgrelay:wg0" -j ACCEPT
 COMMIT
 "#;
-
-    #[test]
-    fn ports_that_input_accepts() {
-        let ports = |rules: &str| {
-            let text = format!("*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n{rules}\nCOMMIT\n");
-            let facts = parse(&text).facts(Iptables::Nft, Family::V4);
-            assert!(facts.input_drops);
-            facts.input_udp.into_iter().collect::<Vec<_>>()
-        };
-        assert_eq!(ports(""), []);
-        assert_eq!(ports("-A INPUT -p udp -m udp --dport 51820 -j ACCEPT"), [(51820, 51820)]);
-        assert_eq!(
-            ports("-A INPUT -s 10.0.0.0/8 -p udp -m multiport --dports 53,1000:2000 -j ACCEPT"),
-            [(53, 53), (1000, 2000)]
-        );
-        assert_eq!(
-            ports("-A INPUT -p tcp -m tcp --dport 51820 -j ACCEPT\n-A FORWARD -p udp --dport 9 -j ACCEPT"),
-            []
-        );
-        assert_eq!(
-            ports("-A INPUT -i lo -j ACCEPT\n-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"),
-            []
-        );
-        assert_eq!(ports("-A INPUT -i eth0 -j ACCEPT"), [(0, 65535)]);
-        for rule in
-            ["-m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT", "! -p tcp -j ACCEPT", "! -i lo -j ACCEPT"]
-        {
-            assert_eq!(ports(&format!("-A INPUT {rule}")), [(0, 65535)], "{rule}");
-        }
-        // ufw: the user's rules are in a chain that every packet comes to.
-        let ufw = "-A INPUT -j ufw-before-input\n-A ufw-before-input -j ufw-user-input\n\
-                   -A ufw-user-input -p udp -m udp --dport 51820 -j ACCEPT";
-        assert_eq!(ports(ufw), [(51820, 51820)]);
-        let limit = "-A INPUT -p tcp -m tcp --dport 22 -j limit\n-A limit -j ACCEPT";
-        assert_eq!(ports(limit), []);
-        assert_eq!(ports("-A INPUT -j a\n-A a -j b\n-A b -j a"), []);
-    }
 
     #[test]
     fn docker_28_is_read() {

@@ -156,16 +156,13 @@ fn ansi_c(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse_network;
+    use crate::plan::fixture::relay_alone;
 
     #[test]
     fn what_is_not_the_tunnels_is_left_to_others() {
-        let text = "[network]\nname = \"wg0\"\nsubnet = \"192.168.3.0/24\"\n[node.wsl]\nrole = \"relay\"\n\
-                    address = \"192.168.3.1\"\nendpoint = \"192.0.2.1:51820\"\n\
-                    public_key = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\"\n";
-        let network = parse_network(text.as_bytes(), "network.toml").value.unwrap();
+        let (network, relay) = relay_alone();
         let now = Timestamp::from(std::time::UNIX_EPOCH);
-        let up = hooks(&network, &network.nodes["wsl"], now).post_up.join("\n");
+        let up = hooks(&network, &network.nodes[&relay], now).post_up.join("\n");
         assert!(up.contains("-A wgrelay-q-%i-f ! -i %i ! -o %i -j RETURN\\n"), "iptables: {up}");
         assert!(up.contains("iifname != \"%i\" oifname != \"%i\" accept;"), "nft: {up}");
         assert!(up.contains("-I $c -i %i -o %i -m comment --comment wgrelay-q-%i -j ACCEPT"), "{up}");
