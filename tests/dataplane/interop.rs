@@ -27,17 +27,7 @@ fn handshakes(other: Other) {
             if v6 { ["[fd77::1]:51820", "[fd77::2]:51820"] } else { ["10.77.0.1:51820", "10.77.0.2:51820"] };
         let mut own = change('a', own_begins.then_some(theirs));
         own.peers[0].preshared_key = Some(preshared.clone());
-        rig.bring_up('a');
-        rig.bring_up('b');
-        // Who begins does so as soon as it is told: the other comes first.
-        if !own_begins {
-            device.configure(own.clone()).expect("a change");
-        }
-        rig.set_conf('b', preshared.as_ref(), (!own_begins).then_some(ours));
-        if own_begins {
-            device.configure(own).expect("a change");
-        }
-        eventually("a handshake", || peer(&device).last_handshake.is_some());
+        rig.meet(&device, own, preshared.as_ref(), (!own_begins).then_some(ours));
         assert!(rig.pings('a', "10.99.0.2") && rig.pings('b', "fd99::1"), "IPv4 and IPv6 inside");
         assert_eq!(peer(&device).endpoint, Some(theirs.parse().unwrap()));
         assert_eq!(told(&rig, "endpoints"), ours);

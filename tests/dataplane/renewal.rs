@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::other::Other;
-use crate::rig::{Rig, change, eventually, peer};
+use crate::rig::{Rig, Talkers, change, peer};
 use crate::weather::duration;
 
 /// Keys are renewed after 120 s (the WireGuard paper, section 6.2).
@@ -24,22 +23,9 @@ fn renewed_in_use(other: Other, own_begins: bool) {
     let Some(rig) = Rig::new() else { return };
     let Some(_running) = other.start(&rig, 'b') else { return };
     let device = rig.start('a');
-    rig.bring_up('a');
-    rig.bring_up('b');
-    // Who begins does so as soon as it is told: the other comes first.
-    device.configure(change('a', None)).expect("a change");
-    rig.set_conf('b', None, (!own_begins).then_some("10.77.0.1:51820"));
-    if own_begins {
-        device.configure(change('a', Some("10.77.0.2:51820"))).expect("a change");
-    }
-    eventually("a handshake", || peer(&device).last_handshake.is_some());
-
-    let echo = rig.inside('b', || UdpSocket::bind("10.99.0.2:7008")).unwrap();
-    let client = rig.inside('a', || UdpSocket::bind("10.99.0.1:0")).unwrap();
-    client.connect("10.99.0.2:7008").unwrap();
-    let listener = rig.inside('a', || TcpListener::bind("10.99.0.1:7009")).unwrap();
-    let mut sender = rig.inside('b', || TcpStream::connect("10.99.0.1:7009")).unwrap();
-    let (mut receiver, _) = listener.accept().unwrap();
+    let own = change('a', own_begins.then_some("10.77.0.2:51820"));
+    rig.meet(&device, own, None, (!own_begins).then_some("10.77.0.1:51820"));
+    let Talkers { server: echo, client, mut sender, mut receiver } = rig.talkers('a');
     echo.set_read_timeout(Some(PACE)).unwrap();
     client.set_read_timeout(Some(PACE)).unwrap();
     sender.set_write_timeout(Some(Duration::from_secs(60))).unwrap();

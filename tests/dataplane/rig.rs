@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -60,6 +60,14 @@ pub fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is there");
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("it is told");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Both ends of a flow of datagrams and of a stream.
+pub struct Talkers {
+    pub server: UdpSocket,
+    pub client: UdpSocket,
+    pub sender: TcpStream,
+    pub receiver: TcpStream,
 }
 
 /// Two namespaces with a veth between them, taken away at the end.
@@ -163,6 +171,40 @@ impl Rig {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), conf).expect("it can be written");
         self.run(side, &format!("wg setconf {} {}", self.wg(side), file.path().display()));
+    }
+
+    /// Brings both sides up, the other one configured by `wg`, and waits for a handshake. Whoever begins does so as soon as it is
+    /// told, so the other comes first; with our endpoint the other begins.
+    pub fn meet(
+        &self,
+        device: &Dataplane,
+        own: DeviceChange,
+        preshared: Option<&PresharedKey>,
+        ours: Option<&str>,
+    ) {
+        self.bring_up('a');
+        self.bring_up('b');
+        if ours.is_some() {
+            device.configure(own.clone()).expect("a change");
+        }
+        self.set_conf('b', preshared, ours);
+        if ours.is_none() {
+            device.configure(own).expect("a change");
+        }
+        eventually("a handshake", || peer(device).last_handshake.is_some());
+    }
+
+    /// Sockets on both sides, through the tunnel: datagrams from `client` to the other side, a stream from b to a.
+    pub fn talkers(&self, client: char) -> Talkers {
+        let address = |side: char| if side == 'a' { "10.99.0.1" } else { "10.99.0.2" };
+        let at = format!("{}:7008", address(other(client)));
+        let server = self.inside(other(client), || UdpSocket::bind(&at)).expect("the port is free");
+        let client = self.inside(client, || UdpSocket::bind((address(client), 0))).expect("a port is free");
+        client.connect(&at).expect("it has an address");
+        let listener = self.inside('a', || TcpListener::bind("10.99.0.1:7009")).expect("the port is free");
+        let sender = self.inside('b', || TcpStream::connect("10.99.0.1:7009")).expect("they listen");
+        let (receiver, _) = listener.accept().expect("they call");
+        Talkers { server, client, sender, receiver }
     }
 
     /// Gives the interface its addresses and brings it up.

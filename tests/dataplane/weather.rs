@@ -3,12 +3,11 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::path::{PATH_PORT, Path, Weather};
-use crate::rig::{Rig, alone, change, descriptors, eventually, peer, resident, run};
+use crate::rig::{Rig, Talkers, alone, change, descriptors, eventually, peer, resident, run};
 
 /// How long a bad path is endured; a few seconds unless told.
 pub fn duration() -> Duration {
@@ -41,14 +40,7 @@ fn a_bad_path_stalls_nothing_doubles_nothing_and_leaks_nothing() {
     eventually("a handshake", || peer(&a).last_handshake.is_some() && peer(&b).last_handshake.is_some());
 
     let ends = AtomicBool::new(false);
-    let (server, client) = (
-        rig.inside('a', || UdpSocket::bind("10.99.0.1:7008")).unwrap(),
-        rig.inside('b', || UdpSocket::bind("10.99.0.2:0")).unwrap(),
-    );
-    client.connect("10.99.0.1:7008").unwrap();
-    let listener = rig.inside('a', || TcpListener::bind("10.99.0.1:7009")).unwrap();
-    let mut stream = rig.inside('b', || TcpStream::connect("10.99.0.1:7009")).unwrap();
-    let (mut served, _) = listener.accept().unwrap();
+    let Talkers { server, client, sender: mut stream, receiver: mut served } = rig.talkers('b');
     for socket in [&server, &client] {
         socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
     }
@@ -131,6 +123,6 @@ fn a_bad_path_stalls_nothing_doubles_nothing_and_leaks_nothing() {
     if duration() > Duration::from_secs(130) {
         assert!(path.tally()[0].types[1] >= 2, "the session was renewed");
     }
-    drop((a, b, path, server, client, listener, served));
+    drop((a, b, path, server, client, served));
     assert_eq!(descriptors(), before);
 }

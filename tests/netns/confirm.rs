@@ -58,12 +58,8 @@ fn open_docker(relay: &Wgrelay<'_>) {
 
 #[test]
 fn a_change_that_nobody_confirms_goes_back_and_others_keep_their_sessions() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     clients_up(&t, &relay);
     assert!(ping(&t.windows, "192.168.3.1") && ping(&t.windows, "192.168.33.71"));
     let before = Snapshot::of(&t.relay).without("files"); // they tell when it was applied
@@ -105,12 +101,8 @@ fn a_change_that_nobody_confirms_goes_back_and_others_keep_their_sessions() {
 
 #[test]
 fn a_change_that_is_confirmed_stays() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     cut_docker(&relay);
     let said = on_trial(&relay, "600");
     assert!(said.contains(&format!("keep it with `wgrelay --dir {} confirm`", relay.dir)), "{said}");
@@ -138,10 +130,7 @@ fn a_change_that_is_confirmed_stays() {
 
 #[test]
 fn a_first_up_that_nobody_confirms_leaves_nothing() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::Both);
+    let Some(t) = Topology::possible(Families::Both) else { return };
     let relay = Wgrelay::relay_of(&t, Families::Both);
     let before = Snapshot::of(&t.relay);
     let gone = |when: &str| {
@@ -179,12 +168,8 @@ fn a_first_up_that_nobody_confirms_leaves_nothing() {
 
 #[test]
 fn a_waiter_that_was_killed_is_stood_in_for() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     let kill = || {
         for pid in waiters(&t.relay) {
             t.relay.run(&["kill", "-9", &pid.to_string()]).ok();
@@ -231,12 +216,8 @@ fn a_waiter_that_was_killed_is_stood_in_for() {
 
 #[test]
 fn a_second_trial_goes_back_to_what_was_before_the_first_keys_too() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     let seen = || {
         let show = "wg show wg0 private-key; wg show wg0 preshared-keys; wg show wg0 allowed-ips; \
                     wg show wg0 listen-port";
@@ -271,8 +252,7 @@ fn the_trial_holds_keys_and_only_root_reads_it() {
     }
     use std::os::unix::fs::PermissionsExt as _;
     let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let relay = Wgrelay::up_on(&t);
     cut_docker(&relay);
     on_trial(&relay, "600");
     let key = t.relay.run(&["wg", "show", "wg0", "private-key"]).ok().stdout;
@@ -290,10 +270,7 @@ fn the_trial_holds_keys_and_only_root_reads_it() {
 /// The folder's name is one name however it is written: what waits under one spelling is kept, and goes back, under another.
 #[test]
 fn a_folder_by_another_spelling() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let program = env!("CARGO_BIN_EXE_wgrelay");
     let (parent, name) = relay.dir.rsplit_once('/').expect("the folder is absolute");
@@ -321,8 +298,7 @@ fn a_look_leaves_an_agent_alone_that_does_not_answer() {
         return;
     }
     let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let relay = Wgrelay::up_on(&t);
     let agent = relay.node.read("/run/wgrelay/wg0/pid").trim().to_string();
     relay.node.run(&["kill", "-STOP", &agent]).ok();
     let plan = relay.call(&["plan"]);
@@ -334,12 +310,8 @@ fn a_look_leaves_an_agent_alone_that_does_not_answer() {
 
 #[test]
 fn a_change_that_cannot_go_back_is_told() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     relay.edit(|text| text.replace(":51820\"", ":51999\""));
     on_trial(&relay, "600");
     // Somebody takes the port that it would go back to.

@@ -3,7 +3,6 @@
 
 use crate::foreign_clients::clients_up;
 use crate::rig::drive::Wgrelay;
-use crate::rig::need::{NAMESPACES, met};
 use crate::rig::probe::{Flow, ping};
 use crate::rig::snapshot::Snapshot;
 use crate::rig::topology::{Families, Topology};
@@ -25,10 +24,7 @@ fn typed(i: usize) -> String {
 
 #[test]
 fn no_packet_is_lost_while_other_spokes_come_change_and_go() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
+    let Some(t) = Topology::possible(Families::V4) else { return };
     let relay = Wgrelay::relay_of(&t, Families::V4);
     // Preshared keys would have to be typed for the typed spokes.
     relay.edit(|text| text.replacen("[network]\n", "[network]\npreshared_keys = false\n", 1));
@@ -91,12 +87,8 @@ fn no_packet_is_lost_while_other_spokes_come_change_and_go() {
 
 #[test]
 fn new_keys_wait_for_up() {
-    if !met(&NAMESPACES) {
-        return;
-    }
-    let t = Topology::new(Families::V4);
-    let relay = Wgrelay::relay_of(&t, Families::V4);
-    relay.up().ok();
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
     let keys = || {
         let show = "wg show wg0 private-key; wg show wg0 preshared-keys";
         t.relay.run(&["bash", "-c", show]).ok().stdout
