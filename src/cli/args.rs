@@ -477,7 +477,7 @@ pub enum Service {
         #[arg(long, value_name = "BACKEND", default_value = "auto")]
         backend: BackendChoice,
         /// Serve metrics for Prometheus there, to whoever can reach it, such as 127.0.0.1:9586
-        #[arg(long, value_name = "ADDRESS:PORT")]
+        #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics_address)]
         metrics: Option<std::net::SocketAddr>,
     },
     /// Disable and remove the unit; a network that is up stays up
