@@ -248,8 +248,7 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
         told.problems.extend(part.problems);
         told.without_code.extend(part.without_code);
     }
-    let written =
-        files.finish().map_err(|e| Fault { message: format!("{e}; no file was changed"), ..out_fault(e) })?;
+    let written = files.finish().map_err(|e| Fault { message: e.to_string(), ..out_fault(e.error) })?;
     told.without_code.sort();
     if ctx.out.json {
         let without: Vec<_> = told

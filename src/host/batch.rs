@@ -48,31 +48,33 @@ impl Batch {
     /// Puts all files in their places, and returns their names, sorted.
     ///
     /// # Errors
-    /// They cannot be made durable, or one cannot be put in its place: then all are as they were.
-    pub fn finish(self) -> Result<Vec<String>, StoreError> {
+    /// They cannot be made durable, or one cannot be put in its place: then all are as they were, but for those that the
+    /// error names.
+    pub fn finish(self) -> Result<Vec<String>, Unplaced> {
         let sync = io_error("sync", &self.folder);
-        File::open(&self.folder).and_then(|f| Ok(nix::unistd::syncfs(&f)?)).map_err(sync)?;
+        let synced = File::open(&self.folder).and_then(|f| Ok(nix::unistd::syncfs(&f)?)).map_err(sync);
+        synced.map_err(|error| Unplaced { error, replaced: Vec::new() })?;
         // What is beside its place when this is dropped is removed: new files where one failed, old ones at the end.
         let files = self.lock().clone();
         let mut placed = Vec::new();
         for (new, path) in &files {
             match place(new, path) {
-                Ok(replaced) => placed.push((new, path, replaced)),
+                Ok(replaced) => placed.push((new.clone(), path.clone(), replaced)),
                 Err(error) => {
-                    for (new, path, replaced) in placed.into_iter().rev() {
-                        put_back(new, path, replaced)?;
-                    }
-                    return Err(io_error("write", path)(error));
+                    let stuck = undo(placed);
+                    // An old file that did not go back stays beside its place.
+                    self.lock().retain(|(new, _)| !stuck.iter().any(|(old, _)| old == new));
+                    let replaced = stuck.iter().map(|(_, path)| name(path)).collect();
+                    return Err(Unplaced { error: io_error("write", path)(error), replaced });
                 }
             }
         }
-        sync_folder(&self.folder)?;
-        let name = |(_, path): &(PathBuf, PathBuf)| {
-            path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
-        };
-        let mut names: Vec<String> = files.iter().map(name).collect();
+        let mut names: Vec<String> = files.iter().map(|(_, path)| name(path)).collect();
         names.sort();
-        Ok(names)
+        match sync_folder(&self.folder) {
+            Ok(()) => Ok(names),
+            Err(error) => Err(Unplaced { error, replaced: names }),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(PathBuf, PathBuf)>> {
@@ -85,6 +87,25 @@ impl Drop for Batch {
         for (new, _) in self.lock().drain(..) {
             let _ = fs::remove_file(new);
         }
+    }
+}
+
+/// Why the files of a batch are not all in their places.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}; {}", self.what_changed())]
+pub struct Unplaced {
+    /// What failed.
+    pub error: StoreError,
+    /// The files that are new all the same, because what they replaced could not be put back.
+    pub replaced: Vec<String>,
+}
+
+impl Unplaced {
+    fn what_changed(&self) -> String {
+        if self.replaced.is_empty() {
+            return "no file was changed".into();
+        }
+        format!("changed all the same: {}", self.replaced.join(", "))
     }
 }
 
@@ -123,13 +144,24 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn put_back(new: &Path, path: &Path, replaced: Replaced) -> Result<(), StoreError> {
-    let done = match replaced {
-        Replaced::None => fs::remove_file(path),
-        Replaced::Beside => fs::rename(new, path),
-        Replaced::Gone => Ok(()),
-    };
-    done.map_err(io_error("put back", path))
+/// Puts back what was there before, and returns those files that are new all the same.
+fn undo(placed: Vec<(PathBuf, PathBuf, Replaced)>) -> Vec<(PathBuf, PathBuf)> {
+    let mut stuck = Vec::new();
+    for (new, path, replaced) in placed.into_iter().rev() {
+        let is_back = match replaced {
+            Replaced::None => fs::remove_file(&path).is_ok(),
+            Replaced::Beside => fs::rename(&new, &path).is_ok(),
+            Replaced::Gone => false,
+        };
+        if !is_back {
+            stuck.push((new, path));
+        }
+    }
+    stuck
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -184,5 +216,27 @@ mod tests {
         for name in ["a", "z"] {
             assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), "old");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_put_back_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["a", "b", "c", ".b.new"] {
+            fs::write(at(name), "x").unwrap();
+        }
+        let placed = vec![
+            (at(".a.new"), at("a"), Replaced::Gone),
+            (at(".b.new"), at("b"), Replaced::Beside),
+            (at(".c.new"), at("c"), Replaced::None),
+            (at(".d.new"), at("d"), Replaced::Beside),
+        ];
+        let stuck: Vec<String> = undo(placed).iter().map(|(_, path)| name(path)).collect();
+        assert_eq!(stuck, ["d", "a"]);
+        assert_eq!(names(dir.path()), ["a", "b"]);
+        let error = || io_error("write", Path::new("x"))(io::ErrorKind::PermissionDenied.into());
+        let told = |replaced: Vec<String>| Unplaced { error: error(), replaced }.to_string();
+        assert!(told(Vec::new()).ends_with("; no file was changed"));
+        assert!(told(stuck).ends_with("; changed all the same: d, a"));
     }
 }
