@@ -152,12 +152,14 @@ impl Context {
 
     /// Takes the writer's lock of a network, waiting for another command.
     pub fn lock(&self, folder: &Folder) -> Result<WriterLock, Fault> {
+        is_there(folder)?;
         let _progress = Progress::of(&self.out, "waiting for another command that is changing this network");
         Ok(folder.lock()?)
     }
 
     /// Takes the same lock for a command that changes the host: a read-only folder keeps nobody from that.
     pub fn lock_to_apply(&self, folder: &Folder) -> Result<WriterLock, Fault> {
+        is_there(folder)?;
         let _progress = Progress::of(&self.out, "waiting for another command that is changing this network");
         let lock = folder.lock_to_apply()?;
         if !lock.excludes() {
@@ -274,6 +276,14 @@ impl Context {
             _ => Err(Fault::usage("which node is this host?", "say it with --node NAME")),
         }
     }
+}
+
+/// Tells of a network that is not there as such, and not of its lock.
+fn is_there(folder: &Folder) -> Result<(), Fault> {
+    if !folder.exists() {
+        folder.read_network()?;
+    }
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is the command line's to read")]

@@ -30,7 +30,8 @@ fn usage_errors_end_with_2() {
 #[test]
 fn commands_without_a_network_say_how_to_get_one() {
     let sandbox = Sandbox::new();
-    for arguments in [&["list"][..], &["check"], &["add", "phone"], &["export", "windows"]] {
+    let named = &["--network", "wg7", "add", "phone"][..];
+    for arguments in [&["list"][..], &["check"], &["add", "phone"], &["export", "windows"], named] {
         let said = sandbox.run(arguments).tells(&[" init` "]);
         assert!(matches!(said.code, 1 | 3), "{said:#?}");
     }
