@@ -1,21 +1,29 @@
 //! The agent's Unix socket: one line in, one line out, until the other side hangs up.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
+use super::Tell;
 use super::device::LocalDevice;
 use crate::control::{self, Answer, MAX_LINE, Request};
 use crate::host::agent_process::Runtime;
+
+const NO_DEVICE: &str = "this agent hosts no embedded device";
 
 /// What the socket speaks for.
 #[derive(Clone)]
 pub(super) struct Served {
     pub(super) network: String,
     pub(super) device: Option<LocalDevice>,
+    pub(super) status: Tell,
+    /// Which program file this process runs.
+    pub(super) program: String,
     pub(super) wake: mpsc::Sender<()>,
     pub(super) stop: mpsc::Sender<()>,
 }
@@ -55,23 +63,53 @@ async fn converse(stream: UnixStream, served: Served) {
             Ok(n) if n > 0 => {}
             _ => return,
         }
-        let answer = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => answer(request, &served).await,
+        let (answer, rest) = match serde_json::from_slice::<Request>(&line) {
+            Ok(Request::Status { dir, program }) => status(&served, dir, &program).await,
+            Ok(Request::PackedReport) => packed(&served),
+            Ok(request) => (answer(request, &served).await, Zeroizing::default()),
             // What was said may hold a key, so it is not repeated.
-            Err(_) => {
-                Answer::Refused { message: "not a request of this version".into(), hint: String::new() }
-            }
+            Err(_) => (refused("not a request of this version"), Zeroizing::default()),
         };
         let Ok(bytes) = control::line(&answer).map(Zeroizing::new) else { return };
-        if write.write_all(&bytes).await.is_err() {
+        if write.write_all(&bytes).await.is_err() || write.write_all(&rest).await.is_err() {
             return;
         }
     }
 }
 
+fn refused(message: &str) -> Answer {
+    Answer::Refused { message: message.into(), hint: String::new() }
+}
+
+/// Looks at the host for whoever asks; where that goes wrong, they look themselves.
+async fn status(served: &Served, dir: PathBuf, program: &str) -> (Answer, Zeroizing<Vec<u8>>) {
+    if program != served.program {
+        return (refused("another program"), Zeroizing::default());
+    }
+    let tell = Arc::clone(&served.status);
+    match tokio::task::spawn_blocking(move || tell(&dir)).await {
+        Ok(Ok(told)) => {
+            let length = told.json.len() as u64;
+            (Answer::Status { length, state: told.state }, told.json.into())
+        }
+        Ok(Err(message)) => (refused(&message), Zeroizing::default()),
+        Err(_) => (refused("the look at the host ended badly"), Zeroizing::default()),
+    }
+}
+
+fn packed(served: &Served) -> (Answer, Zeroizing<Vec<u8>>) {
+    match served.device.as_ref().map(LocalDevice::report) {
+        None => (refused(NO_DEVICE), Zeroizing::default()),
+        Some(Err(message)) => (refused(&message), Zeroizing::default()),
+        Some(Ok(report)) => {
+            let bytes = control::packed::pack(&report);
+            (Answer::Packed { length: bytes.len() as u64 }, bytes)
+        }
+    }
+}
+
 async fn answer(request: Request, served: &Served) -> Answer {
-    let none =
-        || Answer::Refused { message: "this agent hosts no embedded device".into(), hint: String::new() };
+    let none = || refused(NO_DEVICE);
     match request {
         Request::Hello => Answer::Hello {
             version: control::VERSION,
@@ -90,6 +128,8 @@ async fn answer(request: Request, served: &Served) -> Answer {
             Some(Ok(report)) => Answer::Report { report: Box::new(report) },
             Some(Err(message)) => Answer::Refused { message, hint: String::new() },
         },
+        // They have answers of their own, with more behind them.
+        Request::Status { .. } | Request::PackedReport => refused("not here"),
         Request::Wake => {
             // A full queue means that a look at the host is coming anyway.
             let _ = served.wake.try_send(());

@@ -13,6 +13,7 @@ mod device;
 mod metrics;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +28,10 @@ pub use metrics::{Metrics, listen_at};
 use crate::apply::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::{Engine, Events};
+use crate::host::file_mark::own_program;
 use crate::host::kernel_news::KernelNews;
 use crate::model::InterfaceName;
+use crate::status::State;
 
 /// How often the host is compared with what was applied, in seconds. iptables-legacy, for one, tells nobody of
 /// its changes, so something has to look.
@@ -54,6 +57,17 @@ pub enum End {
 /// What the agent does at each tick: compares and repairs. Blocking; an error is logged and tried again.
 pub type Reconcile = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// A status as `status --json` prints it.
+pub struct Told {
+    /// In one word.
+    pub state: State,
+    /// The text.
+    pub json: Vec<u8>,
+}
+
+/// Looks at the host for `status`, for networks of this folder; blocking. Where it cannot, whoever asks looks himself.
+pub type Tell = Arc<dyn Fn(&Path) -> Result<Told, String> + Send + Sync>;
+
 /// What an agent serves.
 pub struct Serving {
     /// The network.
@@ -64,6 +78,8 @@ pub struct Serving {
     pub device: Option<LocalDevice>,
     /// The work of a tick.
     pub reconcile: Reconcile,
+    /// What `status` asks for.
+    pub status: Tell,
     /// Metrics, where somebody asked for them.
     pub metrics: Option<Metrics>,
 }
@@ -100,6 +116,8 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let socket = control_socket::Served {
         network: serving.network.to_string(),
         device: serving.device.clone(),
+        status: Arc::clone(&serving.status),
+        program: own_program(),
         wake,
         stop,
     };

@@ -8,4 +8,4 @@ mod host;
 mod transaction;
 
 pub use host::{Host, HostError, Scope};
-pub use transaction::{Failure, Outcome, apply};
+pub use transaction::{Failure, Outcome, apply, apply_plan};

@@ -52,7 +52,21 @@ pub fn apply<H: Host>(
     wanted: &HostState,
     backend: Backend,
 ) -> Result<Outcome, Failure> {
-    let plan = diff(before, wanted);
+    apply_plan(host, scope, before, wanted, diff(before, wanted), backend)
+}
+
+/// The same for a caller who knows the difference of the two already: it takes its time where peers are many.
+///
+/// # Errors
+/// See [`apply`].
+pub fn apply_plan<H: Host>(
+    host: &mut H,
+    scope: &Scope,
+    before: &HostState,
+    wanted: &HostState,
+    plan: Plan,
+    backend: Backend,
+) -> Result<Outcome, Failure> {
     if plan.is_empty() {
         return Ok(Outcome { plan });
     }
@@ -73,7 +87,7 @@ pub fn apply<H: Host>(
 fn verify<H: Host>(host: &mut H, scope: &Scope, wanted: &HostState) -> Result<Vec<Line>, HostError> {
     // What was just applied is what the observation is to be read with.
     tracing::debug!("applied; looking again");
-    let scope = Scope { applied: Some(wanted.clone()), ..scope.clone() };
+    let scope = Scope { applied: Some(wanted.outline()), ..scope.clone() };
     let now = host.observe(&scope)?;
     tracing::debug!("looked again");
     Ok(diff(&now, wanted).lines())

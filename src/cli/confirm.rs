@@ -131,7 +131,7 @@ pub fn make_right(ctx: &Context, name: &InterfaceName, runtime: &Runtime) -> Res
     let mut host = match &trial.before {
         Some(before) => {
             let choice = BackendChoice::Only(before.backend);
-            operate::host_for(runtime, &command, &ctx.dir, name, choice)?.0
+            operate::host_for(operate::host(runtime, &command)?, runtime, &command, &ctx.dir, name, choice)?.0
         }
         None => operate::host(runtime, &[])?,
     };

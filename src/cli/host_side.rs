@@ -9,9 +9,10 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::typed::subcommand;
 use crate::apply::Failure;
+use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::model::{InterfaceName, quoted};
-use crate::operate::{BackendChoice, Refusal, Target};
+use crate::operate::{self, BackendChoice, Refusal, Target};
 use crate::plan::Backend;
 
 impl From<Typed> for BackendChoice {
@@ -60,6 +61,22 @@ pub fn target(ctx: &Context, loaded: &Loaded) -> Result<Target, Fault> {
     }
     Target::new(ctx.dir.clone(), loaded.network.clone(), loaded.text.clone(), &node.name, &secrets)
         .ok_or_else(|| Fault::failed(format!("there is no node {}", node.name), ""))
+}
+
+/// Reads a network's files and this machine side by side: each takes its time where peers are many.
+pub fn beside_machine<T>(
+    runtime: &Runtime,
+    command: &[String],
+    name: &InterfaceName,
+    files: impl FnOnce() -> Result<T, Fault>,
+) -> Result<(T, LinuxHost), Fault> {
+    std::thread::scope(|threads| {
+        let machine = threads.spawn(|| operate::host_ahead(runtime, command, name));
+        let files = files();
+        let machine = machine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // What is wrong with a file is the reader's to mend, whatever the machine says.
+        Ok((files?, machine?))
+    })
 }
 
 /// Returns the runtime folder of a network.

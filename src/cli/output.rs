@@ -149,7 +149,7 @@ impl Output {
     /// Gives the commands in the sentences of a result their options, and wraps it at words where it goes to a terminal.
     pub fn fold(&self, text: &str) -> String {
         let text = self.typed.within(text);
-        self.width.map_or_else(|| text.clone(), |width| fold(&text, width))
+        self.width.map_or_else(|| text.to_string(), |width| fold(&text, width))
     }
 
     /// Prints a result that is sentences.
@@ -163,6 +163,11 @@ impl Output {
         forgive(out.write_all(bytes).and_then(|()| out.flush()))
     }
 
+    /// Prints JSON that is text already, as [`Output::json`] would.
+    pub fn json_text(&self, text: &[u8]) -> io::Result<()> {
+        self.result(&self.typed.within_json(&String::from_utf8_lossy(text)))
+    }
+
     /// Prints a result as JSON.
     pub fn json<T: Serialize>(&self, value: &T) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
@@ -172,7 +177,7 @@ impl Output {
     /// Returns a result as JSON on one line.
     pub fn json_line<T: Serialize>(&self, value: &T) -> io::Result<String> {
         let text = serde_json::to_string(value).map_err(io::Error::other)?;
-        Ok(self.typed.within_json(&text) + "\n")
+        Ok(self.typed.within_json(&text).into_owned() + "\n")
     }
 
     /// Says something on stderr, unless told to be quiet.
@@ -209,7 +214,7 @@ impl Output {
 
     fn talk(&self, text: &str) {
         let text = self.typed.within(text);
-        let text = self.talk_width.map_or_else(|| text.clone(), |width| fold(&text, width));
+        let text = self.talk_width.map_or_else(|| text.to_string(), |width| fold(&text, width));
         // Nobody is left to tell when stderr is gone.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }

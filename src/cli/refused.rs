@@ -40,7 +40,8 @@ fn would_come_up(ctx: &Context, name: &InterfaceName) -> Result<(), Fault> {
         Target::new(ctx.dir.clone(), network, text, &node, &Secrets::default())
             .ok_or_else(|| Fault::failed(format!("there is no node {node}"), ""))?
     };
-    let (mut host, backend) = operate::host_to_look(&runtime, name, BackendChoice::Auto)?;
+    let (mut host, backend) =
+        operate::host_to_look(operate::host(&runtime, &[])?, &runtime, name, BackendChoice::Auto)?;
     match operate::obstacles(&mut host, &target, &runtime, backend, ctx.now)? {
         none if none.is_empty() => Ok(()),
         problems => Err(super::host_side::refusal(Refusal::Problems(problems))),

@@ -12,8 +12,8 @@ use super::fault::Fault;
 use super::host_side::{refusal, require_root, runtime};
 use super::interrupt::heed;
 use super::service::to_run;
-use super::status::read;
-use crate::agent::{End, LocalDevice, Metrics, Reconcile, Serving, listen_at, serve};
+use super::status::read_with;
+use crate::agent::{End, LocalDevice, Metrics, Reconcile, Serving, Tell, Told, listen_at, serve};
 use crate::apply::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::{AgentLock, Runtime};
@@ -23,9 +23,9 @@ use crate::host::scope::{Part, leave_session};
 use crate::host::systemd;
 use crate::lab::hold::end_with_lab;
 use crate::model::InterfaceName;
-use crate::operate;
+use crate::operate::{self, Memory};
 use crate::plan::Backend;
-use crate::status::metrics;
+use crate::status::{Status, metrics};
 
 /// Runs the agent until it is told to end.
 pub fn run(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
@@ -47,7 +47,7 @@ fn attached(ctx: &Context, mtu: u16) -> Result<Exit, Fault> {
     let runtime = runtime(&name)?;
     let alive = AgentLock::take(&runtime)?;
     let device = LocalDevice::start(&name, mtu)?;
-    let end = serve(serving(ctx, &name, &runtime, Some(device)))?;
+    let end = serve(Looking::new(ctx, &name, &runtime, Some(device)).serving())?;
     finish(ctx, &name, &runtime, None, &end, alive)
 }
 
@@ -57,7 +57,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let name = folder.name().clone();
     let runtime = runtime(&name)?;
     elsewhere::refuse(ctx, &name, &runtime)?;
-    let metrics = match args.metrics.map(|at| metrics_of(ctx, &name, at)).transpose() {
+    let listener = match args.metrics.map(|at| listener_at(ctx, at)).transpose() {
         // Nobody is there to choose another port, and packets matter more than counting them.
         Err(fault) if systemd::waits() => {
             ctx.out.error(&fault.message, &fault.hint);
@@ -75,7 +75,8 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
             (Typed::Auto, Some(Backend::Embedded)) => Typed::Embedded,
             (typed, _) => typed,
         };
-        let (_, backend) = operate::host_for(&runtime, &[], &ctx.dir, &name, choice.into())?;
+        let (_, backend) =
+            operate::host_for(operate::host(&runtime, &[])?, &runtime, &[], &ctx.dir, &name, choice.into())?;
         device = (backend == Backend::Embedded).then(LocalDevice::default);
         let mut host = machine(device.as_ref())?;
         let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
@@ -90,7 +91,9 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
         }
     }
     systemd::notify_ready();
-    let end = serve(Serving { metrics, ..serving(ctx, &name, &runtime, device.clone()) })?;
+    let looking = Looking::new(ctx, &name, &runtime, device.clone());
+    let metrics = listener.map(|listener| looking.metrics(listener));
+    let end = serve(Serving { metrics, ..looking.serving() })?;
     finish(ctx, &name, &runtime, device.as_ref(), &end, alive)
 }
 
@@ -135,53 +138,90 @@ fn machine(device: Option<&LocalDevice>) -> Result<LinuxHost, HostError> {
     })
 }
 
-fn serving(ctx: &Context, name: &InterfaceName, runtime: &Runtime, device: Option<LocalDevice>) -> Serving {
-    Serving {
-        network: name.clone(),
-        runtime: runtime.clone(),
-        device: device.clone(),
-        reconcile: reconcile(ctx, name, runtime, device),
-        metrics: None,
-    }
-}
-
-/// Each time somebody asks, the host is looked at as `status` looks at it.
-fn metrics_of(ctx: &Context, name: &InterfaceName, at: std::net::SocketAddr) -> Result<Metrics, Fault> {
+/// Takes the address of the metrics, before anything is changed.
+fn listener_at(ctx: &Context, at: std::net::SocketAddr) -> Result<std::net::TcpListener, Fault> {
     let (listener, is_there) = listen_at(at).map_err(|e| {
         Fault::failed(format!("metrics cannot be served at {at}: {e}"), "choose another address or port")
     })?;
     if !is_there {
         ctx.out.say(&format!("{} is no address of this host now: metrics are served once it is", at.ip()));
     }
-    let (ctx, name) = (ctx.clone(), name.clone());
-    let render = move || match read(&ctx.later(), &name) {
-        Ok(status) => Ok(metrics(&status)),
-        Err(fault) => Err(fault.message),
-    };
-    Ok(Metrics { listener, render: Arc::new(render) })
+    Ok(listener)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the agent's tick reads the clock")]
-fn reconcile(
-    ctx: &Context,
-    name: &InterfaceName,
-    runtime: &Runtime,
+/// What the agent looks at the host with, again and again: for its own repairs, for `status` and for metrics.
+#[derive(Clone)]
+struct Looking {
+    ctx: Context,
+    name: InterfaceName,
+    runtime: Runtime,
     device: Option<LocalDevice>,
-) -> Reconcile {
-    let (dir, name, runtime) = (ctx.dir.clone(), name.clone(), runtime.clone());
-    Arc::new(move || {
-        let look = || {
-            let mut host = machine(device.as_ref())?;
-            operate::reconcile(&mut host, &dir, &name, &runtime, SystemTime::now().into())
-        };
-        match look() {
-            Ok(repaired) => {
-                for line in repaired.unwrap_or_default() {
-                    tracing::info!(kind = line.kind, target = line.target, "repaired");
-                }
-                Ok(())
-            }
-            Err(error) => Err(error.to_string()),
+    memory: Memory,
+}
+
+impl Looking {
+    fn new(ctx: &Context, name: &InterfaceName, runtime: &Runtime, device: Option<LocalDevice>) -> Self {
+        Self {
+            ctx: ctx.clone(),
+            name: name.clone(),
+            runtime: runtime.clone(),
+            device,
+            memory: Memory::default(),
         }
-    })
+    }
+
+    fn serving(self) -> Serving {
+        Serving {
+            network: self.name.clone(),
+            runtime: self.runtime.clone(),
+            device: self.device.clone(),
+            reconcile: self.clone().reconcile(),
+            status: self.tell(),
+            metrics: None,
+        }
+    }
+
+    fn status(&self) -> Result<Status, Fault> {
+        let open = || machine(self.device.as_ref());
+        read_with(&self.ctx.later(), &self.name, &self.runtime, &self.memory, open)
+    }
+
+    fn tell(self) -> Tell {
+        Arc::new(move |dir| {
+            if *dir != self.ctx.dir {
+                return Err("this agent serves another folder".into());
+            }
+            let status = self.status().map_err(|fault| fault.message)?;
+            let json = serde_json::to_vec_pretty(&status).map_err(|e| e.to_string())?;
+            Ok(Told { state: status.state, json })
+        })
+    }
+
+    /// Each time somebody asks, the host is looked at as `status` looks at it.
+    fn metrics(&self, listener: std::net::TcpListener) -> Metrics {
+        let looking = self.clone();
+        let render = move || looking.status().map(|status| metrics(&status)).map_err(|fault| fault.message);
+        Metrics { listener, render: Arc::new(render) }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the agent's tick reads the clock")]
+    fn reconcile(self) -> Reconcile {
+        Arc::new(move || {
+            let look = || {
+                let mut host = machine(self.device.as_ref())?;
+                let now = SystemTime::now().into();
+                let (dir, name) = (&self.ctx.dir, &self.name);
+                operate::reconcile(&mut host, dir, name, &self.runtime, &self.memory, now)
+            };
+            match look() {
+                Ok(repaired) => {
+                    for line in repaired.unwrap_or_default() {
+                        tracing::info!(kind = line.kind, target = line.target, "repaired");
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
 }

@@ -134,7 +134,7 @@ pub fn waiting(runtime: &Runtime, name: &InterfaceName) -> Option<Systemd> {
 
 /// Says what `up` was asked for, so that a unit brings up the same.
 pub fn last_up(target: &Target, backend: Backend) -> LastUp {
-    LastUp { node: target.node.clone(), backend, network_text: target.text.clone() }
+    LastUp { node: target.node.clone(), backend, network_text: target.text.to_string() }
 }
 
 /// Reads what `run` is to bring up: what was last up, where its keys are still the ones of today; else the file.
@@ -148,7 +148,7 @@ pub fn to_run(ctx: &Context, folder: &Folder, runtime: &Runtime) -> Result<(Targ
     let kept = LastUp::read(folder).and_then(|last| {
         let (network, secrets) = ctx.load_as_it_was(folder, &last.network_text)?;
         let node = ctx.node_as_typed().unwrap_or(&last.node);
-        let target = Target::new(ctx.dir.clone(), network, last.network_text.clone(), node, &secrets)?;
+        let target = Target::new(ctx.dir.clone(), network, last.network_text.as_str(), node, &secrets)?;
         target.keys.private_key.is_some().then_some((target, last.backend))
     });
     match kept {

@@ -9,11 +9,15 @@ use super::host_side::runtime;
 use super::output::{Output, Role};
 use super::refused::keeps_down;
 use super::table::{Cell, Narrow, table};
+use crate::apply::HostError;
+use crate::host::LinuxHost;
+use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::since_boot;
 use crate::host::folder::Folder;
 use crate::host::went_back;
+use crate::host::wireguard::embedded::ask_status;
 use crate::model::{InterfaceName, Problem};
-use crate::operate::{look, standing};
+use crate::operate::{self, Memory, look, standing};
 use crate::status::{Health, Inputs, PeerStatus, State, Status, duration, status as judge};
 
 /// Shows the status.
@@ -21,7 +25,15 @@ pub fn status(ctx: &Context) -> Result<Exit, Fault> {
     let name = network_name(ctx)?;
     is_this_node(ctx, &name)?;
     look_after(ctx, &name)?;
-    let mut status = read(ctx, &name)?;
+    let told = ask_status(&runtime(&name)?, &ctx.dir);
+    if let Some((json, state)) = &told
+        && ctx.out.json
+        && *state != State::Down
+    {
+        ctx.out.json_text(json)?;
+        return Ok(if *state == State::Up { Exit::Done } else { Exit::No });
+    }
+    let mut status = understood(ctx, &name, told)?;
     let mut kept_down = Vec::new();
     if status.state == State::Down {
         kept_down = keeps_down(ctx, &name);
@@ -76,10 +88,30 @@ pub(super) fn is_this_node(ctx: &Context, name: &InterfaceName) -> Result<(), Fa
     }
 }
 
+/// Takes the agent's word, which has the network in mind, or looks at the host.
+pub(super) fn seen(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
+    understood(ctx, name, ask_status(&runtime(name)?, &ctx.dir))
+}
+
+fn understood(ctx: &Context, name: &InterfaceName, told: Option<(Vec<u8>, State)>) -> Result<Status, Fault> {
+    told.and_then(|(json, _)| serde_json::from_slice(&json).ok()).map_or_else(|| read(ctx, name), Ok)
+}
+
 /// Looks at the host, or says what the file alone tells.
-pub(super) fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
+fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
     let runtime = runtime(name)?;
-    if let Some(mut seen) = look(&ctx.dir, name, &runtime, ctx.now)? {
+    read_with(ctx, name, &runtime, &Memory::default(), || operate::host(&runtime, &[]))
+}
+
+/// The same in a process that looks again and again.
+pub(super) fn read_with(
+    ctx: &Context,
+    name: &InterfaceName,
+    runtime: &Runtime,
+    memory: &Memory,
+    open: impl FnOnce() -> Result<LinuxHost, HostError> + Send,
+) -> Result<Status, Fault> {
+    if let Some(mut seen) = look(&ctx.dir, name, runtime, ctx.now, memory, open)? {
         let goes_back_in = match runtime.unconfirmed(&ctx.dir)? {
             Some(trial) => Some(trial.left(since_boot()?)),
             None => None,

@@ -3,6 +3,7 @@
 //! Most hints are made deep in pure code, which knows no options and writes `` `wgrelay up` ``. Here, where words leave the
 //! program, they get what they need. A command without backticks is for another host, and stays as it is.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::model::quoted;
@@ -42,26 +43,26 @@ impl Typed {
     }
 
     /// Gives the commands in a sentence their options.
-    pub fn within(&self, sentence: &str) -> String {
+    pub fn within<'t>(&self, sentence: &'t str) -> Cow<'t, str> {
         self.put(sentence, Into::Sentence)
     }
 
     /// Gives the commands in the sentences of a JSON text their options.
-    pub fn within_json(&self, text: &str) -> String {
+    pub fn within_json<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.put(text, Into::Json)
     }
 
-    fn put(&self, text: &str, into: Into) -> String {
-        if *self == Self::default() {
+    fn put<'t>(&self, text: &'t str, into: Into) -> Cow<'t, str> {
+        // A status of thousands of peers has few hints, or none.
+        if *self == Self::default() || !text.contains("wgrelay ") {
             return text.into();
         }
         let mut done = String::with_capacity(text.len());
         let mut rest = text;
-        while let Some((at, beginning)) =
-            BEGINNINGS.iter().filter_map(|b| Some((rest.find(b)?, *b))).min_by_key(|(at, _)| *at)
-        {
+        // One search along the text, also where there are many.
+        while let Some((at, length)) = beginning(rest) {
             // Before the space, which the options bring along.
-            let (head, tail) = rest.split_at(at + beginning.len() - 1);
+            let (head, tail) = rest.split_at(at + length - 1);
             let command = tail.split(['`', '\n']).next().unwrap_or_default();
             let options = self.options(command);
             done += head;
@@ -71,7 +72,7 @@ impl Typed {
             };
             rest = tail;
         }
-        done + rest
+        (done + rest).into()
     }
 
     /// Returns the options that a command needs and does not have, each with a space before it.
@@ -88,6 +89,14 @@ impl Typed {
         let needed = all.into_iter().filter(|(option, _, takes)| *takes && !has(option));
         needed.filter_map(|(option, value, _)| Some(format!(" {option} {}", value.as_ref()?))).collect()
     }
+}
+
+/// Finds where the next command begins, and how long its beginning is.
+fn beginning(text: &str) -> Option<(usize, usize)> {
+    text.match_indices('`').find_map(|(at, _)| {
+        let found = BEGINNINGS.iter().find(|b| text[at..].starts_with(**b))?;
+        Some((at, found.len()))
+    })
 }
 
 /// Which of these options mean something to a command.

@@ -9,7 +9,7 @@ use super::context::{Context, Loaded};
 use super::elsewhere;
 use super::exit::Exit;
 use super::fault::Fault;
-use super::host_side::{agent_command, refusal, require_root, runtime, target};
+use super::host_side::{agent_command, beside_machine, refusal, require_root, runtime, target};
 use super::output::{Output, Role};
 use super::progress::Progress;
 use super::refused::promises;
@@ -34,22 +34,27 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     };
     elsewhere::refuse(ctx, folder.name(), &runtime(folder.name())?)?;
     let lock = ctx.lock_to_apply(&folder)?;
-    let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
-    promises(ctx, &loaded, args.force)?;
-    let target = target(ctx, &loaded)?;
-    let name = &loaded.network.name;
+    let name = folder.name().clone();
+    let name = &name;
     let runtime = runtime(name)?;
     make_right(ctx, name, &runtime)?;
     let command = agent_command(&ctx.dir, name)?;
-    let (mut host, backend) = operate::host_for(&runtime, &command, &ctx.dir, name, args.backend.into())?;
+    let ((loaded, target), host) = beside_machine(&runtime, &command, name, || {
+        let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
+        promises(ctx, &loaded, args.force)?;
+        let target = target(ctx, &loaded)?;
+        Ok((loaded, target))
+    })?;
+    let (mut host, backend) =
+        operate::host_for(host, &runtime, &command, &ctx.dir, name, args.backend.into())?;
     let systemd = service::waiting(&runtime, name);
     let last = service::last_up(&target, backend);
     let work = Progress::of(&ctx.out, format!("bringing up {name}: {} nodes", loaded.network.nodes.len()));
     let trial =
         args.confirm.map(|seconds| Trial::begin(ctx, name, &runtime, &mut host, seconds)).transpose()?;
-    let before = LastUp::read(&loaded.folder);
+    let before = LastUp::kept(&loaded.folder);
     let put_back = |fault: Fault| {
-        if let Err(error) = LastUp::put_back(before.as_ref(), &loaded.folder) {
+        if let Err(error) = LastUp::put_back(before.as_deref(), &loaded.folder) {
             ctx.out.error(&error.to_string(), &error.hint());
         }
         if let Some(Err(error)) = trial.as_ref().map(Trial::call_off) {
@@ -68,7 +73,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
             let _lock = ctx.lock_to_apply(&loaded.folder)?;
             if trial.is_some() {
                 // A restart brings back what was kept.
-                LastUp::put_back(before.as_ref(), &loaded.folder)?;
+                LastUp::put_back(before.as_deref(), &loaded.folder)?;
             }
             let waits = conclude(ctx, &runtime, trial.as_ref(), &plan)?;
             (operate::Up { plan, backend, problems }, waits)
@@ -194,12 +199,17 @@ fn refuse_foreign(name: &InterfaceName) -> Result<(), Fault> {
 /// Says what `up` would change.
 pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     let work = Progress::of(&ctx.out, "comparing this host with the network");
-    let loaded = ctx.load_network()?;
-    let target = target(ctx, &loaded)?;
-    let runtime = runtime(&loaded.network.name)?;
-    elsewhere::refuse(ctx, &loaded.network.name, &runtime)?;
+    let folder = ctx.folder()?;
+    let name = folder.name().clone();
+    let runtime = runtime(&name)?;
+    elsewhere::refuse(ctx, &name, &runtime)?;
+    let ((loaded, target), host) = beside_machine(&runtime, &[], &name, || {
+        let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
+        let target = target(ctx, &loaded)?;
+        Ok((loaded, target))
+    })?;
     let choice: BackendChoice = args.backend.into();
-    let (mut host, backend) = operate::host_to_look(&runtime, &loaded.network.name, choice)?;
+    let (mut host, backend) = operate::host_to_look(host, &runtime, &name, choice)?;
     let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     drop(work);
     if ctx.out.json {

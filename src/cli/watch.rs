@@ -11,7 +11,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::interrupt::interruptions;
-use super::status::{is_this_node, network_name, read, text};
+use super::status::{is_this_node, network_name, seen, text};
 
 /// How long a picture stands, in milliseconds.
 const EVERY: u16 = 1000;
@@ -24,7 +24,7 @@ pub fn watch(ctx: &Context) -> Result<Exit, Fault> {
     let screen = if io::stdout().is_terminal() && !ctx.out.json { Some(Screen::open()?) } else { None };
     let mut healthy = true;
     while !interrupted.load(Ordering::SeqCst) {
-        let status = read(&ctx.later(), &name)?;
+        let status = seen(&ctx.later(), &name)?;
         healthy = status.is_healthy();
         let picture = if ctx.out.json {
             ctx.out.json_line(&status)?

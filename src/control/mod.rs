@@ -1,10 +1,15 @@
-//! What the command line and the agent say to each other: one JSON object a line, over a Unix socket.
+//! What the command line and the agent say to each other: one JSON object a line, over a Unix socket. A status follows
+//! its line as it is to be printed, and a packed report as bytes.
 
+pub mod packed;
 mod parts;
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dataplane::{DeviceChange, DeviceReport};
+use crate::status::State;
 
 /// The version of this conversation. An agent of another version is replaced, not talked to.
 pub const VERSION: u32 = 1;
@@ -25,6 +30,15 @@ pub enum Request {
     },
     /// Tell the embedded device's state and counters.
     Report,
+    /// The same in bytes, for many peers. An agent that does not know this refuses it.
+    PackedReport,
+    /// Tell the status of the network, as `status --json` does. An agent that does not know this refuses it.
+    Status {
+        /// The folder of networks that is meant.
+        dir: PathBuf,
+        /// The program that asks: another one's words could differ.
+        program: String,
+    },
     /// Look at the host and the network now instead of at the next tick.
     Wake,
     /// End: the interface and its sockets go, and nothing else is touched.
@@ -51,6 +65,18 @@ pub enum Answer {
         /// The device as it is.
         report: Box<DeviceReport>,
     },
+    /// To [`Request::PackedReport`]: as many bytes of [`packed`] follow the line.
+    Packed {
+        /// How many.
+        length: u64,
+    },
+    /// To [`Request::Status`]: as many bytes of JSON follow the line.
+    Status {
+        /// How many.
+        length: u64,
+        /// In one word.
+        state: State,
+    },
     /// It could not be done, and nothing was changed.
     Refused {
         /// Why.
@@ -73,11 +99,14 @@ mod tests {
 
     #[test]
     fn messages_round_trip() {
-        for request in [Request::Hello, Request::Report, Request::Stop, Request::Wake] {
+        for request in [Request::Hello, Request::Report, Request::PackedReport, Request::Stop, Request::Wake]
+        {
             let bytes = line(&request).unwrap();
             assert_eq!(bytes.last(), Some(&b'\n'));
             assert_eq!(serde_json::from_slice::<Request>(&bytes).unwrap(), request);
         }
+        let request = Request::Status { dir: "/etc/wgrelay".into(), program: "0.1.0 1:2".into() };
+        assert_eq!(serde_json::from_slice::<Request>(&line(&request).unwrap()).unwrap(), request);
         let change = DeviceChange { listen_port: Some(1), ..DeviceChange::default() };
         let request = Request::Configure { change: Box::new(change) };
         assert_eq!(serde_json::from_slice::<Request>(&line(&request).unwrap()).unwrap(), request);
@@ -86,6 +115,8 @@ mod tests {
             Answer::Hello { version: VERSION, pid: 7, network: text("wg0") },
             Answer::Done,
             Answer::Report { report: Box::default() },
+            Answer::Packed { length: 7 },
+            Answer::Status { length: 3, state: State::Degraded },
             Answer::Refused { message: text("no"), hint: String::new() },
         ] {
             assert_eq!(serde_json::from_slice::<Answer>(&line(&answer).unwrap()).unwrap(), answer);
@@ -94,7 +125,9 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused() {
-        for text in ["{}", r#"{"do":"dance"}"#, r#"{"do":"configure"}"#, r#"{"answer":"done"}"#] {
+        for text in
+            ["{}", r#"{"do":"dance"}"#, r#"{"do":"configure"}"#, r#"{"do":"status"}"#, r#"{"answer":"done"}"#]
+        {
             assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
         }
         for text in ["{}", r#"{"answer":"dance"}"#, r#"{"answer":"report"}"#, r#"{"answer":"hello"}"#] {

@@ -1,14 +1,19 @@
 //! Messages as they are read: every field that any of them has. Read as a tagged enum, serde would copy a report of
 //! thousands of peers piece by piece before it knows what it is.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use crate::dataplane::{DeviceChange, DeviceReport};
+use crate::status::State;
 
 #[derive(Deserialize)]
 pub(super) struct Request {
     r#do: String,
     change: Option<Box<DeviceChange>>,
+    dir: Option<PathBuf>,
+    program: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -20,6 +25,8 @@ pub(super) struct Answer {
     report: Option<Box<DeviceReport>>,
     message: Option<String>,
     hint: Option<String>,
+    length: Option<u64>,
+    state: Option<State>,
 }
 
 /// What is missing, or is nothing that this version knows.
@@ -30,10 +37,14 @@ fn unreadable(what: &str) -> String {
 impl TryFrom<Request> for super::Request {
     type Error = String;
     fn try_from(parts: Request) -> Result<Self, String> {
+        if let ("status", Some((dir, program))) = (parts.r#do.as_str(), parts.dir.zip(parts.program)) {
+            return Ok(Self::Status { dir, program });
+        }
         match (parts.r#do.as_str(), parts.change) {
             ("hello", _) => Ok(Self::Hello),
             ("configure", Some(change)) => Ok(Self::Configure { change }),
             ("report", _) => Ok(Self::Report),
+            ("packed-report", _) => Ok(Self::PackedReport),
             ("wake", _) => Ok(Self::Wake),
             ("stop", _) => Ok(Self::Stop),
             (other, _) => Err(unreadable(other)),
@@ -44,7 +55,7 @@ impl TryFrom<Request> for super::Request {
 impl TryFrom<Answer> for super::Answer {
     type Error = String;
     fn try_from(parts: Answer) -> Result<Self, String> {
-        let Answer { answer, version, pid, network, report, message, hint } = parts;
+        let Answer { answer, version, pid, network, report, message, hint, length, state } = parts;
         let read = match answer.as_str() {
             "hello" => version.zip(pid).zip(network).map(|((version, pid), network)| Self::Hello {
                 version,
@@ -53,6 +64,8 @@ impl TryFrom<Answer> for super::Answer {
             }),
             "done" => Some(Self::Done),
             "report" => report.map(|report| Self::Report { report }),
+            "packed" => length.map(|length| Self::Packed { length }),
+            "status" => length.zip(state).map(|(length, state)| Self::Status { length, state }),
             "refused" => message.zip(hint).map(|(message, hint)| Self::Refused { message, hint }),
             _ => None,
         };

@@ -96,6 +96,11 @@ impl Runtime {
         Ok(self.folder.applied_elsewhere(&self.place, dir)?)
     }
 
+    /// Returns the path of the record of what was applied.
+    pub fn applied_path(&self) -> PathBuf {
+        self.folder.applied_path()
+    }
+
     /// Writes what is applied.
     ///
     /// # Errors

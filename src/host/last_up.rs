@@ -42,12 +42,21 @@ impl LastUp {
         store::write_atomic(&path, 0o600, &text)
     }
 
+    /// Reads what is kept, for [`LastUp::put_back`]; `None`: nothing is.
+    pub fn kept(folder: &Folder) -> Option<Vec<u8>> {
+        store::read_bytes(&path(folder.path())).ok()
+    }
+
     /// Puts back what was kept before an `up` that failed.
     ///
     /// # Errors
     /// The file cannot be written or removed.
-    pub fn put_back(before: Option<&Self>, folder: &Folder) -> Result<(), StoreError> {
-        before.map_or_else(|| Self::forget(folder), |before| before.write(folder))
+    pub fn put_back(kept: Option<&[u8]>, folder: &Folder) -> Result<(), StoreError> {
+        match kept {
+            None => Self::forget(folder),
+            Some(kept) if Self::kept(folder).is_some_and(|now| now == kept) => Ok(()),
+            Some(kept) => store::write_atomic(&path(folder.path()), 0o600, kept),
+        }
     }
 
     /// Forgets it: the network is down because somebody wanted it so.

@@ -1,12 +1,14 @@
 //! [`Host`] for Linux: sorts changes by what carries them out, and joins neighbours into one batch.
 
+mod ahead;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
+use self::ahead::Ahead;
 use super::docker::Engine;
 use super::foreign_firewall::Reading;
 use super::link::NumberedLink;
@@ -16,7 +18,7 @@ use super::{facts, firewalld, iptables, link, names, nft, route, sysctl};
 use crate::apply::{Host, HostError, Scope};
 use crate::dataplane::DeviceReport;
 use crate::model::InterfaceName;
-use crate::plan::foreign::{ForeignFirewall, ForeignRule};
+use crate::plan::foreign::ForeignRule;
 use crate::plan::{
     Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, ifalias, table_name,
 };
@@ -32,8 +34,8 @@ pub struct LinuxHost {
     /// Our routes as the facts read them, for the observation that follows: a large table is read once for both. Links are
     /// few and are read again: one of an agent that was just ended may have gone meanwhile.
     routes: Option<route::OwnRoutes>,
-    /// What a data plane told before it is needed: see [`LinuxHost::ask_ahead`].
-    told: Option<(Backend, Result<Option<DeviceReport>, HostError>)>,
+    /// What was read before it is asked for: see [`LinuxHost::look_ahead`].
+    ahead: Ahead,
     /// The interface's telemetry as the observation read it, for whoever asks next.
     reported: Option<DeviceReport>,
 }
@@ -50,7 +52,7 @@ impl LinuxHost {
             docker: None,
             foreign: None,
             routes: None,
-            told: None,
+            ahead: Ahead::default(),
             reported: None,
         })
     }
@@ -75,16 +77,6 @@ impl LinuxHost {
                 Err(HostError::new("reach", "embedded data plane", "no agent runs for this network"))
             }
         }
-    }
-
-    /// Asks a data plane for what the next observation will want, for a caller who does something else meanwhile.
-    pub fn ask_ahead(&mut self, network: &InterfaceName, backend: Backend) {
-        self.told = self.wireguard(backend).ok().map(|wireguard| (backend, wireguard.report(network)));
-    }
-
-    /// Resolves names: the part of the facts that a network asks for.
-    pub fn resolve(&self, names: &BTreeSet<String>) -> BTreeMap<String, IpAddr> {
-        names::resolve(names)
     }
 
     fn foreign(&mut self) -> Result<&Reading, HostError> {
@@ -142,7 +134,7 @@ impl LinuxHost {
     fn device(&mut self, scope: &Scope, found: &NumberedLink) -> Result<Device, HostError> {
         let backend = backend_of(found);
         // Without its agent the embedded data plane tells nothing, and the link is still ours to replace.
-        let report = match (self.told.take(), self.wireguard(backend)) {
+        let report = match (self.ahead.report.take(), self.wireguard(backend)) {
             (Some((teller, told)), _) if teller == backend => told?,
             (_, Ok(wireguard)) => wireguard.report(&scope.network)?,
             (_, Err(_)) => None,
@@ -367,42 +359,39 @@ fn tolerate(network: &InterfaceName, change: &Change, refusal: &Refusal) -> Resu
 
 impl Host for LinuxHost {
     fn facts(&mut self, names: &BTreeSet<String>, sysctls: &BTreeSet<String>) -> Result<Facts, HostError> {
-        let links = self.links()?;
-        let routes = self.routes(&links)?;
-        self.routes = Some(routes.own);
-        let docker = self.docker.as_ref().and_then(Engine::networks);
-        Ok(Facts {
-            links: links.into_iter().map(|(name, l)| (name, l.link)).collect(),
-            routes: routes.foreign,
-            sysctls: facts::sysctls(sysctls)?,
-            engine: docker.as_ref().and_then(|_| self.docker.as_ref()?.version()),
-            containers: docker.as_ref().and_then(|_| self.docker.as_ref()?.containers()).unwrap_or_default(),
-            docker_elsewhere: if self.docker.is_none() { Engine::elsewhere() } else { None },
-            docker,
-            // Who may not read them can still ask for what would be done.
-            foreign: match self.foreign() {
-                Ok(reading) => reading.facts(),
-                Err(error) => {
-                    ForeignFirewall { unread: Some(error.to_string()), ..ForeignFirewall::default() }
-                }
-            },
-            resolved: names::resolve(names),
-            wsl: facts::wsl(),
-            udp_ports: facts::udp_ports(),
-        })
+        let facts = match self.ahead.facts.take() {
+            Some(facts) => facts,
+            None => self.gather(None)?,
+        };
+        Ok(Facts { sysctls: facts::sysctls(sysctls)?, resolved: names::resolve(names), ..facts })
     }
 
     fn observe(&mut self, scope: &Scope) -> Result<HostState, HostError> {
         let mut state = HostState::default();
         let table = table_name(&scope.network);
         let applied = scope.applied.as_ref().and_then(|a| a.firewall.as_ref());
+        let listed = self.ahead.listing.take().filter(|(name, _)| *name == table).map(|(_, listing)| listing);
         // nft takes its time about a table of many prefixes; meanwhile the rest is read.
-        let firewall = std::thread::scope(|threads| {
-            let firewall = threads.spawn(|| nft::observe(&table, applied));
+        let (firewall, reading) = std::thread::scope(|threads| {
+            let firewall = threads.spawn(|| {
+                let listing = match listed {
+                    Some(listing) => {
+                        listing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
+                    }
+                    None => nft::list(&table)?,
+                };
+                Ok::<_, HostError>(listing.map(|listing| nft::table_of(&listing, &table, applied)))
+            });
+            let reading = self.foreign.is_none().then(|| threads.spawn(Reading::take));
             self.observe_links(scope, &mut state)?;
-            firewall.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
+            let reading = reading.map(|r| r.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let firewall = firewall.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok::<_, HostError>((firewall, reading))
+        })?;
         state.firewall = firewall?;
+        if let Some(reading) = reading {
+            self.foreign = Some(reading?);
+        }
         for path in &scope.sysctls {
             if let Some(value) = sysctl::read(path)? {
                 state.sysctls.insert(path.clone(), value);
@@ -430,7 +419,7 @@ impl Host for LinuxHost {
         backend: Backend,
         changes: &[Change],
     ) -> Result<(), HostError> {
-        (self.foreign, self.routes, self.told, self.reported) = (None, None, None, None);
+        (self.foreign, self.routes, self.ahead, self.reported) = (None, None, Ahead::default(), None);
         for group in changes.chunk_by(|a, b| {
             by(a) == by(b) && by(a) != By::Alone && (by(a) != By::Iptables || is_removal(a) == is_removal(b))
         }) {

@@ -13,6 +13,7 @@ pub mod docker;
 mod docker_nftables;
 pub mod examine;
 mod facts;
+pub mod file_mark;
 mod firewalld;
 pub mod folder;
 mod foreign_firewall;

@@ -122,7 +122,8 @@ impl Netlink {
     {
         let encoded = self.encode(message, flags | NLM_F_REQUEST | NLM_F_ACK);
         self.socket.send(&encoded, 0)?;
-        let (replies, _) = self.collect()?;
+        let mut replies = Vec::new();
+        self.collect(|reply| replies.push(reply))?;
         Ok(replies)
     }
 
@@ -132,12 +133,27 @@ impl Netlink {
         I: NetlinkSerializable + NetlinkDeserializable + Clone,
         NetlinkPayload<I>: From<I>,
     {
+        self.dump_into(message, Vec::push)
+    }
+
+    /// The same for a large table: each message is put where it belongs as it comes.
+    pub(crate) fn dump_into<I, T>(
+        &mut self,
+        message: &I,
+        mut put: impl FnMut(&mut T, I),
+    ) -> Result<T, NetlinkError>
+    where
+        I: NetlinkSerializable + NetlinkDeserializable + Clone,
+        NetlinkPayload<I>: From<I>,
+        T: Default,
+    {
         for _ in 0..DUMP_ATTEMPTS {
             let encoded = self.encode(message.clone(), NLM_F_REQUEST | NLM_F_DUMP);
             self.socket.send(&encoded, 0)?;
-            let (replies, interrupted) = self.collect()?;
+            let mut all = T::default();
+            let interrupted = self.collect(|reply| put(&mut all, reply))?;
             if !interrupted {
-                return Ok(replies);
+                return Ok(all);
             }
         }
         Err(NetlinkError::Interrupted)
@@ -190,9 +206,9 @@ impl Netlink {
         Ok(())
     }
 
-    /// Reads the answers to the current request up to its end, and says whether a dump was interrupted.
-    fn collect<I: NetlinkDeserializable>(&mut self) -> Result<(Vec<I>, bool), NetlinkError> {
-        let (mut replies, mut interrupted, mut done) = (Vec::new(), false, false);
+    /// Hands over the answers to the current request up to its end, and says whether a dump was interrupted.
+    fn collect<I: NetlinkDeserializable>(&mut self, mut put: impl FnMut(I)) -> Result<bool, NetlinkError> {
+        let (mut interrupted, mut done) = (false, false);
         let mut refused = None;
         let sequence = self.sequence;
         while !done {
@@ -215,14 +231,14 @@ impl Netlink {
                         done = true;
                     }
                     _ => match I::deserialize(&answer.header, answer.payload) {
-                        Ok(reply) => replies.push(reply),
+                        Ok(reply) => put(reply),
                         Err(error) => tracing::debug!("netlink: a message was left out: {error}"),
                     },
                 }
                 Ok(())
             })?;
         }
-        refused.map_or(Ok((replies, interrupted)), |r| Err(NetlinkError::Refused(r)))
+        refused.map_or(Ok(interrupted), |r| Err(NetlinkError::Refused(r)))
     }
 
     /// Reads one datagram and hands over its messages.

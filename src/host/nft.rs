@@ -66,18 +66,17 @@ pub(super) fn change_elements(changes: &[Change]) -> Result<(), HostError> {
     send("change nft sets of", target, &Nftables { objects: objects.into() })
 }
 
-/// Reads the table; `None`: there is none. `applied` is what was loaded last: nft's words cannot be turned
+/// Reads a listing of the table. `applied` is what was loaded last: nft's words cannot be turned
 /// back into it, but the mark tells whether they still say the same. Where they do not, the answer is a table
 /// without chains, which differs from every wanted one.
-pub(super) fn observe(name: &str, applied: Option<&Table>) -> Result<Option<Table>, HostError> {
-    let Some(listing) = list(name)? else { return Ok(None) };
-    let mut listed = elements(&listing);
-    if let Some(applied) = applied.filter(|a| a.name == name && has_mark(&listing, &mark(&listing, a))) {
-        let mut table = applied.clone();
+pub(super) fn table_of(listing: &Value, name: &str, applied: Option<&Table>) -> Table {
+    let mut listed = elements(listing);
+    if let Some(applied) = applied.filter(|a| a.name == name && has_mark(listing, &mark(listing, a))) {
+        let mut table = applied.emptied();
         for (name, set) in &mut table.sets {
             set.elements = listed.remove(name).unwrap_or_default();
         }
-        return Ok(Some(table));
+        return table;
     }
     let family = |set: &str| {
         let objects = listing.get("nftables").and_then(Value::as_array);
@@ -91,16 +90,12 @@ pub(super) fn observe(name: &str, applied: Option<&Table>) -> Result<Option<Tabl
             (name, Set { family, elements })
         })
         .collect();
-    Ok(Some(Table { name: name.into(), sets, chains: Vec::new() }))
+    Table { name: name.into(), sets, chains: Vec::new() }
 }
 
 /// The comment that says: the listing has this structure, and it came from these rules.
 fn mark(listing: &Value, table: &Table) -> String {
-    let mut rules = table.clone();
-    for set in rules.sets.values_mut() {
-        set.elements.clear();
-    }
-    let rules = json!({"nftables": [{"rules": rules}]});
+    let rules = json!({"nftables": [{"rules": table.emptied()}]});
     let (structure, rules) = (fingerprint::fingerprint(listing), fingerprint::fingerprint(&rules));
     format!("structure {structure} of {rules}")
 }
@@ -115,7 +110,7 @@ fn has_mark(listing: &Value, mark: &str) -> bool {
 }
 
 /// Lists the table; `None`: there is none, and none can be where nft or nf_tables is missing.
-fn list(name: &str) -> Result<Option<Value>, HostError> {
+pub(super) fn list(name: &str) -> Result<Option<Value>, HostError> {
     listing(&["-j", "list", "table", "inet", name], "list nft table", name)
 }
 

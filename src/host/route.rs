@@ -35,10 +35,10 @@ pub(super) struct OwnRoutes {
 
 /// Reads every route. `names` are the links' names by number.
 pub(super) fn read_all(netlink: &mut Netlink, names: &BTreeMap<u32, String>) -> Result<Routes, NetlinkError> {
-    let mut routes = Routes::default();
-    for reply in netlink.dump(&RouteNetlinkMessage::GetRoute(RouteMessage::default()))? {
-        let RouteNetlinkMessage::NewRoute(message) = reply else { continue };
-        let Some(route) = read(&message) else { continue };
+    let every = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+    let mut routes = netlink.dump_into(&every, |routes: &mut Routes, reply| {
+        let RouteNetlinkMessage::NewRoute(message) = reply else { return };
+        let Some(route) = read(&message) else { return };
         if route.protocol == ROUTE_PROTOCOL {
             routes.own.ours.insert((route.link, Route { dst: route.dst, table: route.table }));
         } else if route.table == MAIN_TABLE {
@@ -49,7 +49,7 @@ pub(super) fn read_all(netlink: &mut Netlink, names: &BTreeMap<u32, String>) -> 
             }
             routes.foreign.push(ForeignRoute { dst, device, gateway, protocol });
         }
-    }
+    })?;
     routes.foreign.sort();
     Ok(routes)
 }

@@ -1,6 +1,6 @@
 //! What lives as long as an interface does: `/run/wgrelay/NETWORK/`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store::{self, StoreError};
 use crate::model::{InterfaceName, NodeName};
-use crate::plan::{Backend, HostState, Peer};
+use crate::plan::{Backend, HostState};
 
 /// Where runtime state is kept.
 pub const DEFAULT_DIR: &str = "/run/wgrelay";
@@ -54,31 +54,10 @@ pub struct Applied {
     pub backend: Backend,
     /// The network file as it was then.
     pub network_text: String,
-    /// Of the state that was wanted, what neither the network nor the host tells: see [`Applied::outline`].
+    /// Of the state that was wanted, what neither the network nor the host tells: see [`HostState::outline`].
     pub state: HostState,
     /// The values that switches had before they were first set, by path below `/proc/sys`.
     pub displaced: BTreeMap<String, String>,
-}
-
-impl Applied {
-    /// Leaves of a state what has to be remembered. Keys stay in their file; routes, peers and the elements of sets follow from
-    /// the network, so of the peers only those stay that were given an endpoint: thousands are read at each look at the host.
-    #[must_use]
-    pub fn outline(mut state: HostState) -> HostState {
-        state.routes.clear();
-        if let Some(device) = &mut state.device {
-            device.private_key = None;
-            device.peers.retain(|_, peer| peer.endpoint.is_some());
-            for peer in device.peers.values_mut() {
-                let endpoint = peer.endpoint;
-                *peer = Peer { preshared_key: None, endpoint, keepalive: None, allowed_ips: BTreeSet::new() };
-            }
-        }
-        for set in state.firewall.iter_mut().flat_map(|table| table.sets.values_mut()) {
-            set.elements.clear();
-        }
-        state
-    }
 }
 
 /// The runtime folder of one network, mode 0700.
@@ -99,6 +78,10 @@ impl RuntimeDir {
     /// Returns the path of the agent's control socket.
     pub fn control_socket(&self) -> PathBuf {
         self.path.join(SOCKET_FILE)
+    }
+    /// Returns the path of the record of what was applied.
+    pub fn applied_path(&self) -> PathBuf {
+        self.path.join(APPLIED_FILE)
     }
     /// Makes the folder.
     pub fn create(&self) -> Result<(), StoreError> {
@@ -133,7 +116,7 @@ impl RuntimeDir {
             path: path.clone(),
             source: io::Error::other(e),
         };
-        applied.state = Applied::outline(applied.state);
+        applied.state = applied.state.outline();
         let text = serde_json::to_vec(&applied).map_err(failed)?;
         self.create()?;
         store::write_atomic(&path, 0o600, &text)
@@ -200,7 +183,7 @@ mod tests {
     use super::*;
     use crate::model::{PresharedKey, PublicKey};
     use crate::plan::firewall::{Family, Set, Table};
-    use crate::plan::{Device, Route};
+    use crate::plan::{Device, Peer, Route};
 
     fn applied(place: &Place) -> Applied {
         let peer = |endpoint: Option<&str>| Peer {

@@ -58,6 +58,20 @@ pub fn host(runtime: &Runtime, agent_command: &[String]) -> Result<LinuxHost, Ho
     Ok(LinuxHost::open()?.with_embedded(Box::new(embedded)).with_docker(Engine::here()))
 }
 
+/// The same, with all read that does not depend on what the network's file says.
+///
+/// # Errors
+/// The kernel gives no netlink socket, or does not list its links or routes.
+pub fn host_ahead(
+    runtime: &Runtime,
+    agent_command: &[String],
+    network: &InterfaceName,
+) -> Result<LinuxHost, HostError> {
+    let mut host = host(runtime, agent_command)?;
+    host.look_ahead(network)?;
+    Ok(host)
+}
+
 /// Ends an agent that has our interface and does not answer: it carries packets for nobody who could change it.
 ///
 /// # Errors
@@ -79,11 +93,11 @@ pub(super) fn clear_unresponsive(
 /// # Errors
 /// The host cannot be read, the agent does not answer, or the other data plane is in use.
 pub fn host_to_look(
+    mut host: LinuxHost,
     runtime: &Runtime,
     network: &InterfaceName,
     choice: BackendChoice,
 ) -> Result<(LinuxHost, Backend), HostError> {
-    let mut host = host(runtime, &[])?;
     let facts = host.surroundings()?;
     if in_use(network, &facts) == Some(Backend::Embedded) && !is_responsive(runtime) {
         return Err(HostError::new(
@@ -96,20 +110,21 @@ pub fn host_to_look(
     decided(host, network, choice, &facts)
 }
 
-/// Decides for a data plane, and makes the host that speaks to it.
+/// Decides for a data plane, and makes ready the host that speaks to it.
 ///
 /// # Errors
 /// The host cannot be read, or the other data plane is in use.
 pub fn host_for(
+    mut host: LinuxHost,
     runtime: &Runtime,
     agent_command: &[String],
     dir: &Path,
     network: &InterfaceName,
     choice: BackendChoice,
 ) -> Result<(LinuxHost, Backend), HostError> {
-    let mut host = host(runtime, agent_command)?;
     let mut facts = host.surroundings()?;
     if clear_half_made(&facts, dir, network, runtime)? || clear_unresponsive(network, &facts, runtime)? {
+        host = self::host(runtime, agent_command)?;
         facts = host.surroundings()?;
     }
     decided(host, network, choice, &facts)

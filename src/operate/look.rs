@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::backend::{host, in_use};
+use super::backend::in_use;
+use super::memory::Memory;
 use crate::apply::{Host, HostError, Scope};
 use crate::config::{Secrets, reread_network};
 use crate::dataplane::DeviceReport;
@@ -12,7 +14,7 @@ use crate::host::agent_process::Runtime;
 use crate::host::folder::Folder;
 use crate::host::runtime::Applied;
 use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
-use crate::plan::{Backend, Facts, Line, diff, wanted};
+use crate::plan::{Backend, Line, diff, wanted};
 
 use super::target::Target;
 
@@ -20,7 +22,7 @@ use super::target::Target;
 #[derive(Debug)]
 pub struct Look {
     /// The network as last applied.
-    pub network: Network,
+    pub network: Arc<Network>,
     /// The node that this host is.
     pub node: NodeName,
     /// The data plane of the interface; `None`: there is no interface.
@@ -32,10 +34,10 @@ pub struct Look {
     /// What is missing or pending.
     pub problems: Vec<Problem>,
     /// What was recorded.
-    pub applied: Applied,
+    pub applied: Arc<Applied>,
 }
 
-/// Looks at a network that was applied; `None`: nothing was, since the last start of this host.
+/// Looks at a network that was applied; `None`: nothing was, since the last start of this host. `open` opens the machine.
 ///
 /// # Errors
 /// The host, or the record, cannot be read.
@@ -44,18 +46,24 @@ pub fn look(
     name: &InterfaceName,
     runtime: &Runtime,
     now: Timestamp,
+    memory: &Memory,
+    open: impl FnOnce() -> Result<LinuxHost, HostError> + Send,
 ) -> Result<Option<Look>, HostError> {
-    let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
     let mut problems = Vec::new();
     let folder = Folder::new(dir, name);
     // The network is read again while the kernel, nft and the agent are asked.
-    let (target, seen) = std::thread::scope(|threads| {
-        let seen = threads.spawn(|| surroundings(name, runtime));
-        let target = recorded_target(dir, &folder, &applied);
-        (target, seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    let (recorded, seen) = std::thread::scope(|threads| {
+        let seen = threads.spawn(|| {
+            let mut machine = open()?;
+            machine.look_ahead(name)?;
+            Ok::<_, HostError>(machine)
+        });
+        let recorded = memory.recorded(dir, &folder, runtime);
+        (recorded, seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let (target, (mut machine, mut facts)) = (target?, seen?);
-    facts.resolved = machine.resolve(&target.names());
+    let Some((applied, target)) = recorded? else { return Ok(None) };
+    let mut machine = seen?;
+    let facts = machine.facts(&target.names(), &BTreeSet::new())?;
     let backend = in_use(name, &facts);
     let wanted = wanted(&target.network, target.this(), &target.keys, applied.backend, &facts, now);
     let mut state = wanted.state;
@@ -86,16 +94,6 @@ pub fn look(
     Ok(Some(Look { network: target.network, node: target.node, backend, report, drift, problems, applied }))
 }
 
-/// Opens this machine and reads what is on it whatever the network says: all but the addresses of names.
-fn surroundings(name: &InterfaceName, runtime: &Runtime) -> Result<(LinuxHost, Facts), HostError> {
-    let mut machine = host(runtime, &[])?;
-    let facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
-    if let Some(backend) = in_use(name, &facts) {
-        machine.ask_ahead(name, backend);
-    }
-    Ok((machine, facts))
-}
-
 /// Reads the network last applied, with the secrets of today.
 ///
 /// # Errors
@@ -113,10 +111,8 @@ pub fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result
         fault("an `up` was cut short before it was done".into())
             .hint("run `wgrelay up` again, or `wgrelay down`")
     })?;
-    let is_pending = folder.read_network().is_ok_and(|bytes| bytes != applied.network_text.as_bytes());
-    let secrets = secrets?;
-    let target =
-        Target::new(dir.to_path_buf(), network, applied.network_text.clone(), &applied.node, &secrets)
-            .ok_or_else(|| fault(format!("it has no node {}", applied.node)))?;
-    Ok(Target { keys_may_be_newer: is_pending, ..target })
+    let text = applied.network_text.as_str();
+    let target = Target::new(dir.to_path_buf(), network, text, &applied.node, &secrets?)
+        .ok_or_else(|| fault(format!("it has no node {}", applied.node)))?;
+    Ok(target.pending_in(folder, applied))
 }

@@ -7,14 +7,16 @@ mod backend;
 mod down;
 mod half_made;
 mod look;
+mod memory;
 mod reconcile;
 mod target;
 mod trial;
 mod up;
 
-pub use backend::{BackendChoice, choose, host, host_for, host_to_look, standing};
+pub use backend::{BackendChoice, choose, host, host_ahead, host_for, host_to_look, standing};
 pub use down::{Down, down};
 pub use look::{Look, look, recorded_target};
+pub use memory::Memory;
 pub use reconcile::reconcile;
 pub use target::Target;
 pub use trial::{before, go_back};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::look::recorded_target;
+use super::memory::Memory;
 use super::up::{Refusal, up};
 use crate::apply::{Host, HostError};
 use crate::host::agent_process::Runtime;
@@ -19,16 +19,18 @@ pub fn reconcile<H: Host>(
     dir: &Path,
     network: &InterfaceName,
     runtime: &Runtime,
+    memory: &Memory,
     now: Timestamp,
 ) -> Result<Option<Vec<Line>>, HostError> {
     let folder = Folder::new(dir, network);
     let lock = folder.try_lock_to_apply().map_err(|e| HostError::new("lock", network.to_string(), e))?;
     let Some(_lock) = lock else { return Ok(None) };
-    let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
-    if applied.network_text.is_empty() {
-        return Ok(None);
-    }
-    let target = recorded_target(dir, &folder, &applied)?;
+    let recorded = match memory.recorded(dir, &folder, runtime) {
+        // An `up` that was cut short is the next one's to make right.
+        Err(_) if runtime.read_applied(dir)?.is_some_and(|a| a.network_text.is_empty()) => return Ok(None),
+        other => other?,
+    };
+    let Some((applied, target)) = recorded else { return Ok(None) };
     match up(host, &target, runtime, applied.backend, now) {
         Ok(done) => Ok(Some(done.plan.lines())),
         Err(Refusal::Host(error)) => Err(error),

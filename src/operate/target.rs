@@ -2,24 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::config::Secrets;
+use crate::host::folder::Folder;
+use crate::host::runtime::Applied;
 use crate::model::{EndpointHost, Network, Node, NodeName};
 use crate::plan::{HostState, Keys};
 
-/// A network, a node of it, and where they come from.
+/// A network, a node of it, and where they come from. A clone is cheap.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// The folder that holds the folders of networks.
     pub dir: PathBuf,
     /// The network.
-    pub network: Network,
+    pub network: Arc<Network>,
     /// The text that it was read from.
-    pub text: String,
+    pub text: Arc<str>,
     /// The node that this host is.
     pub node: NodeName,
     /// That node's secrets.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// Whether the secrets may be newer than the network: keys that a device has stay as they are then.
     pub keys_may_be_newer: bool,
 }
@@ -28,20 +31,28 @@ impl Target {
     /// Puts a target together; `None`: the network has no such node.
     pub fn new(
         dir: PathBuf,
-        network: Network,
-        text: String,
+        network: impl Into<Arc<Network>>,
+        text: impl Into<Arc<str>>,
         node: &NodeName,
         secrets: &Secrets,
     ) -> Option<Self> {
+        let network = network.into();
         let this = network.nodes.get(node)?;
-        let keys = keys(&network, this, secrets);
-        Some(Self { dir, text, node: node.clone(), keys, network, keys_may_be_newer: false })
+        let keys = Arc::new(keys(&network, this, secrets));
+        Some(Self { dir, text: text.into(), node: node.clone(), keys, network, keys_may_be_newer: false })
     }
 
     /// Returns the node that this host is.
     pub fn this(&self) -> &Node {
         // `new` found it, and nobody takes it out again.
         &self.network.nodes[&self.node]
+    }
+
+    /// Says whether the folder has a newer network than the one that was applied, which waits for `up`.
+    #[must_use]
+    pub fn pending_in(self, folder: &Folder, applied: &Applied) -> Self {
+        let is_pending = folder.read_network().is_ok_and(|bytes| bytes != applied.network_text.as_bytes());
+        Self { keys_may_be_newer: is_pending, ..self }
     }
 
     /// Leaves the keys of a device alone where those of the target may belong to a newer network: `rotate` without `up`.

@@ -34,7 +34,7 @@ pub fn before<H: Host>(
     let scope =
         Scope { network: network.clone(), sysctls: BTreeSet::new(), applied: Some(applied.state.clone()) };
     let device = host.observe(&scope)?.device;
-    let mut keys = target.keys.clone();
+    let mut keys = Keys::clone(&target.keys);
     if let Some(device) = device {
         keys.private_key = device.private_key.or(keys.private_key);
         for node in target.network.nodes.values() {
@@ -76,12 +76,14 @@ pub fn go_back<H: Host>(
     if !network.nodes.contains_key(&before.node) {
         return Err(fault("it has no such node").into());
     }
+    let keys =
+        Keys { private_key: before.private_key.clone(), preshared_keys: before.preshared_keys.clone() };
     let target = Target {
         dir: dir.to_path_buf(),
-        network,
-        text: before.network_text.clone(),
+        network: network.into(),
+        text: before.network_text.as_str().into(),
         node: before.node.clone(),
-        keys: Keys { private_key: before.private_key.clone(), preshared_keys: before.preshared_keys.clone() },
+        keys: keys.into(),
         keys_may_be_newer: false,
     };
     up(host, &target, runtime, before.backend, now)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::target::Target;
-use crate::apply::{Failure, Host, HostError, Scope, apply};
+use crate::apply::{Failure, Host, HostError, Scope, apply_plan};
 use crate::host::agent_process::Runtime;
 use crate::host::runtime::Applied;
 use crate::model::{Problem, Timestamp};
@@ -72,34 +72,34 @@ pub fn up<H: Host>(
     let c = compare(host, target, runtime, backend, now)?;
     let plan = diff(&c.before, &c.wanted);
     tracing::debug!("{} changes to make", plan.changes.len());
-    let record = |state: HostState, displaced: &BTreeMap<String, String>, text: &str| Applied {
+    let record = |state: &HostState, displaced: &BTreeMap<String, String>, text: &str| Applied {
         place: runtime.place(),
         dir: target.dir.clone(),
         node: target.node.clone(),
         backend,
         network_text: text.to_string(),
-        state: Applied::outline(state),
+        state: state.outline(),
         displaced: displaced.clone(),
     };
     let mut displaced = c.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
     if plan.is_empty() {
         let unchanged =
-            c.applied.as_ref().is_some_and(|a| a.network_text == target.text && a.node == target.node);
+            c.applied.as_ref().is_some_and(|a| a.network_text == *target.text && a.node == target.node);
         if !unchanged {
-            runtime.write_applied(record(c.wanted, &displaced, &target.text))?;
+            runtime.write_applied(record(&c.wanted, &displaced, &target.text))?;
         }
         return Ok(Up { plan, backend, problems: c.problems });
     }
     // The record goes first: whatever moment the power fails at, `down` knows what to put back.
     displace(&plan, host, &mut displaced)?;
     let old_text = c.applied.as_ref().map(|a| a.network_text.clone()).unwrap_or_default();
-    let before = record(c.before.clone(), &displaced, &old_text);
+    let before = record(&c.before, &displaced, &old_text);
     if c.applied.as_ref() != Some(&before) {
         runtime.write_applied(before)?;
     }
-    match apply(host, &c.scope, &c.before, &c.wanted, backend) {
+    match apply_plan(host, &c.scope, &c.before, &c.wanted, plan, backend) {
         Ok(outcome) => {
-            runtime.write_applied(record(c.wanted, &displaced, &target.text))?;
+            runtime.write_applied(record(&c.wanted, &displaced, &target.text))?;
             Ok(Up { plan: outcome.plan, backend, problems: c.problems })
         }
         Err(failure) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::firewall::Table;
 use super::firewalld::FirewalldPolicy;
@@ -36,7 +36,7 @@ impl Plan {
 }
 
 /// A change as text: `{kind, target, from, to}` of `plan --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// What sort of thing changes: `interface`, `peer`, `route`, …
     pub kind: String,

@@ -97,16 +97,15 @@ fn grow_firewall(from: &HostState, to: &HostState, plan: &mut Plan) {
     match &from.firewall {
         Some(old) if old.same_structure(new) => {
             for (name, set) in &new.sets {
-                let old = old.sets.get(name).map(|s| &s.elements);
-                let add =
-                    set.elements.iter().filter(|e| !old.is_some_and(|o| o.contains(e))).copied().collect();
-                let remove =
-                    old.into_iter().flatten().filter(|e| !set.elements.contains(e)).copied().collect();
-                let change = Change::Elements { table: new.name.clone(), set: name.clone(), add, remove };
-                if !matches!(&change, Change::Elements { add, remove, .. } if add.is_empty() && remove.is_empty())
-                {
-                    plan.changes.push(change);
+                let none = BTreeSet::new();
+                let old = old.sets.get(name).map_or(&none, |s| &s.elements);
+                if *old == set.elements {
+                    continue;
                 }
+                let add = set.elements.difference(old).copied().collect();
+                let remove = old.difference(&set.elements).copied().collect();
+                let (table, set) = (new.name.clone(), name.clone());
+                plan.changes.push(Change::Elements { table, set, add, remove });
             }
         }
         old => plan
@@ -136,8 +135,11 @@ fn grow_device(from: Option<&Device>, to: &Device, plan: &mut Plan) {
     if private_key.is_some() || listen_port.is_some() || fwmark.is_some() {
         plan.changes.push(Change::Configure { private_key: private_key.cloned(), listen_port, fwmark });
     }
+    // Both are sorted by key, so one walk along both finds each pair.
+    let mut olds = from.into_iter().flat_map(|d| &d.peers).peekable();
     for (key, peer) in &to.peers {
-        let old = from.and_then(|d| d.peers.get(key));
+        while olds.next_if(|(old, _)| *old < key).is_some() {}
+        let old = olds.next_if(|(old, _)| *old == key).map(|(_, peer)| peer);
         if old != Some(peer) {
             plan.changes.push(Change::Peer {
                 key: *key,

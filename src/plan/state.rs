@@ -143,3 +143,37 @@ pub struct HostState {
     #[serde(default)]
     pub firewalld: BTreeMap<String, FirewalldPolicy>,
 }
+
+impl HostState {
+    /// Leaves what has to be remembered of a state: what neither the network nor the host tells. Keys stay in their file;
+    /// routes, peers and the elements of sets follow from the network, so of the peers only those stay that were given an
+    /// endpoint: thousands are read at each look at the host.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        let Self { device, routes: _, rules, sysctls, firewall, foreign_rules, firewalld } = self;
+        let given = |peer: &Peer| {
+            let endpoint = Some(peer.endpoint?);
+            Some(Peer { preshared_key: None, endpoint, keepalive: None, allowed_ips: BTreeSet::new() })
+        };
+        let device = device.as_ref().map(|device| Device {
+            backend: device.backend,
+            private_key: None,
+            listen_port: device.listen_port,
+            fwmark: device.fwmark,
+            mtu: device.mtu,
+            up: device.up,
+            addresses: device.addresses.clone(),
+            detached: device.detached.clone(),
+            peers: device.peers.iter().filter_map(|(key, peer)| Some((*key, given(peer)?))).collect(),
+        });
+        Self {
+            device,
+            routes: BTreeSet::new(),
+            rules: rules.clone(),
+            sysctls: sysctls.clone(),
+            firewall: firewall.as_ref().map(Table::emptied),
+            foreign_rules: foreign_rules.clone(),
+            firewalld: firewalld.clone(),
+        }
+    }
+}

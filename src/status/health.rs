@@ -1,6 +1,6 @@
 //! What a handshake's age says about a peer.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A session is renewed after 120 s of use and refused after 180 s (WireGuard whitepaper, section 6.1).
 const ONLINE: u64 = 180;
@@ -8,7 +8,7 @@ const ONLINE: u64 = 180;
 const UNCERTAIN: u64 = 275;
 
 /// The health of a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// A handshake within 180 s.

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use duration::duration;
 pub use health::{Health, health};
@@ -22,7 +22,7 @@ use crate::model::{Network, Node, NodeName, Problem, PublicKey, Timestamp};
 use crate::plan::{Backend, Line};
 
 /// The state of a network on this host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// The interface is there and all that was wanted with it.
@@ -44,7 +44,7 @@ impl std::fmt::Display for State {
 }
 
 /// One peer of this host. Times are Unix seconds, ages seconds; unknown is `null`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStatus {
     /// The node; `None`: a peer on the interface that the network does not know.
     pub name: Option<NodeName>,
@@ -69,7 +69,7 @@ pub struct PeerStatus {
 }
 
 /// A difference between what was applied and what is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
     /// Kind, target, what is, what should be.
     #[serde(flatten)]
@@ -77,7 +77,7 @@ pub struct Drift {
 }
 
 /// What `status` tells.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Always 1.
     pub version: u32,

@@ -5,15 +5,20 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use super::WireGuard;
 use crate::apply::HostError;
-use crate::control::{self, Answer, MAX_LINE, Request};
+use crate::control::{self, Answer, MAX_LINE, Request, packed};
 use crate::dataplane::{DeviceChange, DeviceReport};
 use crate::host::agent_process::Runtime;
+use crate::host::file_mark::own_program;
 use crate::model::InterfaceName;
+use crate::status::State;
 
 /// How long an agent may take to answer: a change of 5,000 peers takes well under a second.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -35,6 +40,19 @@ pub fn ask(runtime: &Runtime, request: &Request) -> Result<Answer, HostError> {
 }
 
 fn ask_within(runtime: &Runtime, request: &Request, limit: Duration) -> Result<Answer, HostError> {
+    converse(runtime, request, limit).map(|(answer, _)| answer)
+}
+
+/// Asks for an answer that has bytes behind its line.
+fn ask_for_bytes(runtime: &Runtime, request: &Request) -> Result<(Answer, Zeroizing<Vec<u8>>), HostError> {
+    converse(runtime, request, ANSWER_WITHIN)
+}
+
+fn converse(
+    runtime: &Runtime,
+    request: &Request,
+    limit: Duration,
+) -> Result<(Answer, Zeroizing<Vec<u8>>), HostError> {
     let socket = runtime.control_socket();
     let fault = |cause: String| {
         HostError::new("ask the agent at", socket.display().to_string(), cause)
@@ -48,14 +66,37 @@ fn ask_within(runtime: &Runtime, request: &Request, limit: Duration) -> Result<A
     for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
         set(&stream, Some(limit)).map_err(io)?;
     }
-    let bytes = zeroize::Zeroizing::new(control::line(request).map_err(|e| fault(e.to_string()))?);
+    let bytes = Zeroizing::new(control::line(request).map_err(|e| fault(e.to_string()))?);
     stream.write_all(&bytes).map_err(io)?;
-    let mut line = zeroize::Zeroizing::new(Vec::new());
-    BufReader::new(stream.take(MAX_LINE as u64)).read_until(b'\n', &mut line).map_err(io)?;
+    let mut line = Zeroizing::new(Vec::new());
+    let mut reader = BufReader::new(stream.take(MAX_LINE as u64));
+    reader.read_until(b'\n', &mut line).map_err(io)?;
     if line.is_empty() {
         return Err(fault("it ended before it answered".into()));
     }
-    serde_json::from_slice(&line).map_err(|_| fault("an answer that this version does not understand".into()))
+    let unknown = || fault("an answer that this version does not understand".into());
+    let answer = serde_json::from_slice(&line).map_err(|_| unknown())?;
+    let length = match answer {
+        Answer::Status { length, .. } | Answer::Packed { length } => length,
+        _ => 0,
+    };
+    let length = usize::try_from(length).ok().filter(|n| *n <= MAX_LINE).ok_or_else(unknown)?;
+    let mut behind = Zeroizing::new(vec![0; length]);
+    reader.read_exact(&mut behind).map_err(io)?;
+    Ok((answer, behind))
+}
+
+/// Asks the agent for what `status --json` prints, and in one word; `None`: none answers, or it is another
+/// program, or it cannot tell.
+pub fn ask_status(runtime: &Runtime, dir: &Path) -> Option<(Vec<u8>, State)> {
+    // One that hangs is found out soon.
+    if !is_responsive(runtime) {
+        return None;
+    }
+    let request = Request::Status { dir: dir.to_path_buf(), program: own_program() };
+    let (answer, mut json) = ask_for_bytes(runtime, &request).ok()?;
+    let Answer::Status { state, .. } = answer else { return None };
+    Some((std::mem::take(&mut json), state))
 }
 
 /// Says whether an agent answers at once.
@@ -156,6 +197,14 @@ impl WireGuard for Embedded {
     }
 
     fn report(&mut self, _name: &InterfaceName) -> Result<Option<DeviceReport>, HostError> {
+        // A report of many peers may take its time; one that hangs is found out sooner.
+        ask_within(&self.runtime, &Request::Hello, HELLO_WITHIN)?;
+        if let (Answer::Packed { .. }, bytes) = ask_for_bytes(&self.runtime, &Request::PackedReport)?
+            && let Some(report) = packed::unpack(&bytes)
+        {
+            return Ok(Some(report));
+        }
+        // An agent of before, or one that has to say why not.
         match self.order(&Request::Report)? {
             Answer::Report { report } => Ok(Some(*report)),
             _ => Ok(None),
@@ -221,11 +270,15 @@ fn holder(name: &InterfaceName) -> Option<u32> {
         })
 }
 
-/// Says whether a process still holds anything: one that waits to be reaped does not.
+/// Says whether a process still holds anything: one that waits to be reaped does not. Its first thread may be dead before the
+/// others, and its files are closed by the last.
 fn is_running(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The state comes behind the program's name in brackets, which may hold anything (proc(5)).
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.into_iter().any(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state comes behind the program's name in brackets, which may hold anything (proc(5)).
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    })
 }
 
 fn kill(pid: u32) -> Result<(), HostError> {

@@ -185,6 +185,17 @@ pub struct Table {
 }
 
 impl Table {
+    /// Returns its rules, with nothing in its sets.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        let empty = |set: &Set| Set { family: set.family, elements: BTreeSet::new() };
+        Self {
+            name: self.name.clone(),
+            sets: self.sets.iter().map(|(name, set)| (name.clone(), empty(set))).collect(),
+            chains: self.chains.clone(),
+        }
+    }
+
     /// Says whether the two differ in nothing but the elements of their sets.
     pub fn same_structure(&self, other: &Self) -> bool {
         self.name == other.name

@@ -1,0 +1,89 @@
+//! What is on the machine whatever the network says, read side by side and before it is asked for.
+
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+
+use super::super::docker::Engine;
+use super::super::foreign_firewall::Reading;
+use super::super::{facts, nft};
+use super::{LinuxHost, backend_of};
+use crate::apply::HostError;
+use crate::dataplane::DeviceReport;
+use crate::model::InterfaceName;
+use crate::plan::foreign::ForeignFirewall;
+use crate::plan::{Backend, Facts, ifalias, table_name};
+
+/// What nft says of a table; `None`: there is none.
+type Listing = Result<Option<Value>, HostError>;
+
+/// What was read before it is asked for.
+#[derive(Default)]
+pub(super) struct Ahead {
+    /// Those but for switches and names, which depend on the network.
+    pub(super) facts: Option<Facts>,
+    /// What a data plane told.
+    pub(super) report: Option<(Backend, Result<Option<DeviceReport>, HostError>)>,
+    /// Our table, by its name; nft may still be at it.
+    pub(super) listing: Option<(String, JoinHandle<Listing>)>,
+}
+
+impl LinuxHost {
+    /// Reads all that the next facts and the next observation of a network will want, whatever its file says; for a
+    /// caller who reads the file meanwhile. What then changes before it is asked for goes unseen.
+    ///
+    /// # Errors
+    /// The kernel does not list its links or routes.
+    pub fn look_ahead(&mut self, network: &InterfaceName) -> Result<(), HostError> {
+        let table = table_name(network);
+        let name = table.clone();
+        self.ahead.listing = Some((table, std::thread::spawn(move || nft::list(&name))));
+        self.ahead.facts = Some(self.gather(Some(network))?);
+        Ok(())
+    }
+
+    /// Reads the facts that are the same for every network, and where one is named, asks its data plane meanwhile.
+    pub(super) fn gather(&mut self, network: Option<&InterfaceName>) -> Result<Facts, HostError> {
+        std::thread::scope(|threads| {
+            // It runs programs, and waits for them.
+            let reading = match self.foreign.take() {
+                Some(reading) => Ok(reading),
+                None => Err(threads.spawn(Reading::take)),
+            };
+            let links = self.links()?;
+            let routes = self.routes(&links)?;
+            self.routes = Some(routes.own);
+            if let Some(network) = network
+                && let Some(found) = links.get(network.as_str()).filter(|l| l.link.alias == ifalias(network))
+            {
+                let backend = backend_of(found);
+                self.ahead.report =
+                    self.wireguard(backend).ok().map(|wireguard| (backend, wireguard.report(network)));
+            }
+            let docker = self.docker.as_ref().and_then(Engine::networks);
+            let engine = docker.as_ref().and_then(|_| self.docker.as_ref()?.version());
+            let containers = docker.as_ref().and_then(|_| self.docker.as_ref()?.containers());
+            let reading = reading
+                .or_else(|reading| reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            // Who may not read them can still ask for what would be done.
+            let foreign = match reading {
+                Ok(reading) => self.foreign.insert(reading).facts(),
+                Err(error) => {
+                    ForeignFirewall { unread: Some(error.to_string()), ..ForeignFirewall::default() }
+                }
+            };
+            Ok(Facts {
+                links: links.into_iter().map(|(name, l)| (name, l.link)).collect(),
+                routes: routes.foreign,
+                engine,
+                containers: containers.unwrap_or_default(),
+                docker_elsewhere: if self.docker.is_none() { Engine::elsewhere() } else { None },
+                docker,
+                foreign,
+                wsl: facts::wsl(),
+                udp_ports: facts::udp_ports(),
+                ..Facts::default()
+            })
+        })
+    }
+}

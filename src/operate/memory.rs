@@ -1,0 +1,58 @@
+//! The network last applied, kept between looks: a process that looks again and again reads it once.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::look::recorded_target;
+use super::target::Target;
+use crate::apply::HostError;
+use crate::host::agent_process::Runtime;
+use crate::host::file_mark::FileMark;
+use crate::host::folder::Folder;
+use crate::host::runtime::Applied;
+
+/// What was read last, and of which files. Every clone means the same.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<Option<Kept>>>);
+
+struct Kept {
+    /// Of the record and of the secrets.
+    files: [FileMark; 2],
+    dir: PathBuf,
+    applied: Arc<Applied>,
+    target: Target,
+}
+
+impl Memory {
+    /// Reads what was applied last, with the secrets of today; `None`: nothing was.
+    ///
+    /// # Errors
+    /// The record or the secrets cannot be read, or an `up` was cut short.
+    pub fn recorded(
+        &self,
+        dir: &Path,
+        folder: &Folder,
+        runtime: &Runtime,
+    ) -> Result<Option<(Arc<Applied>, Target)>, HostError> {
+        let files = marks(folder, runtime);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = kept.as_ref().filter(|k| Some(&k.files) == files.as_ref() && k.dir == dir) {
+            let target = kept.target.clone().pending_in(folder, &kept.applied);
+            return Ok(Some((Arc::clone(&kept.applied), target)));
+        }
+        *kept = None;
+        let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
+        let target = recorded_target(dir, folder, &applied)?;
+        let applied = Arc::new(applied);
+        // Files that were replaced while they were read may not belong together.
+        if let Some(files) = files.filter(|files| marks(folder, runtime).as_ref() == Some(files)) {
+            let (applied, target) = (Arc::clone(&applied), target.clone());
+            *kept = Some(Kept { files, dir: dir.to_path_buf(), applied, target });
+        }
+        Ok(Some((applied, target)))
+    }
+}
+
+fn marks(folder: &Folder, runtime: &Runtime) -> Option<[FileMark; 2]> {
+    Some([FileMark::of(&runtime.applied_path())?, FileMark::of(&folder.secrets_path())?])
+}

@@ -1,0 +1,85 @@
+//! A status that the agent tells: the same as a look of one's own, and never an old one.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::rig::drive::Wgrelay;
+use crate::rig::node::{Output, PLACE};
+use crate::rig::topology::{Families, Topology};
+
+/// Runs `status --json` where secrets.toml is empty for this process: who looks himself sees a device with keys that should
+/// not be there. Only the agent still has them in mind.
+fn without_secrets(relay: &Wgrelay<'_>, program: &str) -> Value {
+    let secrets = format!("{}/wg0/secrets.toml", relay.dir);
+    let line =
+        format!("mount --bind /dev/null {secrets} && exec {program} --dir {} status --json", relay.dir);
+    let words = ["--mount", "--propagation", "private", "sh", "-c", &line];
+    read(&relay.node.command(Command::new("unshare").args(words)))
+}
+
+fn read(output: &Output) -> Value {
+    serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output}"))
+}
+
+/// What does not change from second to second.
+fn timeless(mut status: Value) -> Value {
+    for peer in status["peers"].as_array_mut().expect("status has peers") {
+        for field in ["handshake_age", "rx_bytes", "tx_bytes"] {
+            peer[field] = Value::Null;
+        }
+    }
+    status
+}
+
+#[test]
+fn the_agent_tells_what_a_look_tells() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
+    if relay.backend != "embedded" {
+        // The kernel's data plane has no agent unless somebody runs one.
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_wgrelay");
+    assert_eq!(without_secrets(&relay, program)["drift"], Value::Array(vec![]), "the agent's word");
+
+    // Another file of the same program, which no agent tells anything.
+    let copy = format!("{PLACE}/another");
+    std::fs::copy(program, t.relay.outside(&copy)).expect("the program is copied");
+    let own = t.relay.run(&[&copy, "--dir", &relay.dir, "status", "--json"]);
+    assert_eq!(timeless(relay.status()), timeless(read(&own)));
+    let text = |program: &str| t.relay.run(&[program, "--dir", &relay.dir, "status"]);
+    let (told, own) = (text(program), text(&copy));
+    assert_eq!((told.code, &told.stdout, &told.stderr), (own.code, &own.stdout, &own.stderr));
+    let drift = without_secrets(&relay, &copy)["drift"].clone();
+    assert_ne!(drift, Value::Array(vec![]), "another program looks itself");
+
+    // The hints are the caller's.
+    relay.edit(|text| text + "\n# newer\n");
+    let pending = |status: &Value| {
+        let problems = status["problems"].as_array().expect("status has problems");
+        problems.iter().find(|p| p["code"] == "pending").cloned()
+    };
+    let told = pending(&relay.status()).expect("a newer file is told");
+    assert!(
+        told["hint"].as_str().is_some_and(|h| h.contains(&format!("--dir {} plan", relay.dir))),
+        "{told}"
+    );
+
+    // A change and a key of this moment, right after one that the agent may still have in mind.
+    relay.up().ok();
+    for octet in [61, 62, 63] {
+        relay.edit(|text| text.replace("192.168.33.0/24", &format!("192.168.{octet}.0/24")));
+        relay.up().ok();
+        let status = relay.status();
+        assert_eq!(status["drift"], Value::Array(vec![]), "{status}");
+        assert_eq!(pending(&status), None);
+        let routed = status["peers"].to_string();
+        assert!(routed.contains(&format!("192.168.{octet}.0/24")), "{routed}");
+        relay.edit(|text| text.replace(&format!("192.168.{octet}.0/24"), "192.168.33.0/24"));
+    }
+    relay.up().ok();
+    relay.ok(&["rotate", "windows"]);
+    relay.up().ok();
+    assert_eq!(relay.status()["drift"], Value::Array(vec![]));
+}
