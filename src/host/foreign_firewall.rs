@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::iptables::{self, Kept};
 use super::nft::{self, ListedChain};
 use super::{docker_nftables, firewalld, nft_input};
@@ -61,7 +63,7 @@ impl Reading {
             }
             nft.push(there);
         }
-        let nft_input = chains.iter().filter(|c| is_foreign_input(c)).flat_map(inputs).collect();
+        let nft_input = inputs(&chains, nft::rules);
         let mut docker_nft = Vec::new();
         for family in Family::BOTH {
             if nft.iter().any(|c| c.is_docker() && c.family == family.nft()) {
@@ -138,25 +140,67 @@ fn is_foreign_input(chain: &ListedChain) -> bool {
         && chain.table != docker_nftables::TABLE
 }
 
-/// Reads what a chain makes of the packets of each family that it sees; nothing where it cannot be listed: a newer nft's table
-/// that this nft does not write is told by nobody.
-fn inputs(chain: &ListedChain) -> Vec<NftInput> {
-    let listing = match nft::table(&chain.family, &chain.table) {
-        Ok(Some(listing)) => listing,
-        Ok(None) => return Vec::new(),
-        Err(error) => {
-            tracing::debug!("{error}");
-            return Vec::new();
-        }
-    };
-    let families = Family::BOTH.into_iter().filter(|f| chain.family == "inet" || chain.family == f.nft());
-    families
-        .map(|family| NftInput {
+/// Reads what others' chains make of the packets of each family that they see; nothing where they cannot be listed: a newer
+/// nft's table that this nft does not write is told by nobody.
+fn inputs(
+    chains: &[ListedChain],
+    mut list: impl FnMut(&str, Option<&str>) -> Result<Option<Value>, HostError>,
+) -> Vec<NftInput> {
+    let mut listings = BTreeMap::new();
+    let mut inputs = Vec::new();
+    for chain in chains.iter().filter(|c| is_foreign_input(c)) {
+        // Docker's tables are what an older nft stumbles over.
+        let is_docker = |c: &ListedChain| c.family == chain.family && c.table == docker_nftables::TABLE;
+        let table = chains.iter().any(is_docker).then_some(chain.table.as_str());
+        let listing = listings.entry((chain.family.as_str(), table)).or_insert_with(|| {
+            list(&chain.family, table).unwrap_or_else(|error| {
+                tracing::debug!("{error}");
+                None
+            })
+        });
+        let Some(listing) = &*listing else { continue };
+        let families = Family::BOTH.into_iter().filter(|f| chain.family == "inet" || chain.family == f.nft());
+        inputs.extend(families.map(|family| NftInput {
             table_family: chain.family.clone(),
             table: chain.table.clone(),
             chain: chain.name.clone(),
             family,
-            input: nft_input::input(&listing, &chain.name, chain.policy == "drop", family),
-        })
-        .collect()
+            input: nft_input::input(listing, chain, family),
+        }));
+    }
+    inputs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_or_a_table_is_listed_once() {
+        let chain = |family: &str, table: &str, name: &str, hook: &str| ListedChain {
+            family: family.into(),
+            table: table.into(),
+            name: name.into(),
+            hook: hook.into(),
+            policy: "drop".into(),
+        };
+        let docker = chain("ip", docker_nftables::TABLE, "filter-FORWARD", "forward");
+        let chains = [
+            chain("inet", "mine", "early", "input"),
+            chain("inet", "mine", "late", "input"),
+            chain("inet", "other", "in", "input"),
+            chain("ip", "mine", "early", "input"),
+            chain("ip", "mine", "late", "input"),
+            chain("ip6", "mine", "out", "output"),
+            docker,
+        ];
+        let mut asked = Vec::new();
+        let inputs = inputs(&chains, |family, table| {
+            asked.push((family.to_owned(), table.map(str::to_owned)));
+            Ok(Some(serde_json::json!({"nftables": []})))
+        });
+        // Docker's, which nft may not be able to list, are left out.
+        assert_eq!(asked, [("inet".to_owned(), None), ("ip".to_owned(), Some("mine".to_owned()))]);
+        assert_eq!(inputs.len(), 3 * 2 + 2);
+    }
 }

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// The most rules that are looked at, chains that are jumped to written out; past it nothing is sure.
-const MOST: usize = 10_000;
+/// The most rules that are looked at, those of a chain anew for each jump to it; past it nothing is sure.
+const MOST: usize = 100_000;
 
 /// What a rule asks of a new UDP packet. `default()` asks nothing, of nobody surely: see [`Asks::nothing`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -171,7 +171,8 @@ impl InputChain {
     /// Writes a base chain out.
     pub fn new(steps: &Steps, base: &str, drops: bool) -> Self {
         let mut chain = Self { rules: Vec::new(), drops };
-        expand(steps, base, &Asks::nothing(), &mut Vec::new(), &mut chain.rules);
+        let mut writer = Writer { steps, above: Vec::new(), left: MOST, rules: &mut chain.rules };
+        writer.expand(base, &Asks::nothing());
         chain
     }
 
@@ -188,36 +189,57 @@ impl InputChain {
     }
 }
 
-fn expand(steps: &Steps, chain: &str, asked: &Asks, above: &mut Vec<String>, rules: &mut Vec<InputRule>) {
-    let mut asked = asked.clone();
-    let unknown = |asks: Asks| InputRule { asks: Asks { sure: false, ..asks }, accepts: true };
-    let known = steps.get(chain).filter(|_| !above.iter().any(|c| c == chain) && rules.len() < MOST);
-    let Some(known) = known else {
-        // Nobody's chain, a circle, or too much of it: it may let in.
-        rules.push(unknown(asked));
-        return;
-    };
-    above.push(chain.to_owned());
-    for (asks, does) in known {
-        let Some(both) = asked.and(asks) else { continue };
-        match does {
-            Does::Accept => rules.push(InputRule { asks: both, accepts: true }),
-            Does::Drop => rules.push(InputRule { asks: both, accepts: false }),
-            Does::Unknown => rules.push(unknown(both)),
-            Does::Jump(to) => expand(steps, to, &both, above, rules),
-            Does::Return | Does::Goto(_) => {
-                if let Does::Goto(to) = does {
-                    expand(steps, to, &both, above, rules);
+/// Writes chains out.
+struct Writer<'s> {
+    steps: &'s Steps,
+    /// The chains that are being written, the base chain first.
+    above: Vec<&'s str>,
+    /// How many rules may still be looked at.
+    left: usize,
+    rules: &'s mut Vec<InputRule>,
+}
+
+impl<'s> Writer<'s> {
+    fn expand(&mut self, chain: &'s str, asked: &Asks) {
+        let mut asked = asked.clone();
+        let known = self.steps.get(chain).filter(|_| !self.above.contains(&chain));
+        let Some(known) = known else {
+            // Nobody's chain, or a circle: it may let in.
+            self.unknown(asked);
+            return;
+        };
+        self.above.push(chain);
+        for (asks, does) in known {
+            let Some(left) = self.left.checked_sub(1) else {
+                // Too much of it: the rest may let in.
+                self.unknown(asked);
+                break;
+            };
+            self.left = left;
+            let Some(both) = asked.and(asks) else { continue };
+            match does {
+                Does::Accept => self.rules.push(InputRule { asks: both, accepts: true }),
+                Does::Drop => self.rules.push(InputRule { asks: both, accepts: false }),
+                Does::Unknown => self.unknown(both),
+                Does::Jump(to) => self.expand(to, &both),
+                Does::Return | Does::Goto(_) => {
+                    if let Does::Goto(to) = does {
+                        self.expand(to, &both);
+                    }
+                    if asks.is_nothing() {
+                        break;
+                    }
+                    // Some have left by here: whether the rest of the chain is met is not sure any more.
+                    asked.sure = false;
                 }
-                if asks.is_nothing() {
-                    break;
-                }
-                // Some have left by here: whether the rest of the chain is met is not sure any more.
-                asked.sure = false;
             }
         }
+        self.above.pop();
     }
-    above.pop();
+
+    fn unknown(&mut self, asks: Asks) {
+        self.rules.push(InputRule { asks: Asks { sure: false, ..asks }, accepts: true });
+    }
 }
 
 #[cfg(test)]
@@ -297,6 +319,22 @@ mod tests {
         // A circle, and a chain that is not there.
         assert!(!closed(vec![(Asks::nothing(), jump())], jump(), true));
         assert!(!closed(vec![], Jump("nowhere".into()), true));
+    }
+
+    #[test]
+    fn chains_that_multiply_are_not_followed_to_the_end() {
+        // Twenty chains, each of which jumps twice to the next: a million visits, and no rule that decides.
+        let jump = |to: usize| (Asks::nothing(), Does::Jump(to.to_string()));
+        let of = |chains: usize| {
+            let mut steps: Steps =
+                (0..chains).map(|n| (n.to_string(), vec![jump(n + 1), jump(n + 1)])).collect();
+            steps.insert(chains.to_string(), Vec::new());
+            InputChain::new(&steps, "0", true)
+        };
+        let at = arrival("192.0.2.1");
+        assert!(of(10).is_closed(51820, &at));
+        let many = of(20);
+        assert!(!many.is_closed(51820, &at) && many.rules.len() < 100, "{}", many.rules.len());
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::Facts;
 use super::beside::uplinks;
 use super::firewall::Family;
 use super::foreign::NftInput;
 use super::input::{Arrival, InputChain};
-use super::{Facts, Link};
 use crate::model::{Endpoint, Network, Node, Problem};
 
 /// Tells of a port that others are to dial and cannot.
@@ -66,28 +66,25 @@ pub(super) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Pro
     told
 }
 
-/// Says how packets for the endpoint come to this host: by the link that has its address, where one has.
+/// Says how packets for the endpoint come to this host. Linux takes what is for an address of its own by any link, whichever
+/// has the address: the link is sure only where there is no other.
 fn arrival(network: &Network, endpoint: &Endpoint, facts: &Facts, family: Family) -> Arrival {
     let tunnel = network.name.as_str();
-    let foreign = || facts.links.iter().filter(move |(name, _)| *name != "lo" && *name != tunnel);
-    let has = |link: &Link, address: IpAddr| link.addresses.iter().any(|net| net.addr() == address);
-    let home = endpoint.socket_addr().and_then(|at| {
-        let (name, _) = foreign().find(|(_, link)| has(link, at.ip()))?;
-        Some((name.clone(), at.ip()))
-    });
-    let of_family = |net: &&IpNet| Family::of(net) == family;
-    // Whatever link routes name, packets may come by others; only where there is no other it is sure.
-    let outside: BTreeSet<&String> = foreign()
-        .filter(|(_, link)| link.up && link.addresses.iter().any(|net| of_family(&net)))
-        .map(|(name, _)| name)
-        .collect();
-    let only = outside.first().filter(|_| outside.len() == 1).map(|name| (*name).clone());
-    let addresses = match &home {
-        Some((_, address)) => [*address].into(),
-        None => foreign().flat_map(|(_, link)| &link.addresses).filter(of_family).map(IpNet::addr).collect(),
-    };
+    let mut outside = facts.links.iter().filter(|(name, link)| link.up && *name != "lo" && *name != tunnel);
+    let first = outside.next().map(|(name, _)| name.clone());
+    // An address that packets from outside are for may be on the loopback, too.
+    let here = facts.links.iter().filter(|(name, _)| *name != tunnel).flat_map(|(_, link)| &link.addresses);
+    let here = here.filter(|net| Family::of(net) == family).map(IpNet::addr);
+    let mut addresses: BTreeSet<IpAddr> = here.filter(|address| !address.is_loopback()).collect();
+    // Where this host has none, it is not known which it will have.
+    if let Some(at) = endpoint.socket_addr().filter(|_| !addresses.is_empty()) {
+        // Where this host has it, it is the only one; else it is that of an address translation, or routed to this host.
+        if !addresses.insert(at.ip()) {
+            addresses = [at.ip()].into();
+        }
+    }
     Arrival {
-        link: home.map(|(name, _)| name).or(only),
+        link: first.filter(|_| outside.next().is_none()),
         never: ["lo".to_owned(), tunnel.to_owned()].into(),
         links: facts.links.keys().cloned().collect(),
         addresses,
@@ -109,6 +106,7 @@ fn closed_zones(facts: &Facts, port: u16) -> BTreeSet<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Link;
     use crate::plan::fixture::relay_alone;
     use crate::plan::foreign::{ForeignFirewall, Iptables, IptablesFacts};
     use crate::plan::input::{Asks, InputRule};
@@ -171,7 +169,9 @@ mod tests {
         let to =
             |net: &str| iptables(dropping(vec![accept(Asks { to: net.parse().ok(), ..Asks::nothing() })]));
         let here = [("eth0", "192.168.39.45/24"), ("eth1", "10.1.1.1/24")];
-        assert_eq!((told(by("eth0"), &here).len(), told(by("eth1"), &here).len()), (0, 1));
+        // Linux takes it by any link; by one that is not there nothing comes.
+        assert_eq!((told(by("eth0"), &here).len(), told(by("eth1"), &here).len()), (0, 0));
+        assert_eq!(told(by("eth2"), &here).len(), 1);
         assert_eq!((told(to("192.168.39.0/24"), &here).len(), told(to("10.1.1.1/32"), &here).len()), (0, 1));
         // Behind an address translation any link, and any address of this host, may be the one.
         let behind = [("eth0", "10.2.2.2/24"), ("eth1", "10.1.1.1/24")];
@@ -190,5 +190,25 @@ mod tests {
             told(iptables(there), links).len()
         };
         assert_eq!((single(&one), single(&behind)), (1, 0));
+        assert_eq!((told(by("eth0"), &one).len(), told(by("eth1"), &one).len()), (0, 1));
+    }
+
+    #[test]
+    fn the_endpoint_may_be_on_a_link_of_its_own_or_on_the_loopback() {
+        let accept = |asks| iptables(dropping(vec![accept(asks)]));
+        let by = |link: &str| accept(Asks { by: Some(link.into()), ..Asks::nothing() });
+        let to = |net: &str| accept(Asks { to: net.parse().ok(), ..Asks::nothing() });
+        for own in ["dummy0", "lo"] {
+            let links = [("eth0", "10.1.1.1/24"), (own, "192.168.39.45/32")];
+            assert_eq!(told(by("eth0"), &links), [""; 0], "{own}");
+            assert_eq!(told(to("192.168.39.45/32"), &links), [""; 0], "{own}");
+            assert_eq!(told(to("10.1.1.1/32"), &links).len(), 1, "{own}");
+        }
+        // Another's address may be translated to that of any link, or be routed here.
+        let links = [("eth0", "10.1.1.1/24"), ("lo", "10.9.9.9/32")];
+        for net in ["10.9.9.9/32", "192.168.39.45/32"] {
+            assert_eq!(told(to(net), &links), [""; 0], "{net}");
+        }
+        assert_eq!(told(to("127.0.0.0/8"), &[("eth0", "10.1.1.1/24"), ("lo", "127.0.0.1/8")]).len(), 1);
     }
 }

@@ -193,4 +193,16 @@ fn a_port_that_a_rule_closes_is_told_with_what_opens_it() {
         run(command);
         assert_eq!(told(), [""; 0], "{command}");
     }
+    // What a set with a name holds is not read, as it may be much.
+    run("nft delete table inet mine");
+    for rules in ["tcp dport @open", "udp dport @open"] {
+        run(&format!(
+            "nft 'add table inet mine; add set inet mine open {{ type inet_service; }}; \
+             add element inet mine open {{ 53 }}; \
+             add chain inet mine in {{ type filter hook input priority 0; policy drop; }}; \
+             add rule inet mine in {rules} accept'"
+        ));
+        assert_eq!(told().len(), usize::from(rules.starts_with("tcp")), "{rules}");
+        run("nft delete table inet mine");
+    }
 }
