@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use zeroize::Zeroizing;
 
 use super::Tell;
 use super::device::LocalDevice;
 use crate::control::{self, Answer, MAX_LINE, Request};
 use crate::host::agent_process::Runtime;
+
+/// How many look at the host for a status at a time; others look themselves.
+pub(super) const LOOKS: usize = 4;
 
 const NO_DEVICE: &str = "this agent hosts no embedded device";
 
@@ -22,8 +25,10 @@ pub(super) struct Served {
     pub(super) network: String,
     pub(super) device: Option<LocalDevice>,
     pub(super) status: Tell,
-    /// Which program file this process runs.
-    pub(super) program: String,
+    /// What whoever asks for a status has to call himself.
+    pub(super) asker: String,
+    /// Who may be looking at the host at a time.
+    pub(super) looks: Arc<Semaphore>,
     pub(super) wake: mpsc::Sender<()>,
     pub(super) stop: mpsc::Sender<()>,
 }
@@ -64,7 +69,7 @@ async fn converse(stream: UnixStream, served: Served) {
             _ => return,
         }
         let (answer, rest) = match serde_json::from_slice::<Request>(&line) {
-            Ok(Request::Status { dir, program }) => status(&served, dir, &program).await,
+            Ok(Request::Status { dir, asker }) => status(&served, dir, &asker).await,
             Ok(Request::PackedReport) => packed(&served),
             Ok(request) => (answer(request, &served).await, Zeroizing::default()),
             // What was said may hold a key, so it is not repeated.
@@ -82,12 +87,20 @@ fn refused(message: &str) -> Answer {
 }
 
 /// Looks at the host for whoever asks; where that goes wrong, they look themselves.
-async fn status(served: &Served, dir: PathBuf, program: &str) -> (Answer, Zeroizing<Vec<u8>>) {
-    if program != served.program {
-        return (refused("another program"), Zeroizing::default());
+async fn status(served: &Served, dir: PathBuf, asker: &str) -> (Answer, Zeroizing<Vec<u8>>) {
+    if asker != served.asker {
+        return (refused("another program or network namespace"), Zeroizing::default());
     }
+    // Each look takes threads and programs, and this process has packets to carry.
+    let Ok(permit) = Arc::clone(&served.looks).try_acquire_owned() else {
+        return (refused("busy"), Zeroizing::default());
+    };
     let tell = Arc::clone(&served.status);
-    match tokio::task::spawn_blocking(move || tell(&dir)).await {
+    let look = move || {
+        let _permit = permit;
+        tell(&dir)
+    };
+    match tokio::task::spawn_blocking(look).await {
         Ok(Ok(told)) => {
             let length = told.json.len() as u64;
             (Answer::Status { length, state: told.state }, told.json.into())

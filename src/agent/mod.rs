@@ -20,7 +20,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 pub use device::LocalDevice;
 pub use metrics::{Metrics, listen_at};
@@ -28,7 +28,6 @@ pub use metrics::{Metrics, listen_at};
 use crate::apply::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::{Engine, Events};
-use crate::host::file_mark::own_program;
 use crate::host::kernel_news::KernelNews;
 use crate::model::InterfaceName;
 use crate::status::State;
@@ -117,7 +116,8 @@ async fn events(serving: Serving) -> std::io::Result<End> {
         network: serving.network.to_string(),
         device: serving.device.clone(),
         status: Arc::clone(&serving.status),
-        program: own_program(),
+        asker: serving.runtime.asker(),
+        looks: Arc::new(Semaphore::new(control_socket::LOOKS)),
         wake,
         stop,
     };

@@ -11,6 +11,7 @@ use super::typed::subcommand;
 use crate::apply::Failure;
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
+use crate::host::beside::beside;
 use crate::model::{InterfaceName, quoted};
 use crate::operate::{self, BackendChoice, Refusal, Target};
 use crate::plan::Backend;
@@ -70,13 +71,9 @@ pub fn beside_machine<T>(
     name: &InterfaceName,
     files: impl FnOnce() -> Result<T, Fault>,
 ) -> Result<(T, LinuxHost), Fault> {
-    std::thread::scope(|threads| {
-        let machine = threads.spawn(|| operate::host_ahead(runtime, command, name));
-        let files = files();
-        let machine = machine.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // What is wrong with a file is the reader's to mend, whatever the machine says.
-        Ok((files?, machine?))
-    })
+    let (machine, files) = beside(|| operate::host_ahead(runtime, command, name), files);
+    // What is wrong with a file is the reader's to mend, whatever the machine says.
+    Ok((files?, machine?))
 }
 
 /// Returns the runtime folder of a network.

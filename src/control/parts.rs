@@ -13,7 +13,7 @@ pub(super) struct Request {
     r#do: String,
     change: Option<Box<DeviceChange>>,
     dir: Option<PathBuf>,
-    program: Option<String>,
+    asker: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -37,8 +37,8 @@ fn unreadable(what: &str) -> String {
 impl TryFrom<Request> for super::Request {
     type Error = String;
     fn try_from(parts: Request) -> Result<Self, String> {
-        if let ("status", Some((dir, program))) = (parts.r#do.as_str(), parts.dir.zip(parts.program)) {
-            return Ok(Self::Status { dir, program });
+        if let ("status", Some((dir, asker))) = (parts.r#do.as_str(), parts.dir.zip(parts.asker)) {
+            return Ok(Self::Status { dir, asker });
         }
         match (parts.r#do.as_str(), parts.change) {
             ("hello", _) => Ok(Self::Hello),

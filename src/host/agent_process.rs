@@ -13,6 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::file_mark::own_program;
 use super::runtime::{Applied, DEFAULT_DIR, Place, RuntimeDir};
 use super::store::StoreError;
 use crate::apply::HostError;
@@ -78,6 +79,11 @@ impl Runtime {
     /// Returns where and when this is, for a new record.
     pub fn place(&self) -> Place {
         self.place.clone()
+    }
+
+    /// Names this program and where it is, so that an agent and whoever asks it can tell whether they speak of the same host.
+    pub fn asker(&self) -> String {
+        format!("{} {} {}", own_program(), self.place.boot_id, self.place.netns)
     }
 
     /// Reads what was applied last; `None`: nothing, or elsewhere, or before the last start of this host.

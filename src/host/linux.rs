@@ -9,6 +9,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use self::ahead::Ahead;
+use super::beside::beside;
 use super::docker::Engine;
 use super::foreign_firewall::Reading;
 use super::link::NumberedLink;
@@ -372,22 +373,18 @@ impl Host for LinuxHost {
         let applied = scope.applied.as_ref().and_then(|a| a.firewall.as_ref());
         let listed = self.ahead.listing.take().filter(|(name, _)| *name == table).map(|(_, listing)| listing);
         // nft takes its time about a table of many prefixes; meanwhile the rest is read.
-        let (firewall, reading) = std::thread::scope(|threads| {
-            let firewall = threads.spawn(|| {
-                let listing = match listed {
-                    Some(listing) => {
-                        listing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
-                    }
-                    None => nft::list(&table)?,
-                };
-                Ok::<_, HostError>(listing.map(|listing| nft::table_of(&listing, &table, applied)))
-            });
-            let reading = self.foreign.is_none().then(|| threads.spawn(Reading::take));
-            self.observe_links(scope, &mut state)?;
-            let reading = reading.map(|r| r.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            let firewall = firewall.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            Ok::<_, HostError>((firewall, reading))
-        })?;
+        let list = || {
+            let listing = match listed {
+                Some(listing) => listing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+                None => nft::list(&table)?,
+            };
+            Ok::<_, HostError>(listing.map(|listing| nft::table_of(&listing, &table, applied)))
+        };
+        let is_read = self.foreign.is_some();
+        let read = || (!is_read).then(Reading::take);
+        let (firewall, (reading, links)) =
+            beside(list, || beside(read, || self.observe_links(scope, &mut state)));
+        links?;
         state.firewall = firewall?;
         if let Some(reading) = reading {
             self.foreign = Some(reading?);

@@ -6,6 +6,7 @@
 
 pub mod agent_process;
 pub mod batch;
+pub mod beside;
 pub mod boot_clock;
 mod dbus;
 pub mod discover;

@@ -11,6 +11,7 @@ use crate::config::{Secrets, reread_network};
 use crate::dataplane::DeviceReport;
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
+use crate::host::beside::beside;
 use crate::host::folder::Folder;
 use crate::host::runtime::Applied;
 use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
@@ -52,15 +53,12 @@ pub fn look(
     let mut problems = Vec::new();
     let folder = Folder::new(dir, name);
     // The network is read again while the kernel, nft and the agent are asked.
-    let (recorded, seen) = std::thread::scope(|threads| {
-        let seen = threads.spawn(|| {
-            let mut machine = open()?;
-            machine.look_ahead(name)?;
-            Ok::<_, HostError>(machine)
-        });
-        let recorded = memory.recorded(dir, &folder, runtime);
-        (recorded, seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
+    let machine = || {
+        let mut machine = open()?;
+        machine.look_ahead(name)?;
+        Ok::<_, HostError>(machine)
+    };
+    let (seen, recorded) = beside(machine, || memory.recorded(dir, &folder, runtime));
     let Some((applied, target)) = recorded? else { return Ok(None) };
     let mut machine = seen?;
     let facts = machine.facts(&target.names(), &BTreeSet::new())?;
@@ -101,12 +99,13 @@ pub fn look(
 pub fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result<Target, HostError> {
     let fault = |cause: String| HostError::new("read", "the record of what was applied", cause);
     // Each takes its time where peers are many.
-    let (network, secrets) = std::thread::scope(|threads| {
-        let network = threads.spawn(|| reread_network(&applied.network_text));
-        let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()));
-        let secrets = secrets.map(|s| Secrets::parse(s.as_bytes(), "secrets.toml").value.unwrap_or_default());
-        (network.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), secrets)
-    });
+    let (network, secrets) = beside(
+        || reread_network(&applied.network_text),
+        || {
+            let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()));
+            secrets.map(|s| Secrets::parse(s.as_bytes(), "secrets.toml").value.unwrap_or_default())
+        },
+    );
     let network = network.ok_or_else(|| {
         fault("an `up` was cut short before it was done".into())
             .hint("run `wgrelay up` again, or `wgrelay down`")

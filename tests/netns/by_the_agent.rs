@@ -54,6 +54,18 @@ fn the_agent_tells_what_a_look_tells() {
     let drift = without_secrets(&relay, &copy)["drift"].clone();
     assert_ne!(drift, Value::Array(vec![]), "another program looks itself");
 
+    // Another network namespace sees the same files and socket, and has no such interface.
+    let elsewhere = t.relay.run(&["unshare", "--net", program, "--dir", &relay.dir, "status", "--json"]);
+    assert_eq!(read(&elsewhere)["state"], "down", "{elsewhere}");
+
+    // More at a time than the agent looks for: all are told, by it or by themselves.
+    let line = format!(
+        "for _ in $(seq 12); do {program} --dir {} status --json > /dev/null & pids=\"$pids $!\"; done",
+        relay.dir
+    );
+    let line = format!("{line}; for pid in $pids; do wait $pid; test $? -eq 4 || exit 9; done");
+    t.relay.run(&["bash", "-c", &line]).ok();
+
     // The hints are the caller's.
     relay.edit(|text| text + "\n# newer\n");
     let pending = |status: &Value| {

@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
+use super::super::beside::beside;
 use super::super::docker::Engine;
 use super::super::foreign_firewall::Reading;
 use super::super::{facts, nft};
@@ -37,53 +38,53 @@ impl LinuxHost {
     pub fn look_ahead(&mut self, network: &InterfaceName) -> Result<(), HostError> {
         let table = table_name(network);
         let name = table.clone();
-        self.ahead.listing = Some((table, std::thread::spawn(move || nft::list(&name))));
+        // Without a thread to be had, it is listed when it is asked for.
+        let listing = std::thread::Builder::new().spawn(move || nft::list(&name));
+        self.ahead.listing = listing.ok().map(|listing| (table, listing));
         self.ahead.facts = Some(self.gather(Some(network))?);
         Ok(())
     }
 
     /// Reads the facts that are the same for every network, and where one is named, asks its data plane meanwhile.
     pub(super) fn gather(&mut self, network: Option<&InterfaceName>) -> Result<Facts, HostError> {
-        std::thread::scope(|threads| {
-            // It runs programs, and waits for them.
-            let reading = match self.foreign.take() {
-                Some(reading) => Ok(reading),
-                None => Err(threads.spawn(Reading::take)),
-            };
-            let links = self.links()?;
-            let routes = self.routes(&links)?;
-            self.routes = Some(routes.own);
-            if let Some(network) = network
-                && let Some(found) = links.get(network.as_str()).filter(|l| l.link.alias == ifalias(network))
-            {
-                let backend = backend_of(found);
-                self.ahead.report =
-                    self.wireguard(backend).ok().map(|wireguard| (backend, wireguard.report(network)));
-            }
-            let docker = self.docker.as_ref().and_then(Engine::networks);
-            let engine = docker.as_ref().and_then(|_| self.docker.as_ref()?.version());
-            let containers = docker.as_ref().and_then(|_| self.docker.as_ref()?.containers());
-            let reading = reading
-                .or_else(|reading| reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            // Who may not read them can still ask for what would be done.
-            let foreign = match reading {
-                Ok(reading) => self.foreign.insert(reading).facts(),
-                Err(error) => {
-                    ForeignFirewall { unread: Some(error.to_string()), ..ForeignFirewall::default() }
-                }
-            };
-            Ok(Facts {
-                links: links.into_iter().map(|(name, l)| (name, l.link)).collect(),
-                routes: routes.foreign,
-                engine,
-                containers: containers.unwrap_or_default(),
-                docker_elsewhere: if self.docker.is_none() { Engine::elsewhere() } else { None },
-                docker,
-                foreign,
-                wsl: facts::wsl(),
-                udp_ports: facts::udp_ports(),
-                ..Facts::default()
-            })
+        let known = self.foreign.take();
+        // It runs programs, and waits for them.
+        let read = move || known.map_or_else(Reading::take, Ok);
+        let (reading, rest) = beside(read, || self.gather_the_rest(network));
+        let rest = rest?;
+        // Who may not read them can still ask for what would be done.
+        let foreign = match reading {
+            Ok(reading) => self.foreign.insert(reading).facts(),
+            Err(error) => ForeignFirewall { unread: Some(error.to_string()), ..ForeignFirewall::default() },
+        };
+        Ok(Facts { foreign, ..rest })
+    }
+
+    /// All but the filters of others.
+    fn gather_the_rest(&mut self, network: Option<&InterfaceName>) -> Result<Facts, HostError> {
+        let links = self.links()?;
+        let routes = self.routes(&links)?;
+        self.routes = Some(routes.own);
+        if let Some(network) = network
+            && let Some(found) = links.get(network.as_str()).filter(|l| l.link.alias == ifalias(network))
+        {
+            let backend = backend_of(found);
+            self.ahead.report =
+                self.wireguard(backend).ok().map(|wireguard| (backend, wireguard.report(network)));
+        }
+        let docker = self.docker.as_ref().and_then(Engine::networks);
+        let engine = docker.as_ref().and_then(|_| self.docker.as_ref()?.version());
+        let containers = docker.as_ref().and_then(|_| self.docker.as_ref()?.containers());
+        Ok(Facts {
+            links: links.into_iter().map(|(name, l)| (name, l.link)).collect(),
+            routes: routes.foreign,
+            engine,
+            containers: containers.unwrap_or_default(),
+            docker_elsewhere: if self.docker.is_none() { Engine::elsewhere() } else { None },
+            docker,
+            wsl: facts::wsl(),
+            udp_ports: facts::udp_ports(),
+            ..Facts::default()
         })
     }
 }

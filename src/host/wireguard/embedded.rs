@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,7 +16,6 @@ use crate::apply::HostError;
 use crate::control::{self, Answer, MAX_LINE, Request, packed};
 use crate::dataplane::{DeviceChange, DeviceReport};
 use crate::host::agent_process::Runtime;
-use crate::host::file_mark::own_program;
 use crate::model::InterfaceName;
 use crate::status::State;
 
@@ -24,6 +23,8 @@ use crate::status::State;
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// How long an agent may take to say hello: it has nothing to look up.
 const HELLO_WITHIN: Duration = Duration::from_secs(3);
+/// How much of an answer is read at a time, in bytes.
+const PIECE: usize = 64 << 10;
 /// How long an agent that cannot be asked may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long a new agent may take to make its interface.
@@ -68,21 +69,34 @@ fn converse(
     }
     let bytes = Zeroizing::new(control::line(request).map_err(|e| fault(e.to_string()))?);
     stream.write_all(&bytes).map_err(io)?;
-    let mut line = Zeroizing::new(Vec::new());
-    let mut reader = BufReader::new(stream.take(MAX_LINE as u64));
-    reader.read_until(b'\n', &mut line).map_err(io)?;
-    if line.is_empty() {
-        return Err(fault("it ended before it answered".into()));
-    }
+    let (mut line, mut piece) = (Zeroizing::new(Vec::new()), Zeroizing::new(vec![0; PIECE]));
+    // Read by hand: a reader's buffer would keep keys that nobody wipes.
+    let end = loop {
+        let length = match stream.read(&mut piece) {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            other => other.map_err(io)?,
+        };
+        let begins = line.len();
+        line.extend_from_slice(&piece[..length]);
+        if let Some(at) = line[begins..].iter().position(|byte| *byte == b'\n') {
+            break begins + at;
+        }
+        if length == 0 || line.len() > MAX_LINE {
+            return Err(fault("it ended before it answered".into()));
+        }
+    };
     let unknown = || fault("an answer that this version does not understand".into());
-    let answer = serde_json::from_slice(&line).map_err(|_| unknown())?;
+    let answer = serde_json::from_slice(&line[..end]).map_err(|_| unknown())?;
     let length = match answer {
         Answer::Status { length, .. } | Answer::Packed { length } => length,
         _ => 0,
     };
     let length = usize::try_from(length).ok().filter(|n| *n <= MAX_LINE).ok_or_else(unknown)?;
     let mut behind = Zeroizing::new(vec![0; length]);
-    reader.read_exact(&mut behind).map_err(io)?;
+    let came = &line[end + 1..];
+    let known = came.len().min(length);
+    behind[..known].copy_from_slice(&came[..known]);
+    stream.read_exact(&mut behind[known..]).map_err(io)?;
     Ok((answer, behind))
 }
 
@@ -93,7 +107,7 @@ pub fn ask_status(runtime: &Runtime, dir: &Path) -> Option<(Vec<u8>, State)> {
     if !is_responsive(runtime) {
         return None;
     }
-    let request = Request::Status { dir: dir.to_path_buf(), program: own_program() };
+    let request = Request::Status { dir: dir.to_path_buf(), asker: runtime.asker() };
     let (answer, mut json) = ask_for_bytes(runtime, &request).ok()?;
     let Answer::Status { state, .. } = answer else { return None };
     Some((std::mem::take(&mut json), state))
