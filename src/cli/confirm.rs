@@ -55,7 +55,7 @@ pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
         if let Some(dir) = runtime.unconfirmed_elsewhere(&ctx.dir)? {
             return Err(Fault::failed(
                 format!("the change of {name} that waits was made with --dir {}", dir.display()),
-                format!("`wgrelay --dir {} confirm`", quoted(&dir.display().to_string())),
+                format!("`wgrelay --dir {} --network {name} confirm`", quoted(&dir.display().to_string())),
             ));
         }
         return Err(Fault::failed(

@@ -18,6 +18,7 @@ use crate::apply::Host;
 use crate::config::Bundle;
 use crate::host::agent_process::Runtime;
 use crate::host::folder::{Folder, InstalledBundle};
+use crate::host::host_lock::HostLock;
 use crate::host::last_up::LastUp;
 use crate::host::store;
 use crate::host::went_back;
@@ -38,6 +39,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     let name = &name;
     let runtime = runtime(name)?;
     make_right(ctx, name, &runtime)?;
+    let on_host = lock_host(ctx, name, &runtime)?;
     let command = agent_command(&ctx.dir, name)?;
     let ((loaded, target), host) = beside_machine(&runtime, &command, name, || {
         let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
@@ -68,9 +70,9 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
             let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now)
                 .map_err(|error| put_back(refusal(error)))?;
             remember(&last, &loaded.folder).map_err(put_back)?;
-            drop(lock);
+            drop((lock, on_host));
             systemd.start(name).map_err(|error| put_back(error.into()))?;
-            let _lock = ctx.lock_to_apply(&loaded.folder)?;
+            let _lock = (ctx.lock_to_apply(&loaded.folder)?, lock_host(ctx, name, &runtime)?);
             if trial.is_some() {
                 // A restart brings back what was kept.
                 LastUp::put_back(before.as_deref(), &loaded.folder)?;
@@ -85,7 +87,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
             let done = operate::up(&mut host, &target, &runtime, backend, ctx.now)
                 .map_err(|error| put_back(refusal(error)))?;
             let waits = conclude(ctx, &runtime, trial.as_ref(), &done.plan)?;
-            drop(lock);
+            drop((lock, on_host));
             if let Some(systemd) = systemd {
                 systemd.start(name)?;
             }
@@ -128,6 +130,15 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         (None, None) => service::tell_of_restarts(ctx, name, &done.plan),
     }
     Ok(Exit::Done)
+}
+
+/// Takes the right to change the network on this host. Whoever had it may have brought up another folder's network.
+fn lock_host(ctx: &Context, name: &InterfaceName, runtime: &Runtime) -> Result<HostLock, Fault> {
+    let work = Progress::of(&ctx.out, format!("waiting for another command that is changing {name}"));
+    let lock = runtime.lock_to_apply()?;
+    drop(work);
+    elsewhere::refuse(ctx, name, runtime)?;
+    Ok(lock)
 }
 
 /// Lets a trial's time begin, and returns its seconds; an `up` without a condition keeps what it did and what waited.
@@ -267,6 +278,7 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     let folder = Folder::new(&ctx.dir, &name);
     // Also where the network's folder is gone: what was made is taken away all the same.
     let _lock = if folder.exists() { Some(ctx.lock_to_apply(&folder)?) } else { None };
+    let _on_host = runtime.lock_to_apply()?;
     let mut host = operate::host(&runtime, &[])?;
     let work = Progress::of(&ctx.out, format!("taking down {name}"));
     let done = operate::down(&mut host, &ctx.dir, &name, &runtime)?;

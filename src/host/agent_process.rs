@@ -71,6 +71,11 @@ impl Runtime {
         names
     }
 
+    /// Returns the folder itself.
+    pub(super) const fn runtime_dir(&self) -> &RuntimeDir {
+        &self.folder
+    }
+
     /// Returns the folder's path.
     pub fn folder(&self) -> &Path {
         self.folder.path()

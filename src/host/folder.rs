@@ -20,7 +20,7 @@ use crate::model::{InterfaceName, NodeName, Problem};
 const BUNDLE_FILE: &str = ".bundle.json";
 
 /// How long a command waits for another one that is writing.
-const LOCK_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const LOCK_WITHIN: Duration = Duration::from_secs(20);
 
 /// What an installed bundle says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +198,12 @@ impl Folder {
 /// under another.
 pub fn settled(dir: PathBuf) -> PathBuf {
     std::fs::canonicalize(&dir).or_else(|_| std::path::absolute(&dir)).unwrap_or(dir)
+}
+
+/// Says whether a folder that was recorded is this one, also where it has come under another name since: it was moved, and
+/// a link leads to it.
+pub fn is_same(recorded: &Path, dir: &Path) -> bool {
+    recorded == dir || settled(recorded.into()) == settled(dir.into())
 }
 
 /// Writes into a named pipe that somebody reads: opening one that nobody reads would wait for ever.

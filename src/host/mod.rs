@@ -18,6 +18,7 @@ pub mod file_mark;
 mod firewalld;
 pub mod folder;
 mod foreign_firewall;
+pub mod host_lock;
 mod iptables;
 pub mod kernel_news;
 pub mod last_up;

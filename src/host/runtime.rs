@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::folder::is_same;
 use super::store::{self, StoreError};
 use crate::model::{InterfaceName, NodeName};
 use crate::plan::{Backend, HostState};
@@ -93,7 +94,7 @@ impl RuntimeDir {
         let Some(text) = self.read(APPLIED_FILE)? else { return Ok(None) };
         // A record that an older version wrote otherwise is as good as none: the host itself is read anyway.
         let applied = serde_json::from_str::<Applied>(&text).ok();
-        Ok(applied.filter(|a| a.place == *place && a.dir == dir))
+        Ok(applied.filter(|a| a.place == *place && is_same(&a.dir, dir)))
     }
 
     /// Returns the folder that a record here is from, where that is not `dir`.
@@ -105,7 +106,7 @@ impl RuntimeDir {
         }
         let Some(text) = self.read(APPLIED_FILE)? else { return Ok(None) };
         let read = serde_json::from_str::<Where>(&text).ok();
-        Ok(read.filter(|r| r.place == *place && r.dir != dir).map(|r| r.dir))
+        Ok(read.filter(|r| r.place == *place && !is_same(&r.dir, dir)).map(|r| r.dir))
     }
 
     /// Writes what is applied, mode 0600; displaced values must be in it before they are displaced.
@@ -256,6 +257,26 @@ mod tests {
         dir.remove().unwrap();
         dir.remove().unwrap();
         assert!(!base.path().join("run").exists());
+    }
+
+    #[test]
+    fn a_folder_that_a_link_leads_to_is_the_recorded_one() {
+        let base = tempfile::tempdir().unwrap();
+        let runtime = RuntimeDir::new(&base.path().join("run"), &"wg0".parse().unwrap());
+        let place = Place { boot_id: "a".into(), netns: 1 };
+        let [before, moved, other] = ["before", "moved", "other"].map(|name| base.path().join(name));
+        fs::create_dir(&before).unwrap();
+        fs::create_dir(&other).unwrap();
+        runtime.write_applied(Applied { dir: before.clone(), ..applied(&place) }).unwrap();
+        fs::rename(&before, &moved).unwrap();
+        assert_eq!(runtime.applied_elsewhere(&place, &moved).unwrap().as_ref(), Some(&before));
+        std::os::unix::fs::symlink(&moved, &before).unwrap();
+        for dir in [&before, &moved] {
+            assert_eq!(runtime.applied_elsewhere(&place, dir).unwrap(), None);
+            assert!(runtime.read_applied(&place, dir).unwrap().is_some());
+        }
+        assert_eq!(runtime.applied_elsewhere(&place, &other).unwrap().as_ref(), Some(&before));
+        assert_eq!(runtime.read_applied(&place, &other).unwrap(), None);
     }
 
     #[test]

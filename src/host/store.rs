@@ -379,7 +379,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 /// Locks an open lock file, waiting at most `limit`.
-fn locked(mut file: File, path: PathBuf, limit: Duration) -> Result<WriterLock, StoreError> {
+pub(super) fn locked(mut file: File, path: PathBuf, limit: Duration) -> Result<WriterLock, StoreError> {
     let end = Instant::now() + limit;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::agent_process::Runtime;
+use super::folder::is_same;
 use super::runtime::{Place, UNCONFIRMED_FILE, WAITER_FILE, WAITER_LOG};
 use super::store::{self, StoreError};
 use crate::apply::HostError;
@@ -105,7 +106,7 @@ impl Runtime {
     /// # Errors
     /// The file cannot be read, or others could.
     pub fn unconfirmed(&self, dir: &Path) -> Result<Option<Unconfirmed>, HostError> {
-        Ok(self.any_unconfirmed()?.filter(|u| u.dir == dir))
+        Ok(self.any_unconfirmed()?.filter(|u| is_same(&u.dir, dir)))
     }
 
     /// Returns the folder of the change on trial here that is not from `dir`.
@@ -113,7 +114,7 @@ impl Runtime {
     /// # Errors
     /// The file cannot be read, or others could.
     pub fn unconfirmed_elsewhere(&self, dir: &Path) -> Result<Option<PathBuf>, HostError> {
-        Ok(self.any_unconfirmed()?.map(|u| u.dir).filter(|d| d != dir))
+        Ok(self.any_unconfirmed()?.map(|u| u.dir).filter(|d| !is_same(d, dir)))
     }
 
     fn any_unconfirmed(&self) -> Result<Option<Unconfirmed>, HostError> {

@@ -83,8 +83,10 @@ pub fn up<H: Host>(
     };
     let mut displaced = c.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
     if plan.is_empty() {
-        let unchanged =
-            c.applied.as_ref().is_some_and(|a| a.network_text == *target.text && a.node == target.node);
+        let unchanged = c
+            .applied
+            .as_ref()
+            .is_some_and(|a| a.network_text == *target.text && a.node == target.node && a.dir == target.dir);
         if !unchanged {
             runtime.write_applied(record(&c.wanted, &displaced, &target.text))?;
         }

@@ -142,6 +142,45 @@ fn a_network_that_is_up_from_another_folder_is_left_alone() {
     assert!(!t.relay.outside(format!("{}/wg0/.last-up.json", other.dir)).exists());
 }
 
+/// The folder was moved, and a link leads to it: the network is still its own.
+#[test]
+fn a_folder_that_was_moved_behind_a_link_is_the_same() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
+    let moved = format!("{PLACE}/moved");
+    t.relay.run(&["mv", &relay.dir, &moved]).ok();
+    let refused = Wgrelay { dir: moved.clone(), ..Wgrelay::on(&t.relay) }.call(&["plan"]).exits(1);
+    assert!(refused.stderr.contains(&relay.dir), "{refused}");
+    t.relay.run(&["ln", "-s", &moved, &relay.dir]).ok();
+    relay.call(&["plan", "--check"]).exits(0);
+    assert!(!has_problem(&relay.status(), "up-elsewhere"));
+    relay.up().ok();
+    t.relay.run(&["rm", &relay.dir]).ok();
+    Wgrelay { dir: moved, ..Wgrelay::on(&t.relay) }.ok(&["down"]);
+    assert!(!t.relay.ip_shows("-4", "link show").contains("\"wg0\""));
+}
+
+/// Who waited for a lock asks again what is up.
+#[test]
+fn of_two_folders_at_once_one_brings_its_network_up() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let other = Wgrelay { dir: format!("{PLACE}/other"), ..Wgrelay::on(&t.relay) };
+    other.ok(&["init", "--endpoint", "192.168.39.45:51820"]);
+    let file =
+        std::fs::File::open(t.relay.outside(format!("{}/wg0/.lock", other.dir))).expect("it has a lock");
+    let held = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusive).expect("it is free");
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| other.up());
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        relay.up().ok();
+        drop(held);
+        let refused = late.join().expect("it ends").exits(1);
+        assert!(refused.stderr.contains(&format!("brought up from the folder {}", relay.dir)), "{refused}");
+    });
+    relay.call(&["plan", "--check"]).exits(0);
+}
+
 #[test]
 fn the_first_line_of_doctor_is_the_answer() {
     let Some(t) = Topology::possible(Families::V4) else { return };
