@@ -61,10 +61,9 @@ impl Batch {
             match place(new, path) {
                 Ok(replaced) => placed.push((new.clone(), path.clone(), replaced)),
                 Err(error) => {
-                    let stuck = undo(placed);
-                    // An old file that did not go back stays beside its place.
-                    self.lock().retain(|(new, _)| !stuck.iter().any(|(old, _)| old == new));
-                    let replaced = stuck.iter().map(|(_, path)| name(path)).collect();
+                    let replaced = undo(placed);
+                    // An old file that did not go back is kept.
+                    self.lock().retain(|(new, _)| !replaced.iter().any(|r| r.kept.as_ref() == Some(new)));
                     return Err(Unplaced { error: io_error("write", path)(error), replaced });
                 }
             }
@@ -73,7 +72,10 @@ impl Batch {
         names.sort();
         match sync_folder(&self.folder) {
             Ok(()) => Ok(names),
-            Err(error) => Err(Unplaced { error, replaced: names }),
+            Err(error) => {
+                let replaced = names.into_iter().map(|name| StillNew { name, kept: None }).collect();
+                Err(Unplaced { error, replaced })
+            }
         }
     }
 
@@ -97,7 +99,16 @@ pub struct Unplaced {
     /// What failed.
     pub error: StoreError,
     /// The files that are new all the same, because what they replaced could not be put back.
-    pub replaced: Vec<String>,
+    pub replaced: Vec<StillNew>,
+}
+
+/// A file that is new all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StillNew {
+    /// Its name.
+    pub name: String,
+    /// Where the file is that it replaced; `None`: nowhere.
+    pub kept: Option<PathBuf>,
 }
 
 impl Unplaced {
@@ -105,7 +116,11 @@ impl Unplaced {
         if self.replaced.is_empty() {
             return "no file was changed".into();
         }
-        format!("changed all the same: {}", self.replaced.join(", "))
+        let each = self.replaced.iter().map(|file| match &file.kept {
+            Some(kept) => format!("{} (the old one is {})", file.name, kept.display()),
+            None => file.name.clone(),
+        });
+        format!("changed all the same: {}", each.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -145,7 +160,7 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
 }
 
 /// Puts back what was there before, and returns those files that are new all the same.
-fn undo(placed: Vec<(PathBuf, PathBuf, Replaced)>) -> Vec<(PathBuf, PathBuf)> {
+fn undo(placed: Vec<(PathBuf, PathBuf, Replaced)>) -> Vec<StillNew> {
     let mut stuck = Vec::new();
     for (new, path, replaced) in placed.into_iter().rev() {
         let is_back = match replaced {
@@ -154,10 +169,22 @@ fn undo(placed: Vec<(PathBuf, PathBuf, Replaced)>) -> Vec<(PathBuf, PathBuf)> {
             Replaced::Gone => false,
         };
         if !is_back {
-            stuck.push((new, path));
+            let kept = (replaced == Replaced::Beside).then(|| keep(&new, &path)).flatten();
+            stuck.push(StillNew { name: name(&path), kept });
         }
     }
     stuck
+}
+
+/// Gives an old file a name that no later writer takes, and returns the one that it has then; `None`: it is gone.
+fn keep(old: &Path, path: &Path) -> Option<PathBuf> {
+    old.symlink_metadata().ok()?;
+    let free = (1..).map(|n| {
+        let number = if n == 1 { String::new() } else { format!("-{n}") };
+        path.with_file_name(format!(".{}.old{number}", name(path)))
+    });
+    let kept = free.into_iter().find(|kept| kept.symlink_metadata().is_err())?;
+    Some(if fs::rename(old, &kept).is_ok() { kept } else { old.into() })
 }
 
 fn name(path: &Path) -> String {
@@ -231,12 +258,32 @@ mod tests {
             (at(".c.new"), at("c"), Replaced::None),
             (at(".d.new"), at("d"), Replaced::Beside),
         ];
-        let stuck: Vec<String> = undo(placed).iter().map(|(_, path)| name(path)).collect();
-        assert_eq!(stuck, ["d", "a"]);
+        let stuck = undo(placed);
+        let names_of: Vec<&str> = stuck.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names_of, ["d", "a"]);
         assert_eq!(names(dir.path()), ["a", "b"]);
         let error = || io_error("write", Path::new("x"))(io::ErrorKind::PermissionDenied.into());
-        let told = |replaced: Vec<String>| Unplaced { error: error(), replaced }.to_string();
+        let told = |replaced: Vec<StillNew>| Unplaced { error: error(), replaced }.to_string();
         assert!(told(Vec::new()).ends_with("; no file was changed"));
         assert!(told(stuck).ends_with("; changed all the same: d, a"));
+    }
+
+    #[test]
+    fn an_old_file_that_does_not_go_back_is_named_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        // No file goes to the place of a folder.
+        fs::create_dir(at("a")).unwrap();
+        for (n, kept) in [".a.old", ".a.old-2"].into_iter().enumerate() {
+            fs::write(at(".a.new"), n.to_string()).unwrap();
+            let stuck = undo(vec![(at(".a.new"), at("a"), Replaced::Beside)]);
+            assert_eq!(stuck, [StillNew { name: "a".into(), kept: Some(at(kept)) }]);
+            let error = io_error("write", Path::new("x"))(io::ErrorKind::PermissionDenied.into());
+            let told = Unplaced { error, replaced: stuck }.to_string();
+            assert!(told.ends_with(&format!("a (the old one is {})", at(kept).display())), "{told}");
+            // What writes next reclaims what is beside a place, and nothing else.
+            beside(&at("a")).unwrap();
+            assert_eq!(fs::read_to_string(at(kept)).unwrap(), n.to_string());
+        }
     }
 }
