@@ -5,6 +5,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::args::{Export, Format};
@@ -109,6 +110,18 @@ enum Content {
     Bytes(Zeroizing<Vec<u8>>),
 }
 
+/// What is printed with `--json`.
+#[derive(Serialize)]
+struct Printed<'a> {
+    content: Option<&'a str>,
+    content_base64: Option<&'a str>,
+    file: Option<String>,
+    format: &'a str,
+    node: &'a NodeName,
+    problems: &'a [Problem],
+    version: u32,
+}
+
 impl Made {
     const fn text(what: &'static str, text: Zeroizing<String>) -> Self {
         Self { what, content: Content::Text(text) }
@@ -193,12 +206,17 @@ fn write(
             // What is in the file is not printed, too.
             (_, Some(_)) => (None, None),
             (Content::Text(text), None) => (Some(text.as_str()), None),
-            (Content::Bytes(bytes), None) => (None, Some(STANDARD.encode(bytes))),
+            (Content::Bytes(bytes), None) => (None, Some(Zeroizing::new(STANDARD.encode(bytes)))),
         };
-        ctx.out.json(&serde_json::json!({
-            "version": 1, "node": node.name, "format": format.name(), "file": file.map(|f| f.display().to_string()),
-            "content": content, "content_base64": base64, "problems": problems,
-        }))?;
+        ctx.out.secret_json(&Printed {
+            content,
+            content_base64: base64.as_ref().map(|text| text.as_str()),
+            file: file.map(|f| f.display().to_string()),
+            format: format.name(),
+            node: &node.name,
+            problems,
+            version: 1,
+        })?;
     } else if let Some(path) = file {
         ctx.out.say(&format!(
             "{} the {} of {} to {} (mode 0600: it holds a private key)",

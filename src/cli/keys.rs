@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use zeroize::Zeroizing;
 
 use super::exit::Exit;
@@ -34,10 +35,25 @@ pub fn pubkey(out: &Output) -> Result<Exit, Fault> {
     print(out, "public_key", &key.public_key().to_string())
 }
 
+/// A key under its name.
+struct Key<'a> {
+    name: &'a str,
+    key: &'a str,
+}
+
+impl Serialize for Key<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry(self.name, self.key)?;
+        map.serialize_entry("version", &1)?;
+        map.end()
+    }
+}
+
 /// Prints a key by itself, as `wg(8)` does, or under its name.
 fn print(out: &Output, name: &str, key: &str) -> Result<Exit, Fault> {
     if out.json {
-        out.json(&serde_json::json!({ "version": 1, name: key }))?;
+        out.secret_json(&Key { name, key })?;
     } else {
         out.result(key)?;
     }

@@ -25,6 +25,7 @@ mod progress;
 mod refused;
 mod rotate;
 mod run;
+mod secret_json;
 mod service;
 mod set;
 mod show;

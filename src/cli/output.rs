@@ -1,12 +1,15 @@
 //! Results on stdout, talk on stderr; colour by role, decided once; a reader that went away is no error.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::args::{Color, Global};
+use super::secret_json::secret_json;
 use super::typed::Typed;
 use super::wrap::fold;
 use crate::model::{Problem, Severity};
@@ -172,6 +175,15 @@ impl Output {
     pub fn json<T: Serialize>(&self, value: &T) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
         self.result(&self.typed.within_json(&text))
+    }
+
+    /// Prints a result as JSON that holds keys: what it was made of and in is wiped.
+    pub fn secret_json<T: Serialize>(&self, value: &T) -> io::Result<()> {
+        let text = secret_json(value)?;
+        self.result(&match self.typed.within_json(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(text) => Zeroizing::new(text),
+        })
     }
 
     /// Returns a result as JSON on one line.

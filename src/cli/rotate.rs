@@ -50,7 +50,8 @@ pub fn rotate(ctx: &Context, args: &Rotate) -> Result<Exit, Fault> {
             said += &format!("\nexport again, and install there: {}", names.join(", "));
         }
         if !args.up {
-            said += "\nuntil `wgrelay up` on the relay, and the new file on the node, they do not hear each other";
+            said +=
+                "\nuntil wgrelay up on the relay, and the new file on the node, they do not hear each other";
         }
         Ok(said)
     })

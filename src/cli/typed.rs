@@ -1,7 +1,8 @@
 //! Commands that are proposed, with the options of this command line: what is pasted must mean the same network.
 //!
 //! Most hints are made deep in pure code, which knows no options and writes `` `wgrelay up` ``. Here, where words leave the
-//! program, they get what they need. A command without backticks is for another host, and stays as it is.
+//! program, they get what they need. A command without backticks is for another host, one with a --dir
+//! for another network; both stay as they are.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -57,7 +58,7 @@ impl Typed {
         if *self == Self::default() || !text.contains("wgrelay ") {
             return text.into();
         }
-        let mut done = String::with_capacity(text.len());
+        let mut done = String::with_capacity(text.len() + self.room(text));
         let mut rest = text;
         // One search along the text, also where there are many.
         while let Some((at, length)) = beginning(rest) {
@@ -75,12 +76,24 @@ impl Typed {
         (done + rest).into()
     }
 
+    /// Returns how much the options in a text take at most: it may hold keys, and one that grows leaves copies behind.
+    fn room(&self, text: &str) -> usize {
+        let options = [("--dir", &self.dir), ("--network", &self.network), ("--node", &self.node)];
+        let given =
+            options.iter().filter_map(|(option, value)| Some(option.len() + 2 + value.as_ref()?.len() * 2));
+        text.matches("wgrelay ").count() * given.sum::<usize>()
+    }
+
     /// Returns the options that a command needs and does not have, each with a space before it.
     fn options(&self, command: &str) -> String {
         let Some(takes) = subcommand(command.split_whitespace()).map(takes) else { return String::new() };
         let has = |option: &str| {
             command.split_whitespace().any(|w| w == option || w.starts_with(&format!("{option}=")))
         };
+        // With a folder of its own it is about another network than this line, or names it.
+        if has("--dir") {
+            return String::new();
+        }
         let all = [
             ("--dir", &self.dir, takes != Takes::Nothing),
             ("--network", &self.network, takes != Takes::Nothing),
@@ -181,8 +194,9 @@ mod tests {
     #[test]
     fn what_is_there_already_stays() {
         let said = "`wgrelay --dir /other up`; `wgrelay --dir=/other --network wg2 down`";
-        let now = "`wgrelay --network wg1 --node docker --dir /other up`; `wgrelay --dir=/other --network wg2 down`";
-        assert_eq!(typed().within(said), now);
+        assert_eq!(typed().within(said), said);
+        let now = "`wgrelay --dir /srv/nets --node docker --network wg2 up`";
+        assert_eq!(typed().within("`wgrelay --network wg2 up`"), now);
         assert_eq!(Typed::default().within("`wgrelay up`"), "`wgrelay up`");
         assert_eq!(Typed::default().command("up"), "wgrelay up");
         assert_eq!(typed().command("confirm"), "wgrelay --dir /srv/nets --network wg1 confirm");
@@ -197,6 +211,14 @@ mod tests {
             serde_json::to_string_pretty(&serde_json::json!({"hint": "`wgrelay up`", "n": 1})).unwrap();
         let read: serde_json::Value = serde_json::from_str(&dir("/a\"b\\").within_json(&text)).unwrap();
         assert_eq!(read["hint"], "`wgrelay --dir '/a\"b\\' up`");
+    }
+
+    #[test]
+    fn a_text_with_commands_does_not_grow() {
+        let typed = Typed::new(Some(Path::new("/\"\"\"\"")), Some("wg1"), Some("docker"));
+        let text = "`wgrelay up`, `sudo wgrelay up`, ".repeat(100);
+        let Cow::Owned(done) = typed.within_json(&text) else { panic!("it has commands") };
+        assert_eq!(done.capacity(), text.len() + typed.room(&text));
     }
 
     #[test]

@@ -120,7 +120,7 @@ pub(super) fn collect(
             "unknown-to-relay",
             format!("{}:1:1", source.name),
             "the relay's file has no [Peer] with this file's key: it answers none of its handshakes",
-            "it is a node of the network now; `wgrelay up` on the relay makes it known",
+            "it is a node of the network now; wgrelay up on the relay makes it known",
         );
         used.insert(i);
         let spoke = spoke(sources, Some(i), None, &network, told);
