@@ -141,6 +141,13 @@ fn firewalld() {
     assert!(no_ping(&place.windows, "192.168.3.4"), "between clients too");
     firewalld.type_in("firewall-cmd --query-service http && firewall-cmd --remove-service http");
 
+    // Now nothing is in the way of the reload that the agent was kept from, and what is set before it would be lost with it.
+    let began = Instant::now();
+    while relay.call(&["plan", "--check"]).code != Some(0) {
+        assert!(began.elapsed() < START, "{}", relay.call(&["plan"]));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+
     // What reaches the host itself is not ours to open; that WireGuard's port is closed is told, with the command.
     let open = "firewall-cmd --zone public --add-port 51820/udp";
     assert!(!relay.call(&["plan"]).ok().stderr.contains(open), "it is open");
