@@ -1,13 +1,12 @@
 //! A WireGuard hub and its spokes from one file, and proof that packets get there and back.
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
-//! [`model`], [`config`], [`conf`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`], [`control`],
+//! [`model`], [`config`], [`wgconf`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`], [`control`],
 //! [`apply`], [`host`], [`operate`], [`agent`], [`lab`], [`cli`].
 
 pub mod agent;
 pub mod apply;
 pub mod cli;
-pub mod conf;
 pub mod config;
 pub mod control;
 pub mod dataplane;
@@ -21,3 +20,4 @@ pub mod operate;
 pub mod plan;
 pub mod reach;
 pub mod status;
+pub mod wgconf;

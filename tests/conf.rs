@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wgrelay::conf::{Client, Comments, lint, parse, read, render};
 use wgrelay::model::Problem;
+use wgrelay::wgconf::{Client, Comments, lint, parse, read, render};
 
 fn corpus(project: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");

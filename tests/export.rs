@@ -21,11 +21,11 @@ use std::path::{Path, PathBuf};
 use networks::{
     Case, HOOKS, NOW, dual_stack, every_case, home, node_mut, preshared_key, private_key, road_warrior,
 };
-use wgrelay::conf::{self, Client, Comments, Key};
 use wgrelay::export::qr::{Code, Style};
 use wgrelay::export::{ExportError, Exported, Hooks, Keys, node_conf};
 use wgrelay::model::{NodeName, PresharedKey, Problem};
 use wgrelay::plan::firewall::hooks;
+use wgrelay::wgconf::{self, Client, Comments, Key};
 
 /// Exports with hooks of the tests' own, so that a changed firewall changes no kept file.
 fn export(case: &Case, name: &str) -> Result<Exported, ExportError> {
@@ -101,10 +101,10 @@ fn no_kept_file_is_left_over() {
 #[test]
 fn each_client_takes_its_file() {
     for (file, exported) in every_file() {
-        assert_eq!(conf::rejected_keys(exported.client, &exported.document), [], "{file}");
+        assert_eq!(wgconf::rejected_keys(exported.client, &exported.document), [], "{file}");
         for text in [exported.text(), exported.short_text()] {
             let errors: Vec<Problem> =
-                conf::lint(&text, &file, exported.client).into_iter().filter(Problem::is_error).collect();
+                wgconf::lint(&text, &file, exported.client).into_iter().filter(Problem::is_error).collect();
             // A file whose key is to be filled in is told to be so, by us and by the strict clients.
             let expected = usize::from(!exported.complete && exported.client.rules().needs_private_key);
             assert_eq!(errors.len(), expected, "{file}: {errors:?}");
@@ -115,12 +115,12 @@ fn each_client_takes_its_file() {
 #[test]
 fn what_is_written_reads_back() {
     for (file, exported) in every_file() {
-        assert_eq!(conf::parse(&exported.text(), &file).as_ref(), Ok(&exported.document), "{file}");
+        assert_eq!(wgconf::parse(&exported.text(), &file).as_ref(), Ok(&exported.document), "{file}");
         let mut bare = exported.document.clone();
         bare.interface.comments.clear();
         bare.interface.notes.clear();
         bare.peers.iter_mut().for_each(|p| p.comments.clear());
-        assert_eq!(conf::parse(&exported.short_text(), &file), Ok(bare), "{file}");
+        assert_eq!(wgconf::parse(&exported.short_text(), &file), Ok(bare), "{file}");
     }
 }
 
@@ -250,7 +250,7 @@ fn the_firewall_fits_its_lines() {
             let expected =
                 if node.platform.is_linux() { (lines.post_up.len(), lines.post_down.len()) } else { (0, 0) };
             assert_eq!((written.post_up.len(), written.post_down.len()), expected, "{} {name}", case.name);
-            assert_eq!(conf::parse(&exported.text(), "x").as_ref(), Ok(&exported.document));
+            assert_eq!(wgconf::parse(&exported.text(), "x").as_ref(), Ok(&exported.document));
             if wg_quick {
                 real::wg_quick_strip(&exported.text())
                     .unwrap_or_else(|e| panic!("{} {name}: {e}", case.name));
@@ -284,10 +284,10 @@ fn the_largest_code_is_read_by_zbarimg() {
     }
     let exported = export(&home(), "windows").unwrap();
     let mut document = exported.document;
-    while conf::render(&document, Comments::Drop).len() < 2900 {
+    while wgconf::render(&document, Comments::Drop).len() < 2900 {
         let n = document.peers[0].allowed_ips.len();
         document.peers[0].allowed_ips.push(format!("10.{}.{}.0/24", n / 256, n % 256).parse().unwrap());
     }
-    let text = conf::render(&document, Comments::Drop);
+    let text = wgconf::render(&document, Comments::Drop);
     assert_eq!(real::zbarimg(&Code::new(&text).unwrap().png()), text.as_str());
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&str; 18] = [
     "model",
     "config",
-    "conf",
+    "wgconf",
     "plan",
     "reach",
     "import",
@@ -257,9 +257,9 @@ mod the_checker_itself {
             "src/plan/mod.rs:3: plan uses apply",
         );
         one_fault(
-            "conf/parse.rs",
+            "wgconf/parse.rs",
             "//! x\nuse crate::{\n    model::{Key, Name},\n    cli::Args,\n};\n",
-            "src/conf/parse.rs:4: conf uses cli",
+            "src/wgconf/parse.rs:4: wgconf uses cli",
         );
     }
 

@@ -2,8 +2,8 @@
 
 #![allow(dead_code, missing_docs, reason = "a part of the whole, for fuzzers alone")]
 
-#[path = "../../src/conf/mod.rs"]
-pub mod conf;
+#[path = "../../src/wgconf/mod.rs"]
+pub mod wgconf;
 #[path = "../../src/config/mod.rs"]
 pub mod config;
 #[path = "../../src/dataplane/mod.rs"]

@@ -1,6 +1,6 @@
 #![no_main]
 
-use wgrelay_fuzz::conf::{Client, Comments, lint, parse, render};
+use wgrelay_fuzz::wgconf::{Client, Comments, lint, parse, render};
 
 // What a wg-quick file may hold; one that is right is printed and read again, and is the same.
 libfuzzer_sys::fuzz_target!(|text: &str| {

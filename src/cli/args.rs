@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::conf::Client;
 use crate::model::NodeName;
+use crate::wgconf::Client;
 
 /// clap's own, but for what is wrong: its yellow is hard to read on white.
 const STYLES: Styles = Styles::styled()

@@ -14,7 +14,6 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
 use super::progress::Progress;
-use crate::conf::{Client, lint_name};
 use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
 use crate::export::{Exported, Keys, node_conf};
@@ -23,6 +22,7 @@ use crate::host::folder::write_private;
 use crate::host::store::{StoreError, create_private_dir};
 use crate::model::{Network, Node, NodeName, Problem, Timestamp};
 use crate::plan::firewall::hooks;
+use crate::wgconf::{Client, lint_name};
 
 /// Exports one node, or all.
 pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {

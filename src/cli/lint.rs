@@ -33,9 +33,9 @@ pub fn lint(ctx: &Context, args: &Lint) -> Result<Exit, Fault> {
         let file = path.display().to_string();
         if path.extension().is_some_and(|e| e == "conf") {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            problems.extend(crate::conf::lint_name(&stem, &file, args.client));
+            problems.extend(crate::wgconf::lint_name(&stem, &file, args.client));
         }
-        problems.extend(crate::conf::lint(&text, &file, args.client));
+        problems.extend(crate::wgconf::lint(&text, &file, args.client));
     }
     let accepted = !problems.iter().any(Problem::is_error);
     if ctx.out.json {

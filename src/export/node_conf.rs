@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::conf::{self, Client, Comments, Dns, DnsError, Document, Hook, HookError, Interface};
 use crate::model::{
     DEFAULT_MTU, Endpoint, EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Routes,
     Timestamp, claimed_by_spoke, derive_for_spoke,
 };
 pub use crate::plan::firewall::Hooks;
+use crate::wgconf::{self, Client, Comments, Dns, DnsError, Document, Hook, HookError, Interface};
 
 /// The secrets that one node's file needs.
 #[derive(Clone, Copy)]
@@ -37,11 +37,11 @@ pub struct Exported {
 impl Exported {
     /// Returns the file, comments included.
     pub fn text(&self) -> zeroize::Zeroizing<String> {
-        conf::render(&self.document, Comments::Keep)
+        wgconf::render(&self.document, Comments::Keep)
     }
     /// Returns the shortest text that says the same: for a QR code.
     pub fn short_text(&self) -> zeroize::Zeroizing<String> {
-        conf::render(&self.document, Comments::Drop)
+        wgconf::render(&self.document, Comments::Drop)
     }
 }
 
@@ -229,8 +229,8 @@ fn spoke_as_peer(
     keys: Keys<'_>,
     relay: &Node,
     spoke: &Node,
-) -> Result<conf::Peer, ExportError> {
-    let mut peer = conf::Peer::new(spoke.public_key);
+) -> Result<wgconf::Peer, ExportError> {
+    let mut peer = wgconf::Peer::new(spoke.public_key);
     peer.comments = vec![spoke.name.to_string()];
     peer.preshared_key = preshared_key(network, keys, relay, spoke)?;
     peer.allowed_ips = allowed_ips_as_read(network, claimed_by_spoke(spoke));
@@ -244,8 +244,8 @@ fn relay_as_peer(
     spoke: &Node,
     relay: &Node,
     allowed_ips: Vec<IpNet>,
-) -> Result<conf::Peer, ExportError> {
-    let mut peer = conf::Peer::new(relay.public_key);
+) -> Result<wgconf::Peer, ExportError> {
+    let mut peer = wgconf::Peer::new(relay.public_key);
     peer.comments = vec![relay.name.to_string()];
     peer.preshared_key = preshared_key(network, keys, relay, spoke)?;
     peer.allowed_ips = allowed_ips;

@@ -1,8 +1,8 @@
 //! What was wrong in the files: each finding a warning, at its line, because the import went on.
 
 use super::Source;
-use crate::conf::{Key, Table};
 use crate::model::{Problem, Severity};
+use crate::wgconf::{Key, Table};
 
 /// The findings so far.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! What a file's hooks do to the host, as far as `iptables(8)` lines tell: what they forward, what they masquerade.
 
-use crate::conf::{Hook, Key, Reading};
+use crate::wgconf::{Hook, Key, Reading};
 
 /// One `-j MASQUERADE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn of(lines: &str) -> Hooks {
-        Hooks::of(&crate::conf::read(&format!("[Interface]\n{lines}"), "f"))
+        Hooks::of(&crate::wgconf::read(&format!("[Interface]\n{lines}"), "f"))
     }
 
     #[test]

@@ -14,12 +14,12 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use crate::conf::{Key, Reading};
 use crate::config::{Secrets, parse_network, render_network};
 use crate::model::validate::validate_network;
 use crate::model::{
     DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, PresharedKey, Problem, PublicKey, Role,
 };
+use crate::wgconf::{Key, Reading};
 use finding::Findings;
 use hooks::Hooks;
 
@@ -119,7 +119,7 @@ pub fn import(files: &[File<'_>], wishes: Wishes<'_>) -> Result<Imported, Vec<Pr
 
 impl<'f> Source<'f> {
     fn read(file: &File<'f>) -> Self {
-        let reading = crate::conf::read(file.text, file.name);
+        let reading = crate::wgconf::read(file.text, file.name);
         let key = reading.document.interface.private_key.as_ref().map(crate::model::PrivateKey::public_key);
         let hooks = Hooks::of(&reading);
         Self { name: file.name, stem: names::stem(file.name), reading, key, hooks }
@@ -142,7 +142,7 @@ impl<'f> Source<'f> {
         self.place_of(found.or_else(|| places.iter().find(|p| Some(p.section) == section)))
     }
 
-    fn place_of(&self, place: Option<&crate::conf::KeyPlace>) -> String {
+    fn place_of(&self, place: Option<&crate::wgconf::KeyPlace>) -> String {
         let (line, column) = place.map_or((1, 1), |p| (p.line, p.column));
         format!("{}:{line}:{column}", self.name)
     }

@@ -8,10 +8,10 @@ use ipnet::IpNet;
 use super::finding::Findings;
 use super::spokes::Spoke;
 use super::{Source, names, with_interface};
-use crate::conf::Key;
 use crate::model::{
     Endpoint, Nat, Network, Node, NodeName, Platform, Problem, PublicKey, Role, Site, SiteInterface, quoted,
 };
+use crate::wgconf::Key;
 
 /// What a relay is called that nothing names.
 const UNNAMED: &str = "relay";

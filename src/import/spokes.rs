@@ -8,12 +8,12 @@ use ipnet::IpNet;
 use super::finding::Findings;
 use super::relay::{docker_bridge, limited_to, masquerades_everything, site};
 use super::{Source, names, with_interface};
-use crate::conf::{Key, Peer};
 use crate::config::Secrets;
 use crate::model::{
     Network, Node, PresharedKey, PrivateKey, PublicKey, Role, Routes, Timestamp, derive_for_spoke,
     next_address,
 };
+use crate::wgconf::{Key, Peer};
 
 /// A spoke, and where it was read.
 #[derive(Clone)]

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Source;
-use crate::conf::Key;
 use crate::model::Problem;
+use crate::wgconf::Key;
 
 /// The longest prefixes with room for a relay and two spokes.
 const LONGEST: (u8, u8) = (29, 125);

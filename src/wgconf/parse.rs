@@ -57,8 +57,8 @@ mod tests {
     use super::*;
     use ipnet::IpNet;
 
-    use crate::conf::{Client, Comments, Dns, Hook, Interface, Peer, Table, render};
     use crate::model::{Endpoint, EndpointHost, PresharedKey, PrivateKey, PublicKey};
+    use crate::wgconf::{Client, Comments, Dns, Hook, Interface, Peer, Table, render};
 
     const KEY: &str = "GtL7fZc/bLnqZldpVofMCD6hDjrK28SsdLxevJ+qtKU=";
 
@@ -293,7 +293,7 @@ mod tests {
                 prop_assert!((1..=text.chars().count() + 1).contains(&column), "{}", problem);
             }
             for (_, client) in Client::ALL {
-                crate::conf::lint(&text, "f", client);
+                crate::wgconf::lint(&text, "f", client);
             }
         }
     }
