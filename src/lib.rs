@@ -1,14 +1,13 @@
 //! A WireGuard hub and its spokes from one file, and proof that packets get there and back.
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
-//! [`model`], [`config`], [`wgconf`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`], [`control`],
-//! [`apply`], [`host`], [`operate`], [`agent`], [`lab`], [`cli`].
+//! [`model`], [`config`], [`wgconf`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`],
+//! [`daemon::protocol`], [`host`], [`app`], [`daemon`], [`lab`], [`cli`].
 
-pub mod agent;
-pub mod apply;
+pub mod app;
 pub mod cli;
 pub mod config;
-pub mod control;
+pub mod daemon;
 pub mod dataplane;
 pub mod doctor;
 pub mod export;
@@ -16,7 +15,6 @@ pub mod host;
 pub mod import;
 pub mod lab;
 pub mod model;
-pub mod operate;
 pub mod plan;
 pub mod reach;
 pub mod status;

@@ -19,10 +19,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use wgrelay::apply::{self, Host, HostError, Scope};
+use wgrelay::app;
 use wgrelay::dataplane::{DeviceChange, DeviceReport, PeerChange};
 use wgrelay::host::LinuxHost;
 use wgrelay::host::wireguard::{KernelWireGuard, WireGuard, kernel_probe};
+use wgrelay::host::{Host, HostError, Scope};
 use wgrelay::model::{InterfaceName, PresharedKey, PrivateKey, PublicKey};
 use wgrelay::plan::firewall::{Action, Addresses, Chain, Family, Hook, Match, Rule, Set, Table};
 use wgrelay::plan::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
@@ -187,11 +188,11 @@ fn a_whole_state_comes_and_goes_and_leaves_nothing() {
         let wanted = full_state();
         let before = host.observe(&full_scope(None)).unwrap();
         assert_eq!(before, HostState::default());
-        apply::apply(&mut host, &full_scope(None), &before, &wanted, Backend::Embedded).unwrap();
+        app::apply(&mut host, &full_scope(None), &before, &wanted, Backend::Embedded).unwrap();
 
         let seen = host.observe(&full_scope(Some(&wanted))).unwrap();
         assert_eq!(seen, wanted);
-        let again = apply::apply(&mut host, &full_scope(Some(&wanted)), &seen, &wanted, Backend::Embedded);
+        let again = app::apply(&mut host, &full_scope(Some(&wanted)), &seen, &wanted, Backend::Embedded);
         assert!(again.unwrap().plan.is_empty());
         let link = run("ip -d link show wg0");
         assert!(link.contains("alias wgrelay:wg0") && link.contains("mtu 1380"), "{link}");
@@ -219,8 +220,7 @@ fn drift_is_seen_and_repaired() {
     in_namespace(|| {
         let mut host = stand_in_host();
         let wanted = full_state();
-        apply::apply(&mut host, &full_scope(None), &HostState::default(), &wanted, Backend::Embedded)
-            .unwrap();
+        app::apply(&mut host, &full_scope(None), &HostState::default(), &wanted, Backend::Embedded).unwrap();
         for damage in [
             "ip addr del 192.168.3.1/24 dev wg0",
             "ip route del 192.168.33.0/24",
@@ -237,7 +237,7 @@ fn drift_is_seen_and_repaired() {
             let scope = full_scope(Some(&wanted));
             let seen = host.observe(&scope).unwrap();
             assert!(!diff(&seen, &wanted).is_empty(), "not seen: {damage}");
-            apply::apply(&mut host, &scope, &seen, &wanted, Backend::Embedded)
+            app::apply(&mut host, &scope, &seen, &wanted, Backend::Embedded)
                 .unwrap_or_else(|e| panic!("{damage}: {e}"));
         }
     });
@@ -252,7 +252,7 @@ fn what_others_own_is_neither_seen_as_ours_nor_touched() {
         let mut host = stand_in_host();
         assert_eq!(host.observe(&scope(None)).unwrap(), HostState::default());
         let wanted = kernel_state(BTreeMap::new());
-        let failure = apply::apply(&mut host, &scope(None), &HostState::default(), &wanted, Backend::Kernel);
+        let failure = app::apply(&mut host, &scope(None), &HostState::default(), &wanted, Backend::Kernel);
         assert!(failure.is_err());
         assert!(run("ip route").contains("10.0.0.0/8 dev wg0"));
         let from = Box::new(device());
@@ -271,8 +271,7 @@ fn rules_of_another_network_of_ours_are_not_this_ones() {
     in_namespace(|| {
         let mut host = stand_in_host();
         let wanted = full_state();
-        apply::apply(&mut host, &full_scope(None), &HostState::default(), &wanted, Backend::Embedded)
-            .unwrap();
+        app::apply(&mut host, &full_scope(None), &HostState::default(), &wanted, Backend::Embedded).unwrap();
         let other = Scope { network: "wg1".parse().unwrap(), ..scope(None) };
         assert_eq!(host.observe(&other).unwrap(), HostState::default());
     });
@@ -304,7 +303,7 @@ fn the_route_of_an_address_that_somebody_took_away_comes_back_as_it_was() {
     in_namespace(|| {
         let mut host = stand_in_host();
         let wanted = HostState { device: Some(device()), ..HostState::default() };
-        apply::apply(&mut host, &scope(None), &HostState::default(), &wanted, Backend::Embedded).unwrap();
+        app::apply(&mut host, &scope(None), &HostState::default(), &wanted, Backend::Embedded).unwrap();
         let routes = || ["-4", "-6"].map(|family| run(&format!("ip {family} route show table main")));
         let before = routes();
         assert!(before[0].contains("192.168.3.0/24") && before[1].contains("fd5e::/64"), "{before:?}");
@@ -315,14 +314,14 @@ fn the_route_of_an_address_that_somebody_took_away_comes_back_as_it_was() {
             let told: Vec<(&str, &str)> =
                 lines.iter().map(|l| (l.kind.as_str(), l.target.as_str())).collect();
             assert_eq!(told, [("route", subnet)]);
-            apply::apply(&mut host, &scope(Some(&wanted)), &seen, &wanted, Backend::Embedded).unwrap();
+            app::apply(&mut host, &scope(Some(&wanted)), &seen, &wanted, Backend::Embedded).unwrap();
             assert_eq!(routes(), before);
         }
         // It goes with its address, as the kernel's own does.
         let bare = Device { addresses: [].into(), ..device() };
         let bare = HostState { device: Some(bare), ..HostState::default() };
         let seen = host.observe(&scope(Some(&wanted))).unwrap();
-        apply::apply(&mut host, &scope(Some(&wanted)), &seen, &bare, Backend::Embedded).unwrap();
+        app::apply(&mut host, &scope(Some(&wanted)), &seen, &bare, Backend::Embedded).unwrap();
         let after = routes().concat();
         assert!(!after.contains("192.168.3.0/24") && !after.contains("fd5e::/64"), "{after}");
     });
@@ -342,14 +341,14 @@ fn five_thousand_routes_in_one_go() {
             ..HostState::default()
         };
         let start = Instant::now();
-        apply::apply(&mut host, &scope(None), &HostState::default(), &wanted, Backend::Embedded).unwrap();
+        app::apply(&mut host, &scope(None), &HostState::default(), &wanted, Backend::Embedded).unwrap();
         let took = start.elapsed();
         println!("5,000 routes applied and verified in {took:?}");
         // Generous: an emulated machine takes forty times as long.
         assert!(took < Duration::from_secs(20), "{took:?}");
         let half = HostState { routes: (0..2500).map(route).collect(), ..wanted.clone() };
         let seen = host.observe(&scope(Some(&wanted))).unwrap();
-        apply::apply(&mut host, &scope(Some(&wanted)), &seen, &half, Backend::Embedded).unwrap();
+        app::apply(&mut host, &scope(Some(&wanted)), &seen, &half, Backend::Embedded).unwrap();
         assert_eq!(run("ip route show proto 87").lines().count(), 2500);
     });
 }
@@ -362,7 +361,7 @@ fn a_refused_request_is_told_from_its_neighbours_and_undone() {
         run("ip route add 10.1.2.3/32 dev other");
         let mut host = stand_in_host();
         let nothing = HostState::default();
-        let failure = apply::apply(&mut host, &full_scope(None), &nothing, &full_state(), Backend::Embedded);
+        let failure = app::apply(&mut host, &full_scope(None), &nothing, &full_state(), Backend::Embedded);
         let text = failure.unwrap_err().to_string();
         assert!(text.starts_with("add route 10.1.2.3/32: "), "{text}");
         assert_eq!(host.observe(&scope(None)).unwrap(), HostState::default());
@@ -382,7 +381,7 @@ fn five_thousand_set_elements_and_their_changes() {
         let mut go = |places: &[IpNet]| {
             let wanted = state(places);
             let start = Instant::now();
-            apply::apply(&mut host, &scope(Some(&current)), &current, &wanted, Backend::Embedded)
+            app::apply(&mut host, &scope(Some(&current)), &current, &wanted, Backend::Embedded)
                 .unwrap_or_else(|e| panic!("{places:?}: {e}"));
             current = wanted;
             start.elapsed()
@@ -407,7 +406,7 @@ fn a_table_is_recognised_only_with_the_rules_it_was_loaded_from() {
         let mut host = stand_in_host();
         let state = full_state();
         let loaded = HostState { firewall: state.firewall.clone(), ..HostState::default() };
-        apply::apply(&mut host, &scope(None), &HostState::default(), &loaded, Backend::Embedded).unwrap();
+        app::apply(&mut host, &scope(None), &HostState::default(), &loaded, Backend::Embedded).unwrap();
         // Nothing recorded, or something else recorded: replaced whole.
         assert_eq!(host.observe(&scope(None)).unwrap().firewall.unwrap().chains, []);
         let mut other = loaded.clone();
@@ -469,7 +468,7 @@ fn kernel_state(peers: BTreeMap<PublicKey, Peer>) -> HostState {
 fn go(host: &mut LinuxHost, from: &HostState, to: &HostState) -> usize {
     let before = host.observe(&scope(Some(from))).unwrap();
     assert!(before == *from, "the host is not as it was left");
-    apply::apply(host, &scope(Some(from)), &before, to, Backend::Kernel).unwrap().plan.changes.len()
+    app::apply(host, &scope(Some(from)), &before, to, Backend::Kernel).unwrap().plan.changes.len()
 }
 
 #[test]
@@ -558,8 +557,8 @@ fn kernel_a_taken_port_is_named_and_undone() {
         let _holder = std::net::UdpSocket::bind(("0.0.0.0", 51820)).unwrap();
         let mut host = LinuxHost::open().unwrap();
         let wanted = kernel_state([(key(1), peer(1, &[]))].into());
-        let failure = apply::apply(&mut host, &scope(None), &HostState::default(), &wanted, Backend::Kernel);
-        let Err(apply::Failure::Undone { error }) = failure else { panic!("{failure:?}") };
+        let failure = app::apply(&mut host, &scope(None), &HostState::default(), &wanted, Backend::Kernel);
+        let Err(app::Failure::Undone { error }) = failure else { panic!("{failure:?}") };
         assert!(error.to_string().contains("51820"), "{error}");
         assert!(error.hint.contains("ss -ulpn 'sport = :51820'"), "{}", error.hint);
         assert!(!run("ip link").contains("wg0"));

@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The layers, each using only those above it.
-const LAYERS: [&str; 18] = [
+/// The layers, each using only those above it. A folder in another one can be a layer of its own.
+const LAYERS: [&str; 17] = [
     "model",
     "config",
     "wgconf",
@@ -16,19 +16,18 @@ const LAYERS: [&str; 18] = [
     "dataplane",
     "status",
     "doctor",
-    "control",
-    "apply",
+    "daemon/protocol",
     "host",
-    "operate",
-    "agent",
+    "app",
+    "daemon",
     "lab",
     "cli",
     "main",
 ];
 /// Where the machine may be touched: the prefixes of the files that may lift clippy's `disallowed_methods`.
-const EFFECTS: [&str; 7] = ["dataplane/io", "host/", "host.rs", "agent/", "lab/", "cli/", "main.rs"];
+const EFFECTS: [&str; 7] = ["dataplane/io", "host/", "host.rs", "daemon/", "lab/", "cli/", "main.rs"];
 /// Where tokio may be used.
-const TOKIO: [&str; 3] = ["agent/", "host/", "host.rs"];
+const TOKIO: [&str; 3] = ["daemon/", "host/", "host.rs"];
 /// Lines of a file, tests included. Past it there is a second concept in the file.
 const CEILING: usize = 600;
 
@@ -95,19 +94,23 @@ fn faults(name: &str, text: &str) -> Vec<String> {
     if let Some(own) = own {
         for (number, used) in uses(&code) {
             // main.rs sees the library from outside, and no further than its lowest layer.
-            let below = LAYERS.iter().position(|l| *l == used).is_some_and(|used| used > own);
-            if below {
-                faults.push(format!("src/{name}:{number}: {} uses {used}, which is below it", LAYERS[own]));
+            if let Some(used) = layer_of(&used).filter(|used| *used > own) {
+                faults.push(format!(
+                    "src/{name}:{number}: {} uses {}, which is below it",
+                    LAYERS[own], LAYERS[used]
+                ));
             }
         }
     }
     faults
 }
 
-/// Returns the rank of the layer that a file belongs to.
+/// Returns the rank of the layer that a file or a module belongs to: the longest that it is in.
 fn layer_of(name: &str) -> Option<usize> {
-    let first = name.split('/').next().unwrap_or(name);
-    LAYERS.iter().position(|layer| *layer == first.trim_end_matches(".rs"))
+    let name = name.trim_end_matches(".rs");
+    let holds =
+        |layer: &str| name.strip_prefix(layer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    (0..LAYERS.len()).filter(|rank| holds(LAYERS[*rank])).max_by_key(|rank| LAYERS[*rank].len())
 }
 
 /// Returns the text with its comments and its string literals blanked, line breaks kept.
@@ -193,8 +196,8 @@ fn mentions(line: &str, name: &str) -> bool {
     })
 }
 
-/// Returns the modules of this package that a file's code names (`crate::x`, `crate::{x::…, y}`, and the library seen
-/// from its program, `wgrelay::x`), with their lines.
+/// Returns the modules of this package that a file's code names (`crate::x::y`, `crate::{x::…, y}`, and the library seen
+/// from its program, `wgrelay::x`), two steps deep (`x/y`), with their lines.
 fn uses(code: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for root in ["crate::", "wgrelay::"] {
@@ -205,7 +208,7 @@ fn uses(code: &str) -> Vec<(usize, String)> {
             let line = code[..at].matches('\n').count() + 1;
             let rest = &code[at + root.len()..];
             match rest.strip_prefix('{') {
-                None => found.push((line, identifier(rest))),
+                None => found.push((line, module(rest))),
                 Some(group) => {
                     let (mut depth, mut fresh) = (1, true);
                     for (offset, c) in group.char_indices() {
@@ -215,7 +218,7 @@ fn uses(code: &str) -> Vec<(usize, String)> {
                             ',' if depth == 1 => fresh = true,
                             c if fresh && (c.is_alphanumeric() || c == '_') => {
                                 let line = line + group[..offset].matches('\n').count();
-                                found.push((line, identifier(&group[offset..])));
+                                found.push((line, module(&group[offset..])));
                                 fresh = false;
                             }
                             _ => {}
@@ -229,6 +232,13 @@ fn uses(code: &str) -> Vec<(usize, String)> {
         }
     }
     found
+}
+
+/// Returns the first two steps of the path that a text begins with, as a file's name has them.
+fn module(text: &str) -> String {
+    let first = identifier(text);
+    let second = text[first.len()..].strip_prefix("::").map(identifier).unwrap_or_default();
+    if second.is_empty() { first } else { format!("{first}/{second}") }
 }
 
 /// Returns the identifier that a text begins with.
@@ -253,8 +263,8 @@ mod the_checker_itself {
         one_fault("model/key.rs", "//! x\nuse crate::host::Link;\n", "src/model/key.rs:2: model uses host");
         one_fault(
             "plan/mod.rs",
-            "//! x\nfn f() {\n    crate::apply::go();\n}\n",
-            "src/plan/mod.rs:3: plan uses apply",
+            "//! x\nfn f() {\n    crate::app::go();\n}\n",
+            "src/plan/mod.rs:3: plan uses app",
         );
         one_fault(
             "wgconf/parse.rs",
@@ -265,8 +275,13 @@ mod the_checker_itself {
 
     #[test]
     fn a_layer_may_use_itself_and_those_above() {
-        let text = "//! x\nuse crate::{model::Key, plan::Plan};\nuse crate::apply::Undo;\n";
-        assert_eq!(faults("apply/mod.rs", text), [""; 0]);
+        let text = "//! x\nuse crate::{model::Key, plan::Plan};\nuse crate::host::Undo;\n";
+        assert_eq!(faults("app/mod.rs", text), [""; 0]);
+        let protocol = "//! x\nuse crate::daemon::protocol::Request;\n";
+        assert_eq!(faults("host/wireguard.rs", protocol), [""; 0]);
+        one_fault("dataplane/core.rs", protocol, "src/dataplane/core.rs:2: dataplane uses daemon/protocol");
+        one_fault("host/a.rs", "//! x\nuse crate::daemon::Metrics;\n", "src/host/a.rs:2: host uses daemon");
+        one_fault("daemon/protocol/a.rs", "//! x\nuse crate::host::Host;\n", "daemon/protocol uses host");
         assert_eq!(faults("main.rs", "//! x\nfn main() { wgrelay::cli::run(); }\n"), [""; 0]);
         assert_eq!(
             faults("model/a.rs", "//! crate::cli\n// crate::cli\nconst A: &str = \"crate::cli\";\n"),
@@ -284,7 +299,7 @@ mod the_checker_itself {
         let tokio = "//! x\nuse tokio::sync::mpsc;\n";
         one_fault("cli/up.rs", tokio, "src/cli/up.rs:2: tokio lives in");
         one_fault("dataplane/io/tun.rs", tokio, "src/dataplane/io/tun.rs:2: tokio lives in");
-        assert_eq!(faults("agent/run.rs", tokio), [""; 0]);
+        assert_eq!(faults("daemon/run.rs", tokio), [""; 0]);
     }
 
     #[test]

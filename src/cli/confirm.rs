@@ -15,6 +15,7 @@ use super::host_side::{agent_command, refusal, require_root, runtime};
 use super::interrupt::heed;
 use super::output::Role;
 use super::up::name_of_what_is_up;
+use crate::app::{self, BackendChoice};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::since_boot;
@@ -25,7 +26,6 @@ use crate::host::unconfirmed::{Unconfirmed, WaiterLock};
 use crate::host::went_back;
 use crate::lab::hold::end_with_lab;
 use crate::model::{InterfaceName, quoted};
-use crate::operate::{self, BackendChoice};
 use crate::plan::Plan;
 use crate::status::WentBack;
 
@@ -76,7 +76,7 @@ pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
     } else {
         ctx.out.prose(&format!("{name} is {} as it is now", ctx.out.paint(Role::Good, "kept")))?;
     }
-    if operate::standing(&name)?.is_none() {
+    if app::standing(&name)?.is_none() {
         ctx.out.say("its interface is gone: `wgrelay up` makes it again");
     }
     Ok(Exit::Done)
@@ -131,11 +131,11 @@ pub fn make_right(ctx: &Context, name: &InterfaceName, runtime: &Runtime) -> Res
     let mut host = match &trial.before {
         Some(before) => {
             let choice = BackendChoice::Only(before.backend);
-            operate::host_for(operate::host(runtime, &command)?, runtime, &command, &ctx.dir, name, choice)?.0
+            app::host_for(app::host(runtime, &command)?, runtime, &command, &ctx.dir, name, choice)?.0
         }
-        None => operate::host(runtime, &[])?,
+        None => app::host(runtime, &[])?,
     };
-    operate::go_back(&mut host, &ctx.dir, name, runtime, trial.before.as_ref(), ctx.now).map_err(refusal)?;
+    app::go_back(&mut host, &ctx.dir, name, runtime, trial.before.as_ref(), ctx.now).map_err(refusal)?;
     let folder = Folder::new(&ctx.dir, name);
     let note = WentBack { made: trial.made, at: ctx.now };
     if folder.exists()
@@ -193,7 +193,7 @@ impl Trial {
         let standing = runtime.unconfirmed(&ctx.dir)?;
         let before = match &standing {
             Some(standing) => standing.before.clone(),
-            None => operate::before(host, &ctx.dir, name, runtime)?,
+            None => app::before(host, &ctx.dir, name, runtime)?,
         };
         let this = Unconfirmed {
             place: runtime.place(),

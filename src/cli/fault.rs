@@ -2,7 +2,7 @@
 
 use super::exit::Exit;
 use super::output::Output;
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::host::store::{SECRETS_FILE, StoreError};
 use crate::model::Problem;
 

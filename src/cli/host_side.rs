@@ -8,12 +8,12 @@ use super::context::{Context, Loaded};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::typed::subcommand;
-use crate::apply::Failure;
+use crate::app::Failure;
+use crate::app::{self, BackendChoice, Refusal, Target};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::beside::beside;
 use crate::model::{InterfaceName, quoted};
-use crate::operate::{self, BackendChoice, Refusal, Target};
 use crate::plan::Backend;
 
 impl From<Typed> for BackendChoice {
@@ -71,7 +71,7 @@ pub fn beside_machine<T>(
     name: &InterfaceName,
     files: impl FnOnce() -> Result<T, Fault>,
 ) -> Result<(T, LinuxHost), Fault> {
-    let (machine, files) = beside(|| operate::host_ahead(runtime, command, name), files);
+    let (machine, files) = beside(|| app::host_ahead(runtime, command, name), files);
     // What is wrong with a file is the reader's to mend, whatever the machine says.
     Ok((files?, machine?))
 }

@@ -6,10 +6,10 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{runtime, target};
 use super::output::Role;
+use crate::app::{self, BackendChoice, Refusal, Target};
 use crate::config::Secrets;
 use crate::host::folder::Folder;
 use crate::model::{InterfaceName, Problem, Severity};
-use crate::operate::{self, BackendChoice, Refusal, Target};
 use crate::reach;
 
 /// Tells what keeps a network down that is down; empty: nothing that is known before it is tried.
@@ -41,8 +41,8 @@ fn would_come_up(ctx: &Context, name: &InterfaceName) -> Result<(), Fault> {
             .ok_or_else(|| Fault::failed(format!("there is no node {node}"), ""))?
     };
     let (mut host, backend) =
-        operate::host_to_look(operate::host(&runtime, &[])?, &runtime, name, BackendChoice::Auto)?;
-    match operate::obstacles(&mut host, &target, &runtime, backend, ctx.now)? {
+        app::host_to_look(app::host(&runtime, &[])?, &runtime, name, BackendChoice::Auto)?;
+    match app::obstacles(&mut host, &target, &runtime, backend, ctx.now)? {
         none if none.is_empty() => Ok(()),
         problems => Err(super::host_side::refusal(Refusal::Problems(problems))),
     }

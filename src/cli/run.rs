@@ -13,8 +13,9 @@ use super::host_side::{refusal, require_root, runtime};
 use super::interrupt::heed;
 use super::service::to_run;
 use super::status::read_with;
-use crate::agent::{End, LocalDevice, Metrics, Reconcile, Serving, Tell, Told, listen_at, serve};
-use crate::apply::HostError;
+use crate::app::{self, Memory};
+use crate::daemon::{End, LocalDevice, Metrics, Reconcile, Serving, Tell, Told, listen_at, serve};
+use crate::host::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::{AgentLock, Runtime};
 use crate::host::docker::Engine;
@@ -23,7 +24,6 @@ use crate::host::scope::{Part, leave_session};
 use crate::host::systemd;
 use crate::lab::hold::end_with_lab;
 use crate::model::InterfaceName;
-use crate::operate::{self, Memory};
 use crate::plan::Backend;
 use crate::status::{Status, metrics};
 
@@ -76,10 +76,10 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
             (typed, _) => typed,
         };
         let (_, backend) =
-            operate::host_for(operate::host(&runtime, &[])?, &runtime, &[], &ctx.dir, &name, choice.into())?;
+            app::host_for(app::host(&runtime, &[])?, &runtime, &[], &ctx.dir, &name, choice.into())?;
         device = (backend == Backend::Embedded).then(LocalDevice::default);
         let mut host = machine(device.as_ref())?;
-        let done = operate::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+        let done = app::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
         // A service manager's log has no keys to press.
         let end = if std::io::stdin().is_terminal() { "; Ctrl-C takes it down" } else { "" };
         ctx.out.say(&format!("{name} is up: node {}, {backend} backend{end}", target.node));
@@ -112,7 +112,7 @@ fn finish(
             let folder = Folder::new(&ctx.dir, name);
             let _lock = if folder.exists() { Some(folder.lock_to_apply()?) } else { None };
             let mut host = machine(device)?;
-            let done = operate::down(&mut host, &ctx.dir, name, runtime)?;
+            let done = app::down(&mut host, &ctx.dir, name, runtime)?;
             for error in &done.errors {
                 ctx.out.error(&error.to_string(), &error.hint);
             }
@@ -211,7 +211,7 @@ impl Looking {
                 let mut host = machine(self.device.as_ref())?;
                 let now = SystemTime::now().into();
                 let (dir, name) = (&self.ctx.dir, &self.name);
-                operate::reconcile(&mut host, dir, name, &self.runtime, &self.memory, now)
+                app::reconcile(&mut host, dir, name, &self.runtime, &self.memory, now)
             };
             match look() {
                 Ok(repaired) => {

@@ -9,13 +9,13 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{require_root, runtime, target};
 use super::output::Role;
+use crate::app::{Target, recorded_target};
 use crate::export::unit::Unit;
 use crate::host::agent_process::Runtime;
 use crate::host::folder::Folder;
 use crate::host::last_up::LastUp;
 use crate::host::systemd::{Absent, Systemd, unit_name};
 use crate::model::InterfaceName;
-use crate::operate::{Target, recorded_target};
 use crate::plan::{Backend, Change, Plan};
 
 /// Installs or removes the unit.

@@ -9,7 +9,8 @@ use super::host_side::runtime;
 use super::output::{Output, Role};
 use super::refused::keeps_down;
 use super::table::{Cell, Narrow, table};
-use crate::apply::HostError;
+use crate::app::{self, Memory, look, standing};
+use crate::host::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::since_boot;
@@ -17,7 +18,6 @@ use crate::host::folder::Folder;
 use crate::host::went_back;
 use crate::host::wireguard::embedded::ask_status;
 use crate::model::{InterfaceName, Problem};
-use crate::operate::{self, Memory, look, standing};
 use crate::status::{Health, Inputs, PeerStatus, State, Status, duration, status as judge};
 
 /// Shows the status.
@@ -100,7 +100,7 @@ fn understood(ctx: &Context, name: &InterfaceName, told: Option<(Vec<u8>, State)
 /// Looks at the host, or says what the file alone tells.
 fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
     let runtime = runtime(name)?;
-    read_with(ctx, name, &runtime, &Memory::default(), || operate::host(&runtime, &[]))
+    read_with(ctx, name, &runtime, &Memory::default(), || app::host(&runtime, &[]))
 }
 
 /// The same in a process that looks again and again.

@@ -7,9 +7,9 @@ use super::fault::Fault;
 use super::host_side::runtime;
 use super::paint;
 use super::progress::Progress;
-use crate::apply::{Host, Scope};
+use crate::app;
+use crate::host::{Host, Scope};
 use crate::model::{PortSpec, Verdict};
-use crate::operate;
 use crate::reach::{Flow, Trace, World, place, trace as follow, trace_text};
 
 /// Traces a flow.
@@ -46,7 +46,7 @@ pub fn trace(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
 fn live(ctx: &Context, loaded: &super::context::Loaded, world: World) -> Result<World, Fault> {
     let node = ctx.this_node(loaded)?.name.clone();
     let runtime = runtime(&loaded.network.name)?;
-    let mut host = operate::host(&runtime, &[])?;
+    let mut host = app::host(&runtime, &[])?;
     let facts = host.facts(&Default::default(), &Default::default())?;
     let applied = runtime.read_applied(&ctx.dir)?;
     let sysctls = applied.iter().flat_map(|a| a.state.sysctls.keys().cloned()).collect();

@@ -14,8 +14,9 @@ use super::output::{Output, Role};
 use super::progress::Progress;
 use super::refused::promises;
 use super::service;
-use crate::apply::Host;
+use crate::app::{self, BackendChoice};
 use crate::config::Bundle;
+use crate::host::Host;
 use crate::host::agent_process::Runtime;
 use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::host_lock::HostLock;
@@ -23,7 +24,6 @@ use crate::host::last_up::LastUp;
 use crate::host::store;
 use crate::host::went_back;
 use crate::model::{InterfaceName, Network, Node};
-use crate::operate::{self, BackendChoice};
 use crate::plan::{Backend, Line, Plan, ifalias};
 
 /// Makes this host match the network.
@@ -47,8 +47,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         let target = target(ctx, &loaded)?;
         Ok((loaded, target))
     })?;
-    let (mut host, backend) =
-        operate::host_for(host, &runtime, &command, &ctx.dir, name, args.backend.into())?;
+    let (mut host, backend) = app::host_for(host, &runtime, &command, &ctx.dir, name, args.backend.into())?;
     let systemd = service::waiting(&runtime, name);
     let last = service::last_up(&target, backend);
     let work = Progress::of(&ctx.out, format!("bringing up {name}: {} nodes", loaded.network.nodes.len()));
@@ -67,7 +66,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     let (done, waits) = match systemd.filter(|_| backend == Backend::Embedded) {
         // The unit's agent carries the packets, so it is the one that brings the network up.
         Some(systemd) => {
-            let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now)
+            let (plan, problems) = app::plan(&mut host, &target, &runtime, backend, ctx.now)
                 .map_err(|error| put_back(refusal(error)))?;
             remember(&last, &loaded.folder).map_err(put_back)?;
             drop((lock, on_host));
@@ -78,13 +77,13 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
                 LastUp::put_back(before.as_deref(), &loaded.folder)?;
             }
             let waits = conclude(ctx, &runtime, trial.as_ref(), &plan)?;
-            (operate::Up { plan, backend, problems }, waits)
+            (app::Up { plan, backend, problems }, waits)
         }
         None => {
             if trial.is_none() {
                 remember(&last, &loaded.folder)?;
             }
-            let done = operate::up(&mut host, &target, &runtime, backend, ctx.now)
+            let done = app::up(&mut host, &target, &runtime, backend, ctx.now)
                 .map_err(|error| put_back(refusal(error)))?;
             let waits = conclude(ctx, &runtime, trial.as_ref(), &done.plan)?;
             drop((lock, on_host));
@@ -194,7 +193,7 @@ fn install(ctx: &Context, file: &Path) -> Result<Folder, Fault> {
 /// Says no before anything is installed where an interface of the network's name is somebody else's.
 fn refuse_foreign(name: &InterfaceName) -> Result<(), Fault> {
     let runtime = runtime(name)?;
-    let mut host = operate::host(&runtime, &[])?;
+    let mut host = app::host(&runtime, &[])?;
     let facts = host.facts(&Default::default(), &Default::default())?;
     match facts.links.get(name.as_str()) {
         Some(link) if link.alias != ifalias(name) && runtime.agent_pid().is_none() => Err(Fault::failed(
@@ -220,8 +219,8 @@ pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
         Ok((loaded, target))
     })?;
     let choice: BackendChoice = args.backend.into();
-    let (mut host, backend) = operate::host_to_look(host, &runtime, &name, choice)?;
-    let (plan, problems) = operate::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+    let (mut host, backend) = app::host_to_look(host, &runtime, &name, choice)?;
+    let (plan, problems) = app::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
     drop(work);
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
@@ -279,9 +278,9 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     // Also where the network's folder is gone: what was made is taken away all the same.
     let _lock = if folder.exists() { Some(ctx.lock_to_apply(&folder)?) } else { None };
     let _on_host = runtime.lock_to_apply()?;
-    let mut host = operate::host(&runtime, &[])?;
+    let mut host = app::host(&runtime, &[])?;
     let work = Progress::of(&ctx.out, format!("taking down {name}"));
-    let done = operate::down(&mut host, &ctx.dir, &name, &runtime)?;
+    let done = app::down(&mut host, &ctx.dir, &name, &runtime)?;
     drop(work);
     let forgotten = LastUp::forget(&folder);
     went_back::forget(&folder);

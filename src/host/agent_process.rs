@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use super::file_mark::own_program;
 use super::runtime::{Applied, DEFAULT_DIR, Place, RuntimeDir};
 use super::store::StoreError;
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::model::InterfaceName;
 
 /// Where userspace WireGuard keeps its sockets, for `wg(8)`.

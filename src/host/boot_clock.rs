@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::apply::HostError;
+use crate::host::HostError;
 
 /// Returns the time since this host started, as CLOCK_BOOTTIME has it.
 ///

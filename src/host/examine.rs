@@ -11,8 +11,8 @@ use super::systemd::Systemd;
 use super::wireguard::embedded::is_responsive;
 use super::wireguard::kernel_probe;
 use super::{LinuxHost, nft, program};
-use crate::apply::{Host as _, HostError};
 use crate::doctor::{Record, Upkeep};
+use crate::host::{Host as _, HostError};
 use crate::plan::firewall::fingerprint::CHAIN;
 use crate::plan::foreign::Iptables;
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::sysctl;
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::plan::WslMode;
 
 /// How long `wslinfo` may take.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::dbus::{Arg, BUS, Bus, DbusError, Setting, Value};
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::model::InterfaceName;
 use crate::plan::firewalld::{FirewalldFacts, FirewalldPolicy, RichRule, is_our_policy, policy_names};
 use crate::plan::{Change, ifalias};

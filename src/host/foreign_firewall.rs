@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::iptables::{self, Kept};
 use super::nft::{self, ListedChain};
 use super::{docker_nftables, firewalld, nft_input};
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::model::InterfaceName;
 use crate::plan::firewall::Family;
 use crate::plan::firewall::fingerprint::CHAIN;

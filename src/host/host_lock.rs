@@ -13,7 +13,7 @@ use super::agent_process::Runtime;
 use super::folder::LOCK_WITHIN;
 use super::runtime::RuntimeDir;
 use super::store::{StoreError, WriterLock, io_error, locked};
-use crate::apply::HostError;
+use crate::host::HostError;
 
 /// The right to change a network on this host, given back when dropped.
 #[derive(Debug)]

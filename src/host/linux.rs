@@ -16,8 +16,8 @@ use super::link::NumberedLink;
 use super::netlink::{Netlink, NetlinkError, Refusal, Request};
 use super::wireguard::{self, KernelWireGuard, WireGuard};
 use super::{facts, firewalld, iptables, link, names, nft, route, sysctl};
-use crate::apply::{Host, HostError, Scope};
 use crate::dataplane::DeviceReport;
+use crate::host::{Host, HostError, Scope};
 use crate::model::InterfaceName;
 use crate::plan::foreign::ForeignRule;
 use crate::plan::{

@@ -1,10 +1,12 @@
-//! The thin edge to a Linux machine: the one place, with the data plane's I/O, that reads and changes it.
+//! The thin edge to a machine: what the procedures need of one ([`Host`]), and a Linux one: the one place, with the data plane's
+//! I/O, that reads and changes it.
 //!
 //! Every function here runs in the network namespace of the thread that called [`LinuxHost::open`].
 
 #![expect(clippy::disallowed_methods, reason = "this is the layer that the other layers are kept away from")]
 
 pub mod agent_process;
+mod api;
 pub mod batch;
 pub mod beside;
 pub mod boot_clock;
@@ -40,4 +42,5 @@ pub mod unconfirmed;
 pub mod went_back;
 pub mod wireguard;
 
+pub use api::{Host, HostError, Scope};
 pub use linux::LinuxHost;

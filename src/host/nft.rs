@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::program;
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::plan::Change;
 use crate::plan::firewall::{
     Family, Set, Table, add_elements, delete_elements, delete_table, elements, fingerprint, load_table,

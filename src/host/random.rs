@@ -2,7 +2,7 @@
 
 use x25519_dalek::StaticSecret;
 
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::model::{PresharedKey, PrivateKey};
 
 /// Says no where the system has no randomness, before a key is made: a program without libraries needs /dev/urandom.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::apply::HostError;
+use crate::host::HostError;
 
 fn path_of(path: &str) -> Result<PathBuf, HostError> {
     let inside = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::program;
 use super::store;
-use crate::apply::HostError;
 use crate::export::unit::{MARK, Unit};
+use crate::host::HostError;
 use crate::model::InterfaceName;
 
 /// Where units of this host's own go; they stand before a package's.

@@ -19,7 +19,7 @@ use super::agent_process::Runtime;
 use super::folder::is_same;
 use super::runtime::{Place, UNCONFIRMED_FILE, WAITER_FILE, WAITER_LOG};
 use super::store::{self, StoreError};
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::model::{NodeName, PresharedKey, PrivateKey, Timestamp};
 use crate::plan::Backend;
 

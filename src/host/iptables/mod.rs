@@ -13,7 +13,7 @@ use std::io;
 use save::{Saved, Tagged};
 
 use super::program;
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::model::InterfaceName;
 use crate::plan::firewall::Family;
 use crate::plan::foreign::{ForeignRule, Iptables, IptablesFacts};

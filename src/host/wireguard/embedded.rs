@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::WireGuard;
-use crate::apply::HostError;
-use crate::control::{self, Answer, MAX_LINE, Request, packed};
+use crate::daemon::protocol::{self, Answer, MAX_LINE, Request, packed};
 use crate::dataplane::{DeviceChange, DeviceReport};
+use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::model::InterfaceName;
 use crate::status::State;
@@ -67,7 +67,7 @@ fn converse(
     for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
         set(&stream, Some(limit)).map_err(io)?;
     }
-    let bytes = Zeroizing::new(control::line(request).map_err(|e| fault(e.to_string()))?);
+    let bytes = Zeroizing::new(protocol::line(request).map_err(|e| fault(e.to_string()))?);
     stream.write_all(&bytes).map_err(io)?;
     let (mut line, mut piece) = (Zeroizing::new(Vec::new()), Zeroizing::new(vec![0; PIECE]));
     // Read by hand: a reader's buffer would keep keys that nobody wipes.

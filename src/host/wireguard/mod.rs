@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 pub use kernel::{KernelWireGuard, probe as kernel_probe};
 
-use crate::apply::HostError;
 use crate::dataplane::{DeviceChange, DeviceReport, PeerChange};
+use crate::host::HostError;
 use crate::model::{InterfaceName, PublicKey};
 use crate::plan::{Change, Peer};
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::backend::{clear_unresponsive, in_use};
 use super::half_made::clear_half_made;
 use super::up::release;
-use crate::apply::{Host, HostError, Scope};
 use crate::host::agent_process::Runtime;
+use crate::host::{Host, HostError, Scope};
 use crate::model::InterfaceName;
 use crate::plan::{Backend, Change, Facts, HostState, Plan, diff, table_name};
 

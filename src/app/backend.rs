@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::half_made::clear_half_made;
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::Engine;

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Failure, Host, HostError, Scope, apply};
+use super::{Failure, apply};
 use crate::dataplane::DeviceReport;
+use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, PrivateKey, PublicKey};
 use crate::plan::firewall::{Chain, Family, Hook, Set, Table};
 use crate::plan::firewalld::FirewalldPolicy;

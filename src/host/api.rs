@@ -1,4 +1,5 @@
-//! What applying needs from a machine.
+//! What the procedures need of a machine, and how it says that something failed.
+//! Apart from the machine itself, so that one in memory can take its place.
 
 use std::collections::BTreeSet;
 

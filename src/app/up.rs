@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::target::Target;
-use crate::apply::{Failure, Host, HostError, Scope, apply_plan};
+use super::transaction::{Failure, apply_plan};
 use crate::host::agent_process::Runtime;
 use crate::host::runtime::Applied;
+use crate::host::{Host, HostError, Scope};
 use crate::model::{Problem, Timestamp};
 use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, diff, in_the_way, wanted};
 

@@ -11,6 +11,7 @@
 mod control_socket;
 mod device;
 mod metrics;
+pub mod protocol;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -25,7 +26,7 @@ use tokio::sync::{Semaphore, mpsc};
 pub use device::LocalDevice;
 pub use metrics::{Metrics, listen_at};
 
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::{Engine, Events};
 use crate::host::kernel_news::KernelNews;

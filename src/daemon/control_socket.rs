@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::Tell;
 use super::device::LocalDevice;
-use crate::control::{self, Answer, MAX_LINE, Request};
+use super::protocol::{self, Answer, MAX_LINE, Request};
 use crate::host::agent_process::Runtime;
 
 /// How many look at the host for a status at a time; others look themselves.
@@ -75,7 +75,7 @@ async fn converse(stream: UnixStream, served: Served) {
             // What was said may hold a key, so it is not repeated.
             Err(_) => (refused("not a request of this version"), Zeroizing::default()),
         };
-        let Ok(bytes) = control::line(&answer).map(Zeroizing::new) else { return };
+        let Ok(bytes) = protocol::line(&answer).map(Zeroizing::new) else { return };
         if write.write_all(&bytes).await.is_err() || write.write_all(&rest).await.is_err() {
             return;
         }
@@ -115,7 +115,7 @@ fn packed(served: &Served) -> (Answer, Zeroizing<Vec<u8>>) {
         None => (refused(NO_DEVICE), Zeroizing::default()),
         Some(Err(message)) => (refused(&message), Zeroizing::default()),
         Some(Ok(report)) => {
-            let bytes = control::packed::pack(&report);
+            let bytes = protocol::packed::pack(&report);
             (Answer::Packed { length: bytes.len() as u64 }, bytes)
         }
     }
@@ -125,7 +125,7 @@ async fn answer(request: Request, served: &Served) -> Answer {
     let none = || refused(NO_DEVICE);
     match request {
         Request::Hello => Answer::Hello {
-            version: control::VERSION,
+            version: protocol::VERSION,
             pid: std::process::id(),
             network: served.network.clone(),
         },

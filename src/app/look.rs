@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::backend::in_use;
 use super::memory::Memory;
-use crate::apply::{Host, HostError, Scope};
 use crate::config::{Secrets, reread_network};
 use crate::dataplane::DeviceReport;
 use crate::host::LinuxHost;
@@ -14,6 +13,7 @@ use crate::host::agent_process::Runtime;
 use crate::host::beside::beside;
 use crate::host::folder::Folder;
 use crate::host::runtime::Applied;
+use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
 use crate::plan::{Backend, Line, diff, wanted};
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::memory::Memory;
 use super::up::{Refusal, up};
-use crate::apply::{Host, HostError};
 use crate::host::agent_process::Runtime;
 use crate::host::folder::Folder;
+use crate::host::{Host, HostError};
 use crate::model::{InterfaceName, Timestamp};
 use crate::plan::Line;
 

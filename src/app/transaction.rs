@@ -1,6 +1,6 @@
 //! One transaction: snapshot, apply, verify, keep or undo.
 
-use super::host::{Host, HostError, Scope};
+use crate::host::{Host, HostError, Scope};
 use crate::plan::{Backend, HostState, Line, Plan, diff};
 
 /// What came of it.

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::apply::HostError;
 use crate::dataplane::{ConfigureError, Dataplane, DeviceChange, DeviceReport, Options};
+use crate::host::HostError;
 use crate::host::wireguard::WireGuard;
 use crate::model::InterfaceName;
 

@@ -7,11 +7,11 @@ use super::down::take_away;
 use super::look::recorded_target;
 use super::target::Target;
 use super::up::{Refusal, up};
-use crate::apply::{Host, HostError, Scope};
 use crate::config::parse_network;
 use crate::host::agent_process::Runtime;
 use crate::host::folder::Folder;
 use crate::host::unconfirmed::Before;
+use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, Timestamp};
 use crate::plan::Keys;
 

@@ -1,15 +1,19 @@
 //! What the commands and the agent do to a host: up, down, status, and the agent's look around.
 //!
 //! One procedure each, so that `up`, the agent's repair and `down` cannot disagree. Files and the machine are
-//! reached through host/ alone; deciding is the pure layers' work.
+//! reached through host/ alone; deciding is the pure layers' work. The transaction is generic over [`crate::host::Host`], so that every
+//! step is tested against a host in memory, failures included.
 
 mod backend;
 mod down;
+#[cfg(test)]
+mod fake;
 mod half_made;
 mod look;
 mod memory;
 mod reconcile;
 mod target;
+mod transaction;
 mod trial;
 mod up;
 
@@ -19,5 +23,6 @@ pub use look::{Look, look, recorded_target};
 pub use memory::Memory;
 pub use reconcile::reconcile;
 pub use target::Target;
+pub use transaction::{Failure, Outcome, apply, apply_plan};
 pub use trial::{before, go_back};
 pub use up::{Refusal, Up, obstacles, plan, up};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::look::recorded_target;
 use super::target::Target;
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::file_mark::FileMark;
 use crate::host::folder::Folder;

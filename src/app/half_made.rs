@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::apply::HostError;
+use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::wireguard::embedded::Embedded;
 use crate::host::wireguard::{KernelWireGuard, WireGuard};
