@@ -1,7 +1,7 @@
 //! A WireGuard hub and its spokes from one file, and proof that packets get there and back.
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
-//! [`model`], [`config`], [`wgconf`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`],
+//! [`model`], [`config`], [`wgconf`], [`firewall`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`],
 //! [`daemon::protocol`], [`host`], [`app`], [`daemon`], [`lab`], [`cli`].
 
 pub mod app;
@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod doctor;
 pub mod export;
+pub mod firewall;
 pub mod host;
 pub mod import;
 pub mod lab;

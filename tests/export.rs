@@ -23,8 +23,8 @@ use networks::{
 };
 use wgrelay::export::qr::{Code, Style};
 use wgrelay::export::{ExportError, Exported, Hooks, Keys, node_conf};
+use wgrelay::firewall::hooks;
 use wgrelay::model::{NodeName, PresharedKey, Problem};
-use wgrelay::plan::firewall::hooks;
 use wgrelay::wgconf::{self, Client, Comments, Key};
 
 /// Exports with hooks of the tests' own, so that a changed firewall changes no kept file.

@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use wgrelay::app;
 use wgrelay::dataplane::{DeviceChange, DeviceReport, PeerChange};
+use wgrelay::firewall::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
+use wgrelay::firewall::{Action, Addresses, Chain, Family, Hook, Match, Rule, Set, Table};
 use wgrelay::host::LinuxHost;
 use wgrelay::host::wireguard::{KernelWireGuard, WireGuard, kernel_probe};
 use wgrelay::host::{Host, HostError, Scope};
 use wgrelay::model::{InterfaceName, PresharedKey, PrivateKey, PublicKey};
-use wgrelay::plan::firewall::{Action, Addresses, Chain, Family, Hook, Match, Rule, Set, Table};
-use wgrelay::plan::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use wgrelay::plan::{
     Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff, ifalias, table_name,
 };

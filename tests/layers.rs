@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, each using only those above it. A folder in another one can be a layer of its own.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "model",
     "config",
     "wgconf",
+    "firewall",
     "plan",
     "reach",
     "import",

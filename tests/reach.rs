@@ -20,10 +20,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wgrelay::config::parse_network;
+use wgrelay::firewall::Family;
+use wgrelay::firewall::foreign::firewalld::FirewalldFacts;
+use wgrelay::firewall::foreign::{Iptables, IptablesFacts, NftForward};
 use wgrelay::model::{AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Site, Timestamp};
-use wgrelay::plan::firewall::Family;
-use wgrelay::plan::firewalld::FirewalldFacts;
-use wgrelay::plan::foreign::{Iptables, IptablesFacts, NftForward};
 use wgrelay::plan::{Backend, DockerEngine, Facts, ForeignRoute, HostState, Keys, wanted};
 use wgrelay::reach::{
     Check, Code, Flow, LongestPrefix, Trace, World, assumed_facts, check, expectations, lint, matrix,

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Failure, apply};
 use crate::dataplane::DeviceReport;
+use crate::firewall::foreign::firewalld::FirewalldPolicy;
+use crate::firewall::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
+use crate::firewall::{Chain, Family, Hook, Set, Table};
 use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, PrivateKey, PublicKey};
-use crate::plan::firewall::{Chain, Family, Hook, Set, Table};
-use crate::plan::firewalld::FirewalldPolicy;
-use crate::plan::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use crate::plan::{
     Backend, Change, Device, Facts, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff,
 };

@@ -17,11 +17,11 @@ use super::progress::Progress;
 use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
 use crate::export::{Exported, Keys, node_conf};
+use crate::firewall::hooks;
 use crate::host::batch::Batch;
 use crate::host::folder::write_private;
 use crate::host::store::{StoreError, create_private_dir};
 use crate::model::{Network, Node, NodeName, Problem, Timestamp};
-use crate::plan::firewall::hooks;
 use crate::wgconf::{Client, lint_name};
 
 /// Exports one node, or all.

@@ -1,7 +1,7 @@
 //! Packet filters: what wgrelay needs for its own, and whose others there are.
 
 use super::{Finding, Record};
-use crate::plan::foreign::{Iptables, IptablesFacts};
+use crate::firewall::foreign::{Iptables, IptablesFacts};
 
 pub(super) fn findings(record: &Record) -> Vec<Finding> {
     let mut found = vec![nft(record)];

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub use upkeep::Upkeep;
 
+use crate::firewall::foreign::Iptables;
 use crate::model::{Network, Node, Problem, Timestamp};
-use crate::plan::foreign::Iptables;
 use crate::plan::{Backend, Facts, Keys, in_the_way, wanted};
 
 /// A host as examined. Everything is a fact; what it means is [`findings`]' work.

@@ -89,8 +89,8 @@ pub(super) fn findings(there: &Upkeep, network: &Network, facts: &Facts, filters
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::firewall::fixture::relay_alone;
     use crate::plan::Link;
-    use crate::plan::fixture::relay_alone;
 
     fn codes(there: &Upkeep, kind: Option<&str>) -> Vec<String> {
         let (network, _) = relay_alone();

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub use crate::firewall::Hooks;
 use crate::model::{
     DEFAULT_MTU, Endpoint, EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Routes,
     Timestamp, claimed_by_spoke, derive_for_spoke,
 };
-pub use crate::plan::firewall::Hooks;
 use crate::wgconf::{self, Client, Comments, Dns, DnsError, Document, Hook, HookError, Interface};
 
 /// The secrets that one node's file needs.

@@ -12,9 +12,9 @@ use super::wireguard::embedded::is_responsive;
 use super::wireguard::kernel_probe;
 use super::{LinuxHost, nft, program};
 use crate::doctor::{Record, Upkeep};
+use crate::firewall::fingerprint::CHAIN;
+use crate::firewall::foreign::Iptables;
 use crate::host::{Host as _, HostError};
-use crate::plan::firewall::fingerprint::CHAIN;
-use crate::plan::foreign::Iptables;
 
 const TUN: &str = "/dev/net/tun";
 

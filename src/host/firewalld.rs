@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::dbus::{Arg, BUS, Bus, DbusError, Setting, Value};
+use crate::firewall::foreign::firewalld::{
+    FirewalldFacts, FirewalldPolicy, RichRule, is_our_policy, policy_names,
+};
 use crate::host::HostError;
 use crate::model::InterfaceName;
-use crate::plan::firewalld::{FirewalldFacts, FirewalldPolicy, RichRule, is_our_policy, policy_names};
 use crate::plan::{Change, ifalias};
 
 /// Where firewalld keeps policies (firewalld.policies(5)).

@@ -5,17 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::firewalld;
 use super::iptables::{self, Kept};
-use super::nft::{self, ListedChain};
-use super::{docker_nftables, firewalld, nft_input};
-use crate::host::HostError;
-use crate::model::InterfaceName;
-use crate::plan::firewall::Family;
-use crate::plan::firewall::fingerprint::CHAIN;
-use crate::plan::firewalld::FirewalldPolicy;
-use crate::plan::foreign::{
+use super::nft;
+use crate::firewall::Family;
+use crate::firewall::fingerprint::CHAIN;
+use crate::firewall::foreign::docker::nftables_listing;
+use crate::firewall::foreign::firewalld::FirewalldPolicy;
+use crate::firewall::foreign::nft as foreign_nft;
+use crate::firewall::foreign::nft::ListedChain;
+use crate::firewall::foreign::{
     FIREWALLD, ForeignFirewall, ForeignRule, Iptables, IptablesFacts, NftForward, NftInput,
 };
+use crate::host::HostError;
+use crate::model::InterfaceName;
 use crate::plan::{DockerNftables, IFALIAS_PREFIX};
 
 /// What was read.
@@ -67,8 +70,8 @@ impl Reading {
         let mut docker_nft = Vec::new();
         for family in Family::BOTH {
             if nft.iter().any(|c| c.is_docker() && c.family == family.nft()) {
-                let text = nft::text_of(family.nft(), docker_nftables::TABLE)?;
-                docker_nft.push(docker_nftables::read(family, &text));
+                let text = nft::text_of(family.nft(), nftables_listing::TABLE)?;
+                docker_nft.push(nftables_listing::read(family, &text));
             }
         }
         let firewalld = firewalld::Reading::take(nft.iter().any(NftForward::is_firewalld));
@@ -137,7 +140,7 @@ fn is_foreign_input(chain: &ListedChain) -> bool {
         && !is_iptables
         && !is_ours
         && chain.table != FIREWALLD
-        && chain.table != docker_nftables::TABLE
+        && chain.table != nftables_listing::TABLE
 }
 
 /// Reads what others' chains make of the packets of each family that they see; nothing where they cannot be listed: a newer
@@ -150,7 +153,7 @@ fn inputs(
     let mut inputs = Vec::new();
     for chain in chains.iter().filter(|c| is_foreign_input(c)) {
         // Docker's tables are what an older nft stumbles over.
-        let is_docker = |c: &ListedChain| c.family == chain.family && c.table == docker_nftables::TABLE;
+        let is_docker = |c: &ListedChain| c.family == chain.family && c.table == nftables_listing::TABLE;
         let table = chains.iter().any(is_docker).then_some(chain.table.as_str());
         let listing = listings.entry((chain.family.as_str(), table)).or_insert_with(|| {
             list(&chain.family, table).unwrap_or_else(|error| {
@@ -165,7 +168,7 @@ fn inputs(
             table: chain.table.clone(),
             chain: chain.name.clone(),
             family,
-            input: nft_input::input(listing, chain, family),
+            input: foreign_nft::input::input(listing, chain, family),
         }));
     }
     inputs
@@ -184,7 +187,7 @@ mod tests {
             hook: hook.into(),
             policy: "drop".into(),
         };
-        let docker = chain("ip", docker_nftables::TABLE, "filter-FORWARD", "forward");
+        let docker = chain("ip", nftables_listing::TABLE, "filter-FORWARD", "forward");
         let chains = [
             chain("inet", "mine", "early", "input"),
             chain("inet", "mine", "late", "input"),

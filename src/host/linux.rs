@@ -17,9 +17,9 @@ use super::netlink::{Netlink, NetlinkError, Refusal, Request};
 use super::wireguard::{self, KernelWireGuard, WireGuard};
 use super::{facts, firewalld, iptables, link, names, nft, route, sysctl};
 use crate::dataplane::DeviceReport;
+use crate::firewall::foreign::ForeignRule;
 use crate::host::{Host, HostError, Scope};
 use crate::model::InterfaceName;
-use crate::plan::foreign::ForeignRule;
 use crate::plan::{
     Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, ifalias, table_name,
 };

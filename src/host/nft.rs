@@ -14,11 +14,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::program;
-use crate::host::HostError;
-use crate::plan::Change;
-use crate::plan::firewall::{
+use crate::firewall::foreign::nft::ListedChain;
+use crate::firewall::{
     Family, Set, Table, add_elements, delete_elements, delete_table, elements, fingerprint, load_table,
 };
+use crate::host::HostError;
+use crate::plan::Change;
 
 /// Lines of nft's own words that an error carries.
 const ERROR_LINES: usize = 3;
@@ -167,17 +168,6 @@ fn refused(operation: &'static str, table: &str, output: &Output) -> HostError {
     };
     let cause = if text.is_empty() { format!("nft ended with {}", output.status) } else { text };
     HostError::new(operation, table, cause).hint(hint)
-}
-
-/// A chain as listed; the last three are empty for one that is reached by jumps only.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct ListedChain {
-    pub family: String,
-    pub table: String,
-    pub name: String,
-    pub hook: String,
-    pub policy: String,
 }
 
 /// Lists every chain, without its rules. Empty where nft or nf_tables is missing.

@@ -182,8 +182,8 @@ impl RuntimeDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::firewall::{Family, Set, Table};
     use crate::model::{PresharedKey, PublicKey};
-    use crate::plan::firewall::{Family, Set, Table};
     use crate::plan::{Device, Peer, Route};
 
     fn applied(place: &Place) -> Applied {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::firewall::Table;
-use super::firewalld::FirewalldPolicy;
-use super::foreign::ForeignRule;
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector};
+use crate::firewall::Table;
+use crate::firewall::foreign::ForeignRule;
+use crate::firewall::foreign::firewalld::FirewalldPolicy;
 use crate::model::{PrivateKey, PublicKey};
 
 /// What `up` does to a host, in this order.

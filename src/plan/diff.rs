@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 
 use super::change::{Change, Plan};
-use super::firewalld::FirewalldPolicy;
-use super::foreign::ForeignRule;
 use super::state::{Device, HostState};
+use crate::firewall::foreign::ForeignRule;
+use crate::firewall::foreign::firewalld::FirewalldPolicy;
 
 /// Returns what turns `from` into `to`. Empty where the two are the same.
 /// Switches that only `from` names are left alone: they are somebody's, but no longer ours to set.

@@ -7,10 +7,10 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use super::firewall::{Action, Chain, Family, Hook, Match, Rule, Set, Table};
-use super::firewalld::{FirewalldPolicy, RichRule};
-use super::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use super::{Backend, Change, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff};
+use crate::firewall::foreign::firewalld::{FirewalldPolicy, RichRule};
+use crate::firewall::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
+use crate::firewall::{Action, Chain, Family, Hook, Match, Rule, Set, Table};
 use crate::model::{PresharedKey, PrivateKey, PublicKey};
 
 // Few different values, so that two states often share some.

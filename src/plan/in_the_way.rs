@@ -1,7 +1,7 @@
 //! What has our names, or our port, on a host that keeps no record of us: somebody else's.
 
 use super::Facts;
-use super::state::{ifalias, table_name};
+use crate::firewall::{ifalias, table_name};
 use crate::model::{Network, Node, Problem};
 
 /// Tells what stands in the way of a network that was not brought up here yet.
@@ -36,8 +36,8 @@ pub fn in_the_way(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::firewall::fixture::relay_alone;
     use crate::plan::Link;
-    use crate::plan::fixture::relay_alone;
 
     #[test]
     fn ours_is_not_in_our_way() {

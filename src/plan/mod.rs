@@ -4,36 +4,31 @@
 //! states into a [`Plan`]. Pure: the same inputs give the same plan, so `plan`, `up`, verification and
 //! undo cannot disagree.
 
-mod beside;
 mod change;
 mod diff;
 #[cfg(test)]
 mod diff_tests;
-mod docker;
-mod docker_nftables;
-mod facts;
-pub mod firewall;
-pub mod firewalld;
 #[cfg(test)]
-pub(crate) mod fixture;
-pub mod foreign;
+mod firewalld_tests;
+#[cfg(test)]
+mod foreign_accepts_tests;
 mod full_tunnel;
 mod in_the_way;
-pub mod input;
-mod own_port;
 mod site_link;
 mod state;
 mod two_homes;
 mod wanted;
 
+pub use crate::firewall::foreign::docker::{
+    DockerBridge, DockerContainer, DockerEngine, DockerNetwork, DockerNftables, GatewayMode,
+};
+pub use crate::firewall::foreign::{Facts, ForeignRoute, Link, WslMode};
+pub use crate::firewall::{IFALIAS_PREFIX, ifalias, table_name};
 pub use change::{Change, Line, Plan};
 pub use diff::diff;
-pub use docker::{DockerBridge, DockerContainer, DockerEngine, DockerNetwork, DockerNftables, GatewayMode};
-pub use facts::{Facts, ForeignRoute, Link, WslMode};
 pub use in_the_way::in_the_way;
 pub use site_link::{SiteLink, resolve as resolve_site};
 pub use state::{
-    Backend, Device, HostState, IFALIAS_PREFIX, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route,
-    RuleSelector, ifalias, table_name,
+    Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route, RuleSelector,
 };
 pub use wanted::{Keys, Wanted, wanted};

@@ -9,28 +9,16 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::firewall::Table;
-use super::firewalld::FirewalldPolicy;
-use super::foreign::ForeignRule;
-use crate::model::{InterfaceName, PresharedKey, PrivateKey, PublicKey};
+use crate::firewall::Table;
+use crate::firewall::foreign::ForeignRule;
+use crate::firewall::foreign::firewalld::FirewalldPolicy;
+use crate::model::{PresharedKey, PrivateKey, PublicKey};
 
 /// The protocol number of our routes and rules (`ip route show proto 87`): unassigned in
 /// `/etc/iproute2/rt_protos` and above the kernel's own range.
 pub const ROUTE_PROTOCOL: u8 = 87;
 /// The kernel's main routing table (`RT_TABLE_MAIN`).
 pub const MAIN_TABLE: u32 = 254;
-/// What the `ifalias` of an interface of ours begins with.
-pub const IFALIAS_PREFIX: &str = "wgrelay:";
-
-/// Returns the `ifalias` that marks a network's interface as ours.
-pub fn ifalias(network: &InterfaceName) -> String {
-    format!("{IFALIAS_PREFIX}{network}")
-}
-
-/// Returns the name of a network's nft table, of family `inet`.
-pub fn table_name(network: &InterfaceName) -> String {
-    format!("wgrelay-{network}")
-}
 
 /// Which data plane carries the packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! Containers with two homes: one that is on two of Docker's networks answers by its default way, which need not be
 //! the way by which it was asked.
 
+use super::DockerContainer;
 use super::Facts;
-use super::docker::DockerContainer;
 use crate::model::{Node, Problem, SiteInterface};
 
 /// Tells of each container that would answer to a site's guests by another network.

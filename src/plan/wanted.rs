@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::firewall::{SiteMatch, compile};
 use super::full_tunnel;
 use super::site_link::{SiteLink, resolve};
-use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route, ifalias};
-use super::{Facts, beside, docker_nftables, firewalld, own_port, two_homes};
+use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
+use super::{Facts, two_homes};
+use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
+use crate::firewall::{SiteMatch, compile, ifalias};
 use crate::model::{
     EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Timestamp, claimed_by_spoke,
     derive_for_spoke,
@@ -95,7 +96,7 @@ pub fn wanted(
     }
     let mut foreign_rules = BTreeSet::new();
     let mut firewalld_policies = BTreeMap::new();
-    problems.extend(own_port::problems(network, node, facts));
+    problems.extend(listen_port_blocked::problems(network, node, facts));
     if let Some(table) = &mut firewall {
         let placed: Vec<_> = sites
             .iter()
@@ -104,12 +105,12 @@ pub fn wanted(
                 SiteMatch::Subnet => None,
             })
             .collect();
-        foreign_rules = beside::rules(network, node, &placed, facts);
+        foreign_rules = accepts::rules(network, node, &placed, facts);
         firewalld_policies = firewalld::policies(network, node, &placed, facts, now);
-        problems.extend(beside::problems(network, &placed, facts));
+        problems.extend(accepts::problems(network, &placed, facts));
         problems.extend(firewalld::problems(network, node, &placed, facts, now));
         problems.extend(two_homes::problems(node, facts));
-        table.chains.extend(docker_nftables::chain(network, &placed, facts));
+        table.chains.extend(docker::nftables::chain(network, &placed, facts));
         table.chains.extend(firewalld::chain(network, node, &placed, facts, now));
     }
     let device = Device {

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use super::cause::Code;
 use super::host::Host;
-use crate::plan::firewall::{Action, Family};
-use crate::plan::foreign::{Accept, ForeignChain, ForeignRule, IptablesFacts, NftForward, Says};
+use crate::firewall::foreign::{Accept, ForeignChain, ForeignRule, IptablesFacts, NftForward, Says};
+use crate::firewall::{Action, Family};
 use crate::plan::{DockerBridge, GatewayMode};
 
 /// A packet on its way through a host.

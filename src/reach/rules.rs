@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::compared::{Compared, Comparison};
-use crate::plan::firewall::{Action, Addresses, CtState, Family, Hook, Match, Rule, Table};
+use crate::firewall::{Action, Addresses, CtState, Family, Hook, Match, Rule, Table};
 
 /// The protocol of a packet, with the destination port where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -176,7 +176,7 @@ fn address(table: &Table, family: Family, with: &Addresses, address: IpAddr, is:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::firewall::{Chain, Set};
+    use crate::firewall::{Chain, Set};
 
     fn m(text: &str) -> Match {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));

@@ -11,11 +11,11 @@ use super::judge::{Ends, judge};
 use super::lint::{asked_for, part_that_tells};
 use super::matrix::{asks, places};
 use super::*;
+use crate::firewall::Action;
 use crate::model::{
     AllowRule, Nat, Network, Node, NodeName, PlaceRef, PortSpec, PublicKey, Role, Routes, Site,
     SiteInterface, Timestamp, Verdict, derive_for_spoke,
 };
-use crate::plan::firewall::Action;
 use crate::plan::{Backend, Facts, HostState, Keys, wanted};
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -197,7 +197,7 @@ fn answers_pass_where_their_flow_was_allowed_only() {
     assert_eq!(verdict(&world, "192.168.10.7", "laptop"), Verdict::Blocked);
     let (name, mut state, facts) = seen(&network, "hub");
     let forward = state.firewall.as_mut().unwrap().chains.iter_mut().find(|c| c.name == "forward").unwrap();
-    forward.rules.retain(|r| !r.matches.iter().any(|m| matches!(m, crate::plan::firewall::Match::Ct(_))));
+    forward.rules.retain(|r| !r.matches.iter().any(|m| matches!(m, crate::firewall::Match::Ct(_))));
     let world = world.with_observed(&name, state, facts);
     assert_eq!(
         verdict(&world, "laptop", "192.168.10.7"),

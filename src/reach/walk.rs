@@ -15,8 +15,8 @@ use super::hop::{Hop, Step};
 use super::host::{Dev, Host, Way};
 use super::rules::{Decision, Packet, Protocol, Tracking, evaluate};
 use super::world::{NodeId, SiteId, Spot, World};
+use crate::firewall::{Hook, nft_text};
 use crate::model::{PortRange, PortSpec};
-use crate::plan::firewall::{Hook, nft_text};
 
 /// More nodes than this are never on a path: spokes meet at a relay.
 const MAX_NODES: usize = 12;

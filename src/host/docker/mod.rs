@@ -1,6 +1,5 @@
 //! Asks the Docker engine for its networks, over its Unix socket; it is nobody's trouble where there is none.
 
-mod answers;
 mod events;
 mod http;
 
@@ -10,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use answers::{parse_containers, parse_networks, parse_version};
+use crate::firewall::foreign::docker::answers::{parse_containers, parse_networks, parse_version};
 use http::{body_of, is_complete};
 
 pub use events::Events;

@@ -3,20 +3,17 @@
 //! Legacy and nft are asked apart, because a host may have rules in both, and only where there are tables:
 //! asking iptables-legacy for a table would make it.
 
-mod input;
-mod save;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 
-use save::{Saved, Tagged};
+use crate::firewall::foreign::iptables::save::{self, Saved, Tagged};
 
 use super::program;
+use crate::firewall::Family;
+use crate::firewall::foreign::{ForeignRule, Iptables, IptablesFacts};
 use crate::host::HostError;
 use crate::model::InterfaceName;
-use crate::plan::firewall::Family;
-use crate::plan::foreign::{ForeignRule, Iptables, IptablesFacts};
 
 /// Seconds that iptables waits for another one to finish.
 const LOCK_WAIT: &str = "10";
@@ -107,8 +104,8 @@ pub(super) fn remove(network: &InterfaceName, rules: &[&ForeignRule]) -> Result<
 
 fn rule_parts(rule: &ForeignRule) -> (String, String) {
     let text = match &rule.says {
-        crate::plan::foreign::Says::Accept(accept) => accept.to_string(),
-        crate::plan::foreign::Says::Other(text) => text.clone(),
+        crate::firewall::foreign::Says::Accept(accept) => accept.to_string(),
+        crate::firewall::foreign::Says::Other(text) => text.clone(),
     };
     match text.rsplit_once("-j ") {
         Some((matches, target)) => (matches.to_string(), target.to_string()),

@@ -10,9 +10,9 @@ use super::super::foreign_firewall::Reading;
 use super::super::{facts, nft};
 use super::{LinuxHost, backend_of};
 use crate::dataplane::DeviceReport;
+use crate::firewall::foreign::ForeignFirewall;
 use crate::host::HostError;
 use crate::model::InterfaceName;
-use crate::plan::foreign::ForeignFirewall;
 use crate::plan::{Backend, Facts, ifalias, table_name};
 
 /// What nft says of a table; `None`: there is none.

@@ -4,18 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::plan::firewall::{Family, Mark};
-use crate::plan::{DockerBridge, DockerNftables};
+use super::{DockerBridge, DockerNftables};
+use crate::firewall::{Family, Mark};
 
 /// Docker's table, in each of the two families.
-pub(super) const TABLE: &str = "docker-bridges";
+pub(crate) const TABLE: &str = "docker-bridges";
 /// Where it drops what comes by another link than a container's own bridge.
 const RAW: &str = "raw-PREROUTING";
 /// What it decides of packets on their way into a bridge: this and the bridge's name.
 const INTO: &str = "filter-forward-in__";
 
 /// Reads a table, as `nft -s list table` prints it.
-pub(super) fn read(family: Family, text: &str) -> DockerNftables {
+pub(crate) fn read(family: Family, text: &str) -> DockerNftables {
     let mut bridges: BTreeMap<String, DockerBridge> = BTreeMap::new();
     let mut chain = "";
     for line in text.lines().map(str::trim) {

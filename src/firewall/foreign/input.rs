@@ -245,7 +245,7 @@ impl<'s> Writer<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::fixture::arrival;
+    use crate::firewall::fixture::arrival;
 
     fn port(first: u16, last: u16) -> Asks {
         Asks { ports: vec![(first, last)], ..Asks::nothing() }

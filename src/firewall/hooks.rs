@@ -156,7 +156,7 @@ fn ansi_c(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::fixture::relay_alone;
+    use crate::firewall::fixture::relay_alone;
 
     #[test]
     fn what_is_not_the_tunnels_is_left_to_others() {

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::ForeignFirewall;
 use super::docker::{DockerContainer, DockerEngine, DockerNetwork};
-use super::foreign::ForeignFirewall;
 
 /// A link of the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! iptables' INPUT as data: what each rule asks of a new UDP packet, and what it does with it.
 
 use super::save::{Saved, SavedRule};
-use crate::plan::input::{Asks, Does, InputChain, Steps};
+use crate::firewall::foreign::input::{Asks, Does, InputChain, Steps};
 
 /// Targets that decide nothing.
 const GOES_ON: [&str; 15] = [
@@ -27,7 +27,7 @@ const MODULES: [&str; 6] = ["udp", "multiport", "conntrack", "state", "addrtype"
 const FIRST_FREE_PORT: u16 = 1024;
 
 /// Reads filter INPUT, with the chains that it jumps to.
-pub(super) fn input(saved: &Saved) -> InputChain {
+pub(crate) fn input(saved: &Saved) -> InputChain {
     let mut steps: Steps = saved
         .chains
         .iter()
@@ -125,8 +125,8 @@ fn ports(text: &str) -> Option<Vec<(u16, u16)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::iptables::save::parse;
-    use crate::plan::fixture::arrival;
+    use crate::firewall::fixture::arrival;
+    use crate::firewall::foreign::iptables::save::parse;
 
     /// Says whether the port is closed by these rules, below this policy.
     fn closed(policy: &str, rules: &str) -> bool {

@@ -4,17 +4,17 @@
 //! the daemon allows direct routing or the network trusts the link. `filter-FORWARD` drops what no published port
 //! lets in, unless it carries the mark that the daemon was told to accept: that mark is ours to set.
 
-use super::Facts;
-use super::beside::{Placed, is_dockers};
-use super::docker::{DockerBridge, GatewayMode};
-use super::firewall::{Action, Addresses, Chain, Family, Hook, Mark, Match, Rule};
+use super::{DockerBridge, GatewayMode};
+use crate::firewall::foreign::Facts;
+use crate::firewall::foreign::accepts::{Placed, is_dockers};
+use crate::firewall::{Action, Addresses, Chain, Family, Hook, Mark, Match, Rule};
 use crate::model::{Network, Problem, Site};
 
 /// The mark that is proposed: one bit that neither Tailscale (0xff0000) nor wg-quick (51820) uses.
 const PROPOSED: Mark = Mark { value: 0x0100_0000, mask: 0x0100_0000 };
 
 /// The chain that marks what is on its way from the tunnel into Docker's bridges; `None`: nothing asks for a mark.
-pub(super) fn chain(network: &Network, sites: &[Placed<'_>], facts: &Facts) -> Option<Chain> {
+pub(crate) fn chain(network: &Network, sites: &[Placed<'_>], facts: &Facts) -> Option<Chain> {
     let rules: Vec<Rule> = sites
         .iter()
         .filter_map(|(site, link)| {
@@ -32,7 +32,7 @@ pub(super) fn chain(network: &Network, sites: &[Placed<'_>], facts: &Facts) -> O
 }
 
 /// Tells which of Docker's settings are missing for each site that is one of its networks.
-pub(super) fn problems(network: &Network, sites: &[Placed<'_>], facts: &Facts) -> Vec<Problem> {
+pub(crate) fn problems(network: &Network, sites: &[Placed<'_>], facts: &Facts) -> Vec<Problem> {
     if !facts.foreign.is_docker_nftables() {
         return Vec::new();
     }

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::firewall::{Family, Mark};
+pub(crate) mod answers;
+pub(crate) mod nftables;
+pub(crate) mod nftables_listing;
+
+use crate::firewall::{Family, Mark};
 
 /// The first engine that drops in raw PREROUTING, for each published port.
 const RAW_DROPS_SINCE: (u32, u32) = (28, 0);

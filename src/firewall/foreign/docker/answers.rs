@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::plan::{DockerContainer, DockerEngine, DockerNetwork, GatewayMode};
+use super::{DockerContainer, DockerEngine, DockerNetwork, GatewayMode};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -34,7 +34,7 @@ struct IpamConfig {
 }
 
 /// Reads the engine's list of containers (`GET /containers/json`); `None`: it is none.
-pub(super) fn parse_containers(body: &[u8]) -> Option<Vec<DockerContainer>> {
+pub(crate) fn parse_containers(body: &[u8]) -> Option<Vec<DockerContainer>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Listed {
@@ -63,7 +63,7 @@ pub(super) fn parse_containers(body: &[u8]) -> Option<Vec<DockerContainer>> {
 }
 
 /// Reads what the engine says of itself (`GET /version`); `None`: it says nothing.
-pub(super) fn parse_version(body: &[u8]) -> Option<DockerEngine> {
+pub(crate) fn parse_version(body: &[u8]) -> Option<DockerEngine> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Version {
@@ -82,7 +82,7 @@ pub(super) fn parse_version(body: &[u8]) -> Option<DockerEngine> {
 }
 
 /// Reads the engine's list of networks (`GET /networks`); `None`: it is none.
-pub(super) fn parse_networks(body: &[u8]) -> Option<BTreeMap<String, DockerNetwork>> {
+pub(crate) fn parse_networks(body: &[u8]) -> Option<BTreeMap<String, DockerNetwork>> {
     let list: Vec<ListedNetwork> = serde_json::from_slice(body).ok()?;
     let bridges = list.into_iter().filter(|n| n.driver == "bridge").map(|n| {
         let option =

@@ -10,11 +10,22 @@ use std::fmt::{self, Write as _};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::docker::DockerNftables;
-use super::firewall::Family;
-use super::firewalld::FirewalldFacts;
-use super::input::InputChain;
-use super::state::ifalias;
+pub(crate) mod accepts;
+pub mod docker;
+mod facts;
+pub mod firewalld;
+pub mod input;
+pub(crate) mod iptables;
+pub(crate) mod listen_port_blocked;
+pub(crate) mod nft;
+
+use docker::DockerNftables;
+use firewalld::FirewalldFacts;
+use input::InputChain;
+
+pub use facts::{Facts, ForeignRoute, Link, WslMode};
+
+use super::{Family, IFALIAS_PREFIX, ifalias};
 use crate::model::InterfaceName;
 
 /// What a rule's comment says besides the network where the rule's chain was made for it.
@@ -206,7 +217,7 @@ pub fn parse_comment(comment: &str) -> Option<(&str, bool)> {
         Some(tag) => (tag, true),
         None => (comment, false),
     };
-    tag.starts_with(super::state::IFALIAS_PREFIX).then_some((tag, made))
+    tag.starts_with(IFALIAS_PREFIX).then_some((tag, made))
 }
 
 /// One iptables of one family.

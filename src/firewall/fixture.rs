@@ -1,7 +1,7 @@
 //! The small network that tests of these layers share: a relay, what may be behind it, and a spoke.
 
-use super::ForeignRoute;
-use super::input::Arrival;
+use super::foreign::ForeignRoute;
+use super::foreign::input::Arrival;
 use crate::config::parse_network;
 use crate::model::{Network, NodeName};
 

@@ -1,17 +1,17 @@
 //! A base chain of nftables at the input hook, as nft's JSON has it: what each rule asks of a new UDP packet, and what it does.
-//! Sets that have a name are listed without what they hold (see `nft::rules`): what is compared with one is not known.
+//! Sets that have a name are listed without what they hold (see `host`'s `nft::rules`): what is compared with one is not known.
 
 use serde_json::Value;
 
-use super::nft::ListedChain;
-use crate::plan::firewall::Family;
-use crate::plan::input::{Asks, Does, InputChain, Steps};
+use super::ListedChain;
+use crate::firewall::Family;
+use crate::firewall::foreign::input::{Asks, Does, InputChain, Steps};
 
 /// Statements that decide nothing.
 const GOES_ON: [&str; 5] = ["counter", "log", "mangle", "notrack", "comment"];
 
 /// Reads a listing of the base chain's table, or of all of its family, for what the chain makes of packets of one family.
-pub(super) fn input(listing: &Value, base: &ListedChain, family: Family) -> InputChain {
+pub(crate) fn input(listing: &Value, base: &ListedChain, family: Family) -> InputChain {
     let objects = |kind: &'static str| {
         let objects = listing.get("nftables").and_then(Value::as_array).into_iter().flatten();
         objects.filter_map(move |o| o.get(kind)).filter(|o| o["table"] == base.table)
@@ -197,10 +197,10 @@ fn prefix(value: &Value) -> Option<ipnet::IpNet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::fixture::arrival;
+    use crate::firewall::fixture::arrival;
 
     /// As nft 1.0.6 lists tests/cases/nft-input/table.nft, without what sets hold.
-    const LISTING: &str = include_str!("../../tests/cases/nft-input/listing.json");
+    const LISTING: &str = include_str!("../../../../tests/cases/nft-input/listing.json");
 
     /// Says whether the port is closed, with something in the listing replaced.
     fn closed(from: &str, to: &str, family: Family) -> bool {

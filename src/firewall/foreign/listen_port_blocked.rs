@@ -6,15 +6,14 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Facts;
-use super::beside::uplinks;
-use super::firewall::Family;
-use super::foreign::NftInput;
+use super::accepts::uplinks;
 use super::input::{Arrival, InputChain};
+use super::{Facts, NftInput};
+use crate::firewall::Family;
 use crate::model::{Endpoint, Network, Node, Problem};
 
 /// Tells of a port that others are to dial and cannot.
-pub(super) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
+pub(crate) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
     let (Some(endpoint), Some(port)) = (&node.endpoint, node.listen_port()) else { return Vec::new() };
     let tell = |who: String, fix: String| {
         let why = format!(
@@ -106,10 +105,10 @@ fn closed_zones(facts: &Facts, port: u16) -> BTreeSet<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Link;
-    use crate::plan::fixture::relay_alone;
-    use crate::plan::foreign::{ForeignFirewall, Iptables, IptablesFacts};
-    use crate::plan::input::{Asks, InputRule};
+    use crate::firewall::fixture::relay_alone;
+    use crate::firewall::foreign::Link;
+    use crate::firewall::foreign::input::{Asks, InputRule};
+    use crate::firewall::foreign::{ForeignFirewall, Iptables, IptablesFacts};
 
     fn told(foreign: ForeignFirewall, links: &[(&str, &str)]) -> Vec<String> {
         let (network, hub) = relay_alone();

@@ -10,10 +10,10 @@ use ipnet::IpNet;
 
 use super::prefixes::aggregate;
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Set, Table};
+use super::tag::table_name;
 use crate::model::{
     AllowRule, Network, Node, PlaceRef, PortSpec, Routes, Site, Timestamp, places, prefixes_of,
 };
-use crate::plan::table_name;
 
 /// How rules recognise a site of this node: by the link that leads there, or, where that name is
 /// not known when the rule is written (an exported file), by not being the tunnel.

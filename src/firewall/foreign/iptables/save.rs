@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::input;
-use crate::plan::firewall::Family;
-use crate::plan::foreign::{Accept, ForeignChain, ForeignRule, Iptables, IptablesFacts, Says, parse_comment};
+use crate::firewall::Family;
+use crate::firewall::foreign::{
+    Accept, ForeignChain, ForeignRule, Iptables, IptablesFacts, Says, parse_comment,
+};
 
 /// A rule as printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SavedRule {
+pub(crate) struct SavedRule {
     pub table: String,
     pub chain: String,
     /// Its words, without `-A CHAIN`.
@@ -19,7 +21,7 @@ pub(super) struct SavedRule {
 
 /// The output of one `iptables-save`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Saved {
+pub(crate) struct Saved {
     /// Policies by table and base chain.
     pub policies: BTreeMap<(String, String), String>,
     /// Every chain, with its table.
@@ -29,7 +31,7 @@ pub(super) struct Saved {
 
 /// A rule with our tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tagged {
+pub(crate) struct Tagged {
     /// `wgrelay:NETWORK`
     pub tag: String,
     pub rule: ForeignRule,
@@ -41,11 +43,11 @@ impl SavedRule {
     fn value_of(&self, flag: &str) -> Option<&str> {
         self.words.iter().position(|w| w == flag).and_then(|i| self.words.get(i + 1)).map(String::as_str)
     }
-    pub(super) fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.value_of("-j").or_else(|| self.value_of("-g")).unwrap_or_default()
     }
     /// The words without the comment.
-    pub(super) fn plain_words(&self) -> Vec<&str> {
+    pub(crate) fn plain_words(&self) -> Vec<&str> {
         let mut plain = Vec::new();
         let mut rest = self.words.as_slice();
         while let [first, tail @ ..] = rest {
@@ -73,7 +75,7 @@ impl SavedRule {
 }
 
 /// Reads the output. Lines that are none of its own are passed over.
-pub(super) fn parse(text: &str) -> Saved {
+pub(crate) fn parse(text: &str) -> Saved {
     let mut saved = Saved::default();
     let mut table = String::new();
     for line in text.lines() {
@@ -130,7 +132,7 @@ fn words(text: &str) -> Vec<String> {
 
 impl Saved {
     /// Returns what decides about our packets.
-    pub(super) fn facts(&self, iptables: Iptables, family: Family) -> IptablesFacts {
+    pub(crate) fn facts(&self, iptables: Iptables, family: Family) -> IptablesFacts {
         let policy = |table: &str, chain: &str| self.policies.get(&(table.into(), chain.into()));
         let foreign = |table: &'static str, chain: &'static str| {
             self.rules.iter().filter(move |r| r.is_in(table, chain) && !r.is_ours())
@@ -160,7 +162,7 @@ impl Saved {
     }
 
     /// Returns the rules with a tag of ours.
-    pub(super) fn tagged(&self, iptables: Iptables, family: Family) -> Vec<Tagged> {
+    pub(crate) fn tagged(&self, iptables: Iptables, family: Family) -> Vec<Tagged> {
         let mut decided = BTreeSet::new();
         let mut tagged = Vec::new();
         for rule in &self.rules {
