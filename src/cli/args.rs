@@ -212,9 +212,12 @@ pub enum Command {
     Status(Status),
     /// Examine this host: WireGuard, WSL, Docker, other firewalls, address clashes
     #[command(
-        after_help = "Exit code 4: something must be put right before wgrelay can work here.\n\nExamples:\n  wgrelay doctor\n  wgrelay doctor --json"
+        after_help = "Exit code 4: something must be put right before wgrelay can work here, or the kernel that was asked about \
+                      lacks something.\n\nExamples:\n  wgrelay doctor\n  wgrelay doctor --json\n  \
+                      wgrelay doctor --kernel-config /proc/config.gz      is this kernel enough for a relay, Docker, a compute node?\n  \
+                      wgrelay doctor --kernel-config .config --kernel-fragment   the lines that it lacks, and the steps under WSL"
     )]
-    Doctor,
+    Doctor(Doctor),
     /// Run the agent in the foreground
     #[command(after_help = "Examples:\n  wgrelay run\n  wgrelay run --backend embedded\n  \
                             wgrelay run --metrics 127.0.0.1:9586")]
@@ -531,6 +534,17 @@ pub enum LabAction {
     /// Hold a lab until a signal comes; used by `lab up` itself
     #[command(hide = true)]
     Hold,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Judge this kernel configuration (.config, or packed as /proc/config.gz; - is stdin) instead of this host
+    #[arg(long, value_name = "FILE")]
+    pub kernel_config: Option<PathBuf>,
+    /// Print the lines to add to that configuration; without one, all that is asked for
+    #[arg(long)]
+    pub kernel_fragment: bool,
 }
 
 /// `lint`

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::args::Doctor;
 use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
@@ -22,7 +23,10 @@ struct Report {
 }
 
 /// Examines this host, and what it makes of the network, where there is one.
-pub fn doctor(ctx: &Context) -> Result<Exit, Fault> {
+pub fn doctor(ctx: &Context, args: &Doctor) -> Result<Exit, Fault> {
+    if args.kernel_fragment || args.kernel_config.is_some() {
+        return super::kernel_config::kernel_config(ctx, args);
+    }
     let none = ctx.network_name()?.is_none() && Folder::list(&ctx.dir)?.is_empty();
     let loaded = if none { None } else { Some(ctx.load_network()?) };
     let node = loaded.as_ref().map(|loaded| ctx.this_node(loaded)).transpose()?;

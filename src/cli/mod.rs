@@ -14,6 +14,7 @@ mod host_side;
 mod import;
 mod init;
 mod interrupt;
+mod kernel_config;
 mod keys;
 mod lab;
 mod lint;
@@ -101,7 +102,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Down => up::down(ctx),
         Command::Status(args) if args.watch => watch::watch(ctx),
         Command::Status(_) => status::status(ctx),
-        Command::Doctor => doctor::doctor(ctx),
+        Command::Doctor(args) => doctor::doctor(ctx, args),
         Command::Run(args) => run::run(ctx, args),
         Command::Service(args) => service::service(ctx, args),
         Command::Lab(args) => lab::lab(ctx, args),

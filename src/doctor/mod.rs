@@ -3,6 +3,7 @@
 mod addresses;
 mod data_plane;
 mod filters;
+pub mod kernel;
 mod upkeep;
 
 use serde::{Deserialize, Serialize};
