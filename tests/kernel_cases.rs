@@ -3,6 +3,7 @@
 //!
 //! A new case is a new folder; `UPDATE_CASES=1` writes what the program says now, to be read before it is committed.
 #![expect(clippy::disallowed_methods, reason = "a test reads its data from files and runs the program")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fs;
 use std::io::Write;
@@ -73,7 +74,10 @@ fn a_packed_file_a_missing_one_and_none() {
     let packed = Command::new("gzip").arg("-c").arg(&config).output().unwrap().stdout;
     fs::write(&path, &packed).unwrap();
     let by_file = doctor(&["--kernel-config", path.to_str().unwrap(), "--json"], b"");
-    assert_eq!(by_file.stdout, doctor(&["--kernel-config", "-", "--json"], &fs::read(config).unwrap()).stdout);
+    assert_eq!(
+        by_file.stdout,
+        doctor(&["--kernel-config", "-", "--json"], &fs::read(config).unwrap()).stdout
+    );
     let report: serde_json::Value = serde_json::from_slice(&by_file.stdout).unwrap();
     assert_eq!(report["version"], 1);
     assert!(report["needs"].as_array().unwrap().iter().any(|need| need["state"] == "absent"));

@@ -60,8 +60,11 @@ fn text(ctx: &Context, config: &KernelConfig, judged: &[Judged]) -> String {
         text += &format!("        for {}: {}\n", users.join(", "), need.without);
     }
     for need in present {
-        let options: Vec<_> =
-            need.options.iter().map(|(option, setting)| format!("CONFIG_{option}={}", setting.word())).collect();
+        let options: Vec<_> = need
+            .options
+            .iter()
+            .map(|(option, setting)| format!("CONFIG_{option}={}", setting.word()))
+            .collect();
         let word = ctx.out.paint(Role::Good, &format!("{:6}", need.state.word()));
         text += &format!("{word}  {}\n", options.join(", "));
     }

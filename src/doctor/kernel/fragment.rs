@@ -130,6 +130,8 @@ mod tests {
         assert!(!steps("# Linux/x86 5.15.167.4 Kernel Configuration").contains("vhdx"));
         assert!(steps("# Linux/x86 5.15.167.4 Kernel Configuration").contains("linux-msft-wsl-5.15.167.4 "));
         let new = steps("# Linux/x86 6.6.87.2 Kernel Configuration");
-        assert!(new.contains("kernelModules=C:\\\\wsl\\\\modules.vhdx") && new.contains("gen_modules_vhdx.sh"));
+        assert!(
+            new.contains("kernelModules=C:\\\\wsl\\\\modules.vhdx") && new.contains("gen_modules_vhdx.sh")
+        );
     }
 }

@@ -165,12 +165,7 @@ pub const NEEDS: &[Need] = &[
         ways: &[&["BRIDGE_NETFILTER"]],
         without: "containers of one network are not kept apart, and published ports fail between them",
     },
-    Need {
-        code: "veth",
-        users: &[Docker],
-        ways: &[&["VETH"]],
-        without: "no container has a network card",
-    },
+    Need { code: "veth", users: &[Docker], ways: &[&["VETH"]], without: "no container has a network card" },
     Need {
         code: "nft-bridge",
         users: &[ComputeNode],
