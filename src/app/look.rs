@@ -10,8 +10,8 @@ use crate::config::{Secrets, reread_network};
 use crate::dataplane::DeviceReport;
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
-use crate::host::beside::beside;
 use crate::host::folder::Folder;
+use crate::host::join::join;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
@@ -58,7 +58,7 @@ pub fn look(
         machine.look_ahead(name)?;
         Ok::<_, HostError>(machine)
     };
-    let (seen, recorded) = beside(machine, || memory.recorded(dir, &folder, runtime));
+    let (seen, recorded) = join(machine, || memory.recorded(dir, &folder, runtime));
     let Some((applied, target)) = recorded? else { return Ok(None) };
     let mut machine = seen?;
     let facts = machine.facts(&target.names(), &BTreeSet::new())?;
@@ -99,7 +99,7 @@ pub fn look(
 pub fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result<Target, HostError> {
     let fault = |cause: String| HostError::new("read", "the record of what was applied", cause);
     // Each takes its time where peers are many.
-    let (network, secrets) = beside(
+    let (network, secrets) = join(
         || reread_network(&applied.network_text),
         || {
             let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()));

@@ -12,7 +12,7 @@ use crate::app::Failure;
 use crate::app::{self, BackendChoice, Refusal, Target};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
-use crate::host::beside::beside;
+use crate::host::join::join;
 use crate::model::{InterfaceName, quoted};
 use crate::plan::Backend;
 
@@ -71,7 +71,7 @@ pub fn beside_machine<T>(
     name: &InterfaceName,
     files: impl FnOnce() -> Result<T, Fault>,
 ) -> Result<(T, LinuxHost), Fault> {
-    let (machine, files) = beside(|| app::host_ahead(runtime, command, name), files);
+    let (machine, files) = join(|| app::host_ahead(runtime, command, name), files);
     // What is wrong with a file is the reader's to mend, whatever the machine says.
     Ok((files?, machine?))
 }

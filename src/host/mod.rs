@@ -8,37 +8,19 @@
 pub mod agent_process;
 mod api;
 pub mod batch;
-pub mod beside;
-pub mod boot_clock;
-mod dbus;
-pub mod discover;
-pub mod docker;
-pub mod examine;
-mod facts;
 pub mod file_mark;
-mod firewalld;
 pub mod folder;
-mod foreign_firewall;
 pub mod host_lock;
-mod iptables;
-pub mod kernel_news;
+pub mod join;
 pub mod last_up;
-mod link;
 mod linux;
-mod names;
-mod netlink;
-mod nft;
-mod program;
 pub mod random;
-mod route;
 pub mod runtime;
-pub mod scope;
 pub mod store;
-pub mod sysctl;
-pub mod systemd;
 pub mod unconfirmed;
 pub mod went_back;
-pub mod wireguard;
 
 pub use api::{Host, HostError, Scope};
-pub use linux::LinuxHost;
+pub use linux::{
+    LinuxHost, boot_clock, discover, docker, examine, kernel_news, scope, sysctl, systemd, wireguard,
+};

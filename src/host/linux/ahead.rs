@@ -4,14 +4,14 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-use super::super::beside::beside;
-use super::super::docker::Engine;
-use super::super::foreign_firewall::Reading;
-use super::super::{facts, nft};
+use super::docker::Engine;
+use super::foreign_firewall::Reading;
 use super::{LinuxHost, backend_of};
+use super::{facts, nft};
 use crate::dataplane::DeviceReport;
 use crate::firewall::foreign::ForeignFirewall;
 use crate::host::HostError;
+use crate::host::join::join;
 use crate::model::InterfaceName;
 use crate::plan::{Backend, Facts, ifalias, table_name};
 
@@ -50,7 +50,7 @@ impl LinuxHost {
         let known = self.foreign.take();
         // It runs programs, and waits for them.
         let read = move || known.map_or_else(Reading::take, Ok);
-        let (reading, rest) = beside(read, || self.gather_the_rest(network));
+        let (reading, rest) = join(read, || self.gather_the_rest(network));
         let rest = rest?;
         // Who may not read them can still ask for what would be done.
         let foreign = match reading {

@@ -5,7 +5,7 @@ use std::thread::{Builder, scope};
 
 /// Does `other` on a thread of its own, and `here` meanwhile; one after the other where the system gives no thread: the
 /// agent's process carries packets, and must not end for that.
-pub fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+pub fn join<A: Send, B>(other: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
     // A thread that is not given would take the work along.
     let work = Mutex::new(Some(other));
     let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -29,7 +29,7 @@ mod tests {
         let (one, other) = std::sync::mpsc::channel();
         // Each waits for the other, so neither can be first.
         let (back, answer) = std::sync::mpsc::channel();
-        let seen = beside(
+        let seen = join(
             move || {
                 one.send(1).unwrap();
                 answer.recv().unwrap()

@@ -1,6 +1,26 @@
 //! [`Host`] for Linux: sorts changes by what carries them out, and joins neighbours into one batch.
 
 mod ahead;
+pub mod boot_clock;
+mod dbus;
+pub mod discover;
+pub mod docker;
+pub mod examine;
+mod facts;
+mod firewalld;
+mod foreign_firewall;
+mod iptables;
+pub mod kernel_news;
+mod link;
+mod names;
+mod netlink;
+mod nft;
+mod program;
+mod route;
+pub mod scope;
+pub mod sysctl;
+pub mod systemd;
+pub mod wireguard;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,20 +29,19 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use self::ahead::Ahead;
-use super::beside::beside;
-use super::docker::Engine;
-use super::foreign_firewall::Reading;
-use super::link::NumberedLink;
-use super::netlink::{Netlink, NetlinkError, Refusal, Request};
-use super::wireguard::{self, KernelWireGuard, WireGuard};
-use super::{facts, firewalld, iptables, link, names, nft, route, sysctl};
 use crate::dataplane::DeviceReport;
 use crate::firewall::foreign::ForeignRule;
+use crate::host::join::join;
 use crate::host::{Host, HostError, Scope};
 use crate::model::InterfaceName;
 use crate::plan::{
     Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, ifalias, table_name,
 };
+use docker::Engine;
+use foreign_firewall::Reading;
+use link::NumberedLink;
+use netlink::{Netlink, NetlinkError, Refusal, Request};
+use wireguard::{KernelWireGuard, WireGuard};
 
 /// This machine, in the network namespace of the thread that opened it.
 pub struct LinuxHost {
@@ -383,7 +402,7 @@ impl Host for LinuxHost {
         let is_read = self.foreign.is_some();
         let read = || (!is_read).then(Reading::take);
         let (firewall, (reading, links)) =
-            beside(list, || beside(read, || self.observe_links(scope, &mut state)));
+            join(list, || join(read, || self.observe_links(scope, &mut state)));
         links?;
         state.firewall = firewall?;
         if let Some(reading) = reading {

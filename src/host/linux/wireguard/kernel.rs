@@ -23,8 +23,8 @@ use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
 use super::WireGuard;
 use crate::dataplane::{DeviceChange, DeviceReport, HandshakeTime, PeerChange, PeerReport};
 use crate::host::HostError;
-use crate::host::link;
-use crate::host::netlink::{Netlink, NetlinkError, Refusal};
+use crate::host::linux::link;
+use crate::host::linux::netlink::{Netlink, NetlinkError, Refusal};
 use crate::model::{InterfaceName, KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::plan::ifalias;
 

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::agent_process::Runtime;
 use super::docker::Engine;
-use super::folder::{Folder, settled};
-use super::last_up::LastUp;
 use super::systemd::Systemd;
 use super::wireguard::embedded::is_responsive;
 use super::wireguard::kernel_probe;
@@ -14,6 +11,9 @@ use super::{LinuxHost, nft, program};
 use crate::doctor::{Record, Upkeep};
 use crate::firewall::fingerprint::CHAIN;
 use crate::firewall::foreign::Iptables;
+use crate::host::agent_process::Runtime;
+use crate::host::folder::{Folder, settled};
+use crate::host::last_up::LastUp;
 use crate::host::{Host as _, HostError};
 
 const TUN: &str = "/dev/net/tun";

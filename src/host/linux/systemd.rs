@@ -9,9 +9,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 
 use super::program;
-use super::store;
 use crate::export::unit::{MARK, Unit};
 use crate::host::HostError;
+use crate::host::store;
 use crate::model::InterfaceName;
 
 /// Where units of this host's own go; they stand before a package's.
