@@ -197,7 +197,16 @@ impl Builder<'_> {
     fn postrouting(&mut self, sites: &[(&Site, SiteMatch)]) -> Chain {
         let mut rules = Vec::new();
         let remote = self.remote();
-        for (site, link) in sites.iter().filter(|(s, _)| s.is_masqueraded()) {
+        // The narrowest first: what a site holds is no part of a wider one around it.
+        let mut narrow_first: Vec<&(&Site, SiteMatch)> = sites.iter().collect();
+        narrow_first.sort_by_key(|(site, _)| std::cmp::Reverse(site.subnet.prefix_len()));
+        for (site, link) in narrow_first {
+            let wider = |(s, by): &&(&Site, SiteMatch)| {
+                s.subnet != site.subnet && s.subnet.contains(&site.subnet) && s.is_masqueraded() && by == link
+            };
+            if !site.is_masqueraded() && !sites.iter().any(|s| wider(&s)) {
+                continue;
+            }
             let family = Family::of(&site.subnet);
             let Some(with) = self.set("remote", &remote, family) else { continue };
             let out = match link {
@@ -210,7 +219,8 @@ impl Builder<'_> {
                 Match::Daddr { family, with: Addresses::Net(site.subnet), is: true },
             ];
             matches.extend(self.not_from_here(family));
-            rules.push(Rule { matches, action: Action::Masquerade });
+            let action = if site.is_masqueraded() { Action::Masquerade } else { Action::Accept };
+            rules.push(Rule { matches, action });
         }
         if self.node.is_relay() && self.node.egress {
             let (places, spokes) = (self.places(), self.egress_sources());

@@ -6,7 +6,7 @@
 use super::compile::{SiteMatch, compile};
 use super::rule::{Family, Match, Table};
 use super::{iptables_text, nft_text};
-use crate::model::{Network, Node, Site, SiteInterface, Timestamp};
+use crate::model::{Network, Node, Site, SiteInterface, Timestamp, derive_for_spoke};
 use ipnet::IpNet;
 
 /// Lines for the `[Interface]` section.
@@ -45,7 +45,9 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
         iptables_up.join("; ")
     ));
     post_up.extend(beside_up);
-    let mut post_down = beside_down;
+    let (own_up, mut post_down) = to_own_address(network, node, now);
+    post_up.extend(own_up);
+    post_down.extend(beside_down);
     post_down.extend([
         restore_forwarding(),
         format!(
@@ -103,27 +105,78 @@ fn beside(node: &Node, family: Family, program: &str) -> (String, String) {
 /// Where the hooks note the values that switches had, so that they can be put back.
 const NOTES: &str = "/run/wgrelay-q-%i";
 
-/// Switches forwarding on for the interfaces concerned, never globally for IPv4.
+/// Switches forwarding on for the interfaces concerned, never globally for IPv4. What is on already is neither written, as a
+/// container may not, nor noted: two sites of one link would put back what the first of them set.
 fn forwarding(network: &Network, node: &Node) -> Vec<String> {
-    let set = |path: &str| {
-        format!("if [ -e {path} ]; then echo $(cat {path}) {path} >> {NOTES}; echo 1 > {path}; fi")
+    let to = |value: u8, path: &str| {
+        format!(
+            "if [ -e {path} ] && [ $(cat {path}) != {value} ]; then echo $(cat {path}) {path} >> {NOTES}; echo {value} > {path}; fi"
+        )
     };
-    let mut lines = vec!["echo 1 > /proc/sys/net/ipv4/conf/%i/forwarding".to_string()];
+    let set = |path: &str| to(1, path);
+    let links = |routes: &str, then: &str| {
+        format!("for d in $({routes} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p'); do {then}; done")
+    };
+    let v4 = |link: &str| set(&format!("/proc/sys/net/ipv4/conf/{link}/forwarding"));
+    let mut lines = vec![
+        "if [ $(cat /proc/sys/net/ipv4/conf/%i/forwarding) != 1 ]; then echo 1 > /proc/sys/net/ipv4/conf/%i/forwarding; fi"
+            .to_string(),
+    ];
     for site in node.sites.iter().filter(|s| matches!(s.subnet, IpNet::V4(_))) {
         lines.push(match &site.interface {
-            Some(SiteInterface::Link(link)) => set(&format!("/proc/sys/net/ipv4/conf/{link}/forwarding")),
-            _ => format!(
-                "for d in $(ip -4 -o route show {} scope link | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p'); do {}; done",
-                site.subnet,
-                set("/proc/sys/net/ipv4/conf/$d/forwarding")
-            ),
+            Some(SiteInterface::Link(link)) => v4(link),
+            _ => links(&format!("ip -4 -o route show {} scope link", site.subnet), &v4("$d")),
         });
+    }
+    let site_egress = node.sites.iter().any(|s| s.egress);
+    let leaves = node.egress || site_egress;
+    if leaves {
+        // Answers from outside come in by the uplink.
+        lines.push(links("ip -4 -o route show default", &v4("$d")));
+    }
+    if site_egress {
+        // Outside are the networks on the node's other bridges, too.
+        lines.extend(node.bridges.iter().map(|b| v4(b.name.as_str())));
     }
     let v6 = network.subnet6.is_some() || node.sites.iter().any(|s| matches!(s.subnet, IpNet::V6(_)));
     if v6 {
+        // A forwarding host stops listening to router advertisements unless told 2.
+        lines.push(links(
+            "ip -6 -o route show default proto ra",
+            &to(2, "/proc/sys/net/ipv6/conf/$d/accept_ra"),
+        ));
         lines.push(set("/proc/sys/net/ipv6/conf/all/forwarding"));
     }
     lines
+}
+
+/// Lets a site's hosts call their gateway by its tunnel address. Where everything goes into the tunnel, wg-quick drops what
+/// comes to that address by another link; the rule goes with wg-quick's own table, of iptables by its comment's name.
+fn to_own_address(network: &Network, node: &Node, now: Timestamp) -> (Vec<String>, Vec<String>) {
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    if node.is_relay() {
+        return (up, down);
+    }
+    let into_tunnel = derive_for_spoke(network, node, now);
+    for own in network.interface_addresses(node).iter().map(IpNet::addr) {
+        let family = if own.is_ipv6() { Family::V6 } else { Family::V4 };
+        if !into_tunnel.iter().any(|net| net.prefix_len() == 0 && Family::of(net) == family) {
+            continue;
+        }
+        let program = if own.is_ipv6() { "ip6tables" } else { "iptables" };
+        let (ip, table) = (family.nft(), "wg-quick-%i");
+        for site in node.sites.iter().map(|s| s.subnet).filter(|net| Family::of(net) == family) {
+            let rule = format!("! -i %i -s {site} -d {own} -m comment --comment wgrelay-q-%i -j ACCEPT");
+            up.push(format!(
+                "if command -v nft >/dev/null; then nft insert rule {ip} {table} preraw {ip} saddr {site} {ip} daddr {own} \
+                 accept 2>/dev/null || :; else {program} -w -t raw -I PREROUTING {rule}; fi"
+            ));
+            down.push(format!(
+                "command -v nft >/dev/null || {program} -w -t raw -D PREROUTING {rule} 2>/dev/null || :"
+            ));
+        }
+    }
+    (up, down)
 }
 
 /// Puts the switches back, but IPv4's not where somebody has turned forwarding on for the whole host since.

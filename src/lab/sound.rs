@@ -6,7 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "packets, threads and the clock are what this is about")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -116,7 +116,10 @@ fn serve(server: &Server, stop: &AtomicBool) {
             continue;
         }
         for listener in &server.tcp {
-            while listener.accept().is_ok() {}
+            // A connection is one where its third packet came, and something is heard on it.
+            while let Ok((mut stream, _)) = listener.accept() {
+                let _ = stream.write(b"w");
+            }
         }
         for socket in &server.udp {
             let mut packet = [0u8; 16];
@@ -283,7 +286,7 @@ impl Attempt<'_> {
 
     fn fds(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
         match &self.state {
-            State::Calling(calls) => calls.iter().map(|s| (s.as_fd(), PollFlags::POLLOUT)).collect(),
+            State::Calling(calls) => calls.iter().map(|s| (s.as_fd(), PollFlags::POLLIN)).collect(),
             State::Waiting(socket) => vec![(socket.as_fd(), PollFlags::POLLIN)],
             State::Pinging(socket) => vec![(socket.as_fd(), PollFlags::POLLIN)],
             State::Idle | State::Answered => Vec::new(),
@@ -296,7 +299,7 @@ impl Attempt<'_> {
         let is_answered = match &mut self.state {
             State::Calling(calls) => {
                 calls.retain(|stream| matches!(stream.take_error(), Ok(None)));
-                calls.iter().any(|stream| stream.peer_addr().is_ok())
+                calls.iter().any(|stream| matches!(stream.peek(&mut [0]), Ok(1)))
             }
             State::Waiting(socket) => socket.recv(&mut [0u8; 16]).is_ok(),
             State::Pinging(socket) => {

@@ -182,7 +182,10 @@ fn offset(base: Ipv4Net, n: u32) -> Ipv4Addr {
 
 /// The first range of those set aside for benchmarks and for carriers (RFC 2544, RFC 6598) that the network does not use.
 fn underlay_range(network: &Network) -> Option<Ipv4Net> {
-    let used = prefixes(network);
+    let mut used = prefixes(network);
+    // An endpoint keeps its address; the lab's own hosts have the first ones of the range.
+    let endpoints = network.nodes.values().filter_map(|n| n.endpoint.as_ref()?.socket_addr());
+    used.extend(endpoints.map(|a| IpNet::from(a.ip())));
     let benchmark = [(198, 18), (198, 19)];
     let carrier = (64..128).map(|second| (100, second));
     benchmark

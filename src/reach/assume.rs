@@ -146,21 +146,34 @@ fn attach_local(network: &Network, node: &Node, facts: &mut Facts) {
         // Two nodes on one link need two addresses.
         let before = network.nodes.values().take_while(|n| n.name != node.name);
         let taken = before.filter(|n| n.local.contains(local)).count();
-        let Some(address) = from_the_end(*local, taken) else { continue };
+        // It is in the link's own prefix, not in a narrower site that somebody else has inside it.
+        let sites = network.nodes.values().flat_map(|n| &n.sites).map(|s| s.subnet);
+        let narrower: Vec<IpNet> = sites.filter(|s| s != local && local.contains(s)).collect();
+        let address = from_the_end(*local, &narrower, taken).or_else(|| from_the_end(*local, &[], taken));
+        let Some(address) = address else { continue };
         let link = link_of(facts, &format!("local{i}"), "");
         link.addresses.push(IpNet::new_assert(address, local.prefix_len()));
     }
 }
 
-fn from_the_end(subnet: IpNet, skip: usize) -> Option<IpAddr> {
-    let back = |last: u128, first: u128| last.checked_sub(1 + skip as u128).filter(|a| *a > first);
-    match subnet {
-        IpNet::V4(net) => {
-            let address = back(u32::from(net.broadcast()).into(), u32::from(net.network()).into())?;
-            u32::try_from(address).ok().map(|a| IpAddr::V4(a.into()))
-        }
-        IpNet::V6(net) => {
-            back(net.broadcast().into(), net.network().into()).map(|a| IpAddr::V6(Ipv6Addr::from(a)))
+/// The last address of a subnet that is no router's and in none of the holes, after some that others have.
+fn from_the_end(subnet: IpNet, holes: &[IpNet], skip: usize) -> Option<IpAddr> {
+    let (mut at, first) = match subnet {
+        IpNet::V4(net) => (u128::from(u32::from(net.broadcast())), u128::from(u32::from(net.network()))),
+        IpNet::V6(net) => (net.broadcast().into(), net.network().into()),
+    };
+    let address = |n: u128| match (subnet, u32::try_from(n)) {
+        (IpNet::V4(_), Ok(n)) => IpAddr::V4(n.into()),
+        _ => IpAddr::V6(Ipv6Addr::from(n)),
+    };
+    let mut left = skip;
+    loop {
+        at = at.checked_sub(1).filter(|a| *a > first)?;
+        match holes.iter().find(|hole| hole.contains(&address(at))) {
+            Some(IpNet::V4(hole)) => at = u32::from(hole.network()).into(),
+            Some(IpNet::V6(hole)) => at = hole.network().into(),
+            None if left == 0 => return Some(address(at)),
+            None => left -= 1,
         }
     }
 }

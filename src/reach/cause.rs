@@ -182,6 +182,12 @@ pub(super) enum Cause {
         policy: bool,
         untracked: bool,
     },
+    /// A forwarder of a connection that never sees its answers.
+    OneSided {
+        node: NodeId,
+        src: IpAddr,
+        dst: IpAddr,
+    },
     /// Another program's filter drops it.
     Foreign {
         node: NodeId,
@@ -274,7 +280,7 @@ impl Death {
             Cause::SourceNotAllowed { .. } | Cause::OwnSource { .. } => Code::SourceNotAllowed,
             Cause::ForwardDisabled { .. } => Code::ForwardDisabled,
             Cause::Dropped { policy: true, .. } => Code::PolicyDenied,
-            Cause::Dropped { .. } => Code::ForwardDropped,
+            Cause::Dropped { .. } | Cause::OneSided { .. } => Code::ForwardDropped,
             Cause::Foreign { by, .. } => by.code,
             Cause::InterfaceMissing { .. } => Code::InterfaceMissing,
             Cause::HostHasNoWay { .. }
@@ -310,6 +316,7 @@ impl Death {
             | Cause::OwnSource { node: id, .. }
             | Cause::ForwardDisabled { node: id, .. }
             | Cause::Dropped { node: id, .. }
+            | Cause::OneSided { node: id, .. }
             | Cause::Foreign { node: id, .. } => world.name(*id).to_string(),
         }
     }

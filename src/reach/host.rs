@@ -1,10 +1,11 @@
 //! One node's host: its state and facts, indexed for the questions that a packet asks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::assume::UPLINK;
 use super::longest::LongestPrefix;
 use crate::model::{Node, Problem, PublicKey};
 use crate::plan::{Facts, HostState, MAIN_TABLE, Peer, PolicyRule, RuleSelector, SiteLink, resolve_site};
@@ -141,18 +142,40 @@ impl Host {
         Some(Way { dev: dev.clone(), gateway: *gateway, prefix })
     }
 
-    /// Returns the address that a packet takes which leaves by a link: the one on the next hop's subnet, else the first.
+    /// Returns the address that a packet takes which leaves by a link: the one that the route was made with, else the one on
+    /// the next hop's subnet, else the link's first, else, of IPv6, one of another link (RFC 6724, section 4).
     pub(super) fn source(&self, way: &Way, dst: IpAddr) -> Option<IpAddr> {
         let next = way.gateway.unwrap_or(dst);
         let family = |a: &&IpNet| a.addr().is_ipv6() == dst.is_ipv6();
         let pick = |addresses: &mut dyn Iterator<Item = &IpNet>| {
             let list: Vec<_> = addresses.filter(family).collect();
-            list.iter().find(|a| a.contains(&next)).or(list.first()).map(|a| a.addr())
+            let connected = list.iter().find(|a| way.gateway.is_none() && a.trunc() == way.prefix);
+            connected.or_else(|| list.iter().find(|a| a.contains(&next))).or(list.first()).map(|a| a.addr())
         };
-        match &way.dev {
+        let own = match &way.dev {
             Dev::Tunnel => pick(&mut self.state.device.as_ref()?.addresses.iter()),
             Dev::Link(name) => pick(&mut self.facts.links.get(name)?.addresses.iter()),
-        }
+        };
+        own.or_else(|| self.borrowed(dst))
+    }
+
+    /// Returns the IPv6 address that stands in where the link has none: of all links' the one most like the destination.
+    fn borrowed(&self, dst: IpAddr) -> Option<IpAddr> {
+        let IpAddr::V6(dst) = dst else { return None };
+        let alike = |a: &Ipv6Addr| (u128::from(*a) ^ u128::from(dst)).leading_zeros();
+        self.own_v6().max_by_key(|ip| (alike(ip), std::cmp::Reverse(*ip))).map(IpAddr::V6)
+    }
+
+    /// Returns an IPv6 address of the host's own, whatever link has it.
+    pub(super) fn any_v6(&self) -> Option<IpAddr> {
+        self.own_v6().min().map(IpAddr::V6)
+    }
+
+    /// What an assumed uplink has is a guess, and no address to speak of.
+    fn own_v6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        let known = self.own.iter().filter(|(_, dev)| **dev != Dev::Link(UPLINK.into()));
+        let v6 = known.filter_map(|(ip, _)| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None });
+        v6.filter(|ip| !ip.is_loopback() && !ip.is_unicast_link_local())
     }
 
     /// Says whether a packet that comes in by a link may leave by another: IPv4 asks the link it came by, IPv6 one switch

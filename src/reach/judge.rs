@@ -102,8 +102,18 @@ impl Ends {
         }
         let bound = !matches!(from, Place::Node(_));
         let of = |to: &Spot| {
-            let from = a.iter().find(|f| f.address().is_ipv6() == to.address().is_ipv6())?;
-            Some(Self { from: *from, bound, to: *to })
+            let same = |f: &&Spot| f.address().is_ipv6() == to.address().is_ipv6();
+            // A node speaks with what its other links have where the tunnel gives it nothing of a family.
+            let beside = || match a.first() {
+                Some(Spot::Node(id, _))
+                    if !bound && to.address().is_ipv6() && !matches!(to, Spot::Internet(_)) =>
+                {
+                    world.host(*id).any_v6().map(|ip| Spot::Node(*id, ip))
+                }
+                _ => None,
+            };
+            let from = a.iter().find(same).copied().or_else(beside)?;
+            Some(Self { from, bound, to: *to })
         };
         let both: Vec<Self> = b.iter().filter_map(of).collect();
         if both.is_empty() {

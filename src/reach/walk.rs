@@ -15,7 +15,7 @@ use super::hop::{Hop, Step};
 use super::host::{Dev, Host, Way};
 use super::rules::{Decision, Packet, Protocol, Tracking, evaluate};
 use super::world::{NodeId, SiteId, Spot, World};
-use crate::firewall::{Hook, nft_text};
+use crate::firewall::{Action, CtState, Hook, Match, Rule, Table, nft_text};
 use crate::model::{PortRange, PortSpec};
 
 /// More nodes than this are never on a path: spokes meet at a relay.
@@ -56,6 +56,10 @@ enum Landing {
 /// A flow that a node's connection tracking knows.
 struct Entry {
     node: NodeId,
+    /// Whether it is only passed on there; otherwise it starts there.
+    passes: bool,
+    /// Whether the answer was seen there, too.
+    answered: bool,
     original: (IpAddr, IpAddr),
     /// Source and destination of the answer, before it is restored.
     answer: (IpAddr, IpAddr),
@@ -201,7 +205,7 @@ impl<'w> Walk<'w> {
             _ => false,
         };
         if is_right && is_home {
-            return Ok(());
+            return self.third_packet();
         }
         let at_end = match landing {
             Landing::Node(id) => world.name(id).to_string(),
@@ -212,6 +216,28 @@ impl<'w> Walk<'w> {
             return Err(Cause::Namesake { at: at_end, dst: at.dst });
         }
         Err(Cause::Mistaken { at: at_end, asked: self.asked.dst, answered: at.src })
+    }
+
+    /// A connection's third packet goes the way of the first. A host that forwarded that one and never saw the answer holds
+    /// this one for invalid, and its rules drop it.
+    fn third_packet(&mut self) -> Result<(), Cause> {
+        let Some(entry) = self.entries.iter().find(|e| e.passes && !e.answered) else { return Ok(()) };
+        self.compared.push(Comparison::Kind);
+        if !matches!(self.protocol, Protocol::Tcp(_)) {
+            return Ok(());
+        }
+        let node = entry.node;
+        let drops = |table: &Table| {
+            let chains = table.chains.iter().filter(|c| c.hook == Hook::Forward);
+            let is_drop =
+                |r: &Rule| r.action == Action::Drop && r.matches.contains(&Match::Ct(CtState::Invalid));
+            chains.flat_map(|c| &c.rules).any(is_drop)
+        };
+        if !self.world.host(node).state.firewall.as_ref().is_some_and(drops) {
+            return Ok(());
+        }
+        self.answer = false;
+        Err(Cause::OneSided { node, src: self.asked.src, dst: self.asked.dst })
     }
 
     fn fly(&mut self, first: Next, at: &mut Addresses) -> Result<Landing, Cause> {
@@ -300,8 +326,12 @@ impl<'w> Walk<'w> {
         if !self.answer {
             return Tracking::New;
         }
-        let entry = self.entries.iter().find(|e| e.node == id && e.answer == (at.src, at.dst));
-        let Some(original) = entry.map(|e| e.original) else {
+        let entry = self.entries.iter_mut().find(|e| e.node == id && e.answer == (at.src, at.dst));
+        let original = entry.map(|e| {
+            e.answered = true;
+            e.original
+        });
+        let Some(original) = original else {
             // An answer to a flow that never passed here: a SYN-ACK or echo reply is invalid, a datagram a new flow.
             self.compared.push(Comparison::Kind);
             return match self.protocol {
@@ -425,7 +455,13 @@ impl<'w> Walk<'w> {
             at.src = host.source(way, at.dst).ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
             self.hop(self.world.name(id), Step::Masquerade, *at, || rule);
         }
-        self.entries.push(Entry { node: id, original: (before.src, before.dst), answer: (at.dst, at.src) });
+        self.entries.push(Entry {
+            node: id,
+            passes: came_by.is_some(),
+            answered: self.answer,
+            original: (before.src, before.dst),
+            answer: (at.dst, at.src),
+        });
         self.emit(id, host, way, *at)
     }
 

@@ -328,6 +328,9 @@ impl World {
             let ip = address(at, is_v4);
             let tunnel = self.network.subnets().into_iter().find(|s| s.contains(&ip) && net.contains(s));
             let nested = table.lookup(ip).map(|(p, _)| p).filter(|p| p.prefix_len() > home);
+            // Where a site of a member has the addresses of a site of nobody's, that is who answers there.
+            let taken = || self.active_sites.lookup(ip).map(|(p, _)| p).filter(|p| p.prefix_len() > home);
+            let nested = nested.or_else(taken);
             if let Some(hole) = tunnel.or(nested) {
                 at = number(hole.broadcast()).checked_add(1)?;
             } else if self.attached.contains_key(&ip) {

@@ -6,6 +6,7 @@
 mod attacks;
 mod by_the_agent;
 mod confirm;
+mod exported_sites;
 mod foreign_clients;
 mod guide;
 mod in_guest;

@@ -99,6 +99,29 @@ impl<'a> Wgrelay<'a> {
         serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output}"))
     }
 
+    /// Writes a network that has no keys, with fresh ones for every `[node.NAME]`.
+    pub fn write_network(&self, text: &str) {
+        let mut network = String::new();
+        let mut secrets = String::from("[private_keys]\n");
+        for line in text.lines() {
+            network += &format!("{line}\n");
+            if line == "[network]" {
+                network += "preshared_keys = false\n";
+            }
+            if let Some(name) = line.strip_prefix("[node.").and_then(|l| l.strip_suffix(']')) {
+                let mut bytes = [0; 32];
+                let mut random = std::fs::File::open("/dev/urandom").expect("Linux has it");
+                std::io::Read::read_exact(&mut random, &mut bytes).expect("it never ends");
+                let key = wgrelay::model::PrivateKey::from_random(bytes);
+                network += &format!("public_key = \"{}\"\n", key.public_key());
+                secrets += &format!("{name} = \"{}\"\n", key.expose_base64().as_str());
+            }
+        }
+        self.node.write(self.network_file(), &network);
+        self.node.write(format!("{}/wg0/secrets.toml", self.dir), &secrets);
+        self.node.run(&["chmod", "700", &self.dir, &format!("{}/wg0", self.dir)]).ok();
+    }
+
     /// Returns the path of the network's file inside the node; the profile's network is wg0.
     pub fn network_file(&self) -> String {
         format!("{}/wg0/network.toml", self.dir)

@@ -4,6 +4,7 @@
 //! so that nothing can be left behind, and tests can run side by side.
 
 pub mod drive;
+pub mod inet;
 pub mod need;
 pub mod net;
 pub mod node;

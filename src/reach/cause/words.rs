@@ -111,6 +111,14 @@ impl Death {
                 )
             }
             Cause::Dropped { .. } => self.dropped(world),
+            Cause::OneSided { node, src, dst } => (
+                format!(
+                    "{} forwards {src} -> {dst} and never sees an answer, which takes another way: it drops the third packet \
+                     of each TCP connection (ct state invalid)",
+                    name(node)
+                ),
+                one_sided(world, *src, *dst),
+            ),
             Cause::Foreign { node, src, dst, by } => (
                 format!("{} does not forward {src} -> {dst}: {} drops it", name(node), by.by),
                 match &by.fix {
@@ -174,6 +182,21 @@ impl Death {
         };
         (format!("{name} does not forward {src} -> {dst} ({rule})"), fix)
     }
+}
+
+/// What makes both ways one: the end that is attached to the other's site forgets it, or the hosts go there by their link.
+fn one_sided(world: &World, src: IpAddr, dst: IpAddr) -> String {
+    let attached = |ip: IpAddr, other: IpAddr| {
+        let id = world.by_tunnel_address(ip)?;
+        let local = world.node(id).local.iter().find(|net| net.contains(&other))?;
+        Some(format!(
+            "take {local} out of local of [node.{}], or let the one call the other by its address in {local}",
+            world.name(id)
+        ))
+    };
+    attached(dst, src).or_else(|| attached(src, dst)).unwrap_or_else(|| {
+        format!("let {src} and {dst} meet on one way: by their own link, or both by the tunnel")
+    })
 }
 
 pub(super) fn denied(node: &NodeName, port: &str, rule: &str, from: &Place, to: &Place) -> (String, String) {
