@@ -1,7 +1,7 @@
 //! A WireGuard hub and its spokes from one file, and proof that packets get there and back.
 //!
 //! The layers, each using only those above it in this list (docs/architecture.md has the reasons):
-//! [`model`], [`config`], [`wgconf`], [`firewall`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`],
+//! [`model`], [`config`], [`store`], [`wgconf`], [`firewall`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`],
 //! [`daemon::protocol`], [`host`], [`app`], [`daemon`], [`lab`], [`cli`].
 
 pub mod app;
@@ -19,4 +19,5 @@ pub mod model;
 pub mod plan;
 pub mod reach;
 pub mod status;
+pub mod store;
 pub mod wgconf;

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
-use wgrelay::host::store::{NetworkDir, StoreError, networks, read_text, write_atomic};
+use wgrelay::store::files::{NetworkDir, StoreError, networks, read_text, write_atomic};
 
 fn folder(base: &Path) -> NetworkDir {
     let dir = NetworkDir::new(base, &"wg0".parse().unwrap());

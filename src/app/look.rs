@@ -10,12 +10,12 @@ use crate::config::{Secrets, reread_network};
 use crate::dataplane::DeviceReport;
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
-use crate::host::folder::Folder;
 use crate::host::join::join;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
 use crate::plan::{Backend, Line, diff, wanted};
+use crate::store::folder::Folder;
 
 use super::target::Target;
 

@@ -7,9 +7,9 @@ use super::look::recorded_target;
 use super::target::Target;
 use crate::host::HostError;
 use crate::host::agent_process::Runtime;
-use crate::host::file_mark::FileMark;
-use crate::host::folder::Folder;
 use crate::host::runtime::Applied;
+use crate::store::file_stamp::FileStamp;
+use crate::store::folder::Folder;
 
 /// What was read last, and of which files. Every clone means the same.
 #[derive(Clone, Default)]
@@ -17,7 +17,7 @@ pub struct Memory(Arc<Mutex<Option<Kept>>>);
 
 struct Kept {
     /// Of the record and of the secrets.
-    files: [FileMark; 2],
+    files: [FileStamp; 2],
     dir: PathBuf,
     applied: Arc<Applied>,
     target: Target,
@@ -53,6 +53,6 @@ impl Memory {
     }
 }
 
-fn marks(folder: &Folder, runtime: &Runtime) -> Option<[FileMark; 2]> {
-    Some([FileMark::of(&runtime.applied_path())?, FileMark::of(&folder.secrets_path())?])
+fn marks(folder: &Folder, runtime: &Runtime) -> Option<[FileStamp; 2]> {
+    Some([FileStamp::of(&runtime.applied_path())?, FileStamp::of(&folder.secrets_path())?])
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::memory::Memory;
 use super::up::{Refusal, up};
 use crate::host::agent_process::Runtime;
-use crate::host::folder::Folder;
 use crate::host::{Host, HostError};
 use crate::model::{InterfaceName, Timestamp};
 use crate::plan::Line;
+use crate::store::folder::Folder;
 
 /// Compares and repairs; returns what was repaired. `None`: nothing was applied, or another command is at work.
 ///

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Secrets;
-use crate::host::folder::Folder;
 use crate::host::runtime::Applied;
 use crate::model::{EndpointHost, Network, Node, NodeName};
 use crate::plan::{HostState, Keys};
+use crate::store::folder::Folder;
 
 /// A network, a node of it, and where they come from. A clone is cheap.
 #[derive(Debug, Clone)]

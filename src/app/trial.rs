@@ -9,11 +9,11 @@ use super::target::Target;
 use super::up::{Refusal, up};
 use crate::config::parse_network;
 use crate::host::agent_process::Runtime;
-use crate::host::folder::Folder;
 use crate::host::unconfirmed::Before;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, Timestamp};
 use crate::plan::Keys;
+use crate::store::folder::Folder;
 
 /// Says what a change is to go back to: the network last applied, with the keys that the interface has; those in the
 /// secrets may be newer. `None`: nothing of this network is here.

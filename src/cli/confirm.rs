@@ -19,7 +19,6 @@ use crate::app::{self, BackendChoice};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::since_boot;
-use crate::host::folder::Folder;
 use crate::host::last_up::LastUp;
 use crate::host::scope::{Part, leave_session};
 use crate::host::unconfirmed::{Unconfirmed, WaiterLock};
@@ -28,6 +27,7 @@ use crate::lab::hold::end_with_lab;
 use crate::model::{InterfaceName, quoted};
 use crate::plan::Plan;
 use crate::status::WentBack;
+use crate::store::folder::Folder;
 
 /// How long the waiter sleeps at a time. Looking again is how it learns of a confirmation, and of the time that a
 /// sleeping host has lost.

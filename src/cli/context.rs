@@ -9,9 +9,9 @@ use super::output::Output;
 use super::progress::Progress;
 use super::typed::Typed;
 use crate::config::{Bundle, Secrets, parse_network, places_of};
-use crate::host::folder::{Folder, settled};
-use crate::host::store::{StoreError, WriterLock};
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
+use crate::store::files::{StoreError, WriterLock};
+use crate::store::folder::{Folder, settled};
 
 /// Where networks are unless told otherwise.
 const DEFAULT_DIR: &str = "/etc/wgrelay";

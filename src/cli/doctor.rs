@@ -11,8 +11,8 @@ use super::fault::Fault;
 use super::output::Role;
 use crate::doctor::{Finding, Verdict, answer, findings};
 use crate::host::examine::examine;
-use crate::host::folder::Folder;
 use crate::model::EndpointHost;
+use crate::store::folder::Folder;
 
 #[derive(Serialize)]
 struct Report {

@@ -9,10 +9,10 @@ use super::fault::Fault;
 use super::output::Role;
 use crate::config::{EditError, NetworkDocument, Secrets, parse_network};
 use crate::host::random;
-use crate::host::store::WriterLock;
 use crate::model::{
     Nat, Network, Node, Platform, Problem, Role as NodeRole, Site, SiteInterface, next_address, next_address6,
 };
+use crate::store::files::WriterLock;
 
 /// What an edit changes: the text, and the secrets where they change too.
 struct Edited {

@@ -18,10 +18,10 @@ use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
 use crate::export::{Exported, Keys, node_conf};
 use crate::firewall::hooks;
-use crate::host::batch::Batch;
-use crate::host::folder::write_private;
-use crate::host::store::{StoreError, create_private_dir};
 use crate::model::{Network, Node, NodeName, Problem, Timestamp};
+use crate::store::batch::Batch;
+use crate::store::files::{StoreError, create_private_dir};
+use crate::store::folder::write_private;
 use crate::wgconf::{Client, lint_name};
 
 /// Exports one node, or all.

@@ -3,8 +3,8 @@
 use super::exit::Exit;
 use super::output::Output;
 use crate::host::HostError;
-use crate::host::store::{SECRETS_FILE, StoreError};
 use crate::model::Problem;
+use crate::store::files::{SECRETS_FILE, StoreError};
 
 /// What went wrong.
 #[derive(Debug)]

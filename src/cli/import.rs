@@ -11,10 +11,10 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::lint;
 use super::output::Role;
-use crate::host::folder::Folder;
 use crate::host::{discover, random};
 use crate::import::{File, Imported, Wishes, import as read};
 use crate::model::Problem;
+use crate::store::folder::Folder;
 
 /// Writes a new network from files.
 pub fn import(ctx: &Context, args: &Import) -> Result<Exit, Fault> {

@@ -10,9 +10,9 @@ use super::output::Role;
 use crate::config::profile::{self, ProfileError, ProfileValues};
 use crate::config::{Secrets, parse_network};
 use crate::host::discover::{self, Discovery};
-use crate::host::folder::Folder;
 use crate::host::random;
 use crate::model::{Endpoint, EndpointHost, Network, Node, NodeName, PrivateKey, SiteInterface};
+use crate::store::folder::Folder;
 
 /// Writes a new network.
 pub fn init(ctx: &Context, args: &Init) -> Result<Exit, Fault> {

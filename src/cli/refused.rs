@@ -8,9 +8,9 @@ use super::host_side::{runtime, target};
 use super::output::Role;
 use crate::app::{self, BackendChoice, Refusal, Target};
 use crate::config::Secrets;
-use crate::host::folder::Folder;
 use crate::model::{InterfaceName, Problem, Severity};
 use crate::reach;
+use crate::store::folder::Folder;
 
 /// Tells what keeps a network down that is down; empty: nothing that is known before it is tried.
 pub fn keeps_down(ctx: &Context, name: &InterfaceName) -> Vec<Problem> {

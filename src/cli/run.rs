@@ -19,13 +19,13 @@ use crate::host::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::{AgentLock, Runtime};
 use crate::host::docker::Engine;
-use crate::host::folder::Folder;
 use crate::host::scope::{Part, leave_session};
 use crate::host::systemd;
 use crate::lab::hold::end_with_lab;
 use crate::model::InterfaceName;
 use crate::plan::Backend;
 use crate::status::{Status, metrics};
+use crate::store::folder::Folder;
 
 /// Runs the agent until it is told to end.
 pub fn run(ctx: &Context, args: &Run) -> Result<Exit, Fault> {

@@ -12,11 +12,11 @@ use super::output::Role;
 use crate::app::{Target, recorded_target};
 use crate::export::unit::Unit;
 use crate::host::agent_process::Runtime;
-use crate::host::folder::Folder;
 use crate::host::last_up::LastUp;
 use crate::host::systemd::{Absent, Systemd, unit_name};
 use crate::model::InterfaceName;
 use crate::plan::{Backend, Change, Plan};
+use crate::store::folder::Folder;
 
 /// Installs or removes the unit.
 pub fn service(ctx: &Context, args: &Service) -> Result<Exit, Fault> {

@@ -14,11 +14,11 @@ use crate::host::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::since_boot;
-use crate::host::folder::Folder;
 use crate::host::went_back;
 use crate::host::wireguard::embedded::ask_status;
 use crate::model::{InterfaceName, Problem};
 use crate::status::{Health, Inputs, PeerStatus, State, Status, duration, status as judge};
+use crate::store::folder::Folder;
 
 /// Shows the status.
 pub fn status(ctx: &Context) -> Result<Exit, Fault> {

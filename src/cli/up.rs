@@ -18,13 +18,13 @@ use crate::app::{self, BackendChoice};
 use crate::config::Bundle;
 use crate::host::Host;
 use crate::host::agent_process::Runtime;
-use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::host_lock::HostLock;
 use crate::host::last_up::LastUp;
-use crate::host::store;
 use crate::host::went_back;
 use crate::model::{InterfaceName, Network, Node};
 use crate::plan::{Backend, Line, Plan, ifalias};
+use crate::store::files;
+use crate::store::folder::{Folder, InstalledBundle};
 
 /// Makes this host match the network.
 pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
@@ -172,7 +172,7 @@ fn tell_warnings(ctx: &Context, loaded: Loaded) -> Loaded {
 
 /// Installs a bundle: the network as this node needs it, and its secrets.
 fn install(ctx: &Context, file: &Path) -> Result<Folder, Fault> {
-    let bytes = store::read_secret(file)?;
+    let bytes = files::read_secret(file)?;
     let parsed = Bundle::parse(bytes.as_bytes(), &file.display().to_string());
     let Some(bundle) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
     let folder = Folder::new(&ctx.dir, &bundle.network.name);

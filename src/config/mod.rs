@@ -16,7 +16,6 @@ mod rules;
 mod secrets;
 mod section;
 mod source;
-mod store;
 mod tree;
 
 pub use bundle::{Bundle, network_for};
@@ -26,4 +25,3 @@ pub use places::Places;
 pub use render::{render_network, render_node};
 pub use secrets::{Secrets, check_secrets};
 pub use source::{MAX_BYTES, Parsed};
-pub use store::{Store, StoreError};

@@ -13,11 +13,11 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::file_mark::own_program;
 use super::runtime::{Applied, DEFAULT_DIR, Place, RuntimeDir};
-use super::store::StoreError;
 use crate::host::HostError;
 use crate::model::InterfaceName;
+use crate::store::file_stamp::own_program;
+use crate::store::files::StoreError;
 
 /// Where userspace WireGuard keeps its sockets, for `wg(8)`.
 const UAPI_DIR: &str = "/run/wireguard";

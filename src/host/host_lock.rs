@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::agent_process::Runtime;
-use super::folder::LOCK_WITHIN;
 use super::runtime::RuntimeDir;
-use super::store::{StoreError, WriterLock, io_error, locked};
 use crate::host::HostError;
+use crate::store::files::{StoreError, WriterLock, io_error, locked};
+use crate::store::folder::LOCK_WITHIN;
 
 /// The right to change a network on this host, given back when dropped.
 #[derive(Debug)]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::Folder;
-use super::store::{self, StoreError};
 use crate::model::NodeName;
 use crate::plan::Backend;
+use crate::store::files::{self, StoreError};
+use crate::store::folder::Folder;
 
 const FILE: &str = ".last-up.json";
 
@@ -26,7 +26,7 @@ pub struct LastUp {
 impl LastUp {
     /// Reads it; `None`: the network was never brought up, or was taken down since.
     pub fn read(folder: &Folder) -> Option<Self> {
-        serde_json::from_slice(&store::read_bytes(&path(folder.path())).ok()?).ok()
+        serde_json::from_slice(&files::read_bytes(&path(folder.path())).ok()?).ok()
     }
 
     /// Writes it, mode 0600, where it says something new.
@@ -36,15 +36,15 @@ impl LastUp {
     pub fn write(&self, folder: &Folder) -> Result<(), StoreError> {
         let path = path(folder.path());
         let text = serde_json::to_vec(self).unwrap_or_default();
-        if store::read_bytes(&path).is_ok_and(|old| old == text) {
+        if files::read_bytes(&path).is_ok_and(|old| old == text) {
             return Ok(());
         }
-        store::write_atomic(&path, 0o600, &text)
+        files::write_atomic(&path, 0o600, &text)
     }
 
     /// Reads what is kept, for [`LastUp::put_back`]; `None`: nothing is.
     pub fn kept(folder: &Folder) -> Option<Vec<u8>> {
-        store::read_bytes(&path(folder.path())).ok()
+        files::read_bytes(&path(folder.path())).ok()
     }
 
     /// Puts back what was kept before an `up` that failed.
@@ -55,7 +55,7 @@ impl LastUp {
         match kept {
             None => Self::forget(folder),
             Some(kept) if Self::kept(folder).is_some_and(|now| now == kept) => Ok(()),
-            Some(kept) => store::write_atomic(&path(folder.path()), 0o600, kept),
+            Some(kept) => files::write_atomic(&path(folder.path()), 0o600, kept),
         }
     }
 

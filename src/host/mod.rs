@@ -7,16 +7,12 @@
 
 pub mod agent_process;
 mod api;
-pub mod batch;
-pub mod file_mark;
-pub mod folder;
 pub mod host_lock;
 pub mod join;
 pub mod last_up;
 mod linux;
 pub mod random;
 pub mod runtime;
-pub mod store;
 pub mod unconfirmed;
 pub mod went_back;
 

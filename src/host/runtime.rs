@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::is_same;
-use super::store::{self, StoreError};
 use crate::model::{InterfaceName, NodeName};
 use crate::plan::{Backend, HostState};
+use crate::store::files::{self, StoreError};
+use crate::store::folder::is_same;
 
 /// Where runtime state is kept.
 pub const DEFAULT_DIR: &str = "/run/wgrelay";
@@ -86,7 +86,7 @@ impl RuntimeDir {
     }
     /// Makes the folder.
     pub fn create(&self) -> Result<(), StoreError> {
-        store::create_private_dir(&self.path)
+        files::create_private_dir(&self.path)
     }
 
     /// Reads what was applied last; `None`: nothing, or not here, or not from `dir`, or not readable as such.
@@ -120,7 +120,7 @@ impl RuntimeDir {
         applied.state = applied.state.outline();
         let text = serde_json::to_vec(&applied).map_err(failed)?;
         self.create()?;
-        store::write_atomic(&path, 0o600, &text)
+        files::write_atomic(&path, 0o600, &text)
     }
 
     /// Reads the agent's process number; `None`: no agent wrote one. The process may be gone.
@@ -130,7 +130,7 @@ impl RuntimeDir {
     /// Writes the agent's process number.
     pub fn write_pid(&self, pid: u32) -> Result<(), StoreError> {
         self.create()?;
-        store::write_atomic(&self.path.join(PID_FILE), 0o600, format!("{pid}\n").as_bytes())
+        files::write_atomic(&self.path.join(PID_FILE), 0o600, format!("{pid}\n").as_bytes())
     }
     /// Removes the agent's files: process number and socket.
     pub fn remove_agent(&self) -> Result<(), StoreError> {
@@ -162,7 +162,7 @@ impl RuntimeDir {
     }
 
     fn read(&self, name: &str) -> Result<Option<String>, StoreError> {
-        match store::read_text(&self.path.join(name)) {
+        match files::read_text(&self.path.join(name)) {
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(Some),
         }

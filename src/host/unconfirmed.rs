@@ -16,12 +16,12 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::agent_process::Runtime;
-use super::folder::is_same;
 use super::runtime::{Place, UNCONFIRMED_FILE, WAITER_FILE, WAITER_LOG};
-use super::store::{self, StoreError};
 use crate::host::HostError;
 use crate::model::{NodeName, PresharedKey, PrivateKey, Timestamp};
 use crate::plan::Backend;
+use crate::store::files::{self, StoreError};
+use crate::store::folder::is_same;
 
 /// How long a new waiter may take to begin.
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -118,7 +118,7 @@ impl Runtime {
     }
 
     fn any_unconfirmed(&self) -> Result<Option<Unconfirmed>, HostError> {
-        let text = match store::read_secret(&self.folder().join(UNCONFIRMED_FILE)) {
+        let text = match files::read_secret(&self.folder().join(UNCONFIRMED_FILE)) {
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(None);
             }
@@ -134,10 +134,10 @@ impl Runtime {
     /// The file cannot be written.
     pub fn write_unconfirmed(&self, unconfirmed: &Unconfirmed) -> Result<(), HostError> {
         let path = self.folder().join(UNCONFIRMED_FILE);
-        store::create_private_dir(self.folder())?;
+        files::create_private_dir(self.folder())?;
         let text = serde_json::to_vec(unconfirmed)
             .map_err(|e| HostError::new("write", path.display().to_string(), e))?;
-        Ok(store::write_atomic(&path, 0o600, &zeroize::Zeroizing::new(text))?)
+        Ok(files::write_atomic(&path, 0o600, &zeroize::Zeroizing::new(text))?)
     }
 
     /// Ends the trial: nothing goes back any more. The caller holds the lock, so nothing is going back just now.

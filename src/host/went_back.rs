@@ -3,15 +3,15 @@
 
 use std::path::PathBuf;
 
-use super::folder::Folder;
-use super::store::{self, StoreError};
 use crate::status::WentBack;
+use crate::store::files::{self, StoreError};
+use crate::store::folder::Folder;
 
 const FILE: &str = ".went-back.json";
 
 /// Reads the note; `None`: no change went back since the last `up` or `down`.
 pub fn read(folder: &Folder) -> Option<WentBack> {
-    serde_json::from_slice(&store::read_bytes(&path(folder)).ok()?).ok()
+    serde_json::from_slice(&files::read_bytes(&path(folder)).ok()?).ok()
 }
 
 /// Writes it, mode 0600.
@@ -19,7 +19,7 @@ pub fn read(folder: &Folder) -> Option<WentBack> {
 /// # Errors
 /// The file cannot be written.
 pub fn write(folder: &Folder, note: &WentBack) -> Result<(), StoreError> {
-    store::write_atomic(&path(folder), 0o600, &serde_json::to_vec(note).unwrap_or_default())
+    files::write_atomic(&path(folder), 0o600, &serde_json::to_vec(note).unwrap_or_default())
 }
 
 /// Forgets it: somebody has decided anew.

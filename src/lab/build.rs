@@ -24,11 +24,11 @@ use super::hold::Hold;
 use super::topology::{Topology, TopologyError, topology};
 use crate::config::{EditError, NetworkDocument, Secrets, Setting};
 use crate::host::agent_process::Runtime;
-use crate::host::folder::{Folder, InstalledBundle};
 use crate::host::random;
-use crate::host::store::StoreError;
 use crate::model::{Endpoint, EndpointHost, InterfaceName, Network, NodeName, Timestamp};
 use crate::plan::Backend;
+use crate::store::files::StoreError;
+use crate::store::folder::{Folder, InstalledBundle};
 
 /// Where a node's network folder is, inside its space.
 pub const DIR: &str = "/run/lab";

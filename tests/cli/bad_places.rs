@@ -343,7 +343,7 @@ fn hints_fit_the_file_that_is_missing() {
 #[test]
 fn an_edited_bundle_is_noticed() {
     use wgrelay::config::{Bundle, Secrets, parse_network};
-    use wgrelay::host::folder::{Folder, InstalledBundle};
+    use wgrelay::store::folder::{Folder, InstalledBundle};
     let made = Sandbox::with_network();
     let read = |name: &str| std::fs::read(made.path(name)).expect("init wrote it");
     let network = parse_network(&read("wg0/network.toml"), "network.toml").value.expect("it is valid");

@@ -12,9 +12,9 @@ use crate::doctor::{Record, Upkeep};
 use crate::firewall::fingerprint::CHAIN;
 use crate::firewall::foreign::Iptables;
 use crate::host::agent_process::Runtime;
-use crate::host::folder::{Folder, settled};
 use crate::host::last_up::LastUp;
 use crate::host::{Host as _, HostError};
+use crate::store::folder::{Folder, settled};
 
 const TUN: &str = "/dev/net/tun";
 

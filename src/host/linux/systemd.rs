@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use super::program;
 use crate::export::unit::{MARK, Unit};
 use crate::host::HostError;
-use crate::host::store;
 use crate::model::InterfaceName;
+use crate::store::files;
 
 /// Where units of this host's own go; they stand before a package's.
 const UNITS: &str = "/etc/systemd/system";
@@ -88,7 +88,7 @@ impl Systemd {
         let before = fs::read_to_string(&path).ok();
         let text = (!is_packaged).then(|| unit.render());
         match &text {
-            Some(text) => store::write_atomic(&path, 0o644, text.as_bytes())?,
+            Some(text) => files::write_atomic(&path, 0o644, text.as_bytes())?,
             None => remove_file(&path)?,
         }
         systemctl(&["daemon-reload"], "read units of", "systemd")?;

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::store::{StoreError, beside, io_error, sync_folder, write_beside};
+use super::files::{StoreError, beside, io_error, sync_folder, write_beside};
 
 /// Files on their way into a folder. Several threads may write into it.
 #[derive(Debug)]

@@ -161,7 +161,7 @@ fn missing(path: &Path) -> String {
     }
 }
 
-pub(super) fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+pub(crate) fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_path_buf();
     move |source| StoreError::Io { operation, path, source }
 }
@@ -181,7 +181,7 @@ pub fn write_atomic(path: &Path, mode: u32, content: &[u8]) -> Result<(), StoreE
 }
 
 /// Returns a file's folder, and where it is written first: reclaimed from an earlier writer.
-pub(super) fn beside(path: &Path) -> Result<(&Path, PathBuf), StoreError> {
+pub(crate) fn beside(path: &Path) -> Result<(&Path, PathBuf), StoreError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return Err(io_error("write", path)(io::ErrorKind::InvalidFilename.into()));
     };
@@ -196,7 +196,7 @@ pub(super) fn beside(path: &Path) -> Result<(&Path, PathBuf), StoreError> {
     }
 }
 
-pub(super) fn write_beside(new: &Path, mode: u32, content: &[u8]) -> io::Result<File> {
+pub(crate) fn write_beside(new: &Path, mode: u32, content: &[u8]) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(new)?;
     // The umask has taken bits from `mode`.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
@@ -204,7 +204,7 @@ pub(super) fn write_beside(new: &Path, mode: u32, content: &[u8]) -> io::Result<
     Ok(file)
 }
 
-pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(io_error("sync", folder))
 }
 
@@ -379,7 +379,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 /// Locks an open lock file, waiting at most `limit`.
-pub(super) fn locked(mut file: File, path: PathBuf, limit: Duration) -> Result<WriterLock, StoreError> {
+pub(crate) fn locked(mut file: File, path: PathBuf, limit: Duration) -> Result<WriterLock, StoreError> {
     let end = Instant::now() + limit;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

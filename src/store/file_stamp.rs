@@ -10,13 +10,13 @@ const SETTLED: Duration = Duration::from_millis(50);
 
 /// What is different in a file that was written since, or replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileMark {
+pub struct FileStamp {
     file: (u64, u64),
     size: u64,
     changed: (i64, i64),
 }
 
-impl FileMark {
+impl FileStamp {
     /// Reads it; `None`: there is no such file, or it changed just now, and might again without showing it.
     pub fn of(path: &Path) -> Option<Self> {
         let mark = Self::as_it_is(path)?;
@@ -51,24 +51,24 @@ mod tests {
     fn a_file_is_known_again_until_it_is_written_or_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        assert_eq!(FileMark::of(&path), None);
+        assert_eq!(FileStamp::of(&path), None);
         std::fs::write(&path, "one").unwrap();
-        assert_eq!(FileMark::of(&path), None, "a file of just now may change again within its stamp");
+        assert_eq!(FileStamp::of(&path), None, "a file of just now may change again within its stamp");
         std::thread::sleep(SETTLED * 2);
-        let mark = FileMark::of(&path);
+        let mark = FileStamp::of(&path);
         assert!(mark.is_some());
-        assert_eq!(FileMark::of(&path), mark);
+        assert_eq!(FileStamp::of(&path), mark);
         // As long as before, and put back to the old time, as `touch -r` does.
         let times = std::fs::metadata(&path).unwrap().modified().unwrap();
         std::fs::write(&path, "two").unwrap();
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(times).unwrap();
         std::thread::sleep(SETTLED * 2);
-        assert_ne!(FileMark::of(&path), mark);
+        assert_ne!(FileStamp::of(&path), mark);
         let other = dir.path().join("other");
         std::fs::write(&other, "two").unwrap();
-        let written = FileMark::of(&path);
+        let written = FileStamp::of(&path);
         std::fs::rename(&other, &path).unwrap();
         std::thread::sleep(SETTLED * 2);
-        assert_ne!(FileMark::of(&path), written);
+        assert_ne!(FileStamp::of(&path), written);
     }
 }

@@ -1,6 +1,6 @@
 //! The folder of one network: network.toml, secrets.toml, and, where it came in a bundle, for which node.
 //!
-//! On top of [`super::store`], which writes files whole; this knows which files there are.
+//! On top of [`super::files`], which writes files whole; this knows which files there are.
 
 use std::fs::{FileType, OpenOptions};
 use std::io::{self, Write as _};
@@ -13,14 +13,14 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::store::{self, NetworkDir, StoreError, WriterLock};
+use super::files::{self, NetworkDir, StoreError, WriterLock};
 use crate::model::{InterfaceName, NodeName, Problem};
 
 /// Says for which node a bundle was installed.
 const BUNDLE_FILE: &str = ".bundle.json";
 
 /// How long a command waits for another one that is writing.
-pub(super) const LOCK_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const LOCK_WITHIN: Duration = Duration::from_secs(20);
 
 /// What an installed bundle says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ impl Folder {
     /// # Errors
     /// The folder is there and cannot be read.
     pub fn list(dir: &Path) -> Result<Vec<InterfaceName>, StoreError> {
-        store::networks(dir)
+        files::networks(dir)
     }
     /// Returns the network's name.
     pub fn name(&self) -> &InterfaceName {
@@ -76,7 +76,7 @@ impl Folder {
     /// # Errors
     /// It is not there, cannot be read, or is larger than anything of ours.
     pub fn read_network(&self) -> Result<Vec<u8>, StoreError> {
-        store::read_bytes(&self.network_path())
+        files::read_bytes(&self.network_path())
     }
 
     /// Reads secrets.toml.
@@ -84,13 +84,13 @@ impl Folder {
     /// # Errors
     /// As above, and where others can read it.
     pub fn read_secrets(&self) -> Result<Zeroizing<String>, StoreError> {
-        store::read_secret(&self.secrets_path())
+        files::read_secret(&self.secrets_path())
     }
 
     /// Tells where others may read secrets.toml, for commands that do not read it themselves; with how the keys of these
     /// nodes are replaced.
     pub fn exposed_secrets<'n>(&self, nodes: impl Iterator<Item = &'n NodeName>) -> Option<Problem> {
-        let error = store::exposed(&self.secrets_path())?;
+        let error = files::exposed(&self.secrets_path())?;
         let place = self.secrets_path().display().to_string();
         Some(Problem::warning("exposed-secrets", place, error.to_string(), self.replaced_keys(&error, nodes)))
     }
@@ -177,7 +177,7 @@ impl Folder {
         self.files.create()?;
         let lock = self.lock()?;
         let text = serde_json::to_vec_pretty(mark).unwrap_or_default();
-        store::write_atomic(&self.path().join(BUNDLE_FILE), 0o600, &text)?;
+        files::write_atomic(&self.path().join(BUNDLE_FILE), 0o600, &text)?;
         self.write(&lock, network, Some(secrets))
     }
 
@@ -190,7 +190,7 @@ impl Folder {
         if !path.exists() {
             return Ok(None);
         }
-        Ok(serde_json::from_slice(&store::read_bytes(&path)?).ok())
+        Ok(serde_json::from_slice(&files::read_bytes(&path)?).ok())
     }
 }
 
@@ -235,5 +235,5 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     } else {
         path.into()
     };
-    store::write_atomic(&path, 0o600, content)
+    files::write_atomic(&path, 0o600, content)
 }
