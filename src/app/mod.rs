@@ -16,6 +16,7 @@ mod target;
 mod transaction;
 mod trial;
 mod up;
+mod wsl;
 
 pub use backend::{BackendChoice, choose, host, host_ahead, host_for, host_to_look, standing};
 pub use down::{Down, down};
@@ -26,3 +27,4 @@ pub use target::Target;
 pub use transaction::{Failure, Outcome, apply, apply_plan};
 pub use trial::{before, go_back};
 pub use up::{Refusal, Up, obstacles, plan, up};
+pub use wsl::wsl_advice;

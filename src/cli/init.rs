@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::output::Role;
 use crate::config::profile::{self, ProfileError, ProfileValues};
 use crate::config::{Secrets, parse_network};
+use crate::firewall::foreign::wsl;
 use crate::host::discover::{self, Discovery};
 use crate::host::random;
 use crate::model::{Endpoint, EndpointHost, Network, Node, NodeName, PrivateKey, SiteInterface};
@@ -152,6 +153,11 @@ fn warnings(network: &Network, profile: &str, found: &Discovery, guessed: bool) 
             None => list.push(format!("{} has no endpoint: give it one, or no spoke finds it", relay.name)),
         }
     }
+    for relay in network.relays() {
+        let Some((mode, port)) = found.wsl.zip(relay.listen_port()) else { continue };
+        let told = wsl::refusal(mode).or_else(|| wsl::consequence(mode, port, found.address, &relay.name));
+        list.extend(told.map(|problem| format!("{}: {}", problem.message, problem.hint)));
+    }
     let wanted = network.relays().flat_map(|r| &r.sites).filter_map(|s| match &s.interface {
         Some(SiteInterface::Docker(name)) => Some((name, s.subnet)),
         _ => None,
@@ -185,18 +191,12 @@ fn endpoint_warning(endpoint: &Endpoint, found: &Discovery) -> Option<String> {
     if !found.is_local(ip) {
         let here = found.address.map_or_else(String::new, |a| format!(" (it has {a})"));
         return Some(format!(
-            "the endpoint {endpoint} is not an address of this machine{here}: right where a router or Windows \
+            "the endpoint {endpoint} is not an address of this machine{here}: right where a router \
              forwards UDP {} here, otherwise correct `endpoint`",
             endpoint.port
         ));
     }
-    match found.wsl {
-        Some(mode) if mode.is_nat() => Some(format!(
-            "the endpoint {endpoint} is WSL's own address behind Windows, which only this PC reaches and which changes: \
-             correct `endpoint`"
-        )),
-        _ => Some(format!(
-            "the endpoint {endpoint} is a guess from this machine's address: correct it where it is wrong"
-        )),
-    }
+    Some(format!(
+        "the endpoint {endpoint} is a guess from this machine's address: correct it where it is wrong"
+    ))
 }

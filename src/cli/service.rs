@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::host_side::{require_root, runtime, target};
 use super::output::Role;
-use crate::app::{Target, recorded_target};
+use crate::app::{Target, recorded_target, wsl_advice};
 use crate::export::unit::Unit;
 use crate::host::agent_process::Runtime;
 use crate::host::last_up::LastUp;
@@ -44,10 +44,11 @@ fn install(ctx: &Context, backend: Typed, metrics: Option<SocketAddr>) -> Result
         systemd.start(&name)?;
     }
     let unit = unit_name(&name);
+    let advice = wsl_advice(&loaded.network, &loaded.network.nodes[&target.node])?;
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({
             "version": 1, "network": name, "node": target.node, "unit": unit, "file": installed.file,
-            "metrics": metrics, "running": systemd.is_active(&name),
+            "metrics": metrics, "running": systemd.is_active(&name), "problems": advice,
         }))?;
         return Ok(Exit::Done);
     }
@@ -58,6 +59,9 @@ fn install(ctx: &Context, backend: Typed, metrics: Option<SocketAddr>) -> Result
         ctx.out.say("the agent of now goes on; systemd has the next one, after `wgrelay down` and `up` or a restart of this host");
     } else if installed.is_another && !starts {
         ctx.out.say("the agent of now goes on as it was started; the unit as it is now counts after `wgrelay down` and `up` or a restart of this host");
+    }
+    for problem in &advice {
+        ctx.out.problem(problem);
     }
     Ok(Exit::Done)
 }

@@ -1,11 +1,14 @@
 //! What carries the packets: WireGuard in the kernel or our own, and how UDP gets to it under WSL.
 
 use super::{Finding, Record};
-use crate::plan::WslMode;
+use crate::firewall::foreign::wsl::{WslMode, idle_shutdown, refusal};
 
-pub(super) fn findings(record: &Record, port: u16) -> Vec<Finding> {
+pub(super) fn findings(record: &Record) -> Vec<Finding> {
     let mut found = vec![carrier(record)];
-    found.extend(record.facts.wsl.map(|mode| wsl(mode, port)));
+    found.extend(record.facts.wsl.map(wsl));
+    // What cannot run at all ends by itself.
+    let runs = record.facts.wsl.is_some_and(|mode| refusal(mode).is_none());
+    found.extend(runs.then(idle_shutdown).map(Finding::from));
     found
 }
 
@@ -34,47 +37,26 @@ fn carrier(record: &Record) -> Finding {
     }
 }
 
-fn wsl(mode: WslMode, port: u16) -> Finding {
-    let hyper_v = format!(
-        "in an administrator's PowerShell: New-NetFirewallHyperVRule -Name wgrelay -DisplayName wgrelay -Direction Inbound \
-         -VMCreatorId '{{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}}' -Protocol UDP -LocalPorts {port} -Action Allow"
-    );
-    match mode {
-        WslMode::Nat | WslMode::Unknown => Finding::warning(
-            "wsl-nat",
-            format!(
-                "WSL is behind an address translation of Windows: UDP {port} reaches it from this PC alone, and its address \
-                 changes at every start"
-            ),
-            "networkingMode=mirrored under [wsl2] in %UserProfile%\\.wslconfig, then `wsl --shutdown`; or make this host a \
-             spoke of a relay elsewhere, which needs nobody to reach it (netsh portproxy forwards TCP only)",
+/// What WSL means for whoever is to be called here. A network tells more of it, with the names of its nodes.
+fn wsl(mode: WslMode) -> Finding {
+    let (code, message) = match mode {
+        WslMode::Nat => ("wsl", "WSL is behind an address translation of Windows (networking mode nat)"),
+        WslMode::Mirrored => ("wsl", "WSL shares Windows' addresses (networking mode mirrored)"),
+        WslMode::Virtioproxy | WslMode::Consomme => (
+            "wsl",
+            "WSL's packets pass through a proxy of Windows, which maps a UDP port where a program listens",
         ),
-        WslMode::Mirrored => Finding::new(
-            super::Verdict::Ok,
-            "wsl-mirrored",
-            format!(
-                "WSL shares Windows' addresses; the Hyper-V firewall decides whether UDP {port} comes in"
-            ),
-            hyper_v,
-        ),
-        WslMode::Virtioproxy | WslMode::Consomme => Finding::new(
-            super::Verdict::Ok,
-            "wsl-proxy",
-            format!(
-                "WSL's packets pass through a proxy of Windows, which maps UDP {port} where a program listens"
-            ),
-            hyper_v,
-        ),
-        WslMode::Bridged => Finding::ok("wsl-bridged", "WSL has an address of its own on the LAN"),
-        WslMode::None => Finding::error(
-            "wsl-offline",
-            "WSL has no network",
-            "networkingMode=mirrored under [wsl2] in %UserProfile%\\.wslconfig, then `wsl --shutdown`",
-        ),
-        WslMode::Wsl1 => Finding::error(
-            "wsl1",
-            "this is WSL 1, which has no Linux kernel: no WireGuard, no TUN, no nftables",
-            "`wsl --set-version DISTRIBUTION 2` in Windows",
-        ),
-    }
+        WslMode::Bridged => ("wsl", "WSL has an address of its own on the LAN (networking mode bridged)"),
+        WslMode::Unknown => {
+            return Finding::warning(
+                "wsl",
+                "this is WSL, and nothing tells its networking mode",
+                "`wsl --update` in Windows brings wslinfo (from 2.0.4 on), which tells it",
+            );
+        }
+        WslMode::None | WslMode::Wsl1 => {
+            return refusal(mode).map_or_else(|| Finding::ok("wsl", "WSL"), Finding::from);
+        }
+    };
+    Finding::ok(code, message)
 }

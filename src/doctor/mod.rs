@@ -83,8 +83,7 @@ impl From<Problem> for Finding {
 
 /// Tells what is found on a host, and with it what the host makes of a network, as a node of it.
 pub fn findings(record: &Record, member: Option<(&Network, &Node)>, now: Timestamp) -> Vec<Finding> {
-    let port = member.and_then(|(_, node)| node.listen_port()).unwrap_or(crate::model::DEFAULT_PORT);
-    let mut found = data_plane::findings(record, port);
+    let mut found = data_plane::findings(record);
     found.extend(filters::findings(record));
     found.extend(addresses::findings(record, member.map(|(network, _)| network)));
     if let Some((network, node)) = member {
@@ -93,7 +92,8 @@ pub fn findings(record: &Record, member: Option<(&Network, &Node)>, now: Timesta
             found.extend(upkeep::findings(there, network, &record.facts, wanted.state.firewall.is_some()));
         }
         found.extend(wanted.problems.into_iter().map(Finding::from));
-        found.extend(in_the_way(network, node, &record.facts).into_iter().map(Finding::from));
+        let refused = in_the_way(network, node, &record.facts).into_iter().map(Finding::from);
+        found.extend(refused.filter(|finding| !finding.code.starts_with("wsl")));
     }
     found
 }

@@ -1,6 +1,7 @@
 //! What has our names, or our port, on a host that keeps no record of us: somebody else's.
 
 use super::Facts;
+use crate::firewall::foreign::wsl;
 use crate::firewall::{ifalias, table_name};
 use crate::model::{Network, Node, Problem};
 
@@ -30,6 +31,7 @@ pub fn in_the_way(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem>
             ),
         ));
     }
+    problems.extend(facts.wsl.and_then(wsl::refusal));
     problems
 }
 

@@ -9,6 +9,7 @@ use super::full_tunnel;
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
 use super::{Facts, two_homes};
+use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
 use crate::firewall::{SiteMatch, compile, ifalias};
 use crate::model::{
@@ -60,6 +61,8 @@ pub fn wanted(
             format!("`wgrelay enable {}`, or correct `expires`", node.name),
         ));
     }
+    problems.extend(wsl::reachability(network, node, facts));
+    problems.extend(facts.wsl.filter(|_| backend == Backend::Kernel).and_then(wsl::deaf_kernel));
     let peers = peers(network, node, keys, facts, now, &mut problems);
     let addresses: BTreeSet<IpNet> = network.interface_addresses(node).into_iter().collect();
     let routes = routes(&peers, &addresses);

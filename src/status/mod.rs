@@ -181,7 +181,7 @@ fn not_confirmed(network: &Network, left: u64) -> Problem {
 
 /// Problems that make a network degraded; the rest (a newer file, a name that did not resolve yet) are told only.
 fn is_degrading(code: &str) -> bool {
-    matches!(code, "interface-missing" | "peer-away" | "agent-away" | "cannot-go-back")
+    matches!(code, "wsl-kernel-deaf" | "interface-missing" | "peer-away" | "agent-away" | "cannot-go-back")
 }
 
 fn away(peer: &PeerStatus) -> Problem {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ForeignFirewall;
 use super::docker::{DockerContainer, DockerEngine, DockerNetwork};
+use super::wsl::WslMode;
 
 /// A link of the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,45 +38,6 @@ pub struct ForeignRoute {
     pub gateway: Option<IpAddr>,
     /// The protocol number: 2 kernel, 3 boot, 4 static, 9 router advertisement, 16 DHCP …
     pub protocol: u8,
-}
-
-/// How WSL2 connects to the network (`wslinfo --networking-mode`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names are wslinfo's")]
-pub enum WslMode {
-    Nat,
-    Bridged,
-    Mirrored,
-    Virtioproxy,
-    Consomme,
-    None,
-    Wsl1,
-    Unknown,
-}
-
-impl WslMode {
-    /// Reads what `wslinfo` prints.
-    pub fn parse(text: &str) -> Self {
-        match text.trim() {
-            "nat" => Self::Nat,
-            "bridged" => Self::Bridged,
-            "mirrored" => Self::Mirrored,
-            "virtioproxy" => Self::Virtioproxy,
-            "consomme" => Self::Consomme,
-            "none" => Self::None,
-            "wsl1" => Self::Wsl1,
-            _ => Self::Unknown,
-        }
-    }
-    /// Says whether WSL is behind an address translation of Windows.
-    pub const fn is_nat(self) -> bool {
-        matches!(self, Self::Nat | Self::Unknown)
-    }
-    /// Says whether kernel WireGuard receives nothing in this mode, while a userspace socket does.
-    pub const fn kernel_hears_nothing(self) -> bool {
-        matches!(self, Self::Mirrored | Self::Virtioproxy | Self::Consomme)
-    }
 }
 
 /// What there is on the host besides us.

@@ -18,12 +18,14 @@ pub mod input;
 pub(crate) mod iptables;
 pub(crate) mod listen_port_blocked;
 pub(crate) mod nft;
+pub mod wsl;
 
 use docker::DockerNftables;
 use firewalld::FirewalldFacts;
 use input::InputChain;
 
-pub use facts::{Facts, ForeignRoute, Link, WslMode};
+pub use facts::{Facts, ForeignRoute, Link};
+pub use wsl::WslMode;
 
 use super::{Family, IFALIAS_PREFIX, ifalias};
 use crate::model::InterfaceName;

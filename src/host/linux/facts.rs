@@ -1,15 +1,18 @@
 //! Reads the foreign state that decides: WSL's mode, and the switches (links and routes: `link`, `route`; names: `names`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::sysctl;
+use crate::firewall::foreign::wsl::{WslMode, WslSigns};
 use crate::host::HostError;
-use crate::plan::WslMode;
 
 /// How long `wslinfo` may take.
 const WSLINFO_LIMIT: Duration = Duration::from_secs(2);
+/// Where WSL puts it.
+const WSLINFO: &str = "/usr/bin/wslinfo";
 const POLL: Duration = Duration::from_millis(20);
 /// Switches that are always of interest.
 const ALWAYS: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
@@ -39,17 +42,28 @@ fn local_port(line: &str) -> Option<u16> {
 
 /// Returns WSL's networking mode; `None`: not WSL.
 pub(super) fn wsl() -> Option<WslMode> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    if !is_wsl(&release) {
-        return None;
+    let there = |path: &str| Path::new(path).exists();
+    let mut signs = WslSigns {
+        release: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default(),
+        // What Docker, Podman and systemd-nspawn leave for whoever asks.
+        container: ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"].into_iter().any(there),
+        interop: [
+            "/run/WSL",
+            "/proc/sys/fs/binfmt_misc/WSLInterop",
+            "/proc/sys/fs/binfmt_misc/WSLInterop-late",
+        ]
+        .into_iter()
+        .any(there),
+        wslinfo: None,
+        loopback0: there("/sys/class/net/loopback0"),
+    };
+    // The program stands in any WSL from 2.0.4 on; nothing else has one of this name.
+    if signs.mode().is_some() || there(WSLINFO) {
+        let mut command = Command::new(if there(WSLINFO) { WSLINFO } else { "wslinfo" });
+        command.arg("--networking-mode").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        signs.wslinfo = output_within(command, WSLINFO_LIMIT);
     }
-    let mut command = Command::new("wslinfo");
-    command.arg("--networking-mode").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    Some(output_within(command, WSLINFO_LIMIT).map_or(WslMode::Unknown, |text| WslMode::parse(&text)))
-}
-
-fn is_wsl(release: &str) -> bool {
-    release.to_ascii_lowercase().contains("microsoft")
+    signs.mode()
 }
 
 /// Runs a program that prints a line; `None`: it failed or took too long.
@@ -83,13 +97,6 @@ mod tests {
             assert!(udp_ports().contains(&port), "{address}");
         }
         assert_eq!(local_port("  sl  local_address rem_address   st tx_queue"), None);
-    }
-
-    #[test]
-    fn wsl_is_told_by_its_kernel() {
-        assert!(is_wsl("5.15.167.4-microsoft-standard-WSL2"));
-        assert!(is_wsl("4.4.0-19041-Microsoft"));
-        assert!(!is_wsl("6.1.0-28-amd64"));
     }
 
     #[test]
