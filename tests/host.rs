@@ -63,7 +63,7 @@ fn net(text: &str) -> IpNet {
 }
 
 fn scope(applied: Option<&HostState>) -> Scope {
-    Scope { network: name(), sysctls: BTreeSet::new(), applied: applied.cloned() }
+    Scope { network: name(), sysctls: BTreeSet::new(), links: BTreeSet::new(), applied: applied.cloned() }
 }
 
 /// A veth link and a report in memory in the place of a data plane.
@@ -126,6 +126,7 @@ fn full_state() -> HostState {
     let rule = |ipv6, priority, selector| PolicyRule { ipv6, priority, selector };
     let tunnel = RuleSelector::NotMarked { mark: 0xca6c, table: 51820 };
     HostState {
+        links: BTreeMap::new(),
         device: Some(device()),
         routes: [
             Route { dst: net("192.168.33.0/24"), table: MAIN_TABLE },

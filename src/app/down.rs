@@ -9,7 +9,7 @@ use super::up::release;
 use crate::host::agent_process::Runtime;
 use crate::host::{Host, HostError, Scope};
 use crate::model::InterfaceName;
-use crate::plan::{Backend, Change, Facts, HostState, Plan, diff, table_name};
+use crate::plan::{Backend, Change, Facts, HostState, Plan, bridge, diff, table_name};
 
 /// What `down` did.
 #[derive(Debug)]
@@ -80,11 +80,16 @@ pub(super) fn clear<H: Host>(
     let scope = Scope {
         network: network.clone(),
         sysctls: wanted.sysctls.keys().cloned().collect(),
+        links: applied.iter().flat_map(|a| a.displaced_links.keys()).cloned().collect(),
         applied: applied.map(|a| a.state.clone()),
     };
     let mut now = machine.observe(&scope)?;
     if applied.is_none() && facts.foreign.lookalikes.contains(&table_name(network)) {
         now.firewall = None;
+    }
+    if let Some(applied) = applied {
+        bridge::settle(&mut wanted.links, &applied.displaced_links, &now.links);
+        bridge::keep_others(&mut wanted.links, &now.links, &applied.state.links);
     }
     let plan = diff(&now, &wanted);
     let is_route = |change: &Change| matches!(change, Change::RemoveRoute { .. });

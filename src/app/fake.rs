@@ -9,6 +9,7 @@ use crate::firewall::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use crate::firewall::{Chain, Family, Hook, Set, Table};
 use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, PrivateKey, PublicKey};
+use crate::plan::bridge::{LinkAddress, LinkState};
 use crate::plan::{
     Backend, Change, Device, Facts, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff,
 };
@@ -54,7 +55,13 @@ impl Host for FakeHost {
 }
 
 fn scope() -> Scope {
-    Scope { network: "wg0".parse().unwrap(), sysctls: BTreeSet::new(), applied: None }
+    Scope { network: "wg0".parse().unwrap(), sysctls: BTreeSet::new(), links: BTreeSet::new(), applied: None }
+}
+
+fn bridge_with(number: u8) -> LinkState {
+    let mut bridge = LinkState::bridge(number.is_multiple_of(2), Some(1400 + u32::from(number)));
+    bridge.addresses.push(LinkAddress::of(format!("10.{number}.0.1/16").parse().unwrap()));
+    bridge
 }
 
 /// A state of every part, which differs from that of another number in every part.
@@ -88,6 +95,13 @@ fn state(number: u8, backend: Backend) -> HostState {
             sets: [("places4".to_string(), set)].into(),
             chains: vec![Chain { name: format!("c{}", number / 2), hook: Hook::None, rules: vec![] }],
         }),
+        // One of two bridges, with a port that has what it had before.
+        links: [
+            ("br0".to_string(), Some(bridge_with(number))),
+            ("br1".to_string(), (number > 2).then(|| bridge_with(number + 100))),
+            ("eth0".to_string(), Some(LinkState::port_of("br0"))),
+        ]
+        .into(),
         foreign_rules: [ForeignRule::new(
             Iptables::Nft,
             Family::V4,
@@ -106,7 +120,12 @@ fn state(number: u8, backend: Backend) -> HostState {
 /// Pairs of states to go between: up, down, changed, changed within one table, and to the other backend.
 fn ways() -> Vec<(HostState, HostState)> {
     // A switch has a value on a host without wgrelay too.
-    let bare = HostState { sysctls: state(9, Backend::Kernel).sysctls, ..HostState::default() };
+    let mut eth0 = LinkState::port_of("");
+    (eth0.master, eth0.up) = (None, false);
+    eth0.addresses.push(LinkAddress::of("10.2.0.1/16".parse().unwrap()));
+    let links =
+        [("br0".to_string(), None), ("br1".to_string(), None), ("eth0".to_string(), Some(eth0))].into();
+    let bare = HostState { sysctls: state(9, Backend::Kernel).sysctls, links, ..HostState::default() };
     let one = state(2, Backend::Kernel);
     vec![
         (bare.clone(), one.clone()),

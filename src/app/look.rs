@@ -14,7 +14,7 @@ use crate::host::join::join;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
-use crate::plan::{Backend, Line, diff, wanted};
+use crate::plan::{Backend, Line, bridge, diff, wanted};
 use crate::store::folder::Folder;
 
 use super::target::Target;
@@ -75,10 +75,13 @@ pub fn look(
     let scope = Scope {
         network: name.clone(),
         sysctls: state.sysctls.keys().cloned().collect(),
+        links: bridge::names(&state.links, &applied.displaced_links),
         applied: Some(applied.state.clone()),
     };
     let observed = machine.observe(&scope)?;
     target.keep_keys(&mut state, &observed);
+    bridge::settle(&mut state.links, &applied.displaced_links, &observed.links);
+    bridge::keep_others(&mut state.links, &observed.links, &applied.state.links);
     let report = if backend.is_some() { machine.report(&scope)? } else { None };
     let drift = diff(&observed, &state).lines();
     if target.keys_may_be_newer {

@@ -31,8 +31,12 @@ pub fn before<H: Host>(
         return Ok(None);
     };
     let target = recorded_target(dir, &Folder::new(dir, network), &applied)?;
-    let scope =
-        Scope { network: network.clone(), sysctls: BTreeSet::new(), applied: Some(applied.state.clone()) };
+    let scope = Scope {
+        network: network.clone(),
+        sysctls: BTreeSet::new(),
+        links: BTreeSet::new(),
+        applied: Some(applied.state.clone()),
+    };
     let device = host.observe(&scope)?.device;
     let mut keys = Keys::clone(&target.keys);
     if let Some(device) = device {

@@ -8,7 +8,8 @@ use crate::host::agent_process::Runtime;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{Problem, Timestamp};
-use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, diff, in_the_way, wanted};
+use crate::plan::bridge::Links;
+use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, bridge, diff, in_the_way, wanted};
 
 /// What `up` did.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ struct Comparison {
     scope: Scope,
     before: HostState,
     wanted: HostState,
+    /// Of the wanted links, without what others put there.
+    given: Links,
     problems: Vec<Problem>,
     applied: Option<Applied>,
 }
@@ -73,15 +76,19 @@ pub fn up<H: Host>(
     let c = compare(host, target, runtime, backend, now)?;
     let plan = diff(&c.before, &c.wanted);
     tracing::debug!("{} changes to make", plan.changes.len());
-    let record = |state: &HostState, displaced: &BTreeMap<String, String>, text: &str| Applied {
-        place: runtime.place(),
-        dir: target.dir.clone(),
-        node: target.node.clone(),
-        backend,
-        network_text: text.to_string(),
-        state: state.outline(),
-        displaced: displaced.clone(),
-    };
+    let mut displaced_links = c.applied.as_ref().map(|a| a.displaced_links.clone()).unwrap_or_default();
+    displace_links(&plan, &c.before.links, &mut displaced_links);
+    let record =
+        |state: &HostState, links: Links, displaced: &BTreeMap<String, String>, text: &str| Applied {
+            place: runtime.place(),
+            dir: target.dir.clone(),
+            node: target.node.clone(),
+            backend,
+            network_text: text.to_string(),
+            state: HostState { links, ..state.outline() },
+            displaced: displaced.clone(),
+            displaced_links: displaced_links.clone(),
+        };
     let mut displaced = c.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
     if plan.is_empty() {
         let unchanged = c
@@ -89,20 +96,21 @@ pub fn up<H: Host>(
             .as_ref()
             .is_some_and(|a| a.network_text == *target.text && a.node == target.node && a.dir == target.dir);
         if !unchanged {
-            runtime.write_applied(record(&c.wanted, &displaced, &target.text))?;
+            runtime.write_applied(record(&c.wanted, c.given.clone(), &displaced, &target.text))?;
         }
         return Ok(Up { plan, backend, problems: c.problems });
     }
     // The record goes first: whatever moment the power fails at, `down` knows what to put back.
     displace(&plan, host, &mut displaced)?;
     let old_text = c.applied.as_ref().map(|a| a.network_text.clone()).unwrap_or_default();
-    let before = record(&c.before, &displaced, &old_text);
+    let links = c.applied.as_ref().map(|a| bridge::either(&a.state.links, &c.given));
+    let before = record(&c.before, links.unwrap_or_default(), &displaced, &old_text);
     if c.applied.as_ref() != Some(&before) {
         runtime.write_applied(before)?;
     }
     match apply_plan(host, &c.scope, &c.before, &c.wanted, plan, backend) {
         Ok(outcome) => {
-            runtime.write_applied(record(&c.wanted, &displaced, &target.text))?;
+            runtime.write_applied(record(&c.wanted, c.given, &displaced, &target.text))?;
             Ok(Up { plan: outcome.plan, backend, problems: c.problems })
         }
         Err(failure) => {
@@ -130,9 +138,18 @@ pub fn obstacles<H: Host>(
 ) -> Result<Vec<Problem>, HostError> {
     let applied = runtime.read_applied(&target.dir)?;
     let facts = host.facts(&target.names(), &BTreeSet::new())?;
+    let facts = behind(target, applied.as_ref(), facts);
     let mut problems = wish(target, applied.as_ref(), backend, &facts, now).problems;
     problems.retain(Problem::is_error);
     Ok(problems)
+}
+
+/// The host as it is once bridges are gone that the network has no more.
+fn behind(target: &Target, applied: Option<&Applied>, facts: Facts) -> Facts {
+    match applied.filter(|a| !a.displaced_links.is_empty()) {
+        Some(applied) => bridge::behind(target.this(), &facts, &applied.displaced_links),
+        None => facts,
+    }
 }
 
 /// Says what is wanted, and what stands in its way.
@@ -160,6 +177,7 @@ fn compare<H: Host>(
 ) -> Result<Comparison, Refusal> {
     let applied = runtime.read_applied(&target.dir)?;
     let facts = host.facts(&target.names(), &BTreeSet::new())?;
+    let facts = behind(target, applied.as_ref(), facts);
     let Wanted { state: mut wanted, problems } = wish(target, applied.as_ref(), backend, &facts, now);
     if problems.iter().any(Problem::is_error) {
         return Err(Refusal::Problems(problems));
@@ -167,14 +185,20 @@ fn compare<H: Host>(
     keep_endpoints(&mut wanted, applied.as_ref());
     let displaced = applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
     release(&mut wanted, &displaced, &facts);
+    let displaced_links = applied.as_ref().map(|a| a.displaced_links.clone()).unwrap_or_default();
     let scope = Scope {
         network: target.network.name.clone(),
         sysctls: wanted.sysctls.keys().cloned().collect(),
+        links: bridge::names(&wanted.links, &displaced_links),
         applied: applied.as_ref().map(|a| a.state.clone()),
     };
     let before = host.observe(&scope)?;
     target.keep_keys(&mut wanted, &before);
-    Ok(Comparison { scope, before, wanted, problems, applied })
+    bridge::settle(&mut wanted.links, &displaced_links, &before.links);
+    let given = wanted.links.clone();
+    let known = applied.as_ref().map(|a| a.state.links.clone()).unwrap_or_default();
+    bridge::keep_others(&mut wanted.links, &before.links, &known);
+    Ok(Comparison { scope, before, wanted, given, problems, applied })
 }
 
 /// Keeps the endpoint that was given to a peer whose name does not resolve right now.
@@ -208,6 +232,22 @@ pub(super) fn may_restore(path: &str, facts: &Facts) -> bool {
         _ => true,
     };
     link_is_there && !(is_ipv4_forwarding && global)
+}
+
+/// Notes what links have now, before they are changed; what is noted already stays, but of a link that was made anew.
+fn displace_links(plan: &Plan, before: &Links, displaced: &mut Links) {
+    for change in &plan.changes {
+        let Change::Link { change } = change else { continue };
+        let Some(now) = before.get(change.link()) else { continue };
+        let is_known = match (displaced.get(change.link()), now) {
+            (None, _) => false,
+            (Some(Some(noted)), Some(now)) => noted.index == now.index,
+            (Some(_), _) => true,
+        };
+        if !is_known {
+            displaced.insert(change.link().to_string(), now.clone());
+        }
+    }
 }
 
 /// Notes the values that switches have now, before they are set; what is noted already stays.

@@ -50,7 +50,12 @@ fn live(ctx: &Context, loaded: &super::context::Loaded, world: World) -> Result<
     let facts = host.facts(&Default::default(), &Default::default())?;
     let applied = runtime.read_applied(&ctx.dir)?;
     let sysctls = applied.iter().flat_map(|a| a.state.sysctls.keys().cloned()).collect();
-    let scope = Scope { network: loaded.network.name.clone(), sysctls, applied: applied.map(|a| a.state) };
+    let scope = Scope {
+        network: loaded.network.name.clone(),
+        sysctls,
+        links: Default::default(),
+        applied: applied.map(|a| a.state),
+    };
     let state = host.observe(&scope)?;
     Ok(world.with_observed(&node, state, facts))
 }

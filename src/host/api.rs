@@ -14,6 +14,8 @@ pub struct Scope {
     pub network: InterfaceName,
     /// Switches whose values are wanted, by path below `/proc/sys`.
     pub sysctls: BTreeSet<String>,
+    /// Bridges and their ports, by name.
+    pub links: BTreeSet<String>,
     /// What was applied last, without secrets: supplies what the host cannot tell (the endpoints that were
     /// given, as against those learned; the rules behind an unchanged fingerprint). `None`: nothing was.
     pub applied: Option<HostState>,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{InterfaceName, NodeName};
+use crate::plan::bridge::Links;
 use crate::plan::{Backend, HostState};
 use crate::store::files::{self, StoreError};
 use crate::store::folder::is_same;
@@ -59,6 +60,9 @@ pub struct Applied {
     pub state: HostState,
     /// The values that switches had before they were first set, by path below `/proc/sys`.
     pub displaced: BTreeMap<String, String>,
+    /// What bridges and ports were before they were first changed; `None`: there was no such link.
+    #[serde(default, skip_serializing_if = "Links::is_empty")]
+    pub displaced_links: Links,
 }
 
 /// The runtime folder of one network, mode 0700.
@@ -224,6 +228,7 @@ mod tests {
                 ..HostState::default()
             },
             displaced: BTreeMap::from([("net/ipv4/ip_forward".into(), "0".into())]),
+            displaced_links: [("br-ext".into(), None)].into(),
         }
     }
 

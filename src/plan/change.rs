@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::bridge::LinkChange;
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector};
 use crate::firewall::Table;
 use crate::firewall::foreign::ForeignRule;
@@ -64,6 +65,8 @@ pub enum Change {
     RemoveForeign { rule: ForeignRule },
     /// Makes, changes or removes a policy of ours in firewalld.
     Firewalld { name: String, from: Option<Box<FirewalldPolicy>>, to: Option<Box<FirewalldPolicy>> },
+    /// Changes a bridge of ours, or a port of one.
+    Link { change: Box<LinkChange> },
     /// Sets a switch.
     Sysctl { path: String, from: Option<String>, to: String },
     /// Makes the interface, down and without addresses.
@@ -184,6 +187,7 @@ impl Change {
                 }
                 line("firewalld-policy", name.clone(), from.as_deref().map(words), text)
             }
+            Self::Link { change } => change.line(),
             Self::Sysctl { path, from, to } => {
                 line("sysctl", path.replace('/', "."), from.clone(), Some(to.clone()))
             }
@@ -262,6 +266,7 @@ impl Change {
             Self::Firewalld { name, to: None, .. } => {
                 state.firewalld.remove(name);
             }
+            Self::Link { change } => change.apply_to(&mut state.links),
             Self::Sysctl { path, to, .. } => {
                 state.sysctls.insert(path.clone(), to.clone());
             }

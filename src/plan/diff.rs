@@ -1,16 +1,17 @@
 //! The difference of two states of one host, in the order that keeps packets safe and sessions alive.
 //!
-//! Up: firewall, what stands beside it in others' chains, interface, peers, addresses, link, routes, then what is to go, then forwarding. Down: the reverse.
+//! Up: firewall, what stands beside it in others' chains, bridges, interface, peers, addresses, link, routes, then what is to go, then forwarding. Down: the reverse.
 
 use std::collections::BTreeSet;
 
+use super::bridge;
 use super::change::{Change, Plan};
 use super::state::{Device, HostState};
 use crate::firewall::foreign::ForeignRule;
 use crate::firewall::foreign::firewalld::FirewalldPolicy;
 
 /// Returns what turns `from` into `to`. Empty where the two are the same.
-/// Switches that only `from` names are left alone: they are somebody's, but no longer ours to set.
+/// Switches and links that only `from` names are left alone: they are somebody's, but no longer ours to set.
 pub fn diff(from: &HostState, to: &HostState) -> Plan {
     let mut plan = Plan::default();
     let replaced = match (&from.device, &to.device) {
@@ -33,6 +34,9 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
     foreign_rules(from, to, &mut plan, |rule| rule.shadowed && !going_down);
     let new = to.foreign_rules.difference(&from.foreign_rules);
     plan.changes.extend(new.cloned().map(|rule| Change::AddForeign { rule }));
+    if !going_down {
+        bridge::grow(&from.links, &to.links, &mut plan);
+    }
     sysctls(from, to, &mut plan, |path| path.ends_with("/accept_ra"));
     if replaced || going_down {
         plan.changes
@@ -58,7 +62,12 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
     if let (Some(a), Some(b)) = (before, &to.device) {
         shrink_device(a, b, &mut plan);
     }
+    if going_down {
+        bridge::grow(&from.links, &to.links, &mut plan);
+    }
     sysctls(from, to, &mut plan, |path| !path.ends_with("/accept_ra"));
+    // A link takes its switches along.
+    bridge::shrink(&from.links, &to.links, &mut plan);
     if !going_down {
         foreign_rules(from, to, &mut plan, |rule| !rule.shadowed);
     }

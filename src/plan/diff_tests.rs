@@ -7,6 +7,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
+use super::bridge::{LinkAddress, LinkChange, LinkRoute, LinkState, Links};
 use super::{Backend, Change, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff};
 use crate::firewall::foreign::firewalld::{FirewalldPolicy, RichRule};
 use crate::firewall::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
@@ -73,6 +74,57 @@ fn table() -> impl Strategy<Value = Table> {
     })
 }
 
+/// Two bridges that may be there, and two ports that are, each the port of one of them or of none.
+fn links() -> impl Strategy<Value = Links> {
+    let bridge = || option::of((any::<bool>(), 1400u32..1402));
+    let port = || (option::of(0usize..2), any::<bool>());
+    let addresses = || vec(btree_set(0u8..4, 0..3), 4);
+    // A route of one key is on one link.
+    let routes = || vec(option::of((0usize..4, option::of(0u8..4), 3u8..5)), 3);
+    (bridge(), bridge(), [port(), port()], addresses(), routes()).prop_map(
+        |(one, other, ports, addresses, routes)| {
+            let names = ["br0", "br1", "eth0", "eth1"];
+            let bridges = [one, other].map(|b| b.map(|(stp, mtu)| LinkState::bridge(stp, Some(mtu))));
+            let is_there = bridges.clone().map(|b| b.is_some());
+            let ports = ports.map(|(master, up)| {
+                let master = master.filter(|m| is_there[*m]).map(|m| names[m].to_string());
+                Some(LinkState { master, up, ..LinkState::port_of("") })
+            });
+            let mut links: Vec<Option<LinkState>> = bridges.into_iter().chain(ports).collect();
+            for (link, own) in links.iter_mut().zip(addresses) {
+                let net = |n: u8| LinkAddress::of(format!("10.{n}.0.1/16").parse().unwrap());
+                link.iter_mut().for_each(|l| l.addresses = own.iter().map(|n| net(*n)).collect());
+            }
+            for (number, route) in routes.into_iter().enumerate() {
+                let Some((link, gateway, protocol)) = route else { continue };
+                if let Some(link) = &mut links[link] {
+                    link.routes.push(LinkRoute {
+                        dst: format!("10.{}.0.0/16", 100 + number).parse().unwrap(),
+                        table: MAIN_TABLE,
+                        metric: 0,
+                        gateway: gateway.map(|n| [10, n, 0, 2].into()),
+                        protocol,
+                        scope: 0,
+                        src: None,
+                        onlink: false,
+                        metrics: Vec::new(),
+                    });
+                }
+            }
+            names.map(String::from).into_iter().zip(links).collect()
+        },
+    )
+}
+
+/// The order in which a link's addresses and routes came is nobody's wish.
+fn sorted(mut state: HostState) -> HostState {
+    for link in state.links.values_mut().flatten() {
+        link.addresses.sort_by_key(|a| a.net);
+        link.routes.sort_by_key(|r| r.dst);
+    }
+    state
+}
+
 fn state() -> impl Strategy<Value = HostState> {
     let table_number = prop_oneof![Just(MAIN_TABLE), Just(51820)];
     let routes = btree_set((net(), table_number).prop_map(|(dst, table)| Route { dst, table }), 0..5);
@@ -103,12 +155,12 @@ fn state() -> impl Strategy<Value = HostState> {
     });
     let name = prop_oneof![Just("wgrelay-wg0".to_string()), Just("wgrelay-wg0-out".to_string())];
     let firewalld = btree_map(name, policy, 0..3);
-    let rest = (sysctls, option::of(table()), foreign_rules, firewalld);
+    let rest = (sysctls, option::of(table()), links(), foreign_rules, firewalld);
     (option::of(device()), routes, btree_set(rule, 0..3), rest).prop_map(
-        |(device, routes, rules, (sysctls, firewall, foreign_rules, firewalld))| {
+        |(device, routes, rules, (sysctls, firewall, links, foreign_rules, firewalld))| {
             // Routes live on the interface.
             let routes = if device.is_some() { routes } else { BTreeSet::new() };
-            HostState { device, routes, rules, sysctls, firewall, foreign_rules, firewalld }
+            HostState { device, routes, rules, sysctls, firewall, links, foreign_rules, firewalld }
         },
     )
 }
@@ -128,7 +180,7 @@ proptest! {
         for (path, value) in &from.sysctls {
             expected.sysctls.entry(path.clone()).or_insert_with(|| value.clone());
         }
-        prop_assert_eq!(&now, &expected);
+        prop_assert_eq!(sorted(now.clone()), sorted(expected));
         prop_assert!(diff(&now, &to).is_empty());
     }
 
@@ -141,6 +193,30 @@ proptest! {
         for change in &diff(&from, &to).changes {
             if let Change::Peer { key, .. } = change {
                 prop_assert_ne!(a.peers.get(key), b.peers.get(key));
+            }
+        }
+    }
+
+    #[test]
+    fn what_moves_between_links_is_never_away(from in state(), to in state()) {
+        let mut now = from.clone();
+        let addresses = |state: &HostState| -> BTreeSet<IpNet> {
+            state.links.values().flatten().flat_map(|l| &l.addresses).map(|a| a.net).collect()
+        };
+        let routes = |state: &HostState| -> BTreeSet<IpNet> {
+            state.links.values().flatten().flat_map(|l| &l.routes).map(|r| r.dst).collect()
+        };
+        let (kept_addresses, kept_routes) =
+            (&addresses(&from) & &addresses(&to), &routes(&from) & &routes(&to));
+        for change in &diff(&from, &to).changes {
+            change.apply_to(&mut now);
+            prop_assert!(kept_addresses.is_subset(&addresses(&now)), "{change:?}");
+            prop_assert!(kept_routes.is_subset(&routes(&now)), "{change:?}");
+            if let Change::Link { change } = change
+                && let LinkChange::Delete { bridge, .. } = &**change
+            {
+                let has_port = now.links.values().flatten().any(|l| l.master.as_ref() == Some(bridge));
+                prop_assert!(!has_port, "{bridge} goes with its ports");
             }
         }
     }

@@ -4,6 +4,7 @@
 //! states into a [`Plan`]. Pure: the same inputs give the same plan, so `plan`, `up`, verification and
 //! undo cannot disagree.
 
+pub mod bridge;
 mod change;
 mod diff;
 #[cfg(test)]

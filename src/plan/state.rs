@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::bridge::Links;
 use crate::firewall::Table;
 use crate::firewall::foreign::ForeignRule;
 use crate::firewall::foreign::firewalld::FirewalldPolicy;
@@ -124,6 +125,9 @@ pub struct HostState {
     pub sysctls: BTreeMap<String, String>,
     /// Our nft table.
     pub firewall: Option<Table>,
+    /// Our bridges, and the links that are or were their ports.
+    #[serde(default, skip_serializing_if = "Links::is_empty")]
+    pub links: Links,
     /// Our rules in others' chains.
     #[serde(default)]
     pub foreign_rules: BTreeSet<ForeignRule>,
@@ -138,7 +142,7 @@ impl HostState {
     /// endpoint: thousands are read at each look at the host.
     #[must_use]
     pub fn outline(&self) -> Self {
-        let Self { device, routes: _, rules, sysctls, firewall, foreign_rules, firewalld } = self;
+        let Self { device, routes: _, rules, sysctls, firewall, links, foreign_rules, firewalld } = self;
         let given = |peer: &Peer| {
             let endpoint = Some(peer.endpoint?);
             Some(Peer { preshared_key: None, endpoint, keepalive: None, allowed_ips: BTreeSet::new() })
@@ -160,6 +164,7 @@ impl HostState {
             rules: rules.clone(),
             sysctls: sysctls.clone(),
             firewall: firewall.as_ref().map(Table::emptied),
+            links: links.clone(),
             foreign_rules: foreign_rules.clone(),
             firewalld: firewalld.clone(),
         }

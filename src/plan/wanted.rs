@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::full_tunnel;
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
-use super::{Facts, two_homes};
+use super::{Facts, bridge, two_homes};
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
 use crate::firewall::{SiteMatch, compile, ifalias};
@@ -51,7 +51,10 @@ pub fn wanted(
     facts: &Facts,
     now: Timestamp,
 ) -> Wanted {
-    let mut problems = Vec::new();
+    let mut problems = bridge::problems(node, facts);
+    let links = bridge::links(node, facts);
+    // Sites, forwarding and filters are of the host as it will be when its bridges stand.
+    let facts = &*bridge::ahead(node, facts);
     if !node.is_active(now) {
         let (code, why) = if node.enabled { ("expired", "has expired") } else { ("disabled", "is disabled") };
         problems.push(Problem::error(
@@ -134,6 +137,7 @@ pub fn wanted(
             rules,
             sysctls,
             firewall,
+            links,
             foreign_rules,
             firewalld: firewalld_policies,
         },

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests make namespaces, files, sockets and processes")]
 
 mod attacks;
+mod bridges;
 mod by_the_agent;
 mod confirm;
 mod exported_sites;

@@ -2,6 +2,7 @@
 
 mod ahead;
 pub mod boot_clock;
+mod bridge;
 mod dbus;
 pub mod discover;
 pub mod docker;
@@ -34,6 +35,7 @@ use crate::firewall::foreign::ForeignRule;
 use crate::host::join::join;
 use crate::host::{Host, HostError, Scope};
 use crate::model::InterfaceName;
+use crate::plan::bridge::LinkChange;
 use crate::plan::{
     Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, ifalias, table_name,
 };
@@ -206,6 +208,8 @@ impl LinuxHost {
                 routes.ours.into_iter().filter(|(i, _)| *i == found.index).map(|(_, r)| r).collect();
         }
         state.rules = self.rules(scope, &links)?;
+        state.links = bridge::read(&mut self.netlink, &scope.links)
+            .map_err(|e| HostError::new("list", "bridges and their ports", e))?;
         Ok(())
     }
 
@@ -266,6 +270,7 @@ fn backend_of(found: &NumberedLink) -> Backend {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Netlink,
+    Bridges,
     WireGuard,
     NftSets,
     Iptables,
@@ -284,6 +289,7 @@ const fn by(change: &Change) -> By {
         | Change::RemoveRoute { .. }
         | Change::AddRule { .. }
         | Change::RemoveRule { .. } => By::Netlink,
+        Change::Link { .. } => By::Bridges,
         Change::Configure { .. } | Change::Peer { .. } => By::WireGuard,
         Change::Elements { .. } => By::NftSets,
         Change::AddForeign { .. } | Change::RemoveForeign { .. } => By::Iptables,
@@ -317,6 +323,16 @@ fn foreign_of(changes: &[Change]) -> Vec<&ForeignRule> {
         _ => None,
     };
     changes.iter().filter_map(rule).collect()
+}
+
+fn links_of(changes: &[Change]) -> Vec<&LinkChange> {
+    let mut links = Vec::new();
+    for change in changes {
+        if let Change::Link { change } = change {
+            links.push(change.as_ref());
+        }
+    }
+    links
 }
 
 const fn is_removal(change: &Change) -> bool {
@@ -441,6 +457,7 @@ impl Host for LinuxHost {
         }) {
             match (by(&group[0]), &group[0]) {
                 (By::Netlink, _) => self.carry_out_by_netlink(network, backend, group)?,
+                (By::Bridges, _) => bridge::carry_out(&mut self.netlink, network, &links_of(group))?,
                 (By::WireGuard, _) => {
                     let change = wireguard::device_change(group);
                     self.wireguard(backend)?.configure(network, &change)?;

@@ -54,15 +54,16 @@ pub(super) fn read_all(netlink: &mut Netlink, names: &BTreeMap<u32, String>) -> 
     Ok(routes)
 }
 
-struct Read {
-    dst: IpNet,
-    table: u32,
-    link: u32,
-    gateway: Option<IpAddr>,
-    protocol: u8,
+/// One route, as far as everybody wants to know it.
+pub(super) struct Read {
+    pub dst: IpNet,
+    pub table: u32,
+    pub link: u32,
+    pub gateway: Option<IpAddr>,
+    pub protocol: u8,
 }
 
-fn read(message: &RouteMessage) -> Option<Read> {
+pub(super) fn read(message: &RouteMessage) -> Option<Read> {
     let unspecified: IpAddr = match message.header.address_family {
         AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
         AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
@@ -95,7 +96,7 @@ fn read(message: &RouteMessage) -> Option<Read> {
     Some(Read { dst, table, link, gateway, protocol: message.header.protocol.into() })
 }
 
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
+pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(ip) => Some((*ip).into()),
         RouteAddress::Inet6(ip) => Some((*ip).into()),
