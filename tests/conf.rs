@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wgrelay::model::Problem;
-use wgrelay::wgconf::{Client, Comments, lint, parse, read, render};
+use wgrelay::wgconf::{Client, Comments, decode, lint, parse, read, render};
 
 fn corpus(project: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
@@ -179,6 +179,39 @@ fn netplan_takes_and_refuses_the_same() {
     }
 }
 
+/// Whether each client takes a file.
+type Verdicts = Vec<(Client, bool)>;
+
+/// What the applications' own parsers say of the files in tests/cases/lint: Windows' and Android's compiled, Apple's ported (the
+/// commits are named in src/wgconf/grammar); wg-quick's verdicts are also the real one's, below.
+fn lint_cases() -> Vec<(String, Vec<u8>, Verdicts)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/lint");
+    let clients = [Client::WgQuick, Client::Windows, Client::Apple, Client::Android];
+    let case = |row: Vec<String>| {
+        let bytes = fs::read(folder.join(format!("{}.conf", row[0]))).unwrap();
+        let verdicts = clients.into_iter().zip(row[1..].iter().map(|v| v == "takes")).collect();
+        (row[0].clone(), bytes, verdicts)
+    };
+    rows(&folder.join("verdicts.tsv")).into_iter().map(case).collect()
+}
+
+#[test]
+fn lint_has_the_verdict_of_each_client() {
+    let mut differences = Vec::new();
+    for (name, bytes, verdicts) in lint_cases() {
+        for (client, taken) in verdicts {
+            let found = decode(&bytes).lint("x.conf", client);
+            if taken == found.iter().any(Problem::is_error) {
+                differences.push(format!("{name}: {client} takes it: {taken}\n  ours: {found:?}"));
+            }
+            for problem in found {
+                assert!(!problem.to_string().contains(&KEY[..12]), "{name}: {problem}");
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
+
 const KEY: &str = "GtL7fZc/bLnqZldpVofMCD6hDjrK28SsdLxevJ+qtKU=";
 
 /// Texts at the edges of the grammar.
@@ -316,6 +349,19 @@ fn foreign() -> Vec<String> {
     out.iter().map(|text| names.iter().fold(text.clone(), |t, name| t.replace(name, "192.0.2.7"))).collect()
 }
 
+/// Whether ip(8) takes a text for a routing table's number or name, as wg-quick hands it on.
+fn ip_knows_table(text: &str) -> bool {
+    let script = "ip link set lo up && ip route add 192.0.2.0/24 dev lo table \"$1\"";
+    real::alone("sh").args(["-c", script, "sh", text]).output().unwrap().status.success()
+}
+
+/// Whether ip(8) gives a link an address and an MTU of these texts.
+fn ip_takes(address: &str, mtu: &str) -> bool {
+    let script = "for a in $(echo \"$1\" | tr , ' '); do ip address add \"$a\" dev lo || exit 1; done; \
+                  ip link set mtu \"$2\" dev lo";
+    real::alone("sh").args(["-c", script, "sh", address, mtu]).output().unwrap().status.success()
+}
+
 #[test]
 fn verdicts_are_those_of_wg_and_wg_quick() {
     if !real::has("wg-quick") || !real::has("wg") {
@@ -330,6 +376,20 @@ fn verdicts_are_those_of_wg_and_wg_quick() {
             if found.is_empty() != verdict.is_ok() {
                 differences.push(format!("{client} on {text:?}: {verdict:?}\n  ours: {found:?}"));
             }
+        }
+    }
+    for (name, bytes, verdicts) in lint_cases() {
+        // Bash leaves zero bytes out, and what is not UTF-8 is beside the point for both.
+        let Ok(text) = String::from_utf8(bytes) else { continue };
+        let value = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(" = "));
+        let table = value("Table").filter(|t| !["off", "auto"].contains(t));
+        let by_ip = ip_takes(value("Address").unwrap_or_default(), value("MTU").unwrap_or("1400"));
+        let stripped = real::wg_quick_strip(&text).and_then(|stripped| real::wg_setconf(&stripped));
+        // Whether there is a table called vpn is each host's matter.
+        let taken =
+            stripped.is_ok() && by_ip && table.is_none_or(|table| table == "vpn" || ip_knows_table(table));
+        if (Client::WgQuick, taken) != verdicts[0] {
+            differences.push(format!("{name}: {stripped:?}, and its verdict is another"));
         }
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));

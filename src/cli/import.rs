@@ -1,9 +1,9 @@
 //! `import`: configurations made by hand, made a network; what was wrong in them is told.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
-use zeroize::Zeroizing;
 
 use super::args::Import;
 use super::context::Context;
@@ -15,15 +15,14 @@ use crate::host::{discover, random};
 use crate::import::{File, Imported, Wishes, import as read};
 use crate::model::Problem;
 use crate::store::folder::Folder;
+use crate::wgconf::{Decoded, decode};
 
 /// Writes a new network from files.
 pub fn import(ctx: &Context, args: &Import) -> Result<Exit, Fault> {
-    let texts: Vec<(String, Zeroizing<String>)> = args
-        .files
-        .iter()
-        .map(|path| Ok((path.display().to_string(), lint::read(path, Exit::Invalid)?)))
-        .collect::<Result<_, Fault>>()?;
-    let files: Vec<File<'_>> = texts.iter().map(|(name, text)| File { name, text }).collect();
+    let read_file = |path: &PathBuf| Ok((path.display().to_string(), decode(&lint::read(path)?)));
+    let texts: Vec<(String, Decoded)> = args.files.iter().map(read_file).collect::<Result<_, Fault>>()?;
+    let files: Vec<File<'_>> =
+        texts.iter().map(|(name, decoded)| File { name, text: &decoded.text }).collect();
     let docker = docker_networks();
     let mut preshared_key = random::preshared_key;
     let wishes = Wishes { name: ctx.network_name()?, docker: &docker, preshared_key: &mut preshared_key };

@@ -29,13 +29,13 @@ const MAX_BYTES: u64 = 8 << 20;
 pub fn lint(ctx: &Context, args: &Lint) -> Result<Exit, Fault> {
     let mut problems = Vec::new();
     for path in &args.files {
-        let text = read(path, Exit::No)?;
+        let bytes = read(path)?;
         let file = path.display().to_string();
         if path.extension().is_some_and(|e| e == "conf") {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             problems.extend(crate::wgconf::lint_name(&stem, &file, args.client));
         }
-        problems.extend(crate::wgconf::lint(&text, &file, args.client));
+        problems.extend(crate::wgconf::decode(&bytes).lint(&file, args.client));
     }
     let accepted = !problems.iter().any(Problem::is_error);
     if ctx.out.json {
@@ -50,9 +50,9 @@ pub fn lint(ctx: &Context, args: &Lint) -> Result<Exit, Fault> {
     Ok(if accepted { Exit::Done } else { Exit::No })
 }
 
-/// Reads a `.conf` whole, as UTF-8; the text is wiped when dropped. One that is no text is told with this exit code.
+/// Reads a `.conf` whole; its bytes are wiped when dropped.
 #[expect(clippy::disallowed_methods, reason = "the files are named on the command line")]
-pub(super) fn read(path: &Path, no_text: Exit) -> Result<Zeroizing<String>, Fault> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let fault = |e: std::io::Error| Fault::failed(format!("cannot read {}: {e}", path.display()), "");
     let mut bytes = Zeroizing::new(Vec::new());
     if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo()) && !path.starts_with("/dev/") {
@@ -61,14 +61,10 @@ pub(super) fn read(path: &Path, no_text: Exit) -> Result<Zeroizing<String>, Faul
             "give a file, or `COMMAND | wgrelay lint /dev/stdin`",
         ));
     }
-    std::fs::File::open(path).map_err(fault)?.take(MAX_BYTES).read_to_end(&mut bytes).map_err(fault)?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(e) => {
-            let place = format!("{}:1:1", path.display());
-            let message = format!("{} is not UTF-8 (at byte {})", path.display(), e.valid_up_to());
-            let problems = vec![Problem::error("not-text", place, message, "save it as UTF-8")];
-            Err(Fault { exit: no_text, problems, ..Fault::failed("", "") })
-        }
+    std::fs::File::open(path).map_err(fault)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(fault)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let message = format!("{} is larger than {} MiB: no .conf is", path.display(), MAX_BYTES >> 20);
+        return Err(Fault::failed(message, ""));
     }
+    Ok(bytes)
 }

@@ -1,7 +1,8 @@
 //! The programs that read a `.conf`, and what each of them accepts, as data.
 //!
-//! Taken from their parsers: wireguard-tools (config.c, wg-quick's linux.bash), wireguard-windows (conf/parser.go),
-//! wireguard-apple (TunnelConfiguration+WgQuickConfig.swift), wireguard-android (Interface.java, Peer.java).
+//! Taken from their parsers: wireguard-tools (config.c, wg-quick's linux.bash), wireguard-windows (conf/parser.go, name.go),
+//! wireguard-apple (TunnelConfiguration+WgQuickConfig.swift), wireguard-android (Interface.java, Peer.java, Tunnel.java).
+//! What they make of values is in [`super::grammar`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,15 +25,6 @@ pub enum Client {
     Android,
 }
 
-/// What a second line with a key that has one value does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeats {
-    /// The last line counts.
-    LastWins,
-    /// The file is refused.
-    Refused,
-}
-
 /// What a second line with the same hook does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookRepeats {
@@ -42,52 +34,23 @@ pub enum HookRepeats {
     LastWins,
 }
 
-/// Whether `PersistentKeepalive = off` is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeepaliveOff {
-    /// In any case.
-    AnyCase,
-    /// In lower case.
-    LowerCase,
-    /// Only numbers are.
-    Refused,
-}
-
 /// What one client accepts.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
     /// Keys of `[Interface]`; those of `[Peer]` are the same everywhere.
     pub interface_keys: &'static [Key],
-    /// A second line of a key with one value.
-    pub repeats: Repeats,
     /// A second line of the same hook.
     pub hook_repeats: HookRepeats,
-    /// `PersistentKeepalive = off`.
-    pub keepalive_off: KeepaliveOff,
     /// Whether a file without an `[Interface]` and a private key is refused.
     pub needs_private_key: bool,
-    /// Whether two peers with one public key are refused.
-    pub refuses_duplicate_peers: bool,
-    /// Whether a second `[Interface]` is refused.
-    pub refuses_second_interface: bool,
-    /// Whether a file may start with a byte order mark.
-    pub takes_byte_order_mark: bool,
-    /// Smallest MTU that it takes, in bytes.
-    pub min_mtu: u16,
     /// Longest name of a tunnel, in characters.
     pub max_name: usize,
 }
 
 const WG: Rules = Rules {
     interface_keys: &[Key::PrivateKey, Key::ListenPort, Key::FwMark],
-    repeats: Repeats::LastWins,
     hook_repeats: HookRepeats::Accumulate,
-    keepalive_off: KeepaliveOff::AnyCase,
     needs_private_key: false,
-    refuses_duplicate_peers: false,
-    refuses_second_interface: false,
-    takes_byte_order_mark: false,
-    min_mtu: 0,
     max_name: 15,
 };
 
@@ -122,27 +85,15 @@ const WINDOWS: Rules = Rules {
         Key::PreDown,
         Key::PostDown,
     ],
-    repeats: Repeats::LastWins,
     hook_repeats: HookRepeats::LastWins,
-    keepalive_off: KeepaliveOff::LowerCase,
     needs_private_key: true,
-    refuses_duplicate_peers: false,
-    refuses_second_interface: false,
-    takes_byte_order_mark: true,
-    min_mtu: 576,
     max_name: 32,
 };
 
 const APPLE: Rules = Rules {
     interface_keys: &[Key::PrivateKey, Key::Address, Key::ListenPort, Key::Dns, Key::Mtu],
-    repeats: Repeats::Refused,
     hook_repeats: HookRepeats::LastWins,
-    keepalive_off: KeepaliveOff::Refused,
     needs_private_key: true,
-    refuses_duplicate_peers: true,
-    refuses_second_interface: true,
-    takes_byte_order_mark: false,
-    min_mtu: 0,
     max_name: 15,
 };
 
@@ -156,14 +107,8 @@ const ANDROID: Rules = Rules {
         Key::IncludedApplications,
         Key::ExcludedApplications,
     ],
-    repeats: Repeats::LastWins,
     hook_repeats: HookRepeats::LastWins,
-    keepalive_off: KeepaliveOff::Refused,
     needs_private_key: true,
-    refuses_duplicate_peers: false,
-    refuses_second_interface: false,
-    takes_byte_order_mark: false,
-    min_mtu: 0,
     max_name: 15,
 };
 
@@ -203,12 +148,20 @@ impl Client {
             Platform::Macos | Platform::Ios | Platform::Openwrt | Platform::Mikrotik => Self::Apple,
         }
     }
+    /// Says whether its verdicts come from a port of its own parser.
+    pub(super) const fn has_grammar(self) -> bool {
+        matches!(self, Self::Windows | Self::Apple | Self::Android)
+    }
     /// Says whether it accepts a key.
     pub fn accepts(self, key: Key) -> bool {
         key.section() == super::Section::Peer || self.rules().interface_keys.contains(&key)
     }
     /// Says whether it takes a file name, without `.conf`, as the name of a tunnel.
     pub fn accepts_name(self, name: &str) -> bool {
+        // Apple's keeps whatever it is called, unless there is nothing, or another tunnel of that name.
+        if self == Self::Apple {
+            return !name.trim().is_empty();
+        }
         let max = self.rules().max_name;
         let device = name.split('.').next().unwrap_or_default();
         (1..=max).contains(&name.len())
@@ -232,20 +185,37 @@ impl fmt::Display for Client {
     }
 }
 
-/// Tells that a text names no client.
+/// Tells why a text is no client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a client: use wg, wg-quick, windows, apple or android, or a platform: linux, macos, ios, openwrt, mikrotik, docker"
-)]
-pub struct ClientError(pub String);
+pub enum ClientError {
+    /// Nobody is called so.
+    #[error(
+        "{0:?} is not a client: use wg, wg-quick, windows, apple or android, or a platform: linux, macos, ios, docker"
+    )]
+    Unknown(String),
+    /// It has WireGuard, and a grammar of its own.
+    #[error("what {0} takes is not known here: it reads {1} and has no parser that was held against")]
+    NotKnown(&'static str, &'static str),
+}
+
+/// What has WireGuard and is not answered for, with what it reads.
+const NOT_KNOWN: [(&str, &str); 4] = [
+    ("openwrt", "/etc/config/network"),
+    ("mikrotik", "commands of RouterOS"),
+    ("networkmanager", "its own keyfiles, and .conf files by a reader of its own"),
+    ("networkd", ".netdev and .network files"),
+];
 
 impl FromStr for Client {
     type Err = ClientError;
     /// Reads a client's name, or that of a platform that it runs on.
     fn from_str(text: &str) -> Result<Self, ClientError> {
+        if let Some((name, reads)) = NOT_KNOWN.iter().find(|(name, _)| *name == text) {
+            return Err(ClientError::NotKnown(name, reads));
+        }
         let by_name = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, client)| *client);
         let by_platform = || Platform::ALL.iter().find(|(name, _)| *name == text).map(|(_, p)| Self::of(*p));
-        by_name.or_else(by_platform).ok_or_else(|| ClientError(text.into()))
+        by_name.or_else(by_platform).ok_or_else(|| ClientError::Unknown(text.into()))
     }
 }
 
@@ -273,6 +243,10 @@ mod tests {
         for name in ["", "a b", "a/b"] {
             assert!(!Client::WgQuick.accepts_name(name) && !Client::Windows.accepts_name(name), "{name:?}");
         }
+        for name in ["Mein Büro", "a-name-that-is-longer-than-any-other-32"] {
+            assert!(Client::Apple.accepts_name(name) && !Client::Windows.accepts_name(name), "{name:?}");
+        }
+        assert!(!Client::Apple.accepts_name(" "));
         for name in ["NUL", "com1", "con.x", ".a", "a."] {
             assert!(Client::WgQuick.accepts_name(name) && !Client::Windows.accepts_name(name), "{name:?}");
         }
@@ -283,8 +257,14 @@ mod tests {
         for (name, client) in Client::ALL {
             assert_eq!(name.parse(), Ok(client));
         }
-        for (name, platform) in Platform::ALL {
+        for (name, platform) in
+            Platform::ALL.into_iter().filter(|(name, _)| NOT_KNOWN.iter().all(|(n, _)| n != name))
+        {
             assert_eq!(name.parse(), Ok(Client::of(platform)), "{name}");
+        }
+        for (name, _) in NOT_KNOWN {
+            let told = name.parse::<Client>().unwrap_err().to_string();
+            assert!(told.starts_with(&format!("what {name} takes is not known here")), "{told}");
         }
         assert_eq!("macos".parse(), Ok(Client::Apple));
         assert!("Windows ".parse::<Client>().is_err());

@@ -1,8 +1,9 @@
 //! A `.conf` with the eyes of one client: what it refuses is an error, what it takes in another way than meant a warning.
 
-use super::client::{Client, HookRepeats, KeepaliveOff, Repeats};
-use super::walk::{Fault, Walk};
-use super::{Document, Key, Section};
+use super::client::{Client, HookRepeats};
+use super::grammar::{self, Refusal};
+use super::walk::{Entry, Fault, Walk};
+use super::{Dns, Document, Key, Table};
 use crate::model::{Problem, Severity};
 
 /// Returns the keys of a document that a client refuses, sorted.
@@ -15,20 +16,84 @@ pub fn rejected_keys(client: Client, document: &Document) -> Vec<Key> {
 /// `file` is how problems call the text.
 pub fn lint(text: &str, file: &str, client: Client) -> Vec<Problem> {
     let walk = Walk::through(text);
+    let (refused, own) = match grammar::refusals(client, text) {
+        Some(refusals) => by_grammar(&walk, refusals, client),
+        None => {
+            (walk.faults.iter().map(|f| is_error(f) && !f.taken_by.contains(&client)).collect(), Vec::new())
+        }
+    };
     let mut judged: Vec<(usize, usize, Problem)> = Vec::new();
-    for fault in &walk.faults {
-        // What the client's own rules say about these is told below, with the right severity.
-        if matches!(fault.code, "repeated-key" | "duplicate-peer") && is_refused(fault, client) {
+    for (fault, refused) in walk.faults.iter().zip(refused) {
+        // What the client itself says of these is told below.
+        let told = |o: &Fault| o.line == fault.line && o.code == fault.code;
+        if !refused && own.iter().any(told) {
             continue;
         }
-        let severity = if fault.taken_by.contains(&client) { Severity::Warning } else { fault.severity };
+        let severity = if refused { Severity::Error } else { Severity::Warning };
         judged.push((fault.line, fault.column, fault.problem(file, severity)));
     }
-    for fault in own_rules(&walk, client) {
+    for fault in own.into_iter().chain(own_rules(&walk, client)) {
         judged.push((fault.line, fault.column, fault.problem(file, fault.severity)));
     }
     judged.sort();
     judged.into_iter().map(|(.., problem)| problem).collect()
+}
+
+fn is_error(fault: &Fault) -> bool {
+    fault.severity == Severity::Error
+}
+
+/// Holds what a client's grammar refuses against what the walk has found: which of those faults are refusals, and what it
+/// refuses besides.
+fn by_grammar(walk: &Walk, refusals: Vec<Refusal>, client: Client) -> (Vec<bool>, Vec<Fault>) {
+    let mut refused = vec![false; walk.faults.len()];
+    let mut own = Vec::new();
+    for refusal in refusals {
+        let first = walk.faults.partition_point(|f| f.line < refusal.line);
+        let in_line = || {
+            let of_line = walk.faults[first..].iter().enumerate().take_while(|(_, f)| f.line == refusal.line);
+            of_line.filter(|(_, f)| is_error(f)).map(move |(i, f)| (first + i, f))
+        };
+        let alone = in_line().nth(1).is_none();
+        let same: Vec<usize> = in_line()
+            .filter(|(_, f)| alone || f.code == refusal.code || f.column == refusal.column)
+            .map(|(i, _)| i)
+            .collect();
+        if same.is_empty() {
+            own.push(in_words(walk, &refusal, client));
+        }
+        for i in same {
+            refused[i] = true;
+        }
+    }
+    (refused, own)
+}
+
+fn in_words(walk: &Walk, refusal: &Refusal, client: Client) -> Fault {
+    let entry = walk.entries.iter().find(|e| e.line == refusal.line);
+    let (message, hint) = match (refusal.code, entry) {
+        ("refused-key", Some(entry)) => (format!("{client} refuses {}", entry.key), "take the line out"),
+        ("repeated-key", Some(Entry { key, earlier: Some(line), .. })) => {
+            (format!("{client} refuses a second {key}; the first is in line {line}"), "keep one of them")
+        }
+        ("missing-section", _) => (format!("{client} needs an [Interface] with a PrivateKey"), "add it"),
+        ("missing-private-key", _) => (format!("{client} needs a PrivateKey"), "add it"),
+        ("second-interface", _) => (format!("{client} refuses a second [Interface]"), "make one of them"),
+        ("duplicate-peer", _) => {
+            (format!("{client} refuses two peers with one key"), "make one section of them")
+        }
+        (_, Some(entry)) => (format!("{}: {client} refuses it: {}", entry.key, refusal.message), ""),
+        (_, None) => (format!("{client} refuses it: {}", refusal.message), ""),
+    };
+    Fault {
+        code: refusal.code,
+        severity: Severity::Error,
+        taken_by: &[],
+        line: refusal.line,
+        column: refusal.column,
+        message,
+        hint: hint.into(),
+    }
 }
 
 /// Tells where a client would not take a file by its name, which becomes the tunnel's; `stem` is the name without `.conf`.
@@ -38,7 +103,9 @@ pub fn lint_name(stem: &str, file: &str, client: Client) -> Option<Problem> {
         return None;
     }
     let most = client.rules().max_name;
-    let message = if stem.len() > most {
+    let message = if stem.trim().is_empty() {
+        format!("{client} refuses a tunnel without a name")
+    } else if stem.len() > most {
         format!("{client} refuses a tunnel called {stem}: {} characters, and {most} is the most", stem.len())
     } else {
         format!("{client} refuses a tunnel called {stem}")
@@ -47,13 +114,7 @@ pub fn lint_name(stem: &str, file: &str, client: Client) -> Option<Problem> {
     Some(Problem::warning("bad-tunnel-name", file, message, hint))
 }
 
-fn is_refused(fault: &Fault, client: Client) -> bool {
-    match fault.code {
-        "repeated-key" => client.rules().repeats == Repeats::Refused,
-        _ => client.rules().refuses_duplicate_peers,
-    }
-}
-
+/// What a client takes in another way than meant, and the keys that wg and wg-quick refuse.
 fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
     let rules = client.rules();
     let mut out = Vec::new();
@@ -63,42 +124,17 @@ fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
     for entry in &walk.entries {
         let (key, place) = (entry.key, (entry.line, entry.column));
         if !client.accepts(key) {
-            add(
-                Severity::Error,
-                "refused-key",
-                place,
-                format!("{client} refuses {key}"),
-                "take the line out",
-            );
+            if !client.has_grammar() {
+                let message = format!("{client} refuses {key}");
+                add(Severity::Error, "refused-key", place, message, "take the line out");
+            }
             continue;
         }
-        if let Some(line) = entry.earlier {
-            if key.is_hook() && rules.hook_repeats == HookRepeats::LastWins {
-                let message = format!("{client} runs only the last {key}; the one of line {line} is lost");
-                add(
-                    Severity::Warning,
-                    "repeated-key",
-                    place,
-                    message,
-                    "join the commands with \";\" or \"&&\"",
-                );
-            } else if !key.is_hook() && rules.repeats == Repeats::Refused {
-                let message = format!("{client} refuses a second {key}; the first is in line {line}");
-                add(Severity::Error, "repeated-key", place, message, "keep one of them");
-            }
-        }
-        let refused = match (entry.off, rules.keepalive_off) {
-            (Some(_), KeepaliveOff::Refused) => true,
-            (Some(is_lower), KeepaliveOff::LowerCase) => !is_lower,
-            _ => false,
-        };
-        if refused {
-            let message = format!("{client} refuses this way to say off");
-            add(Severity::Error, "bad-keepalive", place, message, "write 0, or leave the line out");
-        }
-        if key == Key::Mtu && walk.document.interface.mtu.is_some_and(|mtu| mtu < rules.min_mtu) {
-            let message = format!("{client} refuses an MTU below {}", rules.min_mtu);
-            add(Severity::Error, "bad-mtu", place, message, "");
+        if let Some(line) =
+            entry.earlier.filter(|_| key.is_hook() && rules.hook_repeats == HookRepeats::LastWins)
+        {
+            let message = format!("{client} runs only the last {key}; the one of line {line} is lost");
+            add(Severity::Warning, "repeated-key", place, message, "join the commands with \";\" or \"&&\"");
         }
         if client == Client::Windows && key.is_hook() && entry.earlier.is_none() {
             let message =
@@ -107,34 +143,31 @@ fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
                 r"HKLM\Software\WireGuard, DWORD DangerousScriptExecution = 1; commands run as LocalSystem";
             add(Severity::Warning, "hook-not-run", place, message, hint);
         }
-    }
-    let interfaces = || walk.headers.iter().filter(|h| h.section == Section::Interface);
-    if rules.refuses_second_interface {
-        for header in interfaces().skip(1) {
-            let message = format!("{client} refuses a second [Interface]");
-            add(
-                Severity::Error,
-                "second-interface",
-                (header.line, header.column),
-                message,
-                "make one of them",
-            );
+        if client == Client::WgQuick
+            && key == Key::Table
+            && let Some(Table::Named(name)) = &walk.document.interface.table
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && !["main", "local", "default"].contains(&name.as_str())
+        {
+            let message = format!("ip(8) knows a table called {name} only where rt_tables names it");
+            add(Severity::Warning, "table-by-name", place, message, "a number needs no name");
         }
-    }
-    if rules.needs_private_key && !walk.entries.iter().any(|e| e.key == Key::PrivateKey) {
-        let place = interfaces().next().map_or((1, 1), |h| (h.line, h.column));
-        let (code, what) = if interfaces().next().is_none() {
-            ("missing-section", "an [Interface] with a PrivateKey")
-        } else {
-            ("missing-private-key", "a PrivateKey")
-        };
-        add(Severity::Error, code, place, format!("{client} needs {what}"), "add it");
-    }
-    if rules.refuses_duplicate_peers {
-        for fault in walk.faults.iter().filter(|f| f.code == "duplicate-peer") {
-            let place = (fault.line, fault.column);
-            let message = format!("{client} refuses two peers with one key: {}", fault.message);
-            add(Severity::Error, "duplicate-peer", place, message, &fault.hint);
+        let dns = &walk.document.interface.dns;
+        let is_last = |e: &Entry| e.line == entry.line;
+        if client == Client::WgQuick
+            && key == Key::Dns
+            && walk.entries.iter().rfind(|e| e.key == Key::Dns).is_some_and(is_last)
+            && !dns.is_empty()
+            && dns.iter().all(|d| matches!(d, Dns::Search(_)))
+        {
+            let message = "wg-quick sets search domains only beside a name server: these have no effect";
+            add(
+                Severity::Warning,
+                "search-domain-alone",
+                place,
+                message.into(),
+                "add the server that knows them",
+            );
         }
     }
     out
@@ -180,8 +213,10 @@ mod tests {
             ("SaveConfig = true", "!.!!!"),
             ("IncludedApplications = a.b", "!!!!."),
             ("MTU = 500", "!.!.."),
-            ("Address =", "!?!!!"),
-            ("[Interface]", "...!."),
+            ("MTU = 0", "!?!??"),
+            ("Address =", "!?!?!"),
+            ("[Interface]", "....."),
+            ("[Interface]\nListenPort = 1", "...!."),
             ("[ Peer ]\nPublicKey = GtL7fZc/bLnqZldpVofMCD6hDjrK28SsdLxevJ+qtKU=", "??!!!"),
         ] {
             let found = verdicts(&format!("{interface}{line}\n"));
@@ -191,16 +226,16 @@ mod tests {
         for (line, expected) in [
             ("PersistentKeepalive = off", "...!!"),
             ("PersistentKeepalive = OFF", "..!!!"),
-            ("AllowedIPs = 10.0.0.0/8,", "!!!?!"),
+            ("AllowedIPs = 10.0.0.0/8,", "!!!??"),
             ("AllowedIPs = 10.0.0.1/8", "?????"),
-            ("Endpoint = ::1:1", "??!!!"),
+            ("Endpoint = ::1:1", "???!!"),
             ("[Peer]\nPublicKey = GtL7fZc/bLnqZldpVofMCD6hDjrK28SsdLxevJ+qtKU=", "???!?"),
         ] {
             assert_eq!(verdicts(&format!("{peer}{line}\n")), expected, "{line}");
         }
         assert_eq!(verdicts(""), "..!!!");
         assert_eq!(verdicts("[Interface]\n"), "..!!!");
-        assert_eq!(verdicts(&format!("\u{feff}{interface}")), "!!?!!");
+        assert_eq!(verdicts(&format!("\u{feff}{interface}")), "!!!!!");
     }
 
     #[test]

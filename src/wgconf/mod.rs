@@ -5,6 +5,8 @@
 
 mod client;
 mod document;
+mod encoding;
+mod grammar;
 mod key;
 mod lint;
 mod parse;
@@ -13,8 +15,9 @@ mod scan;
 mod value;
 mod walk;
 
-pub use client::{Client, ClientError, HookRepeats, KeepaliveOff, Repeats, Rules};
+pub use client::{Client, ClientError, HookRepeats, Rules};
 pub use document::{Dns, DnsError, Document, Hook, HookError, Interface, Peer, Table};
+pub use encoding::{Decoded, Encoding, decode};
 pub use key::{Key, Section};
 pub use lint::{lint, lint_name, rejected_keys};
 pub use parse::{KeyPlace, Reading, parse, read};

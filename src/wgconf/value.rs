@@ -14,7 +14,7 @@ pub(super) struct Bad {
     pub code: &'static str,
     pub message: String,
     pub hint: &'static str,
-    /// Clients that take it all the same, in a way that nobody meant.
+    /// Of wg and wg-quick, those that take it all the same, in a way that nobody meant.
     pub taken_by: &'static [Client],
 }
 
@@ -105,9 +105,49 @@ pub(super) fn keepalive(text: &str) -> Result<u16, Bad> {
 }
 
 pub(super) fn mtu(text: &str) -> Result<u16, Bad> {
-    number(text).and_then(|n| n.try_into().ok()).filter(|n| *n > 0).ok_or_else(|| {
-        Bad::new("bad-mtu", format!("{} is not an MTU", shown(text)), "use a number of bytes up to 65535")
+    let parsed = number(text);
+    parsed.and_then(|n| n.try_into().ok()).filter(|n| *n > 0).ok_or_else(|| {
+        let message = format!("{} is not an MTU", shown(text));
+        let bad = Bad::new("bad-mtu", message, "use a number of bytes up to 65535");
+        // A WireGuard link takes none and almost any (device.c: max_mtu), and wg-quick asks nobody else.
+        let taken = parsed.or_else(|| number(text.strip_prefix('+')?));
+        if taken.is_some_and(|n| n <= i32::MAX as u64 - 95) { bad.taken_by(&[Client::WgQuick]) } else { bad }
     })
+}
+
+/// An address of an interface: a prefix, of which wg-quick hands any spelling on to ip(8), a dotted mask among them.
+///
+/// With what is wrong comes what was meant, where that is plain.
+pub(super) fn address(text: &str) -> Result<IpNet, (Bad, Option<IpNet>)> {
+    let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
+    let bad = match prefix(text) {
+        // ip(8) takes a zero in front for the sign of another base.
+        Ok(net) if length.is_some_and(|l| l.len() > 1 && l.starts_with('0')) => {
+            let message = format!("{} is not an IP prefix to ip(8)", shown(text));
+            return Err((
+                Bad::new("bad-prefix", message, "write the length without a zero in front"),
+                Some(net),
+            ));
+        }
+        Ok(net) => return Ok(net),
+        Err(bad) => bad,
+    };
+    let parts: Vec<u8> = address.split('.').filter_map(|p| number(p)?.try_into().ok()).collect();
+    if !(1..=4).contains(&parts.len()) || parts.len() != address.split('.').count() {
+        return Err((bad, None));
+    }
+    let mut bytes = [0; 4];
+    bytes[..parts.len()].copy_from_slice(&parts);
+    let ip = IpAddr::from(bytes);
+    let masked = length.and_then(|l| IpNet::with_netmask(ip, IpAddr::V4(l.parse().ok()?)).ok());
+    let net = match length {
+        None => Some(IpNet::from(ip)),
+        Some(l) => masked.or_else(|| IpNet::new(ip, number(l)?.try_into().ok()?).ok()),
+    };
+    match net {
+        Some(_) => Err((bad.taken_by(&[Client::WgQuick]), net)),
+        None => Err((bad, None)),
+    }
 }
 
 pub(super) fn prefix(text: &str) -> Result<IpNet, Bad> {
@@ -161,19 +201,25 @@ pub(super) fn dns(text: &str) -> Result<Dns, Bad> {
             format!("{} is not a domain", shown(text)),
             "use letters, digits, dots and hyphens",
         )
-        .taken_by(&[Client::WgQuick, Client::Windows, Client::Apple])),
+        .taken_by(&[Client::WgQuick])),
         _ => Ok(parsed),
     }
 }
 
 pub(super) fn table(text: &str) -> Result<Table, Bad> {
-    Table::parse(text).ok_or_else(|| {
-        Bad::new(
-            "bad-table",
-            format!("{} is not a routing table", shown(text)),
-            "use auto, off, a number or a name of rt_tables",
-        )
-    })
+    let bad =
+        |message: String| Bad::new("bad-table", message, "use auto, off, a number or a name of rt_tables");
+    match Table::parse(text) {
+        // Who reads it knows these two in lower case only, and takes anything else for the name of a table.
+        Some(Table::Auto | Table::Off) if text.bytes().any(|b| b.is_ascii_uppercase()) => {
+            Err(bad(format!("{text} is taken for the name of a table: auto and off are written small")))
+        }
+        Some(Table::Named(name)) if number(&name).is_some_and(|n| n > u64::from(u32::MAX)) => {
+            Err(bad(format!("{name} is not a routing table: the largest is {}", u32::MAX)))
+        }
+        Some(table) => Ok(table),
+        None => Err(bad(format!("{} is not a routing table", shown(text)))),
+    }
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool, Bad> {
@@ -185,7 +231,5 @@ pub(super) fn boolean(text: &str) -> Result<bool, Bad> {
 }
 
 pub(super) fn hook(text: &str) -> Result<Hook, Bad> {
-    text.parse().map_err(|e: HookError| {
-        Bad::new("bad-hook", e.to_string(), "").taken_by(&[Client::WgQuick, Client::Windows])
-    })
+    text.parse().map_err(|e: HookError| Bad::new("bad-hook", e.to_string(), "").taken_by(&[Client::WgQuick]))
 }

@@ -15,7 +15,7 @@ pub(super) struct Fault {
     pub code: &'static str,
     /// For a reader that is no client in particular.
     pub severity: Severity,
-    /// Clients that take it all the same.
+    /// Of wg and wg-quick, those that take it all the same.
     pub taken_by: &'static [Client],
     pub line: usize,
     pub column: usize,
@@ -49,8 +49,6 @@ pub(super) struct Entry {
 /// A section where it starts.
 pub(super) struct Header {
     pub section: Section,
-    pub line: usize,
-    pub column: usize,
 }
 
 /// A peer being read: its key may come last, or never.
@@ -90,8 +88,7 @@ impl Walk {
                     "byte-order-mark",
                     "the file starts with a byte order mark",
                     "save it as UTF-8 without BOM",
-                )
-                .taken_by(&[Client::Windows]),
+                ),
                 "",
             );
         }
@@ -187,7 +184,7 @@ impl Walk {
         }
         self.lost = false;
         self.in_body = false;
-        self.headers.push(Header { section, line: place.0, column: place.1 });
+        self.headers.push(Header { section });
         match section {
             Section::Interface => self.document.interface.comments.extend(comments),
             Section::Peer => {
@@ -206,7 +203,7 @@ impl Walk {
         let Some(section) = self.headers.last().map(|h| h.section) else {
             let message = "a key stands before any section; it is taken as [Interface]'s".to_owned();
             self.fault(place, Bad::new("missing-section", message, "write [Interface] above it"), "");
-            self.headers.push(Header { section: Section::Interface, line: place.0, column: place.1 });
+            self.headers.push(Header { section: Section::Interface });
             self.in_body = true;
             return self.entry(line, name, value);
         };
@@ -233,7 +230,8 @@ impl Walk {
             {
                 draft.has_key = true;
             }
-            let taken_by: &[Client] = if key.is_of_wg() { &[] } else { &[Client::WgQuick] };
+            let refused = key.is_of_wg() || key == Key::SaveConfig;
+            let taken_by: &[Client] = if refused { &[] } else { &[Client::WgQuick] };
             let bad = Bad::new("empty-value", "the value is missing", "write one, or leave the line out");
             return self.fault(place, bad.taken_by(taken_by), key.as_str());
         }
@@ -352,10 +350,7 @@ impl Walk {
         for item in value.split(',').map(trim) {
             let place = (line.number, line.column(item));
             if item.is_empty() {
-                let taken_by: &[Client] = match key {
-                    Key::AllowedIps => &[Client::Apple],
-                    _ => &[Client::WgQuick, Client::Apple],
-                };
+                let taken_by: &[Client] = if key == Key::AllowedIps { &[] } else { &[Client::WgQuick] };
                 let bad = Bad::new("syntax", "a comma with nothing beside it", "take the comma out");
                 self.fault(place, bad.taken_by(taken_by), key.as_str());
                 continue;
@@ -378,7 +373,16 @@ impl Walk {
     fn item(&mut self, place: (usize, usize), key: Key, item: &str) {
         let i = &mut self.document.interface;
         let result = match key {
-            Key::Address => value::prefix(item).map(|net| i.addresses.push(net)),
+            Key::Address => match value::address(item) {
+                Ok(net) => {
+                    i.addresses.push(net);
+                    Ok(())
+                }
+                Err((bad, meant)) => {
+                    i.addresses.extend(meant);
+                    Err(bad)
+                }
+            },
             Key::Dns => value::dns(item).map(|dns| i.dns.push(dns)),
             // Names of applications mean nothing here.
             _ => Ok(()),

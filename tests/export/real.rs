@@ -42,7 +42,7 @@ pub fn wg_setconf(text: &str) -> Result<(), String> {
 }
 
 /// A program in a network namespace of its own: no interface to touch, no name server to ask.
-fn alone(program: &str) -> Command {
+pub fn alone(program: &str) -> Command {
     let mut command = Command::new("unshare");
     if !nix::unistd::geteuid().is_root() {
         // wg-quick wants to be root, also for reading.
