@@ -45,7 +45,7 @@ fn export_with(case: &Case, name: &str, hooks: &Hooks) -> Result<Exported, Expor
     node_conf(&case.network, keys, node, hooks, NOW)
 }
 
-static NO_HOOKS: Hooks = Hooks { post_up: Vec::new(), post_down: Vec::new() };
+static NO_HOOKS: Hooks = Hooks { pre_up: Vec::new(), post_up: Vec::new(), post_down: Vec::new() };
 
 fn every_file() -> Vec<(String, Exported)> {
     let mut out = Vec::new();
@@ -198,7 +198,7 @@ fn faults() {
 
     let wsl_key = private_key("wsl");
     let wsl_keys = Keys { private_key: Some(&wsl_key), ..keys };
-    let hooks = Hooks { post_up: vec!["iptables -A X # y".into()], post_down: vec![] };
+    let hooks = Hooks { pre_up: vec![], post_up: vec!["iptables -A X # y".into()], post_down: vec![] };
     let wsl = network.nodes["wsl"].clone();
     assert!(matches!(code(node_conf(&network, wsl_keys, &wsl, &hooks, NOW)), ExportError::Hook { .. }));
 
@@ -247,9 +247,13 @@ fn the_firewall_fits_its_lines() {
             let lines = hooks(&case.network, node, NOW);
             let exported = export_with(&case, name.as_str(), &lines).unwrap();
             let written = &exported.document.interface;
-            let expected =
-                if node.platform.is_linux() { (lines.post_up.len(), lines.post_down.len()) } else { (0, 0) };
-            assert_eq!((written.post_up.len(), written.post_down.len()), expected, "{} {name}", case.name);
+            let expected = if node.platform.is_linux() {
+                [lines.pre_up.len(), lines.post_up.len(), lines.post_down.len()]
+            } else {
+                [0; 3]
+            };
+            let found = [written.pre_up.len(), written.post_up.len(), written.post_down.len()];
+            assert_eq!(found, expected, "{} {name}", case.name);
             assert_eq!(wgconf::parse(&exported.text(), "x").as_ref(), Ok(&exported.document));
             if wg_quick {
                 real::wg_quick_strip(&exported.text())

@@ -61,7 +61,8 @@ pub fn look(
     let (seen, recorded) = join(machine, || memory.recorded(dir, &folder, runtime));
     let Some((applied, target)) = recorded? else { return Ok(None) };
     let mut machine = seen?;
-    let facts = machine.facts(&target.names(), &BTreeSet::new())?;
+    let mut facts = machine.facts(&target.names(), &BTreeSet::new())?;
+    facts.displaced.clone_from(&applied.displaced);
     let backend = in_use(name, &facts);
     let wanted = wanted(&target.network, target.this(), &target.keys, applied.backend, &facts, now);
     let mut state = wanted.state;

@@ -137,7 +137,7 @@ pub fn obstacles<H: Host>(
     now: Timestamp,
 ) -> Result<Vec<Problem>, HostError> {
     let applied = runtime.read_applied(&target.dir)?;
-    let facts = host.facts(&target.names(), &BTreeSet::new())?;
+    let facts = facts_of(host, target, applied.as_ref())?;
     let facts = behind(target, applied.as_ref(), facts);
     let mut problems = wish(target, applied.as_ref(), backend, &facts, now).problems;
     problems.retain(Problem::is_error);
@@ -168,6 +168,12 @@ fn wish(
     wish
 }
 
+/// Reads a host's facts, with the values that its switches had before this network set them.
+fn facts_of<H: Host>(host: &mut H, target: &Target, applied: Option<&Applied>) -> Result<Facts, HostError> {
+    let displaced = applied.map(|a| a.displaced.clone()).unwrap_or_default();
+    Ok(Facts { displaced, ..host.facts(&target.names(), &BTreeSet::new())? })
+}
+
 fn compare<H: Host>(
     host: &mut H,
     target: &Target,
@@ -176,15 +182,14 @@ fn compare<H: Host>(
     now: Timestamp,
 ) -> Result<Comparison, Refusal> {
     let applied = runtime.read_applied(&target.dir)?;
-    let facts = host.facts(&target.names(), &BTreeSet::new())?;
+    let facts = facts_of(host, target, applied.as_ref())?;
     let facts = behind(target, applied.as_ref(), facts);
     let Wanted { state: mut wanted, problems } = wish(target, applied.as_ref(), backend, &facts, now);
     if problems.iter().any(Problem::is_error) {
         return Err(Refusal::Problems(problems));
     }
     keep_endpoints(&mut wanted, applied.as_ref());
-    let displaced = applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
-    release(&mut wanted, &displaced, &facts);
+    release(&mut wanted, &facts.displaced, &facts);
     let displaced_links = applied.as_ref().map(|a| a.displaced_links.clone()).unwrap_or_default();
     let scope = Scope {
         network: target.network.name.clone(),

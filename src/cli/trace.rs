@@ -47,8 +47,9 @@ fn live(ctx: &Context, loaded: &super::context::Loaded, world: World) -> Result<
     let node = ctx.this_node(loaded)?.name.clone();
     let runtime = runtime(&loaded.network.name)?;
     let mut host = app::host(&runtime, &[])?;
-    let facts = host.facts(&Default::default(), &Default::default())?;
+    let mut facts = host.facts(&Default::default(), &Default::default())?;
     let applied = runtime.read_applied(&ctx.dir)?;
+    facts.displaced = applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
     let sysctls = applied.iter().flat_map(|a| a.state.sysctls.keys().cloned()).collect();
     let scope = Scope {
         network: loaded.network.name.clone(),

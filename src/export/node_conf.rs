@@ -179,6 +179,7 @@ fn interface(
         }
     }
     if node.platform.is_linux() {
+        out.pre_up = hooks_of(node, &hooks.pre_up)?;
         out.post_up = hooks_of(node, &hooks.post_up)?;
         out.post_down = hooks_of(node, &hooks.post_down)?;
     } else if !node.sites.is_empty() || node.is_relay() {

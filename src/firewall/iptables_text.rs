@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use super::compile::{BESIDE, FROM_SITE, OPENED, TO_SITE};
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Table};
 
 /// What to load and what takes it away again: the text of one `iptables-restore` call each.
@@ -31,6 +32,14 @@ pub fn restore(table: &Table, family: Family) -> Option<Restore> {
         let Some(chain) = table.chains.iter().find(|c| c.hook == hook) else { continue };
         let mut w = Writer { table, family, chains: Vec::new(), rules: Vec::new() };
         let entry = w.chain(chain);
+        if hook == Hook::Forward {
+            // What is filled later has to be there.
+            for inner in table.chains.iter().filter(|c| c.hook == Hook::None) {
+                if !w.chains.contains(&format!("{}{}", table.name, suffix(&inner.name))) {
+                    w.chain(inner);
+                }
+            }
+        }
         if w.chains.is_empty() {
             continue;
         }
@@ -65,12 +74,7 @@ impl Writer<'_> {
     }
 
     fn chain(&mut self, chain: &Chain) -> String {
-        let name = self.new_chain(match chain.hook {
-            Hook::Forward => "-f",
-            Hook::Postrouting => "-n",
-            Hook::Mark => "-m",
-            Hook::None => "-p",
-        });
+        let name = self.new_chain(suffix(&chain.name));
         for rule in &chain.rules {
             self.rule(&name, rule);
         }
@@ -83,16 +87,19 @@ impl Writer<'_> {
         }
         let mut target = match &rule.action {
             // What is not ours is others' to decide: in nft an accept ends our chain only, in iptables all of FORWARD.
-            Action::Accept if rule.matches.iter().all(is_elsewhere) => "RETURN".to_string(),
+            Action::Accept if is_left_to_others(chain, rule) => "RETURN".to_string(),
             Action::Accept => "ACCEPT".to_string(),
             Action::Drop => "DROP".to_string(),
             Action::Masquerade => "MASQUERADE".to_string(),
             Action::Mark(mark) => format!("MARK --set-xmark {:#x}/{:#x}", mark.value, mark.mask),
             Action::ClampMss => "TCPMSS --clamp-mss-to-pmtu".to_string(),
-            Action::Jump(to) => match self.table.chains.iter().find(|c| &c.name == to) {
-                Some(inner) if !self.chains.iter().any(|c| c.ends_with("-p")) => self.chain(inner),
-                _ => format!("{}-p", self.table.name),
-            },
+            Action::Jump(to) => {
+                let name = format!("{}{}", self.table.name, suffix(to));
+                match self.table.chains.iter().find(|c| &c.name == to) {
+                    Some(inner) if !self.chains.contains(&name) => self.chain(inner),
+                    _ => name,
+                }
+            }
         };
         // From the last set to the first: each becomes a chain that goes on to the one made before it.
         for m in rule.matches.iter().rev() {
@@ -117,6 +124,26 @@ impl Writer<'_> {
     }
 }
 
+/// What stands for a chain's name after the table's: there is room for two letters.
+pub(super) fn suffix(chain: &str) -> &'static str {
+    match chain {
+        "forward" => "-f",
+        "postrouting" => "-n",
+        "mark" => "-m",
+        BESIDE => "-b",
+        OPENED => "-o",
+        FROM_SITE => "-s",
+        TO_SITE => "-t",
+        _ => "-p",
+    }
+}
+
+/// Says whether an accept only means that a packet is not the network's.
+fn is_left_to_others(chain: &str, rule: &Rule) -> bool {
+    rule.matches.iter().all(is_elsewhere)
+        || chain.ends_with(suffix(BESIDE)) && rule.matches == [Match::Ct(CtState::EstablishedRelated)]
+}
+
 /// Says whether a condition is that a link is not the tunnel.
 const fn is_elsewhere(m: &Match) -> bool {
     matches!(m, Match::Iif { is: false, .. } | Match::Oif { is: false, .. })
@@ -124,7 +151,10 @@ const fn is_elsewhere(m: &Match) -> bool {
 
 fn family_of(m: &Match) -> Option<Family> {
     match m {
-        Match::Saddr { family, .. } | Match::Daddr { family, .. } | Match::Icmp(family) => Some(*family),
+        Match::Saddr { family, .. }
+        | Match::Daddr { family, .. }
+        | Match::Icmp(family)
+        | Match::Nfproto(family) => Some(*family),
         _ => None,
     }
 }
@@ -137,7 +167,8 @@ fn plain(m: &Match) -> Option<String> {
         Match::Oif { name, is } => format!("{}-o {name}", not(*is)),
         Match::Saddr { with: Addresses::Net(net), is, .. } => format!("{}-s {net}", not(*is)),
         Match::Daddr { with: Addresses::Net(net), is, .. } => format!("{}-d {net}", not(*is)),
-        Match::Saddr { .. } | Match::Daddr { .. } => return None,
+        // Whose program it is says which family.
+        Match::Saddr { .. } | Match::Daddr { .. } | Match::Nfproto(_) => return None,
         Match::Ct(CtState::EstablishedRelated) => "-m conntrack --ctstate ESTABLISHED,RELATED".into(),
         Match::Ct(CtState::Invalid) => "-m conntrack --ctstate INVALID".into(),
         Match::Tcp(a, b) => format!("-p tcp --dport {a}:{b}"),

@@ -13,6 +13,7 @@ mod nft_json;
 pub mod nft_text;
 mod prefixes;
 mod rule;
+mod surroundings;
 mod tag;
 
 pub use compile::{SiteMatch, compile};
@@ -20,4 +21,5 @@ pub use hooks::{Hooks, hooks};
 pub use nft_json::{add_elements, delete_elements, delete_table, elements, load_table};
 pub use prefixes::aggregate;
 pub use rule::{Action, Addresses, Chain, CtState, Family, Hook, Mark, Match, Rule, Set, Table};
+pub use surroundings::{Surroundings, forwarding_v4};
 pub use tag::{IFALIAS_PREFIX, ifalias, table_name};

@@ -166,6 +166,13 @@ fn statements(m: &rule::Match) -> Vec<Statement<'static>> {
         rule::Match::Daddr { family, with, is: yes } => {
             vec![is(payload(family.nft(), "daddr"), addresses(with), *yes)]
         }
+        rule::Match::Nfproto(family) => {
+            let name = match family {
+                rule::Family::V4 => "ipv4",
+                rule::Family::V6 => "ipv6",
+            };
+            vec![is(meta(MetaKey::Nfproto), string(name), true)]
+        }
         rule::Match::Ct(state) => {
             let left =
                 Expression::Named(NamedExpression::CT(CT { key: "state".into(), family: None, dir: None }));

@@ -32,6 +32,8 @@ fn match_text(m: &Match) -> String {
         Match::Oif { name, is } => format!("oifname {}\"{name}\"", not(*is)),
         Match::Saddr { family, with: a, is } => format!("{} saddr {}{}", family.nft(), not(*is), with(a)),
         Match::Daddr { family, with: a, is } => format!("{} daddr {}{}", family.nft(), not(*is), with(a)),
+        Match::Nfproto(Family::V4) => "meta nfproto ipv4".into(),
+        Match::Nfproto(Family::V6) => "meta nfproto ipv6".into(),
         Match::Ct(CtState::EstablishedRelated) => "ct state established,related".into(),
         Match::Ct(CtState::Invalid) => "ct state invalid".into(),
         Match::Tcp(a, b) => format!("tcp dport {}", range(*a, *b)),

@@ -102,6 +102,8 @@ pub enum Match {
         /// Whether it is inside (`true`) or outside.
         is: bool,
     },
+    /// Any packet of a family.
+    Nfproto(Family),
     /// Connection tracking.
     Ct(CtState),
     /// TCP with a destination port in this range, both ends included.

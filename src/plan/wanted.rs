@@ -11,7 +11,7 @@ use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
 use super::{Facts, bridge, two_homes};
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
-use crate::firewall::{SiteMatch, compile, ifalias};
+use crate::firewall::{SiteMatch, Surroundings, compile, forwarding_v4, ifalias};
 use crate::model::{
     EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Timestamp, claimed_by_spoke,
     derive_for_spoke,
@@ -80,15 +80,16 @@ pub fn wanted(
             SiteLink::Missing(problem) => problems.push(*problem),
         }
     }
-    let mut firewall = compile(network, node, &sites, now);
     let mut sysctls = BTreeMap::new();
-    if firewall.is_some() {
+    if node.is_relay() || !sites.is_empty() {
         let links = sites.iter().filter_map(|(site, link)| match link {
             SiteMatch::Link(name) => Some((site.subnet, name.as_str())),
             SiteMatch::Subnet => None,
         });
         forwarding(network, node, links, facts, &mut sysctls);
     }
+    let around = Surroundings::of(network, node, facts, &sysctls);
+    let mut firewall = compile(network, node, &sites, &around, now);
     // Without it the kernel takes a new address away together with the old one of the same subnet, and the routes too.
     sysctls.insert(format!("net/ipv4/conf/{}/promote_secondaries", network.name), "1".into());
     if backend == Backend::Kernel {
@@ -270,7 +271,7 @@ fn forwarding<'a>(
     sysctls: &mut BTreeMap<String, String>,
 ) {
     let sites: Vec<(IpNet, &str)> = sites.collect();
-    let mut v4 = |link: &str| sysctls.insert(format!("net/ipv4/conf/{link}/forwarding"), "1".into());
+    let mut v4 = |link: &str| sysctls.insert(forwarding_v4(link), "1".into());
     v4(network.name.as_str());
     for (_, link) in sites.iter().filter(|(net, _)| matches!(net, IpNet::V4(_))) {
         v4(link);

@@ -114,7 +114,7 @@ fn run<'t>(
                 if let Some(end) = chain.and_then(|c| run(table, &c.rules, packet, depth + 1, out)) {
                     return Some(end);
                 }
-                out.not_in_policy = true;
+                out.not_in_policy |= name == "pairs";
             }
             Action::Jump(_) => return None,
         }
@@ -133,6 +133,7 @@ fn holds(table: &Table, condition: &Match, packet: &Packet<'_>, compared: &mut C
         Match::Oif { name, is } => (packet.oif == name) == *is,
         Match::Saddr { family, with, is } => address(table, *family, with, packet.src, *is),
         Match::Daddr { family, with, is } => address(table, *family, with, packet.dst, *is),
+        Match::Nfproto(family) => is_of(*family, packet.src),
         Match::Ct(CtState::EstablishedRelated) => packet.tracking == Tracking::Established,
         Match::Ct(CtState::Invalid) => packet.tracking == Tracking::Invalid,
         Match::Tcp(first, last) => {

@@ -23,6 +23,7 @@ pub fn every_case() -> Vec<Case> {
 
 pub static HOOKS: std::sync::LazyLock<Hooks> = std::sync::LazyLock::new(|| {
     Hooks {
+    pre_up: Vec::new(),
     post_up: vec![
         "sysctl -q -w net.ipv4.conf.%i.forwarding=1".into(),
         "nft add table inet wgrelay-%i; nft add chain inet wgrelay-%i forward '{ type filter hook forward priority 0; }'".into(),

@@ -21,4 +21,5 @@ mod rig;
 mod rig_works;
 mod sessions;
 mod sites;
+mod strangers;
 mod told;

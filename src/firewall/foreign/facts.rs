@@ -49,6 +49,9 @@ pub struct Facts {
     pub routes: Vec<ForeignRoute>,
     /// Values of the switches that matter, by path below `/proc/sys`.
     pub sysctls: BTreeMap<String, String>,
+    /// The values that switches had before this network set them, by path; from the record of what was applied.
+    #[serde(default)]
+    pub displaced: BTreeMap<String, String>,
     /// Docker's networks by name; `None`: no engine answered.
     pub docker: Option<BTreeMap<String, DockerNetwork>>,
     /// That engine.
@@ -76,6 +79,10 @@ impl Facts {
     /// Returns a switch's value, `None` where the host has no such switch.
     pub fn sysctl(&self, path: &str) -> Option<&str> {
         self.sysctls.get(path).map(String::as_str)
+    }
+    /// Returns the value that a switch had before this network set it; `None`: it is not known.
+    pub fn before(&self, path: &str) -> Option<&str> {
+        self.displaced.get(path).map(String::as_str).or_else(|| self.sysctl(path))
     }
     /// Returns Docker's network that has this bridge, with its name.
     pub fn docker_network(&self, bridge: &str) -> Option<(&str, &DockerNetwork)> {

@@ -15,14 +15,19 @@ const WSLINFO_LIMIT: Duration = Duration::from_secs(2);
 const WSLINFO: &str = "/usr/bin/wslinfo";
 const POLL: Duration = Duration::from_millis(20);
 /// Switches that are always of interest.
-const ALWAYS: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+const ALWAYS: [&str; 4] = [
+    "net/ipv4/ip_forward",
+    "net/ipv6/conf/all/forwarding",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/bridge/bridge-nf-call-ip6tables",
+];
 
 /// Reads switches; one that this host does not have is absent.
-pub(super) fn sysctls(wanted: &BTreeSet<String>) -> Result<BTreeMap<String, String>, HostError> {
+pub(super) fn sysctls(wanted: impl Iterator<Item = String>) -> Result<BTreeMap<String, String>, HostError> {
     let mut values = BTreeMap::new();
-    for path in wanted.iter().map(String::as_str).chain(ALWAYS) {
-        if let Some(value) = sysctl::read(path)? {
-            values.insert(path.to_string(), value);
+    for path in wanted.chain(ALWAYS.map(String::from)) {
+        if let Some(value) = sysctl::read(&path)? {
+            values.insert(path, value);
         }
     }
     Ok(values)

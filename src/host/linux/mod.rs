@@ -32,6 +32,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use self::ahead::Ahead;
 use crate::dataplane::DeviceReport;
 use crate::firewall::foreign::ForeignRule;
+use crate::firewall::forwarding_v4;
 use crate::host::join::join;
 use crate::host::{Host, HostError, Scope};
 use crate::model::InterfaceName;
@@ -399,7 +400,11 @@ impl Host for LinuxHost {
             Some(facts) => facts,
             None => self.gather(None)?,
         };
-        Ok(Facts { sysctls: facts::sysctls(sysctls)?, resolved: names::resolve(names), ..facts })
+        // Whether a link forwarded before this network came. What is a bridge's port gets nothing to forward.
+        let links = facts.links.iter().filter(|(_, link)| link.master.is_none());
+        let forwarding = links.map(|(name, _)| forwarding_v4(name));
+        let sysctls = facts::sysctls(sysctls.iter().cloned().chain(forwarding))?;
+        Ok(Facts { sysctls, resolved: names::resolve(names), ..facts })
     }
 
     fn observe(&mut self, scope: &Scope) -> Result<HostState, HostError> {

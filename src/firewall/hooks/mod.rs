@@ -1,17 +1,23 @@
-//! PostUp and PostDown lines that give a host under `wg-quick(8)` what `up` would give it.
+//! PreUp, PostUp and PostDown lines that give a host under `wg-quick(8)` what `up` would give it.
 //!
+//! What closes comes before the interface is up, what opens after it.
 //! They name the interface as `%i` and sites by their subnets, so that they survive a Docker network
 //! that comes back with another bridge. `#` would begin a comment and appears nowhere.
 
+mod forwarding;
+
+use super::Surroundings;
 use super::compile::{SiteMatch, compile};
 use super::rule::{Family, Match, Table};
 use super::{iptables_text, nft_text};
-use crate::model::{Network, Node, Site, SiteInterface, Timestamp, derive_for_spoke};
+use crate::model::{Network, Node, Site, Timestamp, derive_for_spoke};
 use ipnet::IpNet;
 
 /// Lines for the `[Interface]` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hooks {
+    /// Run by bash before the interface is up.
+    pub pre_up: Vec<String>,
     /// Run by bash after the interface is up.
     pub post_up: Vec<String>,
     /// Run by bash after it is gone.
@@ -21,9 +27,10 @@ pub struct Hooks {
 /// Makes the hooks of a node; empty for one that forwards nothing.
 pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
     let sites: Vec<(&Site, SiteMatch)> = node.sites.iter().map(|s| (s, SiteMatch::Subnet)).collect();
-    let Some(table) = compile(network, node, &sites, now) else { return Hooks::default() };
+    let Some(table) = compile(network, node, &sites, &Surroundings::later(), now) else {
+        return Hooks::default();
+    };
     let table = with_placeholder(table, network.name.as_str());
-    let mut post_up: Vec<String> = forwarding(network, node);
     let mut iptables_up = Vec::new();
     let mut iptables_down = Vec::new();
     let (mut beside_up, mut beside_down) = (Vec::new(), Vec::new());
@@ -32,18 +39,24 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
             continue;
         }
         if let Some(restore) = iptables_text::restore(&table, family) {
-            iptables_up.push(format!("{program}-restore -n <<< {}", ansi_c(&restore.up)));
+            // A `wg-quick up` that failed half-way left its chains.
+            iptables_up.push(format!(
+                "{program}-restore -n <<< {} 2>/dev/null || :; {program}-restore -n <<< {}",
+                ansi_c(&restore.down),
+                ansi_c(&restore.up)
+            ));
             iptables_down.push(format!("{program}-restore -n <<< {}", ansi_c(&restore.down)));
         }
         let (up, down) = beside(node, family, program);
         beside_up.push(up);
         beside_down.push(down);
     }
-    post_up.push(format!(
+    let pre_up = vec![format!(
         "if command -v nft >/dev/null; then nft -f - <<< '{}'; else {}; fi",
         nft_text::one_line(&table),
         iptables_up.join("; ")
-    ));
+    )];
+    let mut post_up = forwarding::forwarding(network, node);
     post_up.extend(beside_up);
     let (own_up, mut post_down) = to_own_address(network, node, now);
     post_up.extend(own_up);
@@ -56,7 +69,7 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
             iptables_down.join("; ")
         ),
     ]);
-    Hooks { post_up, post_down }
+    Hooks { pre_up, post_up, post_down }
 }
 
 /// Lets packets pass where iptables drops what is forwarded: accepts at the top of Docker's DOCKER-USER, else of a FORWARD
@@ -102,53 +115,10 @@ fn beside(node: &Node, family: Family, program: &str) -> (String, String) {
     (up, down)
 }
 
+/// The table's name, and what its chains' begin with where there is no nft.
+const TABLE: &str = "wgrelay-q-%i";
 /// Where the hooks note the values that switches had, so that they can be put back.
 const NOTES: &str = "/run/wgrelay-q-%i";
-
-/// Switches forwarding on for the interfaces concerned, never globally for IPv4. What is on already is neither written, as a
-/// container may not, nor noted: two sites of one link would put back what the first of them set.
-fn forwarding(network: &Network, node: &Node) -> Vec<String> {
-    let to = |value: u8, path: &str| {
-        format!(
-            "if [ -e {path} ] && [ $(cat {path}) != {value} ]; then echo $(cat {path}) {path} >> {NOTES}; echo {value} > {path}; fi"
-        )
-    };
-    let set = |path: &str| to(1, path);
-    let links = |routes: &str, then: &str| {
-        format!("for d in $({routes} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p'); do {then}; done")
-    };
-    let v4 = |link: &str| set(&format!("/proc/sys/net/ipv4/conf/{link}/forwarding"));
-    let mut lines = vec![
-        "if [ $(cat /proc/sys/net/ipv4/conf/%i/forwarding) != 1 ]; then echo 1 > /proc/sys/net/ipv4/conf/%i/forwarding; fi"
-            .to_string(),
-    ];
-    for site in node.sites.iter().filter(|s| matches!(s.subnet, IpNet::V4(_))) {
-        lines.push(match &site.interface {
-            Some(SiteInterface::Link(link)) => v4(link),
-            _ => links(&format!("ip -4 -o route show {} scope link", site.subnet), &v4("$d")),
-        });
-    }
-    let site_egress = node.sites.iter().any(|s| s.egress);
-    let leaves = node.egress || site_egress;
-    if leaves {
-        // Answers from outside come in by the uplink.
-        lines.push(links("ip -4 -o route show default", &v4("$d")));
-    }
-    if site_egress {
-        // Outside are the networks on the node's other bridges, too.
-        lines.extend(node.bridges.iter().map(|b| v4(b.name.as_str())));
-    }
-    let v6 = network.subnet6.is_some() || node.sites.iter().any(|s| matches!(s.subnet, IpNet::V6(_)));
-    if v6 {
-        // A forwarding host stops listening to router advertisements unless told 2.
-        lines.push(links(
-            "ip -6 -o route show default proto ra",
-            &to(2, "/proc/sys/net/ipv6/conf/$d/accept_ra"),
-        ));
-        lines.push(set("/proc/sys/net/ipv6/conf/all/forwarding"));
-    }
-    lines
-}
 
 /// Lets a site's hosts call their gateway by its tunnel address. Where everything goes into the tunnel, wg-quick drops what
 /// comes to that address by another link; the rule goes with wg-quick's own table, of iptables by its comment's name.
@@ -190,7 +160,7 @@ fn restore_forwarding() -> String {
 fn with_placeholder(mut table: Table, tunnel: &str) -> Table {
     // Not the name that `up` uses: what wg-quick made is wg-quick's to take away. With 15 characters of interface
     // it leaves 3 of iptables' 28 for the chains.
-    table.name = "wgrelay-q-%i".into();
+    table.name = TABLE.into();
     for m in table.chains.iter_mut().flat_map(|c| &mut c.rules).flat_map(|r| &mut r.matches) {
         if let Match::Iif { name, .. } | Match::Oif { name, .. } = m
             && name == tunnel
@@ -215,7 +185,8 @@ mod tests {
     fn what_is_not_the_tunnels_is_left_to_others() {
         let (network, relay) = relay_alone();
         let now = Timestamp::from(std::time::UNIX_EPOCH);
-        let up = hooks(&network, &network.nodes[&relay], now).post_up.join("\n");
+        let lines = hooks(&network, &network.nodes[&relay], now);
+        let up = [&lines.pre_up[..], &lines.post_up[..]].concat().join("\n");
         assert!(up.contains("-A wgrelay-q-%i-f ! -i %i ! -o %i -j RETURN\\n"), "iptables: {up}");
         assert!(up.contains("iifname != \"%i\" oifname != \"%i\" accept;"), "nft: {up}");
         assert!(up.contains("-I $c -i %i -o %i -m comment --comment wgrelay-q-%i -j ACCEPT"), "{up}");

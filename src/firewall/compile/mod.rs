@@ -2,15 +2,21 @@
 //!
 //! The order in `forward` matters: what is not ours leaves first, then connection tracking, then the
 //! three ways into `pairs` (tunnel to tunnel, tunnel to site, site to tunnel), then egress, then the drop.
+//! What is neither from nor to the tunnel is others' own, but where only this network made the host forward it ([`beside`]).
+
+mod beside;
+
+pub(super) use beside::{BESIDE, FROM_SITE, OPENED, TO_SITE};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::Surroundings;
 use super::prefixes::aggregate;
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Set, Table};
-use super::tag::table_name;
+use super::table_name;
 use crate::model::{
     AllowRule, Network, Node, PlaceRef, PortSpec, Routes, Site, Timestamp, places, prefixes_of,
 };
@@ -31,6 +37,7 @@ struct Builder<'a> {
     node: &'a Node,
     now: Timestamp,
     tunnel: String,
+    around: &'a Surroundings,
     sets: BTreeMap<String, Set>,
 }
 
@@ -40,16 +47,18 @@ pub fn compile(
     network: &Network,
     node: &Node,
     sites: &[(&Site, SiteMatch)],
+    around: &Surroundings,
     now: Timestamp,
 ) -> Option<Table> {
     if !node.is_relay() && sites.is_empty() {
         return None;
     }
-    let mut b = Builder { network, node, now, tunnel: network.name.to_string(), sets: BTreeMap::new() };
-    let pairs = b.pairs();
-    let forward = b.forward(sites);
+    let tunnel = network.name.to_string();
+    let mut b = Builder { network, node, now, tunnel, around, sets: BTreeMap::new() };
+    let mut chains = vec![b.pairs()];
+    chains.extend(b.beside(sites));
+    chains.push(b.forward(sites));
     let postrouting = b.postrouting(sites);
-    let mut chains = vec![pairs, forward];
     if !postrouting.rules.is_empty() {
         chains.push(postrouting);
     }
@@ -129,12 +138,16 @@ impl Builder<'_> {
 
     fn forward(&mut self, sites: &[(&Site, SiteMatch)]) -> Chain {
         let (iif, oif) = (self.iif(true), self.oif(true));
-        let mut rules = vec![
+        let mut rules = Vec::new();
+        if self.around.opens() {
+            rules.push(rule([self.iif(false), self.oif(false)], Action::Jump(BESIDE.into())));
+        }
+        rules.extend([
             rule([self.iif(false), self.oif(false)], Action::Accept),
             rule([Match::TcpSyn], Action::ClampMss),
             rule([Match::Ct(CtState::EstablishedRelated)], Action::Accept),
             rule([Match::Ct(CtState::Invalid)], Action::Drop),
-        ];
+        ]);
         let pairs = || Action::Jump("pairs".into());
         if self.node.is_relay() {
             rules.push(rule([iif.clone(), oif.clone()], pairs()));
