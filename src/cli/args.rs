@@ -8,6 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::model::NodeName;
 use crate::wgconf::Client;
 
+/// `export` has a file of its own: its forms are many.
+mod export;
+
+pub use export::{Export, Format};
+
 /// clap's own, but for what is wrong: its yellow is hard to read on white.
 const STYLES: Styles = Styles::styled()
     .invalid(anstyle::AnsiColor::Magenta.on_default().bold())
@@ -85,34 +90,6 @@ pub enum BackendChoice {
     Kernel,
     /// wgrelay's own, in the agent's process
     Embedded,
-}
-
-/// In which form to export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// The client's configuration file
-    Conf,
-    /// A QR code in the terminal
-    Qr,
-    /// A QR code as a PNG picture
-    Png,
-    /// A QR code as an SVG picture
-    Svg,
-    /// One file for `wgrelay up --bundle` on that node
-    Bundle,
-}
-
-impl Format {
-    /// Returns the word of the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Conf => "conf",
-            Self::Qr => "qr",
-            Self::Png => "png",
-            Self::Svg => "svg",
-            Self::Bundle => "bundle",
-        }
-    }
 }
 
 /// The commands.
@@ -383,23 +360,6 @@ pub struct Status {
 pub struct Man {
     /// Write wgrelay.1 and a page for each command into this folder
     #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-}
-
-/// `export`
-#[derive(Debug, Args)]
-pub struct Export {
-    /// The node
-    #[arg(required_unless_present = "all")]
-    pub name: Option<NodeName>,
-    /// Every node, into the folder that --out names
-    #[arg(long, requires = "out", conflicts_with = "name")]
-    pub all: bool,
-    /// In which form
-    #[arg(long, value_name = "FORMAT", default_value = "conf")]
-    pub format: Format,
-    /// Into this file, mode 0600, instead of standard output
-    #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
 

@@ -11,12 +11,13 @@ use zeroize::Zeroizing;
 use super::args::{Export, Format};
 use super::context::{Context, Loaded, find_node};
 use super::exit::Exit;
+use super::export_format;
 use super::fault::Fault;
 use super::output::Role;
 use super::progress::Progress;
 use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
-use crate::export::{Exported, Keys, node_conf};
+use crate::export::{Exported, Hooks, Keys, node_conf};
 use crate::firewall::hooks;
 use crate::model::{Network, Node, NodeName, Problem, Timestamp};
 use crate::store::batch::Batch;
@@ -27,12 +28,30 @@ use crate::wgconf::{Client, lint_name};
 /// Exports one node, or all.
 pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
     let loaded = ctx.load_network()?;
+    if let Some(list) = export_format::list(args.format) {
+        return export_format::export_list(ctx, &loaded.network, list, args);
+    }
+    if args.all && !export_format::is_for_all(args.format) {
+        return Err(Fault::usage(
+            format!("--all does not go with --format {}", args.format.name()),
+            "export each node by its name",
+        ));
+    }
+    if let (Format::PowerShell, Some(name)) = (args.format, &args.name) {
+        return export_format::powershell_script(ctx, &loaded.network, name, args);
+    }
     let secrets = ctx.load_secrets(&loaded)?;
     if args.all {
         return all(ctx, &loaded, &secrets, args);
     }
     let Some(name) = &args.name else { return Err(Fault::usage("which node?", "wgrelay export NAME")) };
     let node = find_node(&loaded.network, name)?;
+    if let Some(client) = export_format::client(args.format) {
+        // A program of its own kind runs no hooks.
+        let exported = conf_with(&loaded.network, &secrets, node, &Hooks::default(), ctx.now)
+            .map_err(|f| explained(&loaded, node, f))?;
+        return export_format::export_client(ctx, &loaded.network, node, &exported, client, args);
+    }
     one(ctx, &loaded, &secrets, node, args).map_err(|fault| explained(&loaded, node, fault))
 }
 
@@ -76,10 +95,6 @@ fn one(ctx: &Context, loaded: &Loaded, secrets: &Secrets, node: &Node, args: &Ex
     };
     let made = match (args.format, &exported) {
         (Format::Bundle, _) | (_, None) => Made::text("bundle", bundle(&loaded.network, secrets, node)?),
-        (Format::Conf, Some(exported)) => {
-            problems.extend(name_problem(node, out));
-            Made::text("configuration", exported.text())
-        }
         (Format::Qr, Some(exported)) => Made::text("QR code", qr(ctx, out, exported, node)?),
         (Format::Svg, Some(exported)) => Made::text("picture", code(exported, node)?.svg()),
         (Format::Png, Some(exported)) => {
@@ -89,6 +104,11 @@ fn one(ctx: &Context, loaded: &Loaded, secrets: &Secrets, node: &Node, args: &Ex
                 return Err(Fault::usage("a picture is nothing for a terminal", hint));
             }
             Made { what: "picture", content: Content::Bytes(code(exported, node)?.png()) }
+        }
+        // The formats of other programs are `export_format`'s.
+        (_, Some(exported)) => {
+            problems.extend(name_problem(node, out));
+            Made::text("configuration", exported.text())
         }
     };
     if !ctx.out.json {
@@ -135,9 +155,19 @@ impl Made {
 }
 
 fn conf(network: &Network, secrets: &Secrets, node: &Node, now: Timestamp) -> Result<Exported, Fault> {
+    conf_with(network, secrets, node, &hooks(network, node, now), now)
+}
+
+fn conf_with(
+    network: &Network,
+    secrets: &Secrets,
+    node: &Node,
+    hooks: &Hooks,
+    now: Timestamp,
+) -> Result<Exported, Fault> {
     let preshared = |relay: &NodeName, spoke: &NodeName| secrets.preshared_key(relay, spoke).cloned();
     let keys = Keys { private_key: secrets.private_keys.get(&node.name), preshared_key: &preshared };
-    node_conf(network, keys, node, &hooks(network, node, now), now).map_err(|e| Fault::failed(&e, e.hint()))
+    node_conf(network, keys, node, hooks, now).map_err(|e| Fault::failed(&e, e.hint()))
 }
 
 fn bundle(network: &Network, secrets: &Secrets, node: &Node) -> Result<Zeroizing<String>, Fault> {
@@ -184,7 +214,7 @@ fn qr(
 }
 
 /// Says whether the result goes to standard output: no file was named, or "-".
-fn is_stdout(out: Option<&Path>) -> bool {
+pub(super) fn is_stdout(out: Option<&Path>) -> bool {
     out.is_none_or(|path| path == Path::new("-"))
 }
 
@@ -303,7 +333,7 @@ struct Told {
 }
 
 /// A fault of the place that --out names.
-fn out_fault(error: StoreError) -> Fault {
+pub(super) fn out_fault(error: StoreError) -> Fault {
     Fault { hint: error.hint_about("--out"), ..Fault::from(error) }
 }
 

@@ -9,6 +9,7 @@ mod edit;
 mod elsewhere;
 mod exit;
 mod export;
+mod export_format;
 mod fault;
 mod host_side;
 mod import;

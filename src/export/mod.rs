@@ -1,7 +1,9 @@
-//! Files for people and machines, made from the network: a node's `.conf`, the same as a QR code, and a systemd unit.
+//! Files for people and machines, made from the network: a node's `.conf`, the same as a QR code or for other programs, and a
+//! systemd unit.
 //!
 //! Pure functions of their arguments, so that a caller may make many at once.
 
+pub mod format;
 mod node_conf;
 pub mod qr;
 pub mod unit;

@@ -1,0 +1,77 @@
+//! The words of `export`: which node, in which form, and where to.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::model::NodeName;
+
+/// In which form to export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The client's configuration file
+    Conf,
+    /// A QR code in the terminal
+    Qr,
+    /// A QR code as a PNG picture
+    Png,
+    /// A QR code as an SVG picture
+    Svg,
+    /// One file for `wgrelay up --bundle` on that node
+    Bundle,
+    /// NetworkManager's keyfile
+    #[value(name = "networkmanager")]
+    NetworkManager,
+    /// systemd-networkd's .netdev and .network, into the folder that --out names
+    Networkd,
+    /// OpenWrt's /etc/config/network
+    Uci,
+    /// A script for MikroTik RouterOS 7
+    Mikrotik,
+    /// A NixOS module and its key files, into the folder that --out names
+    Nix,
+    /// Targets of all nodes for Prometheus' file_sd
+    Prometheus,
+    /// An Ansible inventory of all nodes
+    Ansible,
+    /// A script for Windows' administrator, where the relay runs in WSL on that PC
+    #[value(name = "powershell")]
+    PowerShell,
+}
+
+impl Format {
+    /// Returns the word of the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Conf => "conf",
+            Self::Qr => "qr",
+            Self::Png => "png",
+            Self::Svg => "svg",
+            Self::Bundle => "bundle",
+            Self::NetworkManager => "networkmanager",
+            Self::Networkd => "networkd",
+            Self::Uci => "uci",
+            Self::Mikrotik => "mikrotik",
+            Self::Nix => "nix",
+            Self::Prometheus => "prometheus",
+            Self::Ansible => "ansible",
+            Self::PowerShell => "powershell",
+        }
+    }
+}
+
+/// `export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The node; the lists of all nodes (prometheus, ansible) take none
+    pub name: Option<NodeName>,
+    /// Every node, into the folder that --out names
+    #[arg(long, requires = "out", conflicts_with = "name")]
+    pub all: bool,
+    /// In which form
+    #[arg(long, value_name = "FORMAT", default_value = "conf")]
+    pub format: Format,
+    /// Into this file, mode 0600, instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}

@@ -1,0 +1,95 @@
+//! A node's configuration for programs that read something else than a `.conf`, and lists of all nodes for programs that look
+//! after them. Each is text; what a program cannot say is told as a problem.
+
+mod ansible;
+mod mikrotik;
+mod network_manager;
+mod networkd;
+mod nix;
+mod powershell;
+mod prometheus;
+mod uci;
+mod wiped;
+
+use zeroize::Zeroizing;
+
+pub use powershell::{PowerShell, powershell};
+
+use super::Exported;
+use crate::model::{Network, Node, Problem, Timestamp};
+
+/// A file to be written, or printed.
+pub struct NamedFile {
+    /// Its name, or where it belongs on the host that reads it.
+    pub name: String,
+    /// What is in it.
+    pub text: Zeroizing<String>,
+    /// Whether it holds a key.
+    pub secret: bool,
+}
+
+/// What was made for a program.
+#[derive(Default)]
+pub struct Files {
+    /// One or more files.
+    pub files: Vec<NamedFile>,
+    /// What it cannot say, and what its reader has to know.
+    pub problems: Vec<Problem>,
+}
+
+/// A program that brings up a node's interface from a file of its own kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientFormat {
+    /// NetworkManager's keyfile, `/etc/NetworkManager/system-connections/NAME.nmconnection`.
+    NetworkManager,
+    /// systemd-networkd's `.netdev` and `.network`.
+    Networkd,
+    /// OpenWrt's `/etc/config/network`.
+    Uci,
+    /// A script for MikroTik RouterOS 7.
+    Mikrotik,
+    /// A NixOS module, and the key files beside it.
+    Nix,
+}
+
+/// A list of nodes for a program that looks after them. It holds no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListFormat {
+    /// Prometheus' `file_sd` targets.
+    Prometheus,
+    /// An Ansible inventory in YAML.
+    Ansible,
+}
+
+/// Makes a node's files for a program. `exported` is the node's configuration without hooks.
+pub fn client_files(format: ClientFormat, network: &Network, node: &Node, exported: &Exported) -> Files {
+    let name = network.name.as_str();
+    let document = &exported.document;
+    let mut made = match format {
+        ClientFormat::NetworkManager => network_manager::files(name, document),
+        ClientFormat::Networkd => networkd::files(name, document),
+        ClientFormat::Uci => uci::files(name, document),
+        ClientFormat::Mikrotik => mikrotik::files(name, node, document),
+        ClientFormat::Nix => nix::files(name, document),
+    };
+    if node.is_relay() || !node.sites.is_empty() {
+        made.problems.push(Problem::warning(
+            "no-firewall",
+            format!("node.{}", node.name),
+            format!(
+                "{} forwards for others, and a file of this kind carries neither forwarding nor firewall rules",
+                node.name
+            ),
+            "see to both there by hand, or run wgrelay itself on that host, with its bundle",
+        ));
+    }
+    made
+}
+
+/// Makes a list of the nodes that take part now.
+pub fn list_file(format: ListFormat, network: &Network, now: Timestamp) -> NamedFile {
+    match format {
+        ListFormat::Prometheus => prometheus::file(network, now),
+        ListFormat::Ansible => ansible::file(network, now),
+    }
+}

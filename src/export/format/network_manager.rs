@@ -1,0 +1,82 @@
+//! NetworkManager's keyfile (nm-settings-keyfile(5)): one file, mode 0600, which `nmcli connection load` takes.
+
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+
+use super::wiped::wiped;
+use super::{Files, NamedFile};
+use crate::wgconf::{Dns, Document, Table};
+
+pub(super) fn files(name: &str, document: &Document) -> Files {
+    let text = wiped(|out| write(out, name, document));
+    let file = NamedFile { name: format!("{name}.nmconnection"), text, secret: true };
+    Files { files: vec![file], problems: Vec::new() }
+}
+
+fn write(out: &mut dyn Write, name: &str, document: &Document) -> fmt::Result {
+    let i = &document.interface;
+    writeln!(out, "[connection]\nid={name}\ntype=wireguard\ninterface-name={name}\n\n[wireguard]")?;
+    if let Some(key) = &i.private_key {
+        writeln!(out, "private-key={}", key.expose_base64().as_str())?;
+    }
+    if let Some(port) = i.listen_port {
+        writeln!(out, "listen-port={port}")?;
+    }
+    if let Some(mark) = i.fwmark {
+        writeln!(out, "fwmark={mark}")?;
+    }
+    if let Some(mtu) = i.mtu {
+        writeln!(out, "mtu={mtu}")?;
+    }
+    if i.table == Some(Table::Off) {
+        writeln!(out, "peer-routes=false")?;
+    }
+    for peer in &document.peers {
+        writeln!(out, "\n[wireguard-peer.{}]", peer.public_key)?;
+        if let Some(key) = &peer.preshared_key {
+            writeln!(out, "preshared-key={}\npreshared-key-flags=0", key.expose_base64().as_str())?;
+        }
+        if let Some(endpoint) = &peer.endpoint {
+            writeln!(out, "endpoint={endpoint}")?;
+        }
+        if let Some(keepalive) = peer.keepalive {
+            writeln!(out, "persistent-keepalive={keepalive}")?;
+        }
+        out.write_str("allowed-ips=")?;
+        peer.allowed_ips.iter().try_for_each(|net| write!(out, "{net};"))?;
+        out.write_char('\n')?;
+    }
+    family(out, document, "ipv4", IpAddr::is_ipv4)?;
+    family(out, document, "ipv6", IpAddr::is_ipv6)
+}
+
+/// The addresses and name servers of one family.
+fn family(
+    out: &mut dyn Write,
+    document: &Document,
+    section: &str,
+    is_own: impl Fn(&IpAddr) -> bool,
+) -> fmt::Result {
+    let i = &document.interface;
+    let addresses: Vec<_> = i.addresses.iter().filter(|net| is_own(&net.addr())).collect();
+    if addresses.is_empty() {
+        return writeln!(out, "\n[{section}]\nmethod=disabled");
+    }
+    writeln!(out, "\n[{section}]\nmethod=manual")?;
+    for (n, address) in addresses.iter().enumerate() {
+        writeln!(out, "address{}={address}", n + 1)?;
+    }
+    let servers = || i.dns.iter().filter(|dns| matches!(dns, Dns::Server(ip) if is_own(ip)));
+    if servers().next().is_some() {
+        out.write_str("dns=")?;
+        servers().try_for_each(|server| write!(out, "{server};"))?;
+        out.write_char('\n')?;
+    }
+    let domains = || i.dns.iter().filter(|dns| matches!(dns, Dns::Search(_)));
+    if section == "ipv4" && domains().next().is_some() {
+        out.write_str("dns-search=")?;
+        domains().try_for_each(|domain| write!(out, "{domain};"))?;
+        out.write_char('\n')?;
+    }
+    Ok(())
+}
