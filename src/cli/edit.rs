@@ -10,7 +10,8 @@ use super::output::Role;
 use crate::config::{EditError, NetworkDocument, Secrets, parse_network};
 use crate::host::random;
 use crate::model::{
-    Nat, Network, Node, Platform, Problem, Role as NodeRole, Site, SiteInterface, next_address, next_address6,
+    Nat, Network, Node, Platform, Problem, PublicKey, Role as NodeRole, Site, SiteInterface, next_address,
+    next_address6,
 };
 use crate::store::files::WriterLock;
 
@@ -53,7 +54,7 @@ fn new_node(network: &Network, args: &Add, secrets: &mut Secrets) -> Result<Node
             Fault::usage(format!("there is no platform {:?}", args.platform), hint)
         })?;
     let public_key = match args.public_key {
-        Some(key) => key,
+        Some(key) => no_secret(key, secrets)?,
         None => {
             let private = random::private_key();
             let public = private.public_key();
@@ -72,6 +73,17 @@ fn new_node(network: &Network, args: &Add, secrets: &mut Secrets) -> Result<Node
         }
     }
     Ok(node)
+}
+
+/// Refuses a public key that is a secret of this network: it would be shown to whoever reads the network.
+pub(super) fn no_secret(key: PublicKey, secrets: &Secrets) -> Result<PublicKey, Fault> {
+    if secrets.hold(key.as_bytes()) {
+        return Err(Fault::usage(
+            "--public-key was given a private or preshared key of this network",
+            "`wgrelay pubkey` computes the public key of a private one",
+        ));
+    }
+    Ok(key)
 }
 
 /// Reads `CIDR` or `CIDR@IFACE`.

@@ -23,6 +23,7 @@ use crate::model::{Network, Node, NodeName, Problem, Timestamp};
 use crate::store::batch::Batch;
 use crate::store::files::{StoreError, create_private_dir};
 use crate::store::folder::write_private;
+use crate::store::owned::folder_is_own;
 use crate::wgconf::{Client, lint_name};
 
 /// Exports one node, or all.
@@ -275,6 +276,7 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
     let workers =
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
     let progress = Progress::of_many(&ctx.out, "writing files", jobs.len());
+    folder_is_own(dir).map_err(out_fault)?;
     let files = Batch::new(dir);
     let work = || -> Result<Told, Fault> {
         let mut told = Told::default();

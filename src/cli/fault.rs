@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::output::Output;
 use crate::host::HostError;
-use crate::model::Problem;
+use crate::model::{Problem, masked};
 use crate::store::files::{SECRETS_FILE, StoreError};
 
 /// What went wrong.
@@ -24,8 +24,9 @@ impl Fault {
     pub fn failed(message: impl std::fmt::Display, hint: impl Into<String>) -> Self {
         Self { exit: Exit::Failed, problems: Vec::new(), message: message.to_string(), hint: hint.into() }
     }
-    /// Makes a usage error (exit code 2).
+    /// Makes a usage error (exit code 2). It quotes what was typed, and a key may have been typed in the wrong place.
     pub fn usage(message: impl std::fmt::Display, hint: impl Into<String>) -> Self {
+        let (message, hint) = (masked(&message.to_string()), masked(&hint.into()));
         Self { exit: Exit::Usage, ..Self::failed(message, hint) }
     }
     /// Makes a fault of the network file, or of its secrets (exit code 3). What must be put right is told before the rest.

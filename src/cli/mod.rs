@@ -23,6 +23,7 @@ mod list;
 mod man;
 mod output;
 mod paint;
+mod printable;
 mod progress;
 mod refused;
 mod rotate;
@@ -49,15 +50,27 @@ use exit::Exit;
 use fault::Fault;
 use output::Output;
 
+use crate::model::masked;
+
 /// Runs the command line.
 #[expect(clippy::disallowed_methods, reason = "-v tells how long the work took")]
 pub fn main() -> ExitCode {
     let began = std::time::Instant::now();
+    // Whatever the caller's: no file, folder or socket of ours is for everybody to write.
+    let umask = nix::sys::stat::umask(nix::sys::stat::Mode::S_IWGRP | nix::sys::stat::Mode::S_IWOTH);
+    nix::sys::stat::umask(umask | nix::sys::stat::Mode::S_IWGRP | nix::sys::stat::Mode::S_IWOTH);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // clap prints help on stdout and errors on stderr; help asked for is no error.
-            let _ = error.print();
+            // clap prints help on stdout and errors on stderr; help asked for is no error. An error quotes what was typed,
+            // and a key may have been typed in the wrong place.
+            let text = error.render().to_string();
+            let shown = printable::printable(&masked(&text), false).into_owned();
+            if error.use_stderr() && shown != text {
+                output::last_words(&shown);
+            } else {
+                let _ = error.print();
+            }
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };

@@ -9,6 +9,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::args::{Color, Global};
+use super::printable::{printable, printable_json};
 use super::secret_json::secret_json;
 use super::typed::Typed;
 use super::wrap::fold;
@@ -32,6 +33,17 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every escape sequence that painting makes.
+    pub fn sequences() -> Vec<String> {
+        let roles = [Self::Good, Self::Bad, Self::Warn, Self::Dim, Self::Head, Self::Name];
+        let reset = Self::Good.style().render_reset().to_string();
+        // The longest first: one begins with another.
+        let mut all: Vec<String> = roles.iter().map(|role| role.style().render().to_string()).collect();
+        all.push(reset);
+        all.sort_by_key(|sequence| std::cmp::Reverse(sequence.len()));
+        all
+    }
+
     const fn style(self) -> Style {
         match self {
             Self::Good => AnsiColor::Green.on_default(),
@@ -140,6 +152,7 @@ impl Output {
 
     /// Prints a result.
     pub fn result(&self, text: &str) -> io::Result<()> {
+        let text = &*printable(text, self.color_out);
         let mut out = io::stdout().lock();
         let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
         forgive(
@@ -168,13 +181,13 @@ impl Output {
 
     /// Prints JSON that is text already, as [`Output::json`] would.
     pub fn json_text(&self, text: &[u8]) -> io::Result<()> {
-        self.result(&self.typed.within_json(&String::from_utf8_lossy(text)))
+        self.result(&printable_json(&self.typed.within_json(&String::from_utf8_lossy(text))))
     }
 
     /// Prints a result as JSON.
     pub fn json<T: Serialize>(&self, value: &T) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
-        self.result(&self.typed.within_json(&text))
+        self.result(&printable_json(&self.typed.within_json(&text)))
     }
 
     /// Prints a result as JSON that holds keys: what it was made of and in is wiped.
@@ -189,7 +202,7 @@ impl Output {
     /// Returns a result as JSON on one line.
     pub fn json_line<T: Serialize>(&self, value: &T) -> io::Result<String> {
         let text = serde_json::to_string(value).map_err(io::Error::other)?;
-        Ok(self.typed.within_json(&text).into_owned() + "\n")
+        Ok(printable_json(&self.typed.within_json(&text)).into_owned() + "\n")
     }
 
     /// Says something on stderr, unless told to be quiet.
@@ -226,10 +239,16 @@ impl Output {
 
     fn talk(&self, text: &str) {
         let text = self.typed.within(text);
+        let text = printable(&text, self.color_err);
         let text = self.talk_width.map_or_else(|| text.to_string(), |width| fold(&text, width));
         // Nobody is left to tell when stderr is gone.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
+}
+
+/// Says something on stderr before it is known how anything is to be said.
+pub fn last_words(text: &str) {
+    let _ = write!(io::stderr().lock(), "{}", printable(text, false));
 }
 
 fn terminal_width(stream: impl AsFd) -> Option<usize> {

@@ -2,7 +2,7 @@
 
 use super::args::Rotate;
 use super::context::{Context, find_node};
-use super::edit::{edit_fault, edit_with};
+use super::edit::{edit_fault, edit_with, no_secret};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
@@ -15,6 +15,7 @@ pub fn rotate(ctx: &Context, args: &Rotate) -> Result<Exit, Fault> {
         let node = find_node(&loaded.network, &args.name)?;
         let public_key = match args.public_key {
             Some(key) => {
+                let key = no_secret(key, secrets)?;
                 secrets.private_keys.remove(&node.name);
                 key
             }

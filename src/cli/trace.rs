@@ -9,7 +9,7 @@ use super::paint;
 use super::progress::Progress;
 use crate::app;
 use crate::host::{Host, Scope};
-use crate::model::{PortSpec, Verdict};
+use crate::model::{PortSpec, Verdict, masked};
 use crate::reach::{Flow, Trace, World, place, trace as follow, trace_text};
 
 /// Traces a flow.
@@ -31,7 +31,16 @@ pub fn trace(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
             }
             follow(&world, &Flow { from, to, port })
         }
-        (Err(unknown), _) | (_, Err(unknown)) => Trace::unknown(&args.from, &args.to, &unknown),
+        (from, to) => {
+            // A key may have been typed in the place of a name.
+            let (shown_from, shown_to) = (masked(&args.from), masked(&args.to));
+            let unknown = match (from, to) {
+                (Err(_), _) => place(network, &shown_from).err(),
+                _ => place(network, &shown_to).err(),
+            };
+            let unknown = unknown.ok_or_else(|| Fault::usage("this is no place", ""))?;
+            Trace::unknown(&shown_from, &shown_to, &unknown)
+        }
     };
     drop(progress);
     if ctx.out.json {

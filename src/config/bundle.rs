@@ -9,7 +9,7 @@ use super::network::{format_is_known, read_network};
 use super::render::{render_network, text};
 use super::secrets::{Secrets, misfits, read_secrets};
 use super::section::Section;
-use super::source::{Parsed, Source};
+use super::source::{Holds, Parsed, Source};
 use crate::model::validate::Mark;
 use crate::model::{Network, Node, NodeName};
 
@@ -77,7 +77,7 @@ impl Bundle {
 
     /// Reads a bundle. `file` is what places call it.
     pub fn parse(bytes: &[u8], file: &str) -> Parsed<Self> {
-        let mut source = match Source::new(bytes, file) {
+        let mut source = match Source::new(bytes, file, Holds::Keys) {
             Ok(source) => source,
             Err(problem) => return Parsed { value: None, problems: vec![problem] },
         };
@@ -100,7 +100,7 @@ impl Bundle {
         top.known(&known, &mut source);
         let this = top.parsed::<NodeName>("this", "bad-name", &mut source);
         if !top.has("this") {
-            source.error(
+            source.error_in_own_words(
                 Mark(0),
                 "missing-key",
                 "the file has no this: it is no bundle",
@@ -112,10 +112,10 @@ impl Bundle {
         let (secrets, places) = read_secrets(&top, &mut source);
         let Some(this) = this else { return source.finish(None) };
         if !network.nodes.contains_key(&this.value) {
-            source.error(
+            source.error_in_own_words(
                 this.mark,
                 "unknown-node",
-                format!("the bundle is for {}, and has no such node", this.value),
+                "the bundle is for a node that it does not have",
                 "export it again",
             );
         }
@@ -125,7 +125,7 @@ impl Bundle {
                 let own = *node == this.value || relay.as_ref() == Some(&this.value);
                 // Of the others a bundle has no keys, and that is the point of it.
                 if own || problem.code != "missing-preshared-key" {
-                    source.put(places.get(&key).copied().unwrap_or(this.mark), problem);
+                    source.tell(places.get(&key).copied().unwrap_or(this.mark), problem);
                 }
             }
         }

@@ -17,6 +17,7 @@ mod secrets;
 mod section;
 mod source;
 mod tree;
+mod withheld;
 
 pub use bundle::{Bundle, network_for};
 pub use document::{EditError, NetworkDocument, Setting};

@@ -8,7 +8,7 @@ use super::node::node_table;
 use super::places::Places;
 use super::rules::{allow_table, expect_table};
 use super::section::{At, Section};
-use super::source::{Parsed, Source};
+use super::source::{Holds, Parsed, Source};
 use crate::model::validate::{self, Mark, Marks};
 use crate::model::{DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, NodeName};
 
@@ -34,7 +34,7 @@ pub fn places_of(bytes: &[u8], file: &str) -> Places {
 /// Reads a network.toml again that was found valid when it was applied: what must hold between its fields is not checked once
 /// more. `None`: it is not what it was.
 pub fn reread_network(text: &str) -> Option<Network> {
-    let mut source = Source::new(text.as_bytes(), "").ok()?;
+    let mut source = Source::new(text.as_bytes(), "", Holds::NoKeys).ok()?;
     let document = source.document()?;
     let top = Section::new(&document, String::new(), Mark(0));
     if !format_is_known(&top, &mut source) {
@@ -45,7 +45,7 @@ pub fn reread_network(text: &str) -> Option<Network> {
 }
 
 fn read<T>(bytes: &[u8], file: &str, keep: impl FnOnce(Network, &Marks, &Source<'_>) -> T) -> Parsed<T> {
-    let mut source = match Source::new(bytes, file) {
+    let mut source = match Source::new(bytes, file, Holds::NoKeys) {
         Ok(source) => source,
         Err(problem) => return Parsed { value: None, problems: vec![problem] },
     };
@@ -77,7 +77,7 @@ pub(super) fn format_is_known(top: &Section<'_>, source: &mut Source<'_>) -> boo
 pub(super) fn read_network(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
     let (network, marks) = network_of(top, source);
     for finding in validate::validate(&network, &marks) {
-        source.put(finding.mark, finding.problem);
+        source.tell(finding.mark, finding.problem);
     }
     (network, marks)
 }

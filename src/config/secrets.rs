@@ -10,9 +10,9 @@ use zeroize::Zeroizing;
 use super::network::format_is_known;
 use super::render::key_text;
 use super::section::{At, Section};
-use super::source::{Parsed, Source};
+use super::source::{Holds, Parsed, Source};
 use crate::model::validate::Mark;
-use crate::model::{Network, NodeName, PresharedKey, PrivateKey, Problem, PublicKey};
+use crate::model::{KEY_LEN, Network, NodeName, PresharedKey, PrivateKey, Problem, PublicKey};
 
 /// The keys of a network that stay on this host.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Secrets {
     }
 
     fn read(bytes: &[u8], file: &str, network: Option<&Network>) -> Parsed<Self> {
-        let mut source = match Source::new(bytes, file) {
+        let mut source = match Source::new(bytes, file, Holds::Keys) {
             Ok(source) => source,
             Err(problem) => return Parsed { value: None, problems: vec![problem] },
         };
@@ -67,6 +67,12 @@ impl Secrets {
     /// Returns the preshared key between a relay and a spoke.
     pub fn preshared_key(&self, relay: &NodeName, spoke: &NodeName) -> Option<&PresharedKey> {
         self.preshared_keys.get(relay)?.get(spoke)
+    }
+
+    /// Says whether these bytes are one of the keys.
+    pub fn hold(&self, key: &[u8; KEY_LEN]) -> bool {
+        self.private_keys.values().any(|k| k.expose() == key)
+            || self.preshared_keys.values().flat_map(BTreeMap::values).any(|k| k.expose() == key)
     }
 
     /// Returns only what this node may know: its private key, and its preshared keys.
@@ -193,11 +199,10 @@ fn keys<K: std::str::FromStr<Err = crate::model::KeyError>>(
                 }
             }
             Err(why) => {
-                let whose = node.map_or_else(String::new, |n| format!(" of node {n}"));
-                source.error(
+                source.error_in_own_words(
                     text.mark,
                     "bad-key",
-                    format!("the key{whose} in {} is not valid: {why}", section.name),
+                    format!("this is not a valid key: {why}"),
                     "`wgrelay genkey` makes one",
                 );
             }
@@ -209,8 +214,13 @@ fn keys<K: std::str::FromStr<Err = crate::model::KeyError>>(
 fn name_of(name: &At<&str>, source: &mut Source<'_>) -> Option<NodeName> {
     let parsed = name.value.parse().ok();
     if parsed.is_none() {
-        // Not quoted: a key and a name may have been swapped.
-        source.error(name.mark, "bad-name", "this is not the name of a node", "a line is NAME = \"KEY\"");
+        // A key and a name may have been swapped.
+        source.error_in_own_words(
+            name.mark,
+            "bad-name",
+            "this is not the name of a node",
+            "a line is NAME = \"KEY\"",
+        );
     }
     parsed
 }
@@ -236,7 +246,7 @@ pub(super) fn misfits(network: &Network, secrets: &Secrets) -> Vec<(KeyOf, Probl
         network.nodes.values().map(|n| (n.public_key, &n.name)).collect();
     for (name, key) in &secrets.private_keys {
         let Some(node) = network.nodes.get(name) else {
-            found.push(((None, name.clone()), unknown(name, "private_keys")));
+            found.push(((None, name.clone()), unknown("private_keys")));
             continue;
         };
         let public = key.public_key();
@@ -248,11 +258,13 @@ pub(super) fn misfits(network: &Network, secrets: &Secrets) -> Vec<(KeyOf, Probl
                 format!("the private key of node {name} belongs to the public key of node {other}"),
                 format!("swap the private keys of {name} and {other}, or their public keys in the network"),
             ),
+            // A private key in the place of a public one is no text to repeat.
+            None if key.expose() == node.public_key.as_bytes() => (
+                format!("what the network has as the public key of node {name} is its private key"),
+                format!("whoever reads the network knows it: `wgrelay rotate {name}` makes a new pair"),
+            ),
             None => (
-                format!(
-                    "the private key of node {name} does not belong to its public key {}",
-                    node.public_key
-                ),
+                format!("the private key of node {name} does not belong to its public key"),
                 format!("its public key would be {public}; `wgrelay rotate {name}` makes a new pair"),
             ),
         };
@@ -260,10 +272,10 @@ pub(super) fn misfits(network: &Network, secrets: &Secrets) -> Vec<(KeyOf, Probl
     }
     for (relay, spokes) in &secrets.preshared_keys {
         if !network.nodes.contains_key(relay) {
-            found.push(((None, relay.clone()), unknown(relay, "preshared_keys")));
+            found.push(((None, relay.clone()), unknown("preshared_keys")));
         }
         for name in spokes.keys().filter(|name| !network.nodes.contains_key(*name)) {
-            found.push(((Some(relay.clone()), name.clone()), unknown(name, "preshared_keys")));
+            found.push(((Some(relay.clone()), name.clone()), unknown("preshared_keys")));
         }
     }
     if network.preshared_keys {
@@ -280,8 +292,9 @@ pub(super) fn misfits(network: &Network, secrets: &Secrets) -> Vec<(KeyOf, Probl
     found
 }
 
-fn unknown(name: &NodeName, table: &str) -> Problem {
-    let message = format!("{table} has a key of {name}, and the network has no such node");
+/// A name that the network does not have is not told: it may be a key.
+fn unknown(table: &str) -> Problem {
+    let message = format!("this line of {table} is for a node that the network does not have");
     Problem::warning("unknown-node", "", message, "take the line away, or rename it")
 }
 

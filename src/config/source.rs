@@ -6,8 +6,9 @@ use toml_edit::Document;
 
 use super::plain;
 use super::tree::{Table, Value};
+use super::withheld::without_text;
 use crate::model::validate::Mark;
-use crate::model::{Problem, Severity};
+use crate::model::{Problem, Severity, could_be_key, masked};
 
 /// The largest file that is read, in bytes. 5,000 nodes with preshared keys take about 1 MB, so this is room for several times
 /// as many, and a file given by mistake (an image, a log) is refused before it costs memory.
@@ -35,9 +36,19 @@ impl<T> Parsed<T> {
     }
 }
 
+/// What a file may hold, and so what may be said of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// Nothing secret: its texts are quoted, all but what could be a key that was pasted there.
+    NoKeys,
+    /// Keys: nothing of it is quoted, whatever it seems to be.
+    Keys,
+}
+
 /// A file being read: its name, where its lines start, and the problems so far.
 pub(super) struct Source<'s> {
     file: &'s str,
+    holds: Holds,
     text: &'s str,
     /// Where each line begins, once somebody asks.
     lines: OnceCell<Vec<usize>>,
@@ -50,7 +61,7 @@ pub(super) struct Source<'s> {
 
 impl<'s> Source<'s> {
     /// Takes a file; `Err` holds the fault where it cannot be text of ours at all.
-    pub(super) fn new(bytes: &'s [u8], file: &'s str) -> Result<Self, Problem> {
+    pub(super) fn new(bytes: &'s [u8], file: &'s str, holds: Holds) -> Result<Self, Problem> {
         let whole = format!("{file}:1:1");
         if bytes.len() > MAX_BYTES {
             let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
@@ -62,7 +73,7 @@ impl<'s> Source<'s> {
             Ok(text) => text,
             Err(e) => {
                 let good = String::from_utf8_lossy(&bytes[..e.valid_up_to()]).into_owned();
-                let place = Source::over(file, &good).place(e.valid_up_to());
+                let place = Source::over(file, &good, holds).place(e.valid_up_to());
                 let hint = if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
                     "this is UTF-16: save it as UTF-8"
                 } else {
@@ -71,11 +82,11 @@ impl<'s> Source<'s> {
                 return Err(Problem::error("not-utf8", place, "this byte is not UTF-8 text", hint));
             }
         };
-        Ok(Self::over(file, text))
+        Ok(Self::over(file, text, holds))
     }
 
-    fn over(file: &'s str, text: &'s str) -> Self {
-        Self { file, text, lines: OnceCell::new(), found: Vec::new(), told: [0; 2], torn: false }
+    fn over(file: &'s str, text: &'s str, holds: Holds) -> Self {
+        Self { file, holds, text, lines: OnceCell::new(), found: Vec::new(), told: [0; 2], torn: false }
     }
 
     fn lines(&self) -> &[usize] {
@@ -99,13 +110,30 @@ impl<'s> Source<'s> {
         value.span.as_ref().and_then(|span| self.text.get(span.clone())).unwrap_or_default()
     }
 
-    pub(super) fn add(&mut self, severity: Severity, at: Mark, code: &str, message: String, hint: String) {
+    /// Tells a fault in words that may quote the file, as far as what it holds allows.
+    pub(super) fn add(&mut self, severity: Severity, at: Mark, code: &str, message: &str, hint: &str) {
+        let (message, hint) = match self.holds {
+            Holds::NoKeys => (masked(message), masked(hint)),
+            Holds::Keys => without_text(code),
+        };
         let problem = match severity {
             Severity::Error => Problem::error(code, "", message, hint),
             Severity::Warning => Problem::warning(code, "", message, hint),
         };
         self.put(at, problem);
     }
+
+    /// Tells an error in words of which none is from the file.
+    pub(super) fn error_in_own_words(
+        &mut self,
+        at: Mark,
+        code: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.put(at, Problem::error(code, "", message, hint));
+    }
+
     pub(super) fn error(
         &mut self,
         at: Mark,
@@ -113,8 +141,19 @@ impl<'s> Source<'s> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.add(Severity::Error, at, code, message.into(), hint.into());
+        self.add(Severity::Error, at, code, &message.into(), &hint.into());
     }
+
+    /// Tells a problem that names what was read out of the file: names and prefixes, and no keys where the file holds some.
+    pub(super) fn tell(&mut self, at: Mark, problem: Problem) {
+        let withheld = could_be_key(&problem.message) || could_be_key(&problem.hint);
+        if self.holds == Holds::NoKeys || withheld {
+            return self.add(problem.severity, at, &problem.code, &problem.message, &problem.hint);
+        }
+        self.put(at, problem);
+    }
+
+    /// Tells a problem as it is: it quotes nothing of the file that may not be quoted.
     pub(super) fn put(&mut self, at: Mark, problem: Problem) {
         let told = &mut self.told[usize::from(problem.is_error())];
         *told += 1;
@@ -307,7 +346,7 @@ mod tests {
 
     #[test]
     fn places_count_characters() {
-        let source = Source::new("a = \"é\" x\r\nb\n".as_bytes(), "f").unwrap();
+        let source = Source::new("a = \"é\" x\r\nb\n".as_bytes(), "f", Holds::NoKeys).unwrap();
         assert_eq!(source.place(0), "f:1:1");
         assert_eq!(source.place(9), "f:1:9");
         assert_eq!(source.place(12), "f:2:1");

@@ -5,7 +5,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +17,7 @@ use crate::host::HostError;
 use crate::model::InterfaceName;
 use crate::store::file_stamp::own_program;
 use crate::store::files::StoreError;
+use crate::store::owned;
 
 /// Where userspace WireGuard keeps its sockets, for `wg(8)`.
 const UAPI_DIR: &str = "/run/wireguard";
@@ -145,7 +145,7 @@ impl Runtime {
     /// It cannot be written.
     pub fn agent_log(&self) -> io::Result<File> {
         self.folder.create().map_err(io::Error::other)?;
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(self.agent_log_path())
+        owned::write_anew(&self.agent_log_path()).map_err(io::Error::other)
     }
 
     /// Returns the path of the agent's log.
@@ -159,7 +159,7 @@ impl Runtime {
 
     /// Returns the pid of the agent that lives.
     pub fn agent_pid(&self) -> Option<u32> {
-        let mut file = File::open(self.pid_path()).ok()?;
+        let mut file = owned::open_own(&self.pid_path(), OpenOptions::new().read(true)).ok()?;
         let mut text = String::new();
         file.read_to_string(&mut text).ok()?;
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
@@ -220,16 +220,11 @@ impl AgentLock {
         let path = runtime.pid_path();
         let fault = |e: &dyn std::fmt::Display| HostError::new("write", path.display().to_string(), e);
         runtime.folder.create()?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|e| fault(&e))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = owned::open_own(&path, &mut options)?;
         if !Path::new(UAPI_DIR).exists() {
-            let _ = File::create(runtime.folder.path().join(MADE_UAPI_DIR));
+            let _ = owned::write_anew(&runtime.folder.path().join(MADE_UAPI_DIR));
         }
         let mut file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
             let pid = runtime.agent_pid().map_or_else(String::new, |p| format!(" (process {p})"));

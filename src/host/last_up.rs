@@ -9,6 +9,7 @@ use crate::model::NodeName;
 use crate::plan::Backend;
 use crate::store::files::{self, StoreError};
 use crate::store::folder::Folder;
+use crate::store::owned;
 
 const FILE: &str = ".last-up.json";
 
@@ -26,7 +27,8 @@ pub struct LastUp {
 impl LastUp {
     /// Reads it; `None`: the network was never brought up, or was taken down since.
     pub fn read(folder: &Folder) -> Option<Self> {
-        serde_json::from_slice(&files::read_bytes(&path(folder.path())).ok()?).ok()
+        // The file of somebody else is none: what it says would be brought up.
+        serde_json::from_str(&owned::read_own(&path(folder.path())).ok()??).ok()
     }
 
     /// Writes it, mode 0600, where it says something new.

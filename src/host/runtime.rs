@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use crate::plan::bridge::Links;
 use crate::plan::{Backend, HostState};
 use crate::store::files::{self, StoreError};
 use crate::store::folder::is_same;
+use crate::store::owned;
 
 /// Where runtime state is kept.
 pub const DEFAULT_DIR: &str = "/run/wgrelay";
@@ -90,7 +91,14 @@ impl RuntimeDir {
     }
     /// Makes the folder.
     pub fn create(&self) -> Result<(), StoreError> {
-        files::create_private_dir(&self.path)
+        files::create_private_dir(&self.path)?;
+        // A folder that an older version made under another umask is closed now; the one around it is for reading.
+        for (path, mode) in [(Some(self.path.as_path()), 0o700), (self.path.parent(), 0o755)] {
+            let Some(path) = path else { continue };
+            owned::folder_is_own(path)?;
+            close(path, mode)?;
+        }
+        Ok(())
     }
 
     /// Reads what was applied last; `None`: nothing, or not here, or not from `dir`, or not readable as such.
@@ -166,10 +174,7 @@ impl RuntimeDir {
     }
 
     fn read(&self, name: &str) -> Result<Option<String>, StoreError> {
-        match files::read_text(&self.path.join(name)) {
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some),
-        }
+        owned::read_own(&self.path.join(name))
     }
 
     fn remove_file(&self, name: &str) -> Result<(), StoreError> {
@@ -181,6 +186,16 @@ impl RuntimeDir {
             _ => Ok(()),
         }
     }
+}
+
+/// Takes from a folder of ours what others may do in it.
+fn close(path: &Path, most: u32) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Io { operation: "close", path: path.into(), source };
+    let about = fs::metadata(path).map_err(failed)?;
+    if about.mode() & 0o022 == 0 || about.uid() != nix::unistd::geteuid().as_raw() {
+        return Ok(());
+    }
+    fs::set_permissions(path, PermissionsExt::from_mode(about.mode() & most)).map_err(failed)
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,6 +21,7 @@ use crate::model::{NodeName, PresharedKey, PrivateKey, Timestamp};
 use crate::plan::Backend;
 use crate::store::files::{self, StoreError};
 use crate::store::folder::is_same;
+use crate::store::owned;
 
 /// How long a new waiter may take to begin.
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -86,13 +86,7 @@ impl WaiterLock {
     pub fn take(runtime: &Runtime) -> Result<Option<Self>, HostError> {
         let path = runtime.folder().join(WAITER_FILE);
         let fault = |e: io::Error| HostError::new("write", path.display().to_string(), e);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(fault)?;
+        let file = owned::open_own(&path, OpenOptions::new().write(true).create(true).truncate(false))?;
         let Ok(mut file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
         file.set_len(0).map_err(fault)?;
         file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(fault)?;
@@ -175,7 +169,8 @@ impl Runtime {
 
     /// Returns the process that waits for a confirmation, if it lives; inside, its number, once it has told it.
     pub fn waiter(&self) -> Option<Option<u32>> {
-        let mut file = File::open(self.folder().join(WAITER_FILE)).ok()?;
+        let path = self.folder().join(WAITER_FILE);
+        let mut file = owned::open_own(&path, OpenOptions::new().read(true)).ok()?;
         let mut text = String::new();
         file.read_to_string(&mut text).ok()?;
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
@@ -186,7 +181,7 @@ impl Runtime {
 
     /// Returns what the process that waits could not do, in its words.
     pub fn waiter_words(&self) -> Option<String> {
-        let text = std::fs::read_to_string(self.folder().join(WAITER_LOG)).ok()?;
+        let text = owned::read_own(&self.folder().join(WAITER_LOG)).ok()??;
         text.lines().rev().find_map(|line| line.strip_prefix("error: ")).map(|line| line.trim().to_string())
     }
 
@@ -198,13 +193,7 @@ impl Runtime {
         let fault = |e: &dyn std::fmt::Display| HostError::new("start", "what waits for the confirmation", e);
         let (program, args) = command.split_first().ok_or_else(|| fault(&"no command"))?;
         let path = self.folder().join(WAITER_LOG);
-        let log = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|e| HostError::new("write", path.display().to_string(), e))?;
+        let log = owned::write_anew(&path)?;
         let mut child = Command::new(program)
             .args(args)
             .current_dir("/")

@@ -1,7 +1,7 @@
 //! What was wrong in the files: each finding a warning, at its line, because the import went on.
 
 use super::Source;
-use crate::model::{Problem, Severity};
+use crate::model::{Problem, Severity, masked_to_pieces};
 use crate::wgconf::{Key, Table};
 
 /// The findings so far.
@@ -16,6 +16,8 @@ impl Findings {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
+        // What the files say is secret: a key in the wrong line is told by its place alone.
+        let (message, hint) = (masked_to_pieces(&message.into()), masked_to_pieces(&hint.into()));
         self.0.push(Problem::warning(code, place, message, hint));
     }
 

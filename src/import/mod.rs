@@ -18,6 +18,7 @@ use crate::config::{Secrets, parse_network, render_network};
 use crate::model::validate::validate_network;
 use crate::model::{
     DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, PresharedKey, Problem, PublicKey, Role,
+    masked_to_pieces,
 };
 use crate::wgconf::{Key, Reading};
 use finding::Findings;
@@ -102,8 +103,12 @@ pub fn import(files: &[File<'_>], wishes: Wishes<'_>) -> Result<Imported, Vec<Pr
         &mut told,
     );
 
-    let errors =
-        |problems: Vec<Problem>| -> Vec<Problem> { problems.into_iter().filter(Problem::is_error).collect() };
+    let errors = |problems: Vec<Problem>| -> Vec<Problem> {
+        let errors = problems.into_iter().filter(Problem::is_error);
+        errors
+            .map(|p| Problem { message: masked_to_pieces(&p.message), hint: masked_to_pieces(&p.hint), ..p })
+            .collect()
+    };
     let broken = errors(validate_network(&network));
     if !broken.is_empty() {
         return Err(broken);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Source;
 use super::finding::Findings;
-use crate::model::{InterfaceName, Network, NodeName, Platform};
+use crate::model::{InterfaceName, Network, NodeName, Platform, could_be_key};
 
 /// Words in a comment that say what a peer is and not who.
 const KINDS: [&str; 6] = ["client", "peer", "node", "server", "config", "the"];
@@ -105,6 +105,10 @@ fn slug(text: &str) -> Option<String> {
     let kept: String =
         text.chars().map(|c| if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' }).collect();
     let kept: String = kept.trim_matches(['-', '.']).chars().take(LONGEST).collect();
+    // A comment may be a line of keys that somebody took out of use.
+    if could_be_key(text) {
+        return None;
+    }
     let is_taken = kept == "internet" || kept == NETWORK || kept.parse::<IpAddr>().is_ok();
     (!is_taken && kept.chars().any(|c| c.is_ascii_alphanumeric()) && kept.parse::<NodeName>().is_ok())
         .then_some(kept)

@@ -331,7 +331,7 @@ fn hold_against_relay(source: &Source<'_>, relay: PublicKey, told: &mut Findings
         Some(peer) if peer.public_key != relay => told.add(
             "wrong-relay-key",
             source.place(Key::PublicKey),
-            format!("the peer's key is not the relay's, which is {relay}: no handshake succeeds"),
+            "the peer's key is not the relay's: no handshake succeeds",
             "`wgrelay export` writes the right one",
         ),
         Some(_) => {}

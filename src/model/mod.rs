@@ -7,6 +7,7 @@ mod allocate;
 mod allowed_ips;
 mod endpoint;
 mod key;
+mod masked;
 mod name;
 mod network;
 mod policy;
@@ -21,6 +22,7 @@ pub use allocate::{Exhausted, next_address, next_address6};
 pub use allowed_ips::{claimed_by_spoke, derive_for_spoke, places, prefixes_of, reachable_sites, without};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, EndpointHost};
 pub use key::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
+pub use masked::{could_be_key, masked, masked_to_pieces, shown};
 pub use name::{InterfaceName, NameError, NodeName};
 pub use network::{
     Bridge, DEFAULT_KEEPALIVE, DEFAULT_MTU, Nat, Network, Node, Platform, Role, Routes, Site, SiteInterface,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::could_be_key;
+
 /// Tells why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -20,10 +22,16 @@ pub enum NameError {
     /// A character outside the allowed set.
     #[error("{0:?} cannot be in a name: use letters, digits, \"_\", \".\" and \"-\"")]
     Character(char),
+    /// What is more likely a key than a name, and would be shown wherever names are.
+    #[error("this could be a key, and names are shown everywhere")]
+    Key,
     /// A name that the kernel or a file system keeps for itself.
     #[error("{0:?} cannot be a name")]
     Reserved(String),
 }
+
+/// So many letters and digits in a row, mixed as in a key, are no name: a key's text has 43 before its "=".
+const KEY_LIKE: usize = 40;
 
 fn check(text: &str, max: usize) -> Result<(), NameError> {
     if text.is_empty() {
@@ -34,6 +42,9 @@ fn check(text: &str, max: usize) -> Result<(), NameError> {
     }
     if text.len() > max {
         return Err(NameError::Long { max, len: text.len() });
+    }
+    if text.split(['_', '.', '-']).any(|run| run.len() >= KEY_LIKE && could_be_key(run)) {
+        return Err(NameError::Key);
     }
     if matches!(text, "." | ".." | "all" | "default") || text.starts_with('-') {
         return Err(NameError::Reserved(text.into()));
@@ -111,5 +122,14 @@ mod tests {
         assert_eq!("".parse::<NodeName>(), Err(NameError::Empty));
         assert!("..".parse::<InterfaceName>().is_err());
         assert!("-rf".parse::<NodeName>().is_err());
+    }
+
+    #[test]
+    fn keys_are_no_names() {
+        let key = "GtL7fZcibLnqZldpVofMCD6hDjrK28SsdLxevJaqtKU";
+        assert_eq!(key.parse::<NodeName>(), Err(NameError::Key));
+        assert_eq!(format!("a-{key}").parse::<NodeName>(), Err(NameError::Key));
+        assert!(key[..20].parse::<NodeName>().is_ok(), "it may be anything");
+        assert!("the-laptop-of-somebody-with-a-long-name-in-the-third-floor-2".parse::<NodeName>().is_ok());
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use super::owned::{folder_is_own, open_own};
 use crate::model::{InterfaceName, quoted};
 
 /// Name of the file that holds a network.
@@ -216,13 +217,15 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
 /// Opens a file to read. A named pipe or a device is refused: it would keep us waiting, or never end; one that the caller
 /// has opened already (`<(command)`, /dev/stdin) has somebody behind it.
 fn open(path: &Path) -> Result<File, StoreError> {
-    let is_open_already = ["/dev/fd", "/proc/self/fd", "/dev/stdin"].iter().any(|p| path.starts_with(p));
-    match fs::metadata(path) {
-        Ok(about) if !about.is_file() && !about.is_dir() && !is_open_already => {
-            Err(StoreError::NotAFile { path: path.into() })
-        }
-        _ => File::open(path).map_err(io_error("read", path)),
+    if ["/dev/fd", "/proc/self/fd", "/dev/stdin"].iter().any(|p| path.starts_with(p)) {
+        return File::open(path).map_err(io_error("read", path));
     }
+    // What was opened is looked at, not the path, behind which another thing may stand by now.
+    let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
+    let file =
+        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io_error("read", path))?;
+    let about = file.metadata().map_err(io_error("read", path))?;
+    if about.is_file() || about.is_dir() { Ok(file) } else { Err(StoreError::NotAFile { path: path.into() }) }
 }
 
 /// Reads a text file of at most [`MAX_FILE_BYTES`].
@@ -269,10 +272,12 @@ fn bytes_of(file: File, path: &Path) -> Result<Vec<u8>, StoreError> {
 /// Makes a folder that only its owner can enter, and its parents.
 pub fn create_private_dir(path: &Path) -> Result<(), StoreError> {
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(io_error("create folder", parent))?;
+        // Not the 0777 of create_dir_all: the caller's umask may take nothing from it.
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o755).create(parent).map_err(io_error("create folder", parent))?;
     }
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => folder_is_own(path),
         other => other.map_err(io_error("create folder", path)),
     }
 }
@@ -354,28 +359,42 @@ impl NetworkDir {
     /// Takes the lock, waiting at most `limit` for another writer.
     pub fn lock(&self, limit: Duration) -> Result<WriterLock, StoreError> {
         let path = self.path.join(LOCK_FILE);
-        locked(open_lock(&path).map_err(io_error("lock", &path))?, path, limit)
+        self.is_own()?;
+        locked(open_lock(&path)?, path, limit)
     }
 
     /// Takes the lock for a command that changes the host and need not write here: also on a read-only file system, where
     /// a lock file that is not there cannot be made, and no other command writes either.
     pub fn lock_to_apply(&self, limit: Duration) -> Result<WriterLock, StoreError> {
         let path = self.path.join(LOCK_FILE);
+        self.is_own()?;
+        let kind = |error: &StoreError| match error {
+            StoreError::Io { source, .. } => Some(source.kind()),
+            _ => None,
+        };
         let opened = match open_lock(&path) {
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => match File::open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Ok(WriterLock { file: None });
+            Err(error) if kind(&error) == Some(io::ErrorKind::ReadOnlyFilesystem) => {
+                match open_own(&path, OpenOptions::new().read(true)) {
+                    Err(error) if kind(&error) == Some(io::ErrorKind::NotFound) => {
+                        return Ok(WriterLock { file: None });
+                    }
+                    read_only => read_only,
                 }
-                read_only => read_only,
-            },
+            }
             other => other,
         };
-        locked(opened.map_err(io_error("lock", &path))?, path, limit)
+        locked(opened?, path, limit)
+    }
+
+    /// What is in the folder is done to this host, so nobody else may be able to put anything in its place.
+    fn is_own(&self) -> Result<(), StoreError> {
+        self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or(Ok(()), folder_is_own)?;
+        folder_is_own(&self.path)
     }
 }
 
-fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+fn open_lock(path: &Path) -> Result<File, StoreError> {
+    open_own(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
 }
 
 /// Locks an open lock file, waiting at most `limit`.

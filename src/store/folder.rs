@@ -2,18 +2,15 @@
 //!
 //! On top of [`super::files`], which writes files whole; this knows which files there are.
 
-use std::fs::{FileType, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::files::{self, NetworkDir, StoreError, WriterLock};
+use super::owned::{self, Place, Target};
 use crate::model::{InterfaceName, NodeName, Problem};
 
 /// Says for which node a bundle was installed.
@@ -186,11 +183,8 @@ impl Folder {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn installed_node(&self) -> Result<Option<InstalledBundle>, StoreError> {
-        let path = self.path().join(BUNDLE_FILE);
-        if !path.exists() {
-            return Ok(None);
-        }
-        Ok(serde_json::from_slice(&files::read_bytes(&path)?).ok())
+        let read = owned::read_own(&self.path().join(BUNDLE_FILE))?;
+        Ok(read.and_then(|text| serde_json::from_str(&text).ok()))
     }
 }
 
@@ -206,34 +200,23 @@ pub fn is_same(recorded: &Path, dir: &Path) -> bool {
     recorded == dir || settled(recorded.into()) == settled(dir.into())
 }
 
-/// Writes into a named pipe that somebody reads: opening one that nobody reads would wait for ever.
-fn write_pipe(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut pipe = OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    fcntl(&pipe, FcntlArg::F_SETFL(OFlag::empty()))?;
-    pipe.write_all(content)
-}
-
-/// Writes a file that holds a private key: mode 0600, whole or not at all.
+/// Writes a file that holds a private key: mode 0600, whole or not at all. A device such as /dev/stdout and a pipe are written
+/// to, not replaced. Whoever else may change the folders on the way there gets nothing written elsewhere.
 ///
 /// # Errors
-/// It cannot be written.
+/// It cannot be written, or is somebody else's pipe or device.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), StoreError> {
-    // A device such as /dev/stdout is written to, not replaced.
-    let kind = std::fs::metadata(path).map(|m| m.file_type());
     let failed = |source| StoreError::Io { operation: "write", path: path.into(), source };
-    if kind.as_ref().is_ok_and(FileType::is_fifo) {
-        return write_pipe(path, content).map_err(|error| match error.raw_os_error() {
-            Some(errno) if errno == Errno::ENXIO as i32 => StoreError::NobodyReads { path: path.into() },
-            _ => failed(error),
-        });
+    if let Target::Stream(mut stream) = owned::target(path)? {
+        return stream.write_all(content).map_err(failed);
     }
-    if kind.is_ok_and(|kind| !kind.is_file()) {
-        return std::fs::write(path, content).map_err(failed);
-    }
-    let path = if path.parent().is_some_and(|p| p.as_os_str().is_empty()) {
-        Path::new(".").join(path)
-    } else {
-        path.into()
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(failed(io::ErrorKind::InvalidFilename.into()));
     };
-    files::write_atomic(&path, 0o600, content)
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let place = Place::of(folder)?;
+    files::write_atomic(&place.path_of(name), 0o600, content).map_err(|error| match error {
+        StoreError::Io { operation, source, .. } => StoreError::Io { operation, path: path.into(), source },
+        other => other,
+    })
 }

@@ -6,3 +6,4 @@ pub mod batch;
 pub mod file_stamp;
 pub mod files;
 pub mod folder;
+pub mod owned;

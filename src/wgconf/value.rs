@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Client, Dns, Hook, HookError, Table};
+pub(super) use crate::model::shown;
 use crate::model::{Endpoint, EndpointError, KeyError};
 
 /// Why a value is none.
@@ -25,21 +26,6 @@ impl Bad {
     pub fn taken_by(mut self, clients: &'static [Client]) -> Self {
         self.taken_by = clients;
         self
-    }
-}
-
-/// Quotes a text from the file for a message: cut short, and hidden where it could be a key.
-pub(super) fn shown(text: &str) -> String {
-    const LONGEST: usize = 60;
-    // 32 bytes are 43 characters of base64 or 64 of hex; a key with some of them lost is still a secret.
-    let could_be_key =
-        text.split(|c: char| !(c.is_ascii_alphanumeric() || "+/".contains(c))).any(|run| run.len() >= 24);
-    if could_be_key {
-        return "this (not shown: it could be a key)".into();
-    }
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
     }
 }
 

@@ -5,6 +5,8 @@ mod answers;
 mod bad_files;
 mod bad_places;
 mod findings;
+mod foreign_places;
+mod keys_stay;
 mod mending;
 #[path = "../rig/need.rs"]
 #[expect(dead_code, reason = "the tests in namespaces need more")]

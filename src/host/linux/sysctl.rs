@@ -22,8 +22,12 @@ pub fn read(path: &str) -> Result<Option<String>, HostError> {
     }
 }
 
-/// Sets a switch that exists.
+/// Sets a switch that exists, of the network alone: what is put back was once read from a record, and no record may reach
+/// the rest of the kernel.
 pub fn write(path: &str, value: &str) -> Result<(), HostError> {
+    if !path.starts_with("net/") {
+        return Err(HostError::new("set sysctl", path, "not a switch of the network"));
+    }
     let mut options = std::fs::OpenOptions::new();
     let result = options.write(true).open(path_of(path)?).and_then(|mut file| {
         use io::Write as _;
@@ -53,6 +57,19 @@ mod tests {
         }
         let dotted = path_of("net/ipv4/conf/eth0.100/forwarding").unwrap();
         assert_eq!(dotted, Path::new("/proc/sys/net/ipv4/conf/eth0.100/forwarding"));
+    }
+
+    #[test]
+    fn only_the_networks_switches_are_written() {
+        for other in [
+            "kernel/core_pattern",
+            "kernel/ostype",
+            "net",
+            "net/../kernel/core_pattern",
+            "vm/overcommit_memory",
+        ] {
+            assert!(write(other, "0").is_err(), "{other}");
+        }
     }
 
     #[test]

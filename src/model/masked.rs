@@ -1,0 +1,130 @@
+//! Texts from outside in messages: what could be a key, or a piece of one, is not shown.
+//!
+//! A key that lost its quotes, a character or its place is still a secret, so this looks for what keys are made of and not
+//! for keys. A word that is hidden by mistake costs little: the place of the fault is told all the same.
+
+/// Names have fewer letters and digits in a row; most of a key has more.
+const MOST: usize = 20;
+
+/// Stands for what is not shown.
+pub const MASK: &str = "…";
+
+/// Says whether a text holds what could be a key or a piece of one: of a text out of a file that holds keys.
+pub fn could_be_key(text: &str) -> bool {
+    text.split(|c| !is_of_key(c)).any(could_be_piece)
+}
+
+/// Quotes a text for a message: cut short, and hidden where it could be a key.
+pub fn shown(text: &str) -> String {
+    const LONGEST: usize = 60;
+    if could_be_key(text) {
+        return "this (not shown: it could be a key)".into();
+    }
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// Returns a sentence without the words in it that could be keys or most of one: for what may be quoted otherwise, where a
+/// key may have been pasted.
+pub fn masked(sentence: &str) -> String {
+    without_runs(sentence, |run| run.len() >= MOST && could_be_piece(run))
+}
+
+/// Returns a sentence without the words in it that could be pieces of keys: for what comes out of a file that holds some.
+pub fn masked_to_pieces(sentence: &str) -> String {
+    without_runs(sentence, could_be_piece)
+}
+
+fn without_runs(sentence: &str, hidden: impl Fn(&str) -> bool) -> String {
+    let mut out = String::with_capacity(sentence.len());
+    let mut rest = sentence;
+    while let Some(start) = rest.find(is_of_key) {
+        let run = &rest[start..];
+        let run = &run[..run.find(|c| !is_of_key(c)).unwrap_or(run.len())];
+        out.push_str(&rest[..start]);
+        out.push_str(if hidden(run) { MASK } else { run });
+        rest = &rest[start + run.len()..];
+    }
+    out.push_str(rest);
+    out
+}
+
+fn is_of_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '+' || c == '/'
+}
+
+/// Says whether a run of such characters looks like nothing but a piece of a key: 32 bytes are 43 characters of base64, which
+/// mix what words do not, or 64 of hex.
+fn could_be_piece(run: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| run.bytes().any(|b| kind(&b));
+    let both_cases = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
+    let letters_only = run.bytes().all(|b| b.is_ascii_alphabetic());
+    // A path has slashes and short names between them.
+    let is_path = (run.starts_with('/') || !both_cases && run.contains('/'))
+        && run.split('/').all(|name| name.len() < 20);
+    let least = match (both_cases, letters_only) {
+        (true, false) => 8,
+        (true, true) => 12,
+        // Docker's names for its bridges have 12 digits of hex.
+        (false, false) => 13,
+        (false, true) => 24,
+    };
+    run.len() >= least && !is_path && !is_word(run)
+}
+
+/// Says whether a run is words with a capital each, such as `PersistentKeepalive`.
+fn is_word(run: &str) -> bool {
+    const LONGEST: usize = 30;
+    let lengths = run.split(|c: char| c.is_ascii_uppercase()).map(str::len);
+    let words: Vec<usize> =
+        lengths.skip(usize::from(run.starts_with(|c: char| c.is_ascii_uppercase()))).collect();
+    run.len() <= LONGEST
+        && run.bytes().all(|b| b.is_ascii_alphabetic())
+        && words.iter().all(|length| *length >= 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "GtL7fZc/bLnqZldpVofMCD6hDjrK28SsdLxevJ+qtKU=";
+
+    #[test]
+    fn keys_and_pieces_of_them_are_hidden() {
+        for text in [KEY, &KEY[..20], &KEY[8..], &format!("a = {KEY}"), &"ab01".repeat(16)] {
+            assert!(could_be_key(text), "{text}");
+            assert!(could_be_key(&text[..13]), "{text}");
+            let masked = masked(&format!("there is no key {text} in node.a"));
+            assert!(masked.ends_with(" in node.a") && !masked.contains(&text[..8]), "{masked}");
+        }
+    }
+
+    #[test]
+    fn names_are_shown_where_no_keys_are() {
+        let text = "MacBook2019 and br-6a7541fe74a1";
+        assert_eq!(masked(text), text);
+        assert_eq!(masked_to_pieces(text), "… and br-6a7541fe74a1");
+    }
+
+    #[test]
+    fn ordinary_words_are_shown() {
+        for text in [
+            "192.168.33.0/24",
+            "2001:db8::1",
+            "vpn.example.org:51820",
+            "/etc/wgrelay/wg0/network.toml:3:5",
+            "docker:webvirtcloud_default",
+            "did you mean PersistentKeepalive?",
+            "there is no network in /home/Somebody/Networks2027",
+            "write ADDRESS/LENGTH, such as 192.168.33.0/24",
+            "tcp/8000-8100",
+            "2027-01-31T00:00:00Z",
+        ] {
+            assert_eq!(masked(text), text);
+            assert_eq!(masked_to_pieces(text), text);
+            assert!(!could_be_key(text), "{text}");
+        }
+    }
+}
