@@ -7,6 +7,7 @@ use super::backend::{clear_unresponsive, in_use};
 use super::half_made::clear_half_made;
 use super::up::release;
 use crate::host::agent_process::Runtime;
+use crate::host::host_lock::HostLock;
 use crate::host::{Host, HostError, Scope};
 use crate::model::InterfaceName;
 use crate::plan::{Backend, Change, Facts, HostState, Plan, bridge, diff, table_name};
@@ -30,6 +31,7 @@ pub fn down<H: Host>(
     dir: &Path,
     network: &InterfaceName,
     runtime: &Runtime,
+    _on_host: &HostLock,
 ) -> Result<Down, HostError> {
     runtime.end_trial()?;
     take_away(machine, dir, network, runtime)

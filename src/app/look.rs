@@ -80,7 +80,9 @@ pub fn look(
         applied: Some(applied.state.clone()),
     };
     let observed = machine.observe(&scope)?;
-    target.keep_keys(&mut state, &observed);
+    let missing = target.missing(now);
+    target.keep_keys(&mut state, &observed, &missing);
+    problems.extend(missing.problems);
     bridge::settle(&mut state.links, &applied.displaced_links, &observed.links);
     bridge::keep_others(&mut state.links, &observed.links, &applied.state.links);
     let report = if backend.is_some() { machine.report(&scope)? } else { None };
@@ -96,26 +98,42 @@ pub fn look(
     Ok(Some(Look { network: target.network, node: target.node, backend, report, drift, problems, applied }))
 }
 
-/// Reads the network last applied, with the secrets of today.
+/// Reads the network last applied, with the secrets of today. Secrets that cannot be read are told in the target: what of the
+/// network asks for none is held all the same.
 ///
 /// # Errors
-/// The record or the secrets cannot be read, or an `up` was cut short.
+/// The record cannot be read, or an `up` was cut short.
 pub fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result<Target, HostError> {
     let fault = |cause: String| HostError::new("read", "the record of what was applied", cause);
     // Each takes its time where peers are many.
-    let (network, secrets) = join(
-        || reread_network(&applied.network_text),
-        || {
-            let secrets = folder.read_secrets().map_err(|e| fault(e.to_string()));
-            secrets.map(|s| Secrets::parse(s.as_bytes(), "secrets.toml").value.unwrap_or_default())
-        },
-    );
+    let (network, secrets) = join(|| reread_network(&applied.network_text), || secrets(folder));
     let network = network.ok_or_else(|| {
         fault("an `up` was cut short before it was done".into())
             .hint("run `wgrelay up` again, or `wgrelay down`")
     })?;
     let text = applied.network_text.as_str();
-    let target = Target::new(dir.to_path_buf(), network, text, &applied.node, &secrets?)
+    let (secrets, unread) = match secrets {
+        Ok(secrets) => (secrets, None),
+        Err(why) => (Secrets::default(), Some(why.into())),
+    };
+    let target = Target::new(dir.to_path_buf(), network, text, &applied.node, &secrets)
         .ok_or_else(|| fault(format!("it has no node {}", applied.node)))?;
-    Ok(target.pending_in(folder, applied))
+    Ok(Target { unread, ..target }.pending_in(folder, applied))
+}
+
+/// Reads the secrets, or says why not, and nothing of what is in them.
+fn secrets(folder: &Folder) -> Result<Secrets, Problem> {
+    let path = folder.secrets_path().display().to_string();
+    let unread = |place: String, why: String, hint: String| {
+        let message = format!("{why}: the keys that the interface has stay as they are");
+        Problem::error("secrets-unread", place, message, hint)
+    };
+    let text = folder.read_secrets().map_err(|e| unread(path.clone(), e.to_string(), e.hint()))?;
+    let parsed = Secrets::parse(text.as_bytes(), &path);
+    parsed.value.ok_or_else(|| {
+        let first = parsed.problems.iter().find(|p| p.is_error());
+        let (place, code) = first.map_or((path, "unknown"), |p| (p.place.clone(), p.code.as_str()));
+        let hint = "`wgrelay plan` tells all that is wrong in it".into();
+        unread(place, format!("the secrets cannot be read ({code})"), hint)
+    })
 }

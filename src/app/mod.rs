@@ -8,6 +8,7 @@ mod backend;
 mod down;
 #[cfg(test)]
 mod fake;
+mod glance;
 mod half_made;
 mod look;
 mod memory;
@@ -20,9 +21,10 @@ mod wsl;
 
 pub use backend::{BackendChoice, choose, host, host_ahead, host_for, host_to_look, standing};
 pub use down::{Down, down};
+pub use glance::glance;
 pub use look::{Look, look, recorded_target};
 pub use memory::Memory;
-pub use reconcile::reconcile;
+pub use reconcile::{Extent, Reconciled, Repair, reconcile};
 pub use target::Target;
 pub use transaction::{Failure, Outcome, apply, apply_plan};
 pub use trial::{before, go_back};

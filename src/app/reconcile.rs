@@ -1,19 +1,57 @@
 //! The agent's work: hold the host to the network last applied. A newer file waits for `up`.
+//!
+//! What restricts comes first, past every error: the table, peers and routes that are to go. It is never undone, and no error
+//! of anything else keeps it from being done. The rest is one transaction, as `up`'s is.
 
+use std::collections::BTreeMap;
+use std::mem::discriminant;
 use std::path::Path;
 
 use super::memory::Memory;
-use super::up::{Refusal, up};
+use super::target::Target;
+use super::up::{Comparison, Refusal, compare, displace, make_right};
 use crate::host::agent_process::Runtime;
+use crate::host::runtime::Applied;
 use crate::host::{Host, HostError};
 use crate::model::{InterfaceName, Timestamp};
-use crate::plan::Line;
+use crate::plan::{Backend, Change, HostState, Line, Plan, diff};
 use crate::store::folder::Folder;
 
-/// Compares and repairs; returns what was repaired. `None`: nothing was applied, or another command is at work.
+/// How much of a difference is repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// What restricts or protects alone: the rest failed just now.
+    Restrictions,
+}
+
+/// What a look came to.
+#[derive(Debug)]
+pub enum Reconciled {
+    /// Nothing was applied.
+    Nothing,
+    /// Another command is at work on this network.
+    Busy,
+    /// The host was looked at.
+    Looked(Repair),
+}
+
+/// What was repaired, and what could not be.
+#[derive(Debug, Default)]
+pub struct Repair {
+    /// What was repaired.
+    pub lines: Vec<Line>,
+    /// Whether all that restricts is in place.
+    pub restricted: bool,
+    /// What could not be; `None`: the host is as it should be, as far as was looked.
+    pub failed: Option<HostError>,
+}
+
+/// Compares and repairs.
 ///
 /// # Errors
-/// The repair failed, or the host could not be read.
+/// The host, or the record, could not be read.
 pub fn reconcile<H: Host>(
     host: &mut H,
     dir: &Path,
@@ -21,24 +59,122 @@ pub fn reconcile<H: Host>(
     runtime: &Runtime,
     memory: &Memory,
     now: Timestamp,
-) -> Result<Option<Vec<Line>>, HostError> {
+    extent: Extent,
+) -> Result<Reconciled, HostError> {
     let folder = Folder::new(dir, network);
     let lock = folder.try_lock_to_apply().map_err(|e| HostError::new("lock", network.to_string(), e))?;
-    let Some(_lock) = lock else { return Ok(None) };
+    let Some(_lock) = lock else { return Ok(Reconciled::Busy) };
+    if !runtime.applied_path().exists() {
+        return Ok(Reconciled::Nothing);
+    }
+    let Some(_on_host) = runtime.try_lock_to_apply()? else { return Ok(Reconciled::Busy) };
     let recorded = match memory.recorded(dir, &folder, runtime) {
         // An `up` that was cut short is the next one's to make right.
-        Err(_) if runtime.read_applied(dir)?.is_some_and(|a| a.network_text.is_empty()) => return Ok(None),
+        Err(_) if runtime.read_applied(dir)?.is_some_and(|a| a.network_text.is_empty()) => {
+            return Ok(Reconciled::Nothing);
+        }
         other => other?,
     };
-    let Some((applied, target)) = recorded else { return Ok(None) };
-    match up(host, &target, runtime, applied.backend, now) {
-        Ok(done) => Ok(Some(done.plan.lines())),
-        Err(Refusal::Host(error)) => Err(error),
-        Err(Refusal::Failure(error)) => Err(HostError::new("repair", network.to_string(), error)),
-        Err(Refusal::Problems(problems)) => {
-            let text =
-                problems.iter().filter(|p| p.is_error()).map(|p| p.message.clone()).collect::<Vec<_>>();
-            Err(HostError::new("repair", network.to_string(), text.join("; ")))
+    let Some((applied, target)) = recorded else { return Ok(Reconciled::Nothing) };
+    hold(host, &target, runtime, applied.backend, now, extent).map(Reconciled::Looked)
+}
+
+/// Makes the host as it was applied: what restricts in any case, and the rest where no error forbids it. The caller holds the
+/// lock.
+///
+/// # Errors
+/// The host could not be read.
+pub(super) fn hold<H: Host>(
+    host: &mut H,
+    target: &Target,
+    runtime: &Runtime,
+    backend: Backend,
+    now: Timestamp,
+    extent: Extent,
+) -> Result<Repair, HostError> {
+    let mut c = compare(host, target, runtime, backend, now)?;
+    let mut repair = Repair { restricted: true, ..Repair::default() };
+    let (first, _) = diff(&c.before, &c.wanted).restrictions_first();
+    if !first.is_empty() {
+        let (done, failed) = restrict(host, &c, &first, target, runtime, backend);
+        (repair.lines, repair.restricted, repair.failed) = (done, failed.is_none(), failed);
+        c.applied = runtime.read_applied(&target.dir)?;
+        c.scope.applied = c.applied.as_ref().map(|a| a.state.clone());
+        c.before = host.observe(&c.scope)?;
+    }
+    let errors: Vec<&str> = c.problems.iter().filter(|p| p.is_error()).map(|p| p.message.as_str()).collect();
+    if !errors.is_empty() {
+        let error = HostError::new("repair", target.network.name.to_string(), errors.join("; "));
+        repair.failed.get_or_insert(error);
+    } else if extent == Extent::Whole {
+        match make_right(host, c, target, runtime, backend) {
+            Ok(done) => repair.lines.extend(done.plan.lines()),
+            Err(refusal) => _ = repair.failed.get_or_insert(because(refusal, &target.network.name)),
+        }
+    }
+    Ok(repair)
+}
+
+/// Carries out what restricts, each by itself where several fail together. Returns what was done, and the first error.
+fn restrict<H: Host>(
+    host: &mut H,
+    c: &Comparison,
+    plan: &Plan,
+    target: &Target,
+    runtime: &Runtime,
+    backend: Backend,
+) -> (Vec<Line>, Option<HostError>) {
+    let network = &target.network.name;
+    let mut state = c.applied.as_ref().map(|a| a.state.clone()).unwrap_or_default();
+    let mut displaced = c.displaced();
+    let mut first = None;
+    let mut changes: Vec<&Change> = plan.changes.iter().collect();
+    // Switches are the only ones whose old values nobody else knows: they wait for a record that can be written.
+    let write = |state: &HostState, displaced: &BTreeMap<String, String>| {
+        let Some(applied) = &c.applied else { return Ok(()) };
+        let record = Applied { state: state.outline(), displaced: displaced.clone(), ..applied.clone() };
+        if *applied == record { Ok(()) } else { runtime.write_applied(record) }
+    };
+    if let Err(error) = displace(plan, host, &mut displaced).and_then(|()| write(&state, &displaced)) {
+        changes.retain(|change| !matches!(change, Change::Sysctl { .. }));
+        first.get_or_insert(error);
+    }
+    let mut lines = Vec::new();
+    let mut try_out = |changes: &[&Change]| {
+        let owned: Vec<Change> = changes.iter().copied().cloned().collect();
+        host.carry_out(network, backend, &owned)?;
+        for change in changes {
+            change.apply_to(&mut state);
+            lines.push(change.line());
+        }
+        Ok::<_, HostError>(())
+    };
+    for group in changes.chunk_by(|a, b| discriminant(*a) == discriminant(*b)) {
+        let Err(error) = try_out(group) else { continue };
+        if group.len() == 1 {
+            first.get_or_insert(error);
+            continue;
+        }
+        for change in group {
+            if let Err(error) = try_out(&[change]) {
+                first.get_or_insert(error);
+            }
+        }
+    }
+    if let Err(error) = write(&state, &displaced) {
+        first.get_or_insert(error);
+    }
+    (lines, first)
+}
+
+/// Says why the rest was not repaired.
+fn because(refusal: Refusal, network: &InterfaceName) -> HostError {
+    match refusal {
+        Refusal::Host(error) => error,
+        Refusal::Failure(error) => HostError::new("repair", network.to_string(), error),
+        Refusal::Problems(problems) => {
+            let text = problems.iter().filter(|p| p.is_error()).map(|p| p.message.as_str());
+            HostError::new("repair", network.to_string(), text.collect::<Vec<_>>().join("; "))
         }
     }
 }

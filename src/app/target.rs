@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::config::Secrets;
 use crate::host::runtime::Applied;
-use crate::model::{EndpointHost, Network, Node, NodeName};
-use crate::plan::{HostState, Keys};
+use crate::model::{EndpointHost, Network, Node, NodeName, Problem, Timestamp};
+use crate::plan::{HostState, Keys, Missing};
 use crate::store::folder::Folder;
 
 /// A network, a node of it, and where they come from. A clone is cheap.
@@ -25,6 +25,8 @@ pub struct Target {
     pub keys: Arc<Keys>,
     /// Whether the secrets may be newer than the network: keys that a device has stay as they are then.
     pub keys_may_be_newer: bool,
+    /// Why there are no keys, where the secrets cannot be read.
+    pub unread: Option<Arc<Problem>>,
 }
 
 impl Target {
@@ -39,7 +41,8 @@ impl Target {
         let network = network.into();
         let this = network.nodes.get(node)?;
         let keys = Arc::new(keys(&network, this, secrets));
-        Some(Self { dir, text: text.into(), node: node.clone(), keys, network, keys_may_be_newer: false })
+        let (text, node) = (text.into(), node.clone());
+        Some(Self { dir, text, node, keys, network, keys_may_be_newer: false, unread: None })
     }
 
     /// Returns the node that this host is.
@@ -55,8 +58,22 @@ impl Target {
         Self { keys_may_be_newer: is_pending, ..self }
     }
 
-    /// Leaves the keys of a device alone where those of the target may belong to a newer network: `rotate` without `up`.
-    pub fn keep_keys(&self, wanted: &mut HostState, observed: &HostState) {
+    /// Says what the network asks for and the secrets do not have. Nothing is said of those that may belong to a newer network.
+    pub fn missing(&self, now: Timestamp) -> Missing {
+        let file = Folder::new(&self.dir, &self.network.name).secrets_path();
+        let mut missing = self.keys.missing(&self.network, self.this(), now, &file.display().to_string());
+        match &self.unread {
+            Some(why) => missing.problems = vec![Problem::clone(why)],
+            None if self.keys_may_be_newer => missing.problems.clear(),
+            None => {}
+        }
+        missing
+    }
+
+    /// Leaves the keys of a device alone where those of the target may belong to a newer network (`rotate` without `up`), or
+    /// are not there. A preshared key that somebody took off a peer comes back all the same.
+    pub fn keep_keys(&self, wanted: &mut HostState, observed: &HostState, missing: &Missing) {
+        missing.keep(wanted, observed);
         let (true, Some(wanted), Some(observed)) =
             (self.keys_may_be_newer, &mut wanted.device, &observed.device)
         else {
@@ -64,7 +81,7 @@ impl Target {
         };
         wanted.private_key = None;
         for (key, peer) in &mut wanted.peers {
-            if let Some(there) = observed.peers.get(key) {
+            if let Some(there) = observed.peers.get(key).filter(|there| there.preshared_key.is_some()) {
                 peer.preshared_key.clone_from(&there.preshared_key);
             }
         }

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use super::down::take_away;
 use super::look::recorded_target;
+use super::reconcile::{Extent, hold};
 use super::target::Target;
 use super::up::{Refusal, up};
 use crate::config::parse_network;
 use crate::host::agent_process::Runtime;
+use crate::host::host_lock::HostLock;
 use crate::host::unconfirmed::Before;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, Timestamp};
@@ -42,10 +44,10 @@ pub fn before<H: Host>(
     if let Some(device) = device {
         keys.private_key = device.private_key.or(keys.private_key);
         for node in target.network.nodes.values() {
-            match device.peers.get(&node.public_key).map(|peer| peer.preshared_key.clone()) {
-                Some(Some(key)) => _ = keys.preshared_keys.insert(node.name.clone(), key),
-                Some(None) => _ = keys.preshared_keys.remove(&node.name),
-                None => {}
+            // One that somebody took off comes back, where the secrets have it.
+            if let Some(key) = device.peers.get(&node.public_key).and_then(|peer| peer.preshared_key.clone())
+            {
+                keys.preshared_keys.insert(node.name.clone(), key);
             }
         }
     }
@@ -69,6 +71,7 @@ pub fn go_back<H: Host>(
     runtime: &Runtime,
     before: Option<&Before>,
     now: Timestamp,
+    on_host: &HostLock,
 ) -> Result<(), Refusal> {
     let Some(before) = before else {
         let mut errors = take_away(host, dir, network, runtime)?.errors;
@@ -89,8 +92,14 @@ pub fn go_back<H: Host>(
         node: before.node.clone(),
         keys: keys.into(),
         keys_may_be_newer: false,
+        unread: None,
     };
-    up(host, &target, runtime, before.backend, now)?;
+    let outcome = up(host, &target, runtime, before.backend, now, on_host);
+    if let Err(Refusal::Problems(_)) = &outcome {
+        // What it takes away is taken away all the same.
+        let _ = hold(host, &target, runtime, before.backend, now, Extent::Restrictions)?;
+    }
+    outcome?;
     runtime.end_trial()?;
     Ok(())
 }

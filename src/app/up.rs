@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::target::Target;
 use super::transaction::{Failure, apply_plan};
 use crate::host::agent_process::Runtime;
+use crate::host::host_lock::HostLock;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{Problem, Timestamp};
@@ -37,14 +38,30 @@ pub enum Refusal {
 }
 
 /// What there is and what there should be.
-struct Comparison {
-    scope: Scope,
-    before: HostState,
-    wanted: HostState,
+pub(super) struct Comparison {
+    pub(super) scope: Scope,
+    pub(super) before: HostState,
+    pub(super) wanted: HostState,
     /// Of the wanted links, without what others put there.
     given: Links,
-    problems: Vec<Problem>,
-    applied: Option<Applied>,
+    /// An error among them forbids to add anything.
+    pub(super) problems: Vec<Problem>,
+    pub(super) applied: Option<Applied>,
+}
+
+impl Comparison {
+    /// Refuses where an error forbids to make the host so.
+    fn without_errors(self) -> Result<Self, Refusal> {
+        if self.problems.iter().any(Problem::is_error) {
+            return Err(Refusal::Problems(self.problems));
+        }
+        Ok(self)
+    }
+
+    /// Returns the values that switches had before they were first set.
+    pub(super) fn displaced(&self) -> BTreeMap<String, String> {
+        self.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default()
+    }
 }
 
 /// Says what [`up`] would do.
@@ -58,11 +75,11 @@ pub fn plan<H: Host>(
     backend: Backend,
     now: Timestamp,
 ) -> Result<(Plan, Vec<Problem>), Refusal> {
-    let c = compare(host, target, runtime, backend, now)?;
+    let c = compare(host, target, runtime, backend, now)?.without_errors()?;
     Ok((diff(&c.before, &c.wanted), c.problems))
 }
 
-/// Makes the host match the network. The caller holds the lock.
+/// Makes the host match the network. The caller holds the folder's lock, too.
 ///
 /// # Errors
 /// See [`Refusal`].
@@ -72,8 +89,23 @@ pub fn up<H: Host>(
     runtime: &Runtime,
     backend: Backend,
     now: Timestamp,
+    _on_host: &HostLock,
 ) -> Result<Up, Refusal> {
-    let c = compare(host, target, runtime, backend, now)?;
+    let compared = compare(host, target, runtime, backend, now)?.without_errors()?;
+    make_right(host, compared, target, runtime, backend)
+}
+
+/// Makes the host as it should be, or leaves it as it was. The caller holds the lock.
+///
+/// # Errors
+/// See [`Refusal`].
+pub(super) fn make_right<H: Host>(
+    host: &mut H,
+    c: Comparison,
+    target: &Target,
+    runtime: &Runtime,
+    backend: Backend,
+) -> Result<Up, Refusal> {
     let plan = diff(&c.before, &c.wanted);
     tracing::debug!("{} changes to make", plan.changes.len());
     let mut displaced_links = c.applied.as_ref().map(|a| a.displaced_links.clone()).unwrap_or_default();
@@ -89,7 +121,7 @@ pub fn up<H: Host>(
             displaced: displaced.clone(),
             displaced_links: displaced_links.clone(),
         };
-    let mut displaced = c.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
+    let mut displaced = c.displaced();
     if plan.is_empty() {
         let unchanged = c
             .applied
@@ -174,20 +206,20 @@ fn facts_of<H: Host>(host: &mut H, target: &Target, applied: Option<&Applied>) -
     Ok(Facts { displaced, ..host.facts(&target.names(), &BTreeSet::new())? })
 }
 
-fn compare<H: Host>(
+/// Compares what is wanted with what is there, whatever is wrong with it.
+pub(super) fn compare<H: Host>(
     host: &mut H,
     target: &Target,
     runtime: &Runtime,
     backend: Backend,
     now: Timestamp,
-) -> Result<Comparison, Refusal> {
+) -> Result<Comparison, HostError> {
     let applied = runtime.read_applied(&target.dir)?;
     let facts = facts_of(host, target, applied.as_ref())?;
     let facts = behind(target, applied.as_ref(), facts);
-    let Wanted { state: mut wanted, problems } = wish(target, applied.as_ref(), backend, &facts, now);
-    if problems.iter().any(Problem::is_error) {
-        return Err(Refusal::Problems(problems));
-    }
+    let Wanted { state: mut wanted, mut problems } = wish(target, applied.as_ref(), backend, &facts, now);
+    let missing = target.missing(now);
+    problems.extend(missing.problems.iter().cloned());
     keep_endpoints(&mut wanted, applied.as_ref());
     release(&mut wanted, &facts.displaced, &facts);
     let displaced_links = applied.as_ref().map(|a| a.displaced_links.clone()).unwrap_or_default();
@@ -198,7 +230,7 @@ fn compare<H: Host>(
         applied: applied.as_ref().map(|a| a.state.clone()),
     };
     let before = host.observe(&scope)?;
-    target.keep_keys(&mut wanted, &before);
+    target.keep_keys(&mut wanted, &before, &missing);
     bridge::settle(&mut wanted.links, &displaced_links, &before.links);
     let given = wanted.links.clone();
     let known = applied.as_ref().map(|a| a.state.links.clone()).unwrap_or_default();
@@ -256,7 +288,7 @@ fn displace_links(plan: &Plan, before: &Links, displaced: &mut Links) {
 }
 
 /// Notes the values that switches have now, before they are set; what is noted already stays.
-fn displace<H: Host>(
+pub(super) fn displace<H: Host>(
     plan: &Plan,
     host: &mut H,
     displaced: &mut BTreeMap<String, String>,

@@ -19,6 +19,7 @@ use crate::app::{self, BackendChoice};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::since_boot;
+use crate::host::host_lock::HostLock;
 use crate::host::last_up::LastUp;
 use crate::host::scope::{Part, leave_session};
 use crate::host::unconfirmed::{Unconfirmed, WaiterLock};
@@ -45,7 +46,8 @@ pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
     let folder = Folder::new(&ctx.dir, &name);
     let _lock = if folder.exists() { Some(ctx.lock_to_apply(&folder)?) } else { None };
     let runtime = runtime(&name)?;
-    if make_right(ctx, &name, &runtime)? {
+    let on_host = runtime.lock_to_apply()?;
+    if make_right(ctx, &name, &runtime, &on_host)? {
         return Err(Fault::failed(
             format!("too late: {name} went back to what it was before"),
             "`wgrelay up --confirm SECONDS` makes the change again",
@@ -117,12 +119,17 @@ fn pause(time: Duration) {
 fn go_back_alone(ctx: &Context, name: &InterfaceName, runtime: &Runtime) -> Result<(), Fault> {
     let folder = Folder::new(&ctx.dir, name);
     let _lock = if folder.exists() { Some(folder.lock_to_apply()?) } else { None };
-    make_right(ctx, name, runtime)?;
+    make_right(ctx, name, runtime, &runtime.lock_to_apply()?)?;
     Ok(())
 }
 
-/// Goes back where a trial is over and nobody ended it; says whether it did. The caller holds the lock.
-pub fn make_right(ctx: &Context, name: &InterfaceName, runtime: &Runtime) -> Result<bool, Fault> {
+/// Goes back where a trial is over and nobody ended it; says whether it did. The caller holds both locks.
+pub fn make_right(
+    ctx: &Context,
+    name: &InterfaceName,
+    runtime: &Runtime,
+    on_host: &HostLock,
+) -> Result<bool, Fault> {
     let Some(trial) = runtime.unconfirmed(&ctx.dir)? else { return Ok(false) };
     if !trial.left(since_boot()?).is_zero() {
         return Ok(false);
@@ -135,7 +142,8 @@ pub fn make_right(ctx: &Context, name: &InterfaceName, runtime: &Runtime) -> Res
         }
         None => app::host(runtime, &[])?,
     };
-    app::go_back(&mut host, &ctx.dir, name, runtime, trial.before.as_ref(), ctx.now).map_err(refusal)?;
+    app::go_back(&mut host, &ctx.dir, name, runtime, trial.before.as_ref(), ctx.now, on_host)
+        .map_err(refusal)?;
     let folder = Folder::new(&ctx.dir, name);
     let note = WentBack { made: trial.made, at: ctx.now };
     if folder.exists()

@@ -60,8 +60,14 @@ pub fn target(ctx: &Context, loaded: &Loaded) -> Result<Target, Fault> {
             "add it under [private_keys], or install a bundle that has it",
         ));
     }
-    Target::new(ctx.dir.clone(), loaded.network.clone(), loaded.text.clone(), &node.name, &secrets)
-        .ok_or_else(|| Fault::failed(format!("there is no node {}", node.name), ""))
+    let (dir, text) = (ctx.dir.clone(), loaded.text.clone());
+    let target = Target::new(dir, loaded.network.clone(), text, &node.name, &secrets)
+        .ok_or_else(|| Fault::failed(format!("there is no node {}", node.name), ""))?;
+    // Of a bundle nobody has asked yet: it brings the secrets of this node alone.
+    match target.missing(ctx.now).problems {
+        none if none.is_empty() => Ok(target),
+        problems => Err(Fault::invalid(problems)),
+    }
 }
 
 /// Reads a network's files and this machine side by side: each takes its time where peers are many.

@@ -13,8 +13,10 @@ use super::host_side::{refusal, require_root, runtime};
 use super::interrupt::heed;
 use super::service::to_run;
 use super::status::read_with;
-use crate::app::{self, Memory};
-use crate::daemon::{End, LocalDevice, Metrics, Reconcile, Serving, Tell, Told, listen_at, serve};
+use crate::app::{self, Memory, Reconciled};
+use crate::daemon::{
+    End, Glance, LocalDevice, Looked, Metrics, Reconcile, Serving, Tell, Told, listen_at, serve,
+};
 use crate::host::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::{AgentLock, Runtime};
@@ -69,6 +71,9 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let device;
     {
         let _lock = folder.lock_to_apply()?;
+        let on_host = runtime.lock_to_apply()?;
+        // Whoever had it may have brought up another folder's network.
+        elsewhere::refuse(ctx, &name, &runtime)?;
         let (target, last) = to_run(ctx, &folder, &runtime)?;
         let choice = match (args.backend, last) {
             // A kernel that lost its WireGuard since must not keep the network down.
@@ -79,7 +84,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
             app::host_for(app::host(&runtime, &[])?, &runtime, &[], &ctx.dir, &name, choice.into())?;
         device = (backend == Backend::Embedded).then(LocalDevice::default);
         let mut host = machine(device.as_ref())?;
-        let done = app::up(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+        let done = app::up(&mut host, &target, &runtime, backend, ctx.now, &on_host).map_err(refusal)?;
         // A service manager's log has no keys to press.
         let end = if std::io::stdin().is_terminal() { "; Ctrl-C takes it down" } else { "" };
         ctx.out.say(&format!("{name} is up: node {}, {backend} backend{end}", target.node));
@@ -111,8 +116,9 @@ fn finish(
         End::Signal => {
             let folder = Folder::new(&ctx.dir, name);
             let _lock = if folder.exists() { Some(folder.lock_to_apply()?) } else { None };
+            let on_host = runtime.lock_to_apply()?;
             let mut host = machine(device)?;
-            let done = app::down(&mut host, &ctx.dir, name, runtime)?;
+            let done = app::down(&mut host, &ctx.dir, name, runtime, &on_host)?;
             for error in &done.errors {
                 ctx.out.error(&error.to_string(), &error.hint);
             }
@@ -176,6 +182,7 @@ impl Looking {
             runtime: self.runtime.clone(),
             device: self.device.clone(),
             reconcile: self.clone().reconcile(),
+            glance: self.clone().glance(),
             status: self.tell(),
             metrics: None,
         }
@@ -204,23 +211,34 @@ impl Looking {
         Metrics { listener, render: Arc::new(render) }
     }
 
+    fn glance(self) -> Glance {
+        Arc::new(move || {
+            let now = self.ctx.later().now;
+            app::glance(&self.ctx.dir, &self.name, &self.runtime, &self.memory, now)
+        })
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the agent's tick reads the clock")]
     fn reconcile(self) -> Reconcile {
-        Arc::new(move || {
+        Arc::new(move |extent| {
             let look = || {
                 let mut host = machine(self.device.as_ref())?;
                 let now = SystemTime::now().into();
                 let (dir, name) = (&self.ctx.dir, &self.name);
-                app::reconcile(&mut host, dir, name, &self.runtime, &self.memory, now)
+                app::reconcile(&mut host, dir, name, &self.runtime, &self.memory, now, extent)
             };
-            match look() {
-                Ok(repaired) => {
-                    for line in repaired.unwrap_or_default() {
-                        tracing::info!(kind = line.kind, target = line.target, "repaired");
-                    }
-                    Ok(())
-                }
-                Err(error) => Err(error.to_string()),
+            let repair = match look() {
+                Ok(Reconciled::Nothing) => return Looked::Right,
+                Ok(Reconciled::Busy) => return Looked::Busy,
+                Ok(Reconciled::Looked(repair)) => repair,
+                Err(error) => return Looked::Failed { why: error.to_string(), restricted: false },
+            };
+            for line in repair.lines {
+                tracing::info!(kind = line.kind, target = line.target, "repaired");
+            }
+            match repair.failed {
+                None => Looked::Right,
+                Some(error) => Looked::Failed { why: error.to_string(), restricted: repair.restricted },
             }
         })
     }

@@ -38,8 +38,8 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     let name = folder.name().clone();
     let name = &name;
     let runtime = runtime(name)?;
-    make_right(ctx, name, &runtime)?;
     let on_host = lock_host(ctx, name, &runtime)?;
+    make_right(ctx, name, &runtime, &on_host)?;
     let command = agent_command(&ctx.dir, name)?;
     let ((loaded, target), host) = beside_machine(&runtime, &command, name, || {
         let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
@@ -83,7 +83,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
             if trial.is_none() {
                 remember(&last, &loaded.folder)?;
             }
-            let done = app::up(&mut host, &target, &runtime, backend, ctx.now)
+            let done = app::up(&mut host, &target, &runtime, backend, ctx.now, &on_host)
                 .map_err(|error| put_back(refusal(error)))?;
             let waits = conclude(ctx, &runtime, trial.as_ref(), &done.plan)?;
             drop((lock, on_host));
@@ -277,10 +277,10 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     let folder = Folder::new(&ctx.dir, &name);
     // Also where the network's folder is gone: what was made is taken away all the same.
     let _lock = if folder.exists() { Some(ctx.lock_to_apply(&folder)?) } else { None };
-    let _on_host = runtime.lock_to_apply()?;
+    let on_host = runtime.lock_to_apply()?;
     let mut host = app::host(&runtime, &[])?;
     let work = Progress::of(&ctx.out, format!("taking down {name}"));
-    let done = app::down(&mut host, &ctx.dir, &name, &runtime)?;
+    let done = app::down(&mut host, &ctx.dir, &name, &runtime, &on_host)?;
     drop(work);
     let forgotten = LastUp::forget(&folder);
     went_back::forget(&folder);

@@ -1,17 +1,26 @@
 //! The embedded device in this process, shared by the control socket and the reconciling thread.
 
-use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::dataplane::{ConfigureError, Dataplane, DeviceChange, DeviceReport, Options};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::Notify;
+
+use crate::dataplane::{ConfigureError, Dataplane, DeviceChange, DeviceReport, EndReason, Options};
 use crate::host::HostError;
 use crate::host::wireguard::WireGuard;
 use crate::model::InterfaceName;
 
 /// A handle on the device; every clone means the same one.
 #[derive(Clone, Default)]
-pub struct LocalDevice(Arc<Mutex<Option<Dataplane>>>);
+pub struct LocalDevice {
+    plane: Arc<Mutex<Option<Dataplane>>>,
+    /// Somebody changed it through its UAPI socket.
+    touched: Arc<Notify>,
+    /// It ended; another one may have taken its place since.
+    ended: Arc<Notify>,
+}
 
 impl LocalDevice {
     /// Starts the device.
@@ -25,15 +34,22 @@ impl LocalDevice {
     }
 
     fn start_in_place(&self, name: &InterfaceName, mtu: u16) -> Result<(), HostError> {
-        let plane = Dataplane::start(&Options { name: name.clone(), mtu, uapi: true })
-            .map_err(|e| HostError::new("start the embedded data plane for", name.to_string(), e))?;
+        let failed = |e: &dyn std::fmt::Display| {
+            HostError::new("start the embedded data plane for", name.to_string(), e)
+        };
+        let touched = Arc::clone(&self.touched);
+        let options = Options { name: name.clone(), mtu, uapi: true };
+        let plane =
+            Dataplane::start_telling(&options, move || touched.notify_one()).map_err(|e| failed(&e))?;
+        let end = plane.ended_fd().try_clone_to_owned().map_err(|e| failed(&e))?;
+        tell_end(end, Arc::clone(&self.ended));
         *self.lock() = Some(plane);
         Ok(())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Dataplane>> {
         // The device is whole after a panic elsewhere: its own thread does the work.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.plane.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Carries out a change; what failed and what to do otherwise.
@@ -57,17 +73,19 @@ impl LocalDevice {
         }
     }
 
-    /// Returns a descriptor that is readable when the device has ended.
-    pub(super) fn ended(&self) -> io::Result<OwnedFd> {
-        let guard = self.lock();
-        let plane = guard.as_ref().ok_or_else(|| io::Error::other("the embedded device has ended"))?;
-        plane.ended_fd().try_clone_to_owned()
+    /// Returns when somebody has changed the device through its UAPI socket.
+    pub(super) async fn touched(&self) {
+        self.touched.notified().await;
     }
 
-    /// Says why the device ended.
-    pub(super) fn why_ended(&self) -> String {
-        let reason = self.lock().as_ref().and_then(Dataplane::end_reason);
-        reason.map_or_else(|| "it was stopped".into(), |r| r.to_string())
+    /// Returns when a device has ended: the one that is here, or one before it.
+    pub(super) async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// Says why the device that is here has ended; `None`: it has not, or there is none.
+    pub(super) fn end_reason(&self) -> Option<EndReason> {
+        self.lock().as_ref().and_then(Dataplane::end_reason)
     }
 
     /// Ends the device: when this returns, the interface and its sockets are gone.
@@ -100,4 +118,14 @@ impl WireGuard for LocalDevice {
         self.stop();
         Ok(())
     }
+}
+
+/// Waits on a thread of its own for a device's end: one wait in a device's life is not worth an event loop's trust in the
+/// descriptor.
+fn tell_end(end: OwnedFd, tell: Arc<Notify>) {
+    std::thread::spawn(move || {
+        let mut fds = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        tell.notify_one();
+    });
 }

@@ -11,34 +11,41 @@
 mod control_socket;
 mod device;
 mod metrics;
+mod pace;
 pub mod protocol;
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 
 pub use device::LocalDevice;
 pub use metrics::{Metrics, listen_at};
+pub use pace::Looked;
 
+use crate::app::Extent;
+use crate::dataplane::EndReason;
 use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::{Engine, Events};
 use crate::host::kernel_news::KernelNews;
 use crate::model::InterfaceName;
+use crate::plan::table_name;
 use crate::status::State;
+
+use self::pace::Pace;
 
 /// How often the host is compared with what was applied, in seconds. iptables-legacy, for one, tells nobody of
 /// its changes, so something has to look.
 const TICK: Duration = Duration::from_secs(30);
 
+/// How often it is glanced at what nobody tells of.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// How long links and rules are left to settle after a change before the host is looked at.
-const SETTLE: Duration = Duration::from_millis(300);
+const SETTLE: Duration = Duration::from_millis(200);
 
 /// How long an engine that is not there, or gone, is left alone. Its start is news of the kernel's anyway.
 const ENGINE_PAUSE: Duration = Duration::from_secs(5);
@@ -54,8 +61,11 @@ pub enum End {
     Device(String),
 }
 
-/// What the agent does at each tick: compares and repairs. Blocking; an error is logged and tried again.
-pub type Reconcile = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// What the agent does at each look: compares and repairs. Blocking; what fails is logged and tried again.
+pub type Reconcile = Arc<dyn Fn(Extent) -> Looked + Send + Sync>;
+
+/// Sums up what nobody tells of; blocking, and cheap. Two that differ are news.
+pub type Glance = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// A status as `status --json` prints it.
 pub struct Told {
@@ -78,6 +88,8 @@ pub struct Serving {
     pub device: Option<LocalDevice>,
     /// The work of a tick.
     pub reconcile: Reconcile,
+    /// What is looked at each second.
+    pub glance: Glance,
     /// What `status` asks for.
     pub status: Tell,
     /// Metrics, where somebody asked for them.
@@ -129,43 +141,49 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let (changed, mut changes) = mpsc::channel(1);
     watch_kernel(KernelNews::of_links()?, changed.clone());
     // A kernel without nftables has no news of it.
-    if let Ok(news) = KernelNews::of_filters() {
+    if let Ok(news) = KernelNews::of_filters(table_name(&serving.network)) {
         watch_kernel(news, changed.clone());
     }
+    watch_the_untold(Arc::clone(&serving.glance), changed.clone());
     if let Some(engine) = Engine::here() {
         watch_engine(engine, changed);
     }
-    let mut failed = false;
-    let (device_ended, mut ended) = mpsc::channel(1);
-    if let Some(device) = &serving.device {
-        watch(device.ended()?, device_ended.clone());
-    }
+    let began = tokio::time::Instant::now();
+    let mut pace = Pace::default();
+    let mut told = String::new();
+    // Without a device nothing is ever heard of it.
+    let device = serving.device.clone().unwrap_or_default();
     let end = loop {
         tokio::select! {
             _ = terminate.recv() => break End::Signal,
             _ = interrupt.recv() => break End::Signal,
             Some(()) = stopped.recv() => break End::Stopped,
-            Some(()) = ended.recv() => {
-                let why = serving.device.as_ref().map(LocalDevice::why_ended).unwrap_or_default();
-                break End::Device(why);
-            }
+            () = device.ended() => match device.end_reason() {
+                // Another one has taken its place already, or is to.
+                None | Some(EndReason::InterfaceGone) => {}
+                Some(why) => break End::Device(why.to_string()),
+            },
             Some(()) = woken.recv() => {}
-            // What a failed repair changed and undid is news as well: it would be tried without end.
-            Some(()) = changes.recv(), if !failed => {
-                // What changes together is looked at together, and our own changes come back here too.
-                tokio::time::sleep(SETTLE).await;
-                while changes.try_recv().is_ok() {}
-            }
+            Some(()) = changes.recv() => settle(&mut changes).await,
+            () = device.touched() => settle(&mut changes).await,
+            () = tokio::time::sleep_until(began + pace.next().unwrap_or_default()), if pace.next().is_some() => {}
             _ = tick.tick() => {}
         }
         let reconcile = Arc::clone(&serving.reconcile);
-        let looked = tokio::task::spawn_blocking(move || reconcile()).await;
-        failed = !matches!(looked, Ok(Ok(())));
-        match looked {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("{error}"),
-            Err(error) => tracing::error!("a look at the host ended badly: {error}"),
+        let extent = pace.extent(began.elapsed());
+        let looked = tokio::task::spawn_blocking(move || reconcile(extent)).await.unwrap_or_else(|error| {
+            Looked::Failed { why: format!("a look at the host ended badly: {error}"), restricted: false }
+        });
+        match &looked {
+            // What goes on failing is told once.
+            Looked::Failed { why, .. } if *why != told => {
+                tracing::warn!("{why}");
+                told.clone_from(why);
+            }
+            Looked::Right => told.clear(),
+            _ => {}
         }
+        pace.looked(extent, &looked, began.elapsed());
     };
     accept.abort();
     if let Some(device) = &serving.device {
@@ -175,14 +193,10 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     Ok(end)
 }
 
-/// Waits on a thread of its own for the device's end: one wait in a process's life is not worth an event loop's trust
-/// in the descriptor.
-fn watch(ended: OwnedFd, tell: mpsc::Sender<()>) {
-    std::thread::spawn(move || {
-        let mut fds = [PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
-        while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
-        let _ = tell.blocking_send(());
-    });
+/// Waits for what changes together: it is looked at together, and our own changes come back as news, too.
+async fn settle(changes: &mut mpsc::Receiver<()>) {
+    tokio::time::sleep(SETTLE).await;
+    while changes.try_recv().is_ok() {}
 }
 
 /// Tells when something of this network namespace changes that may be ours to follow: a site's interface appears,
@@ -194,6 +208,23 @@ fn watch_kernel(news: KernelNews, tell: mpsc::Sender<()>) {
             if let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(()) {
                 return;
             }
+        }
+    });
+}
+
+/// Tells when a glance sees something else than the one before.
+fn watch_the_untold(glance: Glance, tell: mpsc::Sender<()>) {
+    std::thread::spawn(move || {
+        let mut last = glance();
+        loop {
+            std::thread::sleep(GLANCE);
+            let now = glance();
+            if now != last
+                && let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(())
+            {
+                return;
+            }
+            last = now;
         }
     });
 }

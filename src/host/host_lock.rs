@@ -42,6 +42,18 @@ impl Runtime {
     pub fn lock_to_apply(&self) -> Result<HostLock, HostError> {
         Ok(self.runtime_dir().lock(LOCK_WITHIN)?)
     }
+
+    /// Does the same without waiting; `None`: somebody else has it.
+    ///
+    /// # Errors
+    /// The runtime folder cannot be made.
+    pub fn try_lock_to_apply(&self) -> Result<Option<HostLock>, HostError> {
+        match self.runtime_dir().lock(Duration::ZERO) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(StoreError::Locked { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 impl RuntimeDir {

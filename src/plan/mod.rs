@@ -15,6 +15,8 @@ mod firewalld_tests;
 mod foreign_accepts_tests;
 mod full_tunnel;
 mod in_the_way;
+mod keys;
+mod restrict;
 mod site_link;
 mod state;
 mod two_homes;
@@ -28,8 +30,9 @@ pub use crate::firewall::{IFALIAS_PREFIX, ifalias, table_name};
 pub use change::{Change, Line, Plan};
 pub use diff::diff;
 pub use in_the_way::in_the_way;
+pub use keys::{Keys, Missing};
 pub use site_link::{SiteLink, resolve as resolve_site};
 pub use state::{
     Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route, RuleSelector,
 };
-pub use wanted::{Keys, Wanted, wanted};
+pub use wanted::{Wanted, wanted};

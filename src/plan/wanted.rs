@@ -8,23 +8,11 @@ use ipnet::IpNet;
 use super::full_tunnel;
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
-use super::{Facts, bridge, two_homes};
+use super::{Facts, Keys, bridge, two_homes};
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
 use crate::firewall::{SiteMatch, Surroundings, compile, forwarding_v4, ifalias};
-use crate::model::{
-    EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Timestamp, claimed_by_spoke,
-    derive_for_spoke,
-};
-
-/// The secrets that one node needs.
-#[derive(Debug, Clone, Default)]
-pub struct Keys {
-    /// The node's own.
-    pub private_key: Option<PrivateKey>,
-    /// With each peer, by the peer's name.
-    pub preshared_keys: BTreeMap<NodeName, PresharedKey>,
-}
+use crate::model::{EndpointHost, Network, Node, Problem, Timestamp, claimed_by_spoke, derive_for_spoke};
 
 /// A wanted state, and what to say about it.
 #[derive(Debug, Clone)]

@@ -146,7 +146,7 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         problems.extend(goes_back_in.map(|left| not_confirmed(network, left)));
     }
     problems.extend(went_back.map(|change| change.problem(&network.name, now)));
-    let missing = problems.iter().any(|p| is_degrading(&p.code));
+    let missing = problems.iter().any(|p| p.is_error() || is_degrading(&p.code));
     let stands = problems.iter().any(|p| matches!(p.code.as_str(), "no-record" | "up-elsewhere"));
     let state = match report {
         None if stands => State::Degraded,
@@ -179,9 +179,10 @@ fn not_confirmed(network: &Network, left: u64) -> Problem {
     )
 }
 
-/// Problems that make a network degraded; the rest (a newer file, a name that did not resolve yet) are told only.
+/// Warnings that make a network degraded, as every error does; the rest (a newer file, a name that did not resolve yet) are
+/// told only.
 fn is_degrading(code: &str) -> bool {
-    matches!(code, "wsl-kernel-deaf" | "interface-missing" | "peer-away" | "agent-away" | "cannot-go-back")
+    matches!(code, "wsl-kernel-deaf" | "interface-missing" | "peer-away" | "agent-away")
 }
 
 fn away(peer: &PeerStatus) -> Problem {

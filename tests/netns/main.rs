@@ -16,6 +16,7 @@ mod own_nodes;
 mod packet;
 mod path_mtu;
 mod promises;
+mod repairs;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod rig_works;

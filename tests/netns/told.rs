@@ -1,6 +1,7 @@
 //! What `status` tells of a host that is not as it was applied, of a file that is newer, and of what keeps a network down;
 //! and whose network it is that is up.
 
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 
 use crate::rig::drive::Wgrelay;
@@ -18,6 +19,13 @@ fn has_problem(status: &Value, code: &str) -> bool {
     status["problems"].as_array().expect("status has problems").iter().any(|p| p["code"] == code)
 }
 
+/// Holds the lock that every command takes which changes a network.
+fn busy(there: &Wgrelay<'_>) -> Flock<std::fs::File> {
+    let path = there.node.outside(format!("{}/wg0/.lock", there.dir));
+    let file = std::fs::File::open(path).expect("it has a lock");
+    Flock::lock(file, FlockArg::LockExclusive).expect("it becomes free")
+}
+
 fn key_of(status: &Value, name: &str) -> String {
     let peers = status["peers"].as_array().expect("status has peers");
     let peer = peers.iter().find(|p| p["name"] == name).expect("the peer is told of");
@@ -32,7 +40,8 @@ fn drift_and_a_newer_file_are_told() {
     assert_eq!((drift(&status), has_problem(&status, "pending")), (vec![], false), "{status}");
     let (windows, docker) = (key_of(&status, "windows"), key_of(&status, "docker"));
 
-    // wg(8) is no news to the agent, so nothing is repaired meanwhile.
+    // As while another command is at work: nothing is repaired meanwhile.
+    let held = busy(&relay);
     let wg = |words: &[&str]| t.relay.run(&[&["wg", "set", "wg0", "peer"], words].concat()).ok();
     wg(&[&windows, "remove"]);
     wg(&[&docker, "allowed-ips", "10.99.0.0/24"]);
@@ -45,6 +54,7 @@ fn drift_and_a_newer_file_are_told() {
     changed.sort_unstable();
     assert_eq!(keys, changed, "{seen:?}");
     assert!(seen.contains(&(windows.clone(), Value::Null)), "one is gone: {seen:?}");
+    drop(held);
     relay.up().ok();
     assert_eq!(drift(&relay.status()), vec![]);
 
@@ -58,6 +68,7 @@ fn drift_and_a_newer_file_are_told() {
     let wg = |words: &[&str]| t.windows.run(&[&["wg", "set", "wg0", "peer", &hub], words].concat()).ok();
     wg(&["endpoint", "192.168.39.99:4000"]);
     assert_eq!(drift(&spoke.status()), vec![]);
+    let held = busy(&spoke);
     let psk = t.windows.run(&["wg", "show", "wg0", "preshared-keys"]).ok();
     let psk = psk.stdout.split_whitespace().nth(1).expect("there is a preshared key").to_owned();
     t.windows.write(format!("{PLACE}/psk"), &psk);
@@ -72,6 +83,7 @@ fn drift_and_a_newer_file_are_told() {
     ]);
     let seen = drift(&spoke.status());
     assert_eq!(seen.len(), 1, "{seen:?}");
+    drop(held);
     spoke.up().ok();
     assert_eq!(drift(&spoke.status()), vec![]);
 
@@ -167,9 +179,7 @@ fn of_two_folders_at_once_one_brings_its_network_up() {
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let other = Wgrelay { dir: format!("{PLACE}/other"), ..Wgrelay::on(&t.relay) };
     other.ok(&["init", "--endpoint", "192.168.39.45:51820"]);
-    let file =
-        std::fs::File::open(t.relay.outside(format!("{}/wg0/.lock", other.dir))).expect("it has a lock");
-    let held = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusive).expect("it is free");
+    let held = busy(&other);
     std::thread::scope(|scope| {
         let late = scope.spawn(|| other.up());
         std::thread::sleep(std::time::Duration::from_secs(1));

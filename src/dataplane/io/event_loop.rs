@@ -54,6 +54,8 @@ pub(super) struct EventLoop {
     uapi: Option<UapiServer>,
     commands: Receiver<Command>,
     wake: Arc<EventFd>,
+    /// Called after each change that came by the UAPI socket.
+    touched: Box<dyn Fn() + Send>,
     core: Core,
     out: Outbox,
     coalescer: Coalescer,
@@ -75,6 +77,7 @@ impl EventLoop {
         uapi: Option<UapiServer>,
         commands: Receiver<Command>,
         wake: Arc<EventFd>,
+        touched: Box<dyn Fn() + Send>,
     ) -> Self {
         Self {
             udp_segmentation: tun.udp_segmentation,
@@ -83,6 +86,7 @@ impl EventLoop {
             uapi,
             commands,
             wake,
+            touched,
             core: Core::new(mtu),
             out: Outbox::default(),
             coalescer: Coalescer::default(),
@@ -354,6 +358,9 @@ impl EventLoop {
                     ConfigureError::NotPermitted => uapi::Errno::NotPermitted,
                     ConfigureError::Socket(_) | ConfigureError::Ended(_) => uapi::Errno::Io,
                 });
+                if outcome.is_ok() {
+                    (self.touched)();
+                }
                 uapi::render_outcome(outcome).into()
             }
         });

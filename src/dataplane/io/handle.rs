@@ -137,6 +137,15 @@ impl Dataplane {
     /// # Errors
     /// An interface of this name, a live UAPI socket of this name, missing rights, no TUN driver.
     pub fn start(options: &Options) -> Result<Self, StartError> {
+        Self::start_telling(options, || {})
+    }
+
+    /// Does the same, and calls `touched` whenever somebody changed the device through its UAPI socket, as `wg set` does. It
+    /// is called from the device's thread, and must not wait for anything.
+    ///
+    /// # Errors
+    /// See [`Dataplane::start`].
+    pub fn start_telling(options: &Options, touched: impl Fn() + Send + 'static) -> Result<Self, StartError> {
         let event = || {
             EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
                 .map_err(|e| StartError::Thread(e.into()))
@@ -147,7 +156,7 @@ impl Dataplane {
         let uapi = if options.uapi { Some(UapiServer::bind(&options.name)?) } else { None };
         let tun = Tun::create(&options.name, options.mtu)?;
         let (commands, inbox) = mpsc::channel();
-        let event_loop = EventLoop::new(tun, options.mtu, uapi, inbox, Arc::clone(&wake));
+        let event_loop = EventLoop::new(tun, options.mtu, uapi, inbox, Arc::clone(&wake), Box::new(touched));
         let mut told = TellOnDrop { end: Arc::clone(&end), reason: EndReason::Panicked };
         let thread = std::thread::Builder::new()
             .name(options.name.to_string())

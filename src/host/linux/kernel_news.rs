@@ -1,4 +1,4 @@
-//! News from the kernel for the agent: about links and addresses, and about nftables' rules.
+//! News from the kernel for the agent: about links, addresses, routes, policy rules and forwarding, and about nftables' rules.
 
 use std::io;
 
@@ -6,42 +6,56 @@ use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 
-/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV4_ROUTE`, `RTMGRP_IPV6_IFADDR` (rtnetlink(7)).
-const LINKS: u32 = 0x1 | 0x10 | 0x40 | 0x100;
+/// The bit of a group of `NETLINK_ROUTE` (linux/rtnetlink.h).
+const fn bit(group: u32) -> u32 {
+    1 << (group - 1)
+}
+/// `RTNLGRP_LINK`; of IPv4 and IPv6 `_IFADDR`, `_ROUTE`, `_RULE`, and `_NETCONF`, which tells of forwarding.
+const GROUPS: [u32; 9] = [1, 5, 7, 8, 9, 11, 19, 24, 25];
 /// The bit of `NFNLGRP_NFTABLES`, the seventh group (linux/netfilter/nfnetlink.h).
-const NFTABLES: u32 = 1 << (7 - 1);
-/// Where a netlink message has its type, two bytes.
-const TYPE: std::ops::Range<usize> = 4..6;
+const NFTABLES: u32 = bit(7);
+/// The longest that the kernel sends at once: what one transaction of nftables changes comes together.
+const LONGEST: usize = 64 << 10;
 /// The first of the messages about sets and their elements, of which a busy host has many (linux/netfilter/nf_tables.h).
 const NFT_MSG_NEWSET: u16 = 9;
+/// Those that tell of an element, of any set.
+const NFT_MSG_ELEMENTS: [u16; 2] = [12, 14];
+/// The attribute with the table's name, in messages of every kind.
+const NFTA_TABLE: u16 = 1;
+/// The headers of a netlink message, and of netfilter's within.
+const HEADER: usize = 16;
+const NETFILTER_HEADER: usize = 4;
 
 /// A subscription.
 pub struct KernelNews {
     socket: Socket,
-    filters: bool,
+    /// Of a filter, our table in it.
+    table: Option<String>,
 }
 
 impl KernelNews {
-    /// Subscribes to links, addresses and routes, in the calling thread's network namespace.
+    /// Subscribes to links, addresses, routes, policy rules and forwarding, in the calling thread's network namespace.
     ///
     /// # Errors
     /// The kernel gives no socket.
     pub fn of_links() -> io::Result<Self> {
-        Self::open(NETLINK_ROUTE, LINKS, false)
+        let groups = GROUPS.iter().fold(0, |bits, group| bits | bit(*group));
+        Self::open(NETLINK_ROUTE, groups, None)
     }
 
-    /// Subscribes to nftables' tables, chains and rules, those of iptables-nft among them. Only root may.
+    /// Subscribes to nftables' tables, chains and rules, those of iptables-nft among them, and to the elements of sets in one
+    /// table. Only root may.
     ///
     /// # Errors
     /// The kernel gives no socket, or has no nftables.
-    pub fn of_filters() -> io::Result<Self> {
-        Self::open(NETLINK_NETFILTER, NFTABLES, true)
+    pub fn of_filters(table: String) -> io::Result<Self> {
+        Self::open(NETLINK_NETFILTER, NFTABLES, Some(table))
     }
 
-    fn open(protocol: isize, groups: u32, filters: bool) -> io::Result<Self> {
+    fn open(protocol: isize, groups: u32, table: Option<String>) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind(&SocketAddr::new(0, groups))?;
-        Ok(Self { socket, filters })
+        Ok(Self { socket, table })
     }
 
     /// Waits until something changed. Which thing does not matter: whoever is told looks at the whole host.
@@ -50,33 +64,107 @@ impl KernelNews {
     /// The socket is broken. News that were lost because there were too many count as news.
     pub fn wait(&self) -> io::Result<()> {
         loop {
-            let mut buffer = Vec::with_capacity(4096);
+            let mut buffer = Vec::with_capacity(LONGEST);
             match self.socket.recv(&mut buffer, 0) {
                 Err(e) if !matches!(e.raw_os_error(), Some(libc::ENOBUFS | libc::EINTR)) => return Err(e),
-                Ok(_) if self.filters && !is_about_rules(&buffer) => {}
+                Ok(_) if self.table.as_ref().is_some_and(|table| !concerns(&buffer, table)) => {}
                 _ => return Ok(()),
             }
         }
     }
 }
 
-/// Says whether a message of nftables is about a table, a chain or a rule. Its type's high byte is the subsystem.
-fn is_about_rules(message: &[u8]) -> bool {
-    let Some(&[low, high]) = message.get(TYPE) else { return false };
-    u16::from_ne_bytes([low, high]) & 0xff < NFT_MSG_NEWSET
+/// Says whether messages of nftables tell of a table, a chain or a rule, or of an element in a set of this table.
+fn concerns(mut messages: &[u8], table: &str) -> bool {
+    while let Some(length) = u32_at(messages) {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length < HEADER {
+            break;
+        }
+        // One that does not fit was cut: what was in the rest is not known.
+        let Some(message) = messages.get(..length) else { return true };
+        if is_news(message, table) {
+            return true;
+        }
+        messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    false
+}
+
+fn is_news(message: &[u8], table: &str) -> bool {
+    // The high byte is the subsystem.
+    let kind = u16_at(&message[4..]).unwrap_or_default() & 0xff;
+    if kind < NFT_MSG_NEWSET {
+        return true;
+    }
+    NFT_MSG_ELEMENTS.contains(&kind) && table_of(&message[HEADER..]) == Some(table.as_bytes())
+}
+
+/// Returns the table that a message of netfilter names.
+fn table_of(body: &[u8]) -> Option<&[u8]> {
+    let mut attributes = body.get(NETFILTER_HEADER..)?;
+    loop {
+        let (length, kind) = (usize::from(u16_at(attributes)?), u16_at(attributes.get(2..)?)?);
+        let value = attributes.get(4..length)?;
+        if kind == NFTA_TABLE {
+            return value.split(|byte| *byte == 0).next();
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+fn u16_at(bytes: &[u8]) -> Option<u16> {
+    bytes.first_chunk().map(|word| u16::from_ne_bytes(*word))
+}
+
+fn u32_at(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().map(|word| u32::from_ne_bytes(*word))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn message(kind: u16, table: &str) -> Vec<u8> {
+        let mut name = table.as_bytes().to_vec();
+        name.push(0);
+        let mut body = vec![1, 0, 0, 0];
+        body.extend(u16::try_from(name.len() + 4).unwrap().to_ne_bytes());
+        body.extend(NFTA_TABLE.to_ne_bytes());
+        body.extend(name);
+        let length = HEADER + body.len();
+        let mut message = u32::try_from(length).unwrap().to_ne_bytes().to_vec();
+        message.extend((0x0a00 | kind).to_ne_bytes());
+        message.extend([0; 10]);
+        message.extend(body);
+        message.resize(length.next_multiple_of(4), 0);
+        message
+    }
+
     #[test]
-    fn elements_of_sets_are_no_news() {
-        let message = |kind: u16| [&[0; 4][..], &(0x0a00 | kind).to_ne_bytes()].concat();
-        assert!(is_about_rules(&message(6)), "NFT_MSG_NEWRULE");
-        assert!(is_about_rules(&message(5)), "NFT_MSG_DELCHAIN");
-        assert!(!is_about_rules(&message(12)), "NFT_MSG_NEWSETELEM");
-        assert!(!is_about_rules(&message(15)), "NFT_MSG_NEWGEN");
-        assert!(!is_about_rules(&[]));
+    fn elements_of_others_sets_are_no_news() {
+        let news = |messages: &[Vec<u8>]| concerns(&messages.concat(), "wgrelay-wg0");
+        assert!(news(&[message(6, "filter")]), "NFT_MSG_NEWRULE");
+        assert!(news(&[message(5, "filter")]), "NFT_MSG_DELCHAIN");
+        assert!(!news(&[message(12, "blocklist")]), "NFT_MSG_NEWSETELEM");
+        assert!(!news(&[message(15, "filter")]), "NFT_MSG_NEWGEN");
+        assert!(news(&[message(12, "wgrelay-wg0")]), "one of ours is added");
+        assert!(news(&[message(14, "wgrelay-wg0")]), "one of ours is taken away");
+        assert!(!news(&[message(14, "wgrelay-wg01")]));
+        // A transaction's messages come in one piece.
+        assert!(news(&[message(12, "blocklist"), message(14, "wgrelay-wg0"), message(15, "x")]));
+        assert!(news(&[message(14, "blocklist"), message(8, "filter")]));
+        assert!(!news(&[message(14, "blocklist"), message(12, "blocklist"), message(15, "x")]));
+        let cut = [message(12, "blocklist"), message(12, "wgrelay-wg0")].concat();
+        assert!(concerns(&cut[..cut.len() - 8], "wgrelay-wg0"), "what is not known may be news");
+        assert!(!news(&[]));
+        // Whatever is in there, it is read to its end.
+        for n in 0..u8::MAX {
+            let mut broken = message(12, "blocklist");
+            for at in [0, 4, 20, 22] {
+                broken[at] = n;
+                concerns(&broken, "wgrelay-wg0");
+            }
+        }
     }
 }
