@@ -11,7 +11,7 @@ use crate::wgconf::Client;
 /// `export` has a file of its own: its forms are many.
 mod export;
 
-pub use export::{Export, Format};
+pub use export::{Export, Format, Graph, GraphFormat};
 
 /// clap's own, but for what is wrong: its yellow is hard to read on white.
 const STYLES: Styles = Styles::styled()
@@ -160,6 +160,12 @@ pub enum Command {
                             wgrelay trace windows 192.168.33.71\n  wgrelay trace windows 172.19.0.0/16 --port tcp/22"
     )]
     Trace(Trace),
+    /// Draw the network: relays, spokes, sites, and who is blocked
+    #[command(
+        after_help = "Many nodes with the same answers are one box.\n\nExamples:\n  wgrelay graph -o wg0.svg\n  \
+                            wgrelay graph --format mermaid"
+    )]
+    Graph(Graph),
     /// Say what `up` would change on this host
     #[command(
         after_help = "Examples:\n  wgrelay plan\n  wgrelay plan --check     exit code 4 where something would change"

@@ -11,6 +11,7 @@ mod exit;
 mod export;
 mod export_format;
 mod fault;
+mod graph;
 mod host_side;
 mod import;
 mod init;
@@ -109,6 +110,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::List => list::list(ctx),
         Command::Export(args) => export::export(ctx, args),
         Command::Check => check::check(ctx),
+        Command::Graph(args) => graph::graph(ctx, args),
         Command::Trace(args) => trace::trace(ctx, args),
         Command::Plan(args) => up::plan(ctx, args),
         Command::Up(args) => up::up(ctx, args),

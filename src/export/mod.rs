@@ -4,6 +4,7 @@
 //! Pure functions of their arguments, so that a caller may make many at once.
 
 pub mod format;
+pub mod graph;
 mod node_conf;
 pub mod qr;
 pub mod unit;

@@ -1,4 +1,4 @@
-//! The words of `export`: which node, in which form, and where to.
+//! The words of `export` and `graph`: what, in which form, and where to.
 
 use std::path::PathBuf;
 
@@ -72,6 +72,26 @@ pub struct Export {
     #[arg(long, value_name = "FORMAT", default_value = "conf")]
     pub format: Format,
     /// Into this file, mode 0600, instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// How to draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A picture for a browser, light and dark
+    Svg,
+    /// Words for a Markdown file, which code hosts draw
+    Mermaid,
+}
+
+/// `graph`
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// In which form
+    #[arg(long, value_name = "FORMAT", default_value = "svg")]
+    pub format: GraphFormat,
+    /// Into this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
