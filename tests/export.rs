@@ -252,7 +252,9 @@ fn the_firewall_fits_its_lines() {
             } else {
                 [0; 3]
             };
-            let found = [written.pre_up.len(), written.post_up.len(), written.post_down.len()];
+            // What lets the interface have IPv6 has a line before, and one that puts the host's switch back.
+            let ipv6 = usize::from(written.pre_up.len() > lines.pre_up.len());
+            let found = [written.pre_up.len() - ipv6, written.post_up.len() - ipv6, written.post_down.len()];
             assert_eq!(found, expected, "{} {name}", case.name);
             assert_eq!(wgconf::parse(&exported.text(), "x").as_ref(), Ok(&exported.document));
             if wg_quick {

@@ -3,7 +3,7 @@
 //! `network.toml` is the network; `traces.txt` holds commands (`$ trace FROM TO [--port P]`), each followed by what it prints;
 //! `expected-matrix.txt` is what `check` prints. `live.txt`, where there is one, says how a host was found to differ:
 //! `NODE: without link L`, `NODE: without route PREFIX`, `NODE: set SWITCH = VALUE`, `NODE: down`,
-//! `NODE: default via ROUTER dev LINK`, and, for the filters of others,
+//! `NODE: strict reverse path`, `NODE: without marks`, `NODE: default via ROUTER dev LINK`, and, for the filters of others,
 //! `NODE: docker VERSION on BRIDGE`, `NODE: iptables drops`, `NODE: nft TABLE CHAIN POLICY [LINK…]` (the links that it names),
 //! `NODE: filters unread: WHY`, `NODE: without rules in CHAIN` (ours, in theirs), `NODE: firewalld default ZONE`,
 //! `NODE: firewalld zone ZONE has LINK`, `NODE: without policy NAME` (ours, in firewalld).
@@ -109,7 +109,11 @@ fn found(facts: &mut Facts, what: &str) {
                 device: (*link).into(),
                 gateway: Some(router.parse().unwrap()),
                 protocol: 3,
+                mtu: None,
             });
+        }
+        ["strict", "reverse", "path"] => {
+            facts.sysctls.insert("net/ipv4/conf/all/rp_filter".into(), "1".into());
         }
         ["iptables", "drops"] => facts.foreign.iptables.push(there(false, None)),
         ["filters", "unread:", why @ ..] => facts.foreign.unread = Some(why.join(" ")),
@@ -143,6 +147,8 @@ fn found(facts: &mut Facts, what: &str) {
 fn differs(state: &mut HostState, what: &str) {
     let words: Vec<&str> = what.split_whitespace().collect();
     match words.as_slice() {
+        ["strict", ..] => {}
+        ["without", "marks"] => state.firewall = None,
         ["without", "route", prefix] => {
             let before = state.routes.len();
             state.routes.retain(|r| r.dst.to_string() != *prefix);

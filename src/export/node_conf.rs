@@ -118,14 +118,15 @@ pub fn node_conf(
     now: Timestamp,
 ) -> Result<Exported, ExportError> {
     let mut problems = Vec::new();
-    let interface = interface(network, keys, node, hooks, &mut problems)?;
+    let interface = interface(network, keys, node, hooks, now, &mut problems)?;
     let mut peers = Vec::new();
     if node.is_relay() {
         for spoke in network.spokes().filter(|s| s.is_active(now)) {
             peers.push(spoke_as_peer(network, keys, node, spoke)?);
         }
     } else {
-        let allowed = allowed_ips_as_read(network, derive_for_spoke(network, node, now));
+        let allowed =
+            allowed_ips_as_read(network, carried(network, node, derive_for_spoke(network, node, now)));
         for relay in network.relays().filter(|r| r.is_active(now)) {
             warn_of_endpoint(node, relay, &allowed, &mut problems);
             peers.push(relay_as_peer(network, keys, node, relay, allowed.clone())?);
@@ -148,12 +149,13 @@ fn interface(
     keys: Keys<'_>,
     node: &Node,
     hooks: &Hooks,
+    now: Timestamp,
     problems: &mut Vec<Problem>,
 ) -> Result<Interface, ExportError> {
     let mut out = Interface {
         comments: vec![format!("{} in {}", node.name, network.name)],
         private_key: keys.private_key.cloned(),
-        addresses: network.interface_addresses(node),
+        addresses: carried(network, node, network.interface_addresses(node)),
         // Every client takes it; on a spoke only where the network file asks for it.
         listen_port: node.listen_port(),
         dns: dns(node)?,
@@ -179,8 +181,13 @@ fn interface(
         }
     }
     if node.platform.is_linux() {
-        out.pre_up = hooks_of(node, &hooks.pre_up)?;
-        out.post_up = hooks_of(node, &hooks.post_up)?;
+        let (mut pre_up, mut post_up) = (hooks.pre_up.clone(), hooks.post_up.clone());
+        if needs_ipv6(network, node, now) {
+            pre_up.push(IPV6_ON.to_owned());
+            post_up.insert(0, IPV6_BACK.to_owned());
+        }
+        out.pre_up = hooks_of(node, &pre_up)?;
+        out.post_up = hooks_of(node, &post_up)?;
         out.post_down = hooks_of(node, &hooks.post_down)?;
     } else if !node.sites.is_empty() || node.is_relay() {
         let platform = node.platform.as_str();
@@ -193,6 +200,37 @@ fn interface(
     }
     Ok(out)
 }
+
+/// Where a host has IPv6 switched off by sysctl, wg-quick fails at its first IPv6 address or route. It runs PreUp before it
+/// makes the interface, which begins as the default says; PostUp puts that back.
+const IPV6_ON: &str = "f=/proc/sys/net/ipv6/conf/default/disable_ipv6; if [ -e $f ] && [ $(cat $f) = 1 ] && echo 0 > $f; then \
+                       touch /run/wgrelay-q-%i.ipv6; fi";
+const IPV6_BACK: &str = "if [ -e /run/wgrelay-q-%i.ipv6 ]; then rm /run/wgrelay-q-%i.ipv6; echo 1 > \
+                         /proc/sys/net/ipv6/conf/default/disable_ipv6; fi";
+
+fn needs_ipv6(network: &Network, node: &Node, now: Timestamp) -> bool {
+    let is_v6 = |net: &IpNet| matches!(net, IpNet::V6(_));
+    let sends = if node.is_relay() {
+        network.spokes().flat_map(claimed_by_spoke).collect()
+    } else {
+        derive_for_spoke(network, node, now)
+    };
+    let own = network.interface_addresses(node);
+    carried(network, node, own).iter().chain(&carried(network, node, sends)).any(is_v6)
+}
+
+/// What an interface of that MTU can have: a link of less than 1280 bytes has no IPv6.
+fn carried<C: IntoIterator<Item = IpNet> + FromIterator<IpNet>>(
+    network: &Network,
+    node: &Node,
+    prefixes: C,
+) -> C {
+    let has_v6 = network.mtu_of(node) >= LEAST_MTU_OF_IPV6;
+    prefixes.into_iter().filter(|net| has_v6 || matches!(net, IpNet::V4(_))).collect()
+}
+
+/// RFC 8200, section 5.
+const LEAST_MTU_OF_IPV6: u16 = 1280;
 
 fn dns(node: &Node) -> Result<Vec<Dns>, ExportError> {
     let fault = |source| ExportError::Dns { node: node.name.clone(), source };

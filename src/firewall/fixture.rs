@@ -45,6 +45,7 @@ pub(crate) fn uplink() -> ForeignRoute {
         device: "eth0".into(),
         gateway: None,
         protocol: 3,
+        mtu: None,
     }
 }
 

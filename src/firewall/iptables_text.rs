@@ -92,6 +92,8 @@ impl Writer<'_> {
             Action::Drop => "DROP".to_string(),
             Action::Masquerade => "MASQUERADE".to_string(),
             Action::Mark(mark) => format!("MARK --set-xmark {:#x}/{:#x}", mark.value, mark.mask),
+            Action::SaveMark => "CONNMARK --save-mark".to_string(),
+            Action::RestoreMark => "CONNMARK --restore-mark".to_string(),
             Action::ClampMss => "TCPMSS --clamp-mss-to-pmtu".to_string(),
             Action::Jump(to) => {
                 let name = format!("{}{}", self.table.name, suffix(to));
@@ -175,6 +177,8 @@ fn plain(m: &Match) -> Option<String> {
         Match::Udp(a, b) => format!("-p udp --dport {a}:{b}"),
         Match::Icmp(Family::V4) => "-p icmp".into(),
         Match::Icmp(Family::V6) => "-p ipv6-icmp".into(),
+        Match::Marked(mark) => format!("-m mark --mark {mark:#x}"),
+        Match::FlowMarked(mark) => format!("-m connmark --mark {mark:#x}"),
         Match::TcpSyn => "-p tcp --tcp-flags SYN,RST SYN".into(),
     })
 }

@@ -86,6 +86,8 @@ fn chain_object(table: &str, chain: &rule::Chain) -> Chain<'static> {
         rule::Hook::Forward => (Some(NfChainType::Filter), Some(NfHook::Forward), Some(0)),
         rule::Hook::Postrouting => (Some(NfChainType::NAT), Some(NfHook::Postrouting), Some(100)),
         rule::Hook::Mark => (Some(NfChainType::Filter), Some(NfHook::Forward), Some(-150)),
+        rule::Hook::Incoming => (Some(NfChainType::Filter), Some(NfHook::Prerouting), Some(-150)),
+        rule::Hook::Outgoing => (Some(NfChainType::Filter), Some(NfHook::Postrouting), Some(-150)),
         rule::Hook::None => (None, None, None),
     };
     Chain {
@@ -126,6 +128,10 @@ fn prefix(net: &IpNet) -> Expression<'static> {
 
 fn meta(key: MetaKey) -> Expression<'static> {
     Expression::Named(NamedExpression::Meta(Meta { key }))
+}
+
+fn ct(key: &str) -> Expression<'static> {
+    Expression::Named(NamedExpression::CT(CT { key: key.to_string().into(), family: None, dir: None }))
 }
 
 fn payload(protocol: &str, field: &str) -> Expression<'static> {
@@ -174,8 +180,7 @@ fn statements(m: &rule::Match) -> Vec<Statement<'static>> {
             vec![is(meta(MetaKey::Nfproto), string(name), true)]
         }
         rule::Match::Ct(state) => {
-            let left =
-                Expression::Named(NamedExpression::CT(CT { key: "state".into(), family: None, dir: None }));
+            let left = ct("state");
             let right = match state {
                 rule::CtState::Invalid => string("invalid"),
                 rule::CtState::EstablishedRelated => {
@@ -184,6 +189,8 @@ fn statements(m: &rule::Match) -> Vec<Statement<'static>> {
             };
             vec![Statement::Match(Match { left, right, op: Operator::IN })]
         }
+        rule::Match::Marked(mark) => vec![is(meta(MetaKey::Mark), Expression::Number(*mark), true)],
+        rule::Match::FlowMarked(mark) => vec![is(ct("mark"), Expression::Number(*mark), true)],
         rule::Match::Tcp(first, last) => ports("tcp", *first, *last),
         rule::Match::Udp(first, last) => ports("udp", *first, *last),
         rule::Match::Icmp(family) => {
@@ -216,6 +223,10 @@ fn action(action: &rule::Action) -> Statement<'static> {
             })),
             value: Expression::Named(NamedExpression::RT(RT { key: RTKey::MTU, family: None })),
         }),
+        rule::Action::SaveMark => Statement::Mangle(Mangle { key: ct("mark"), value: meta(MetaKey::Mark) }),
+        rule::Action::RestoreMark => {
+            Statement::Mangle(Mangle { key: meta(MetaKey::Mark), value: ct("mark") })
+        }
         rule::Action::Mark(mark) => {
             Statement::Mangle(Mangle { key: meta(MetaKey::Mark), value: marked(*mark) })
         }

@@ -11,6 +11,8 @@ pub fn rule_text(rule: &Rule) -> String {
         Action::Jump(chain) => format!("jump {chain}"),
         Action::Masquerade => "masquerade".into(),
         Action::ClampMss => "tcp option maxseg size set rt mtu".into(),
+        Action::SaveMark => "ct mark set meta mark".into(),
+        Action::RestoreMark => "meta mark set ct mark".into(),
         Action::Mark(Mark { value, mask: u32::MAX }) => format!("meta mark set {value:#x}"),
         Action::Mark(Mark { value, mask }) => {
             format!("meta mark set meta mark & {:#x} | {value:#x}", !mask)
@@ -40,6 +42,8 @@ fn match_text(m: &Match) -> String {
         Match::Udp(a, b) => format!("udp dport {}", range(*a, *b)),
         Match::Icmp(Family::V4) => "meta l4proto icmp".into(),
         Match::Icmp(Family::V6) => "meta l4proto ipv6-icmp".into(),
+        Match::Marked(mark) => format!("meta mark {mark:#x}"),
+        Match::FlowMarked(mark) => format!("ct mark {mark:#x}"),
         Match::TcpSyn => "tcp flags syn".into(),
     }
 }
@@ -50,6 +54,8 @@ pub fn hook_text(chain: &Chain) -> &'static str {
         Hook::Forward => "type filter hook forward priority 0; policy accept;",
         Hook::Postrouting => "type nat hook postrouting priority 100; policy accept;",
         Hook::Mark => "type filter hook forward priority -150; policy accept;",
+        Hook::Incoming => "type filter hook prerouting priority -150; policy accept;",
+        Hook::Outgoing => "type filter hook postrouting priority -150; policy accept;",
         Hook::None => "",
     }
 }

@@ -112,6 +112,10 @@ pub enum Match {
     Udp(u16, u16),
     /// ICMP (IPv4) or ICMPv6, by the family.
     Icmp(Family),
+    /// The packet's mark is this one.
+    Marked(u32),
+    /// The mark of the packet's flow is this one.
+    FlowMarked(u32),
     /// A TCP packet with SYN set: `tcp flags & syn != 0`.
     TcpSyn,
 }
@@ -140,6 +144,10 @@ pub enum Action {
     ClampMss,
     /// Sets the bits of a mark, and leaves the others as they are.
     Mark(Mark),
+    /// Gives the flow the packet's mark.
+    SaveMark,
+    /// Gives the packet its flow's mark.
+    RestoreMark,
 }
 
 /// Conditions and an action.
@@ -160,6 +168,10 @@ pub enum Hook {
     Postrouting,
     /// `type filter hook forward priority -150`: marks are set here, for those who look at them at 0.
     Mark,
+    /// `type filter hook prerouting priority -150`: before the route of what comes in is looked up.
+    Incoming,
+    /// `type filter hook postrouting priority -150`: when the way of what leaves is known.
+    Outgoing,
     /// Reached by a jump only.
     None,
 }

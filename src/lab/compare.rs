@@ -297,5 +297,5 @@ fn facts(network: &Network, node: &Node, topology: &Topology, index: usize) -> F
 }
 
 fn route(dst: IpNet, device: &str, gateway: Option<IpAddr>, protocol: u8) -> ForeignRoute {
-    ForeignRoute { dst, device: device.into(), gateway, protocol }
+    ForeignRoute { dst, device: device.into(), gateway, protocol, mtu: None }
 }

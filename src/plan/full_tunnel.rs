@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
+use crate::firewall::foreign::Facts;
+use crate::firewall::{Action, Chain, Hook, Match, Rule};
+
 use super::state::{PolicyRule, Route, RuleSelector};
 
 /// The table with the tunnel's default route, and the outer packets' mark: wg-quick(8) uses the same number.
@@ -34,4 +37,28 @@ pub fn rules(routes: &BTreeSet<Route>) -> BTreeSet<PolicyRule> {
             ]
         })
         .collect()
+}
+
+/// Says whether a way out drops what comes from where it would not send to (`rp_filter` 1, RFC 3704): with a full tunnel that is
+/// all that comes from the endpoints.
+pub fn is_strict(facts: &Facts) -> bool {
+    let value = |link: &str| {
+        facts.sysctl(&format!("net/ipv4/conf/{link}/rp_filter")).and_then(|v| v.trim().parse::<u8>().ok())
+    };
+    let all = value("all").unwrap_or(0);
+    let ways = facts.routes.iter().filter(|r| r.dst.prefix_len() == 0 && matches!(r.dst, IpNet::V4(_)));
+    ways.filter(|r| !r.device.is_empty()).any(|r| value(&r.device).unwrap_or(0).max(all) == 1)
+}
+
+/// Returns the chains that give answers of the endpoints the mark of what they answer, so that they pass such a filter.
+pub fn marks() -> [Chain; 2] {
+    let chain = |name: &str, hook, condition, action| Chain {
+        name: name.into(),
+        hook,
+        rules: vec![Rule { matches: vec![Match::Udp(1, u16::MAX), condition], action }],
+    };
+    [
+        chain("incoming", Hook::Incoming, Match::FlowMarked(TABLE), Action::RestoreMark),
+        chain("outgoing", Hook::Outgoing, Match::Marked(TABLE), Action::SaveMark),
+    ]
 }

@@ -5,13 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::full_tunnel;
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
-use super::{Facts, Keys, bridge, two_homes};
+use super::{Facts, Keys, bridge, full_tunnel, path_mtu, read_only, two_homes};
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
-use crate::firewall::{SiteMatch, Surroundings, compile, forwarding_v4, ifalias};
+use crate::firewall::{SiteMatch, Surroundings, Table, compile, forwarding_v4, ifalias, table_name};
 use crate::model::{EndpointHost, Network, Node, Problem, Timestamp, claimed_by_spoke, derive_for_spoke};
 
 /// A wanted state, and what to say about it.
@@ -55,12 +54,20 @@ pub fn wanted(
     problems.extend(wsl::reachability(network, node, facts));
     problems.extend(facts.wsl.filter(|_| backend == Backend::Kernel).and_then(wsl::deaf_kernel));
     let peers = peers(network, node, keys, facts, now, &mut problems);
-    let addresses: BTreeSet<IpNet> = network.interface_addresses(node).into_iter().collect();
-    let routes = routes(&peers, &addresses);
+    let carrier = path_mtu::carrier(network, node, peers.values(), facts);
+    let mtu = path_mtu::mtu(network, node, carrier.as_ref(), &mut problems);
+    let ipv6 = path_mtu::ipv6(network, mtu, facts);
+    let is_carried = |net: &IpNet| ipv6.is_ok() || matches!(net, IpNet::V4(_));
+    problems.extend(ipv6.as_ref().err().and_then(|why| path_mtu::without_ipv6(network, node, why)));
+    let addresses: BTreeSet<IpNet> =
+        network.interface_addresses(node).into_iter().filter(|a| is_carried(a)).collect();
+    let mut routes = routes(&peers, &addresses);
+    routes.retain(|r| is_carried(&r.dst));
     let rules = full_tunnel::rules(&routes);
     let is_full = !rules.is_empty();
     conflicts(network, node, &routes, &addresses, facts, &mut problems);
 
+    problems.extend(dns(network, node, is_full));
     let mut sites = Vec::new();
     for site in &node.sites {
         match resolve(site, facts) {
@@ -108,12 +115,23 @@ pub fn wanted(
         table.chains.extend(docker::nftables::chain(network, &placed, facts));
         table.chains.extend(firewalld::chain(network, node, &placed, facts, now));
     }
+    if rules.iter().any(|r| !r.ipv6) && full_tunnel::is_strict(facts) {
+        let table = firewall.get_or_insert_with(|| Table {
+            name: table_name(&network.name),
+            sets: BTreeMap::new(),
+            chains: Vec::new(),
+        });
+        table.chains.extend(full_tunnel::marks());
+    }
+    if facts.switches_are_read_only {
+        problems.extend(read_only::leave_out(&mut sysctls, facts));
+    }
     let device = Device {
         backend,
         private_key: keys.private_key.clone(),
         listen_port: node.listen_port(),
         fwmark: if is_full { full_tunnel::TABLE } else { 0 },
-        mtu: network.mtu_of(node),
+        mtu,
         up: true,
         addresses,
         detached: BTreeSet::new(),
@@ -132,6 +150,32 @@ pub fn wanted(
         },
         problems,
     }
+}
+
+/// Tells that the resolver of this host is its owner's to set: name servers in the tunnel answer whoever asks them.
+fn dns(network: &Network, node: &Node, is_full: bool) -> Option<Problem> {
+    let (servers, domains): (Vec<&String>, Vec<&String>) =
+        node.dns.iter().partition(|entry| entry.parse::<IpAddr>().is_ok());
+    if servers.is_empty() {
+        return None;
+    }
+    let join =
+        |list: &[&String], before: &str| list.iter().map(|d| format!(" {before}{d}")).collect::<String>();
+    let link = &network.name;
+    let domains = if is_full { " '~.'".to_owned() + &join(&domains, "") } else { join(&domains, "~") };
+    let domain =
+        if domains.is_empty() { String::new() } else { format!(" && resolvectl domain {link}{domains}") };
+    let leak = if is_full { ": what it asks now may go beside the tunnel" } else { "" };
+    Some(Problem::warning(
+        "dns-not-set",
+        format!("node {}", node.name),
+        format!("the name servers of {} are not set on this host{leak}", node.name),
+        format!(
+            "resolvectl dns {link}{}{domain} (systemd-resolved), or nameserver{} in /etc/resolv.conf",
+            join(&servers, ""),
+            join(&servers[..1], "")
+        ),
+    ))
 }
 
 fn peers(

@@ -202,5 +202,5 @@ fn default_of(address: IpAddr) -> IpNet {
 }
 
 fn route(dst: IpNet, device: &str, gateway: Option<IpAddr>, protocol: u8) -> ForeignRoute {
-    ForeignRoute { dst, device: device.into(), gateway, protocol }
+    ForeignRoute { dst, device: device.into(), gateway, protocol, mtu: None }
 }

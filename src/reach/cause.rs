@@ -33,12 +33,13 @@ pub enum Code {
     Disabled,
     Expired,
     Overlap,
+    ReversePath,
     UnknownPlace,
 }
 
 impl Code {
     /// Every code, in the order of docs/reasons.md.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NoRoute,
         Self::NotInAllowedIps,
         Self::SourceNotAllowed,
@@ -53,6 +54,7 @@ impl Code {
         Self::Disabled,
         Self::Expired,
         Self::Overlap,
+        Self::ReversePath,
         Self::UnknownPlace,
     ];
     /// Returns the code as JSON and text write it.
@@ -72,6 +74,7 @@ impl Code {
             Self::Disabled => "disabled",
             Self::Expired => "expired",
             Self::Overlap => "overlap",
+            Self::ReversePath => "reverse-path",
             Self::UnknownPlace => "unknown-place",
         }
     }
@@ -105,6 +108,8 @@ pub(super) enum Silence {
     NoKeepalive,
     /// This side's packets to the endpoint would go into the tunnel.
     Swallowed(IpAddr),
+    /// This side drops what comes from the endpoint: its answers would not be sent back by that link.
+    Strict,
     /// The other host has no such peer.
     Stranger,
     /// The other host's interface is not up.
@@ -274,6 +279,7 @@ impl Death {
                 Code::NoReturnRoute
             }
             Cause::NoAnswerFromOutside { .. } | Cause::Mistaken { .. } => Code::NoReturnRoute,
+            Cause::NoSession { why: Silence::Strict, .. } => Code::ReversePath,
             Cause::NoSession { .. } if self.answer => Code::NoReturnSession,
             Cause::NoSession { .. } | Cause::NotUp(_) => Code::NoEndpoint,
             Cause::NotAllowed { .. } => Code::NotInAllowedIps,

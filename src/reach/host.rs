@@ -7,8 +7,11 @@ use ipnet::IpNet;
 
 use super::assume::UPLINK;
 use super::longest::LongestPrefix;
+use crate::firewall::Hook;
 use crate::model::{Node, Problem, PublicKey};
-use crate::plan::{Facts, HostState, MAIN_TABLE, Peer, PolicyRule, RuleSelector, SiteLink, resolve_site};
+use crate::plan::{
+    Facts, HostState, MAIN_TABLE, Peer, PolicyRule, RuleSelector, SiteLink, is_strict, resolve_site,
+};
 
 /// A link of a host: the tunnel or another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,5 +203,13 @@ impl Host {
     pub(super) fn swallows(&self, endpoint: IpAddr) -> bool {
         let mark = self.state.device.as_ref().map_or(0, |d| d.fwmark);
         self.route(endpoint, mark).is_some_and(|way| way.dev == Dev::Tunnel)
+    }
+
+    /// Says whether a strict reverse-path filter drops all that the endpoints send: a full tunnel without the rules that
+    /// mark answers (`firewall::Hook::Incoming`).
+    pub(super) fn drops_answers(&self) -> bool {
+        let is_full = self.rules.iter().any(|r| !r.ipv6);
+        let chains = self.state.firewall.iter().flat_map(|t| &t.chains);
+        is_full && is_strict(&self.facts) && !chains.into_iter().any(|c| c.hook == Hook::Incoming)
     }
 }

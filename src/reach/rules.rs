@@ -108,7 +108,7 @@ fn run<'t>(
             Action::Accept => return Some((Decision::Accept, rule)),
             Action::Drop => return Some((Decision::Drop, rule)),
             Action::Masquerade => return Some((Decision::Masquerade, rule)),
-            Action::ClampMss | Action::Mark(_) => {}
+            Action::ClampMss | Action::Mark(_) | Action::SaveMark | Action::RestoreMark => {}
             Action::Jump(name) if depth < MAX_JUMPS => {
                 let chain = table.chains.iter().find(|c| c.name == *name);
                 if let Some(end) = chain.and_then(|c| run(table, &c.rules, packet, depth + 1, out)) {
@@ -147,6 +147,8 @@ fn holds(table: &Table, condition: &Match, packet: &Packet<'_>, compared: &mut C
         Match::Icmp(family) => {
             protocol(Comparison::Kind, packet.protocol == Protocol::Icmp && is_of(*family, packet.src))
         }
+        // Marks are the tunnel's own packets', which are no flow of the network.
+        Match::Marked(_) | Match::FlowMarked(_) => false,
         // Only a clamp looks at it, and a clamp decides nothing.
         Match::TcpSyn => matches!(packet.protocol, Protocol::Tcp(_)),
     }

@@ -10,6 +10,7 @@ mod confirm;
 mod exported_sites;
 mod foreign_clients;
 mod guide;
+mod hosts;
 mod in_guest;
 mod nothing_left;
 mod own_nodes;

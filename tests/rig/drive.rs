@@ -122,6 +122,14 @@ impl<'a> Wgrelay<'a> {
         self.node.run(&["chmod", "700", &self.dir, &format!("{}/wg0", self.dir)]).ok();
     }
 
+    /// Brings a spoke up on this host, from the bundle that its relay exports.
+    #[track_caller]
+    pub fn up_with(&self, relay: &Self, name: &str) -> Output {
+        let path = format!("{PLACE}/{name}.bundle");
+        self.node.write(&path, &relay.ok(&["export", name, "--format", "bundle"]));
+        self.call(&["up", "--bundle", &path, "--backend", &self.backend])
+    }
+
     /// Returns the path of the network's file inside the node; the profile's network is wg0.
     pub fn network_file(&self) -> String {
         format!("{}/wg0/network.toml", self.dir)

@@ -105,8 +105,11 @@ fn quiet(control: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     const NONE: &str = "1";
     sys::without_multicast(control, name)?;
     match std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"), NONE) {
-        // A host without IPv6 has none of that to say.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A host without IPv6 has none of that to say; where a container may not write, whoever asked for the link tries
+        // by netlink.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem) => {
+            Ok(())
+        }
         done => done,
     }
 }

@@ -18,7 +18,8 @@ use super::prefixes::aggregate;
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Set, Table};
 use super::table_name;
 use crate::model::{
-    AllowRule, Network, Node, PlaceRef, PortSpec, Routes, Site, Timestamp, places, prefixes_of,
+    AllowRule, Network, Node, PlaceRef, PortSpec, Routes, Site, Timestamp, derive_for_spoke, places,
+    prefixes_of,
 };
 
 /// How rules recognise a site of this node: by the link that leads there, or, where that name is
@@ -165,6 +166,7 @@ impl Builder<'_> {
             rules.push(rule([back, oif.clone(), Match::Saddr { family, with: with(), is: true }], pairs()));
         }
         rules.extend(self.egress_forward());
+        rules.extend(self.behind_full_tunnel(sites));
         rules.push(rule([iif], Action::Drop));
         rules.push(rule([oif], Action::Drop));
         Chain { name: "forward".into(), hook: Hook::Forward, rules }
@@ -192,6 +194,42 @@ impl Builder<'_> {
                 let Some(with) = self.set(&format!("out{i}_"), &from, family) else { continue };
                 let from = Match::Saddr { family, with, is: true };
                 let ends = vec![self.iif(true), self.oif(false), from, outside.clone()];
+                rules.extend(accept_ports(&ends, &r.ports, family));
+            }
+        }
+        rules
+    }
+
+    /// The hosts of a site go where their gateway goes: into the tunnel, where that takes everything.
+    fn behind_full_tunnel(&mut self, sites: &[(&Site, SiteMatch)]) -> Vec<Rule> {
+        if self.node.is_relay() {
+            return Vec::new();
+        }
+        let sends = derive_for_spoke(self.network, self.node, self.now);
+        let (places, allow) = (self.places(), self.network.allow.clone());
+        let mut rules = Vec::new();
+        for (site, link) in sites.iter().filter(|(s, _)| s.is_gateway() || s.egress) {
+            let family = Family::of(&site.subnet);
+            if !sends.iter().any(|net| net.prefix_len() == 0 && Family::of(net) == family) {
+                continue;
+            }
+            let Some(inside) = self.set("inside", &places, family) else { continue };
+            let came_by = match link {
+                SiteMatch::Link(name) => Match::Iif { name: name.clone(), is: true },
+                SiteMatch::Subnet => self.iif(false),
+            };
+            let from = Match::Saddr { family, with: Addresses::Net(site.subnet), is: true };
+            let outside = Match::Daddr { family, with: inside, is: false };
+            let ends = vec![came_by, self.oif(true), from, outside];
+            if allow.is_empty() {
+                rules.push(Rule { matches: ends, action: Action::Accept });
+                continue;
+            }
+            for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
+                let allowed = self.prefixes(&r.from);
+                let Some(with) = self.set(&format!("out{i}_"), &allowed, family) else { continue };
+                let mut ends = ends.clone();
+                ends.push(Match::Saddr { family, with, is: true });
                 rules.extend(accept_ports(&ends, &r.ports, family));
             }
         }

@@ -38,6 +38,9 @@ pub struct ForeignRoute {
     pub gateway: Option<IpAddr>,
     /// The protocol number: 2 kernel, 3 boot, 4 static, 9 router advertisement, 16 DHCP …
     pub protocol: u8,
+    /// The largest packet that the route takes, in bytes; `None`: what its link takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
 }
 
 /// What there is on the host besides us.
@@ -70,6 +73,9 @@ pub struct Facts {
     pub resolved: BTreeMap<String, IpAddr>,
     /// WSL's networking mode; `None`: not WSL.
     pub wsl: Option<WslMode>,
+    /// Whether switches below `/proc/sys` cannot be written, as in a container.
+    #[serde(default)]
+    pub switches_are_read_only: bool,
     /// UDP ports that somebody has bound, ourselves included.
     #[serde(default)]
     pub udp_ports: BTreeSet<u16>,

@@ -87,6 +87,16 @@ fn beside(node: &Node, family: Family, program: &str) -> (String, String) {
         accepts.push(format!("-d {net} -i %i {mark} -j ACCEPT"));
         accepts.push(format!("-s {net} -o %i {mark} -j ACCEPT"));
     }
+    let answers = "-m conntrack --ctstate RELATED,ESTABLISHED";
+    if node.egress {
+        accepts.push(format!("-i %i ! -o %i {mark} -j ACCEPT"));
+        accepts.push(format!("! -i %i -o %i {answers} {mark} -j ACCEPT"));
+    }
+    for site in node.sites.iter().filter(|s| s.egress && Family::of(&s.subnet) == family) {
+        let net = site.subnet;
+        accepts.push(format!("-s {net} ! -i %i ! -o %i {mark} -j ACCEPT"));
+        accepts.push(format!("-d {net} ! -i %i ! -o %i {answers} {mark} -j ACCEPT"));
+    }
     let raw: Vec<String> = sites.iter().map(|net| format!("-d {net} -i %i {mark} -j ACCEPT")).collect();
     let each = |rules: &[String], command: &str, after: &str| {
         let lines: Vec<String> =

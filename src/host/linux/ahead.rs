@@ -83,6 +83,7 @@ impl LinuxHost {
             docker_elsewhere: if self.docker.is_none() { Engine::elsewhere() } else { None },
             docker,
             wsl: facts::wsl(),
+            switches_are_read_only: facts::switches_are_read_only(),
             udp_ports: facts::udp_ports(),
             ..Facts::default()
         })

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::sysctl;
 use crate::firewall::foreign::wsl::{WslMode, WslSigns};
 use crate::host::HostError;
+use crate::plan::{Facts, IFALIAS_PREFIX};
 
 /// How long `wslinfo` may take.
 const WSLINFO_LIMIT: Duration = Duration::from_secs(2);
@@ -15,12 +16,39 @@ const WSLINFO_LIMIT: Duration = Duration::from_secs(2);
 const WSLINFO: &str = "/usr/bin/wslinfo";
 const POLL: Duration = Duration::from_millis(20);
 /// Switches that are always of interest.
-const ALWAYS: [&str; 4] = [
+const ALWAYS: [&str; 6] = [
     "net/ipv4/ip_forward",
     "net/ipv6/conf/all/forwarding",
     "net/bridge/bridge-nf-call-iptables",
     "net/bridge/bridge-nf-call-ip6tables",
+    IPV6_OFF,
+    "net/ipv4/conf/all/rp_filter",
 ];
+/// The switch that a new link's own begins as.
+const IPV6_OFF: &str = "net/ipv6/conf/default/disable_ipv6";
+
+/// Returns the switches that decide for these facts besides: the reverse-path filters of the ways out, IPv6 on our own link,
+/// and where none can be written, those that would be.
+pub(super) fn deciding(facts: &Facts) -> BTreeSet<String> {
+    let ways_out = facts.routes.iter().filter(|r| r.dst.prefix_len() == 0 && !r.device.is_empty());
+    let mut paths: BTreeSet<String> =
+        ways_out.map(|r| format!("net/ipv4/conf/{}/rp_filter", r.device)).collect();
+    let ours = facts.links.iter().filter(|(_, l)| l.alias.starts_with(IFALIAS_PREFIX));
+    paths.extend(ours.map(|(name, _)| format!("net/ipv6/conf/{name}/disable_ipv6")));
+    if facts.switches_are_read_only {
+        let links = facts.links.keys().map(String::as_str).chain(["default"]);
+        paths.extend(links.map(|link| format!("net/ipv4/conf/{link}/forwarding")));
+        paths.insert("net/ipv4/conf/all/src_valid_mark".into());
+    }
+    paths
+}
+
+/// Says whether switches cannot be written: a container has /proc/sys read-only, unless it is privileged.
+pub(super) fn switches_are_read_only() -> bool {
+    // Opened, and nothing written.
+    let opened = std::fs::File::options().write(true).open("/proc/sys/net/ipv4/conf/all/send_redirects");
+    opened.is_err_and(|e| e.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+}
 
 /// Reads switches; one that this host does not have is absent.
 pub(super) fn sysctls(wanted: impl Iterator<Item = String>) -> Result<BTreeMap<String, String>, HostError> {
@@ -30,6 +58,8 @@ pub(super) fn sysctls(wanted: impl Iterator<Item = String>) -> Result<BTreeMap<S
             values.insert(path, value);
         }
     }
+    // A kernel without IPv6 is one that has it off.
+    values.entry(IPV6_OFF.to_string()).or_insert_with(|| "1".into());
     Ok(values)
 }
 

@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::{Netlink, NetlinkError, Request};
@@ -118,6 +121,14 @@ pub(super) fn create(name: &str, kind: InfoKind, mtu: u16) -> Request<RouteNetli
 pub(super) fn set_alias(name: &str, alias: &str) -> Request<RouteNetlinkMessage> {
     let mut message = named(name);
     message.attributes.push(LinkAttribute::IfAlias(alias.into()));
+    (RouteNetlinkMessage::SetLink(message), 0)
+}
+
+/// Keeps a TUN from giving itself a link-local address, where its switch cannot be written.
+pub(super) fn set_quiet(name: &str) -> Request<RouteNetlinkMessage> {
+    let mut message = named(name);
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]));
     (RouteNetlinkMessage::SetLink(message), 0)
 }
 

@@ -403,7 +403,8 @@ impl Host for LinuxHost {
         // Whether a link forwarded before this network came. What is a bridge's port gets nothing to forward.
         let links = facts.links.iter().filter(|(_, link)| link.master.is_none());
         let forwarding = links.map(|(name, _)| forwarding_v4(name));
-        let sysctls = facts::sysctls(sysctls.iter().cloned().chain(forwarding))?;
+        let sysctls =
+            facts::sysctls(sysctls.iter().cloned().chain(forwarding).chain(facts::deciding(&facts)))?;
         Ok(Facts { sysctls, resolved: names::resolve(names), ..facts })
     }
 
@@ -484,6 +485,10 @@ impl Host for LinuxHost {
                     let failed = |cause: String| HostError::new("mark interface", network.as_str(), cause);
                     for answer in answers.map_err(|e| failed(e.to_string()))? {
                         answer.map_err(|refusal| failed(refusal.to_string()))?;
+                    }
+                    if *backend == Backend::Embedded {
+                        // A host without IPv6 refuses it, and needs it not.
+                        let _ = self.netlink.batch(vec![link::set_quiet(network.as_str())]);
                     }
                 }
                 (By::Alone, Change::DeleteDevice { from }) => self.delete_device(network, from.backend)?,

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType,
 };
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -43,11 +44,11 @@ pub(super) fn read_all(netlink: &mut Netlink, names: &BTreeMap<u32, String>) -> 
             routes.own.ours.insert((route.link, Route { dst: route.dst, table: route.table }));
         } else if route.table == MAIN_TABLE {
             let device = names.get(&route.link).cloned().unwrap_or_default();
-            let (dst, gateway, protocol) = (route.dst, route.gateway, route.protocol);
+            let Read { dst, gateway, protocol, mtu, .. } = route;
             if gateway.is_none() {
                 routes.own.attached.insert((route.link, dst));
             }
-            routes.foreign.push(ForeignRoute { dst, device, gateway, protocol });
+            routes.foreign.push(ForeignRoute { dst, device, gateway, protocol, mtu });
         }
     })?;
     routes.foreign.sort();
@@ -61,6 +62,7 @@ pub(super) struct Read {
     pub link: u32,
     pub gateway: Option<IpAddr>,
     pub protocol: u8,
+    pub mtu: Option<u32>,
 }
 
 pub(super) fn read(message: &RouteMessage) -> Option<Read> {
@@ -74,8 +76,12 @@ pub(super) fn read(message: &RouteMessage) -> Option<Read> {
         return None;
     }
     let (mut dst, mut table, mut link, mut gateway) = (unspecified, message.header.table.into(), 0, None);
+    let mut mtu = None;
     for attribute in &message.attributes {
         match attribute {
+            RouteAttribute::Metrics(list) => {
+                mtu = list.iter().find_map(|m| if let RouteMetric::Mtu(mtu) = m { Some(*mtu) } else { None });
+            }
             RouteAttribute::Destination(a) => dst = ip(a)?,
             RouteAttribute::Table(number) => table = *number,
             RouteAttribute::Oif(index) => link = *index,
@@ -93,7 +99,7 @@ pub(super) fn read(message: &RouteMessage) -> Option<Read> {
         }
     }
     let dst = IpNet::new(dst, message.header.destination_prefix_length).ok()?;
-    Some(Read { dst, table, link, gateway, protocol: message.header.protocol.into() })
+    Some(Read { dst, table, link, gateway, protocol: message.header.protocol.into(), mtu })
 }
 
 pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {

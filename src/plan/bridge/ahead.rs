@@ -40,7 +40,8 @@ pub fn behind(node: &Node, facts: &Facts, displaced: &Links) -> Facts {
         link.master.clone_from(&before.master);
         link.addresses.retain(is_link_local);
         link.addresses.extend(before.addresses.iter().map(|a| a.net));
-        let by = |dst, gateway, protocol| ForeignRoute { dst, device: name.clone(), gateway, protocol };
+        let by =
+            |dst, gateway, protocol| ForeignRoute { dst, device: name.clone(), gateway, protocol, mtu: None };
         facts.routes.extend(before.addresses.iter().map(|a| by(a.net.trunc(), None, KERNEL)));
         let main = before.routes.iter().filter(|r| r.table == MAIN_TABLE);
         facts.routes.extend(main.map(|r| by(r.dst, r.gateway, r.protocol)));
@@ -88,6 +89,7 @@ fn stand(bridge: &Bridge, facts: &mut Facts) {
         device: name.into(),
         gateway: None,
         protocol: KERNEL,
+        mtu: None,
     });
     let kept = moved
         .into_iter()

@@ -172,6 +172,7 @@ fn the_host_ahead_has_the_bridge_with_its_routes() {
         device: device.into(),
         gateway: gateway.map(|g| g.parse().unwrap()),
         protocol,
+        mtu: None,
     };
     now.routes = vec![by("0.0.0.0/0", "eth1", Some("172.17.0.1"), 3), by("172.17.0.0/16", "eth1", None, 2)];
     for tables in [BARE, SAME] {

@@ -306,6 +306,15 @@ fn no_session(world: &World, node: NodeId, peer: NodeId, why: Silence) -> (Strin
                 world.prefix_of(endpoint)
             ),
         ),
+        Silence::Strict => (
+            format!(
+                "{name} drops all that comes from {other}: a strict reverse-path filter (rp_filter 1) and a full tunnel, and no \
+                 rule that marks the answers"
+            ),
+            format!(
+                "run wgrelay up on {name}: it adds the rules; or sysctl -w net.ipv4.conf.all.rp_filter=2"
+            ),
+        ),
         Silence::Stranger => (
             format!("{other} has no peer with the public key of {name}: it answers no handshake"),
             format!("run wgrelay up on {other}"),

@@ -45,6 +45,11 @@ impl Walk<'_> {
         let (Some(there), Some(here)) = (seen_from(id, peer), seen_from(peer, id)) else {
             return fail(Silence::Stranger);
         };
+        for (side, other) in [(id, peer), (peer, id)] {
+            if world.host(side).drops_answers() {
+                return Err(Cause::NoSession { node: side, peer: other, why: Silence::Strict });
+            }
+        }
         let reaches =
             |from: NodeId, endpoint: std::net::SocketAddr| !world.host(from).swallows(endpoint.ip());
         let can_start = there.endpoint.is_some_and(|e| reaches(id, e));

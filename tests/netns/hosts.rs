@@ -1,0 +1,172 @@
+//! Hosts as people have them: IPv6 off, strict reverse-path filters, narrow links, a LAN behind a full tunnel, switches that
+//! cannot be written.
+
+use crate::rig::drive::{Wgrelay, wg_quick_down, wg_quick_up};
+use crate::rig::inet::{Inet, SERVER};
+use crate::rig::probe::{ping, tcp};
+use crate::rig::snapshot::Snapshot;
+
+/// A relay with a way out and a full-tunnel spoke; what is given goes under the network, the relay, and the spoke.
+fn full(network: &str, relay: &str, spoke: &str) -> String {
+    format!(
+        "[network]\nname = \"wg0\"\nsubnet = \"10.88.0.0/24\"\n{network}\n[node.relay]\nrole = \"relay\"\n\
+         address = \"10.88.0.1\"\nendpoint = \"203.0.113.10:51820\"\negress = true\n{relay}\n[node.laptop]\n\
+         address = \"10.88.0.2\"\nroutes = \"full\"\n{spoke}\n"
+    )
+}
+
+const SIX: [&str; 3] = ["subnet6 = \"fd88::/64\"", "address6 = \"fd88::1\"", "address6 = \"fd88::2\""];
+
+/// Brings both up, by wgrelay; returns them.
+#[track_caller]
+fn up<'t>(t: &'t Inet, text: &str) -> [Wgrelay<'t>; 2] {
+    let (relay, spoke) = (Wgrelay::on(&t.relay), Wgrelay::on(&t.spoke));
+    relay.write_network(text);
+    relay.up().ok();
+    spoke.up_with(&relay, "laptop").ok();
+    [relay, spoke]
+}
+
+fn mtu(node: &crate::rig::node::Node) -> String {
+    node.run(&["cat", "/sys/class/net/wg0/mtu"]).ok().stdout.trim().to_owned()
+}
+
+#[test]
+fn a_host_without_ipv6_is_up_with_ipv4_alone_and_says_so() {
+    let Some(t) = Inet::possible() else { return };
+    for node in [&t.relay, &t.spoke] {
+        for key in ["all", "default"] {
+            node.set_sysctl(&format!("ipv6/conf/{key}/disable_ipv6"), "1");
+        }
+    }
+    for (text, is_told) in [(full("", "", ""), false), (full(SIX[0], SIX[1], SIX[2]), true)] {
+        let both = up(&t, &text);
+        assert!(ping(&t.spoke, "10.88.0.1") && ping(&t.spoke, SERVER));
+        for wgrelay in &both {
+            let status = wgrelay.status();
+            assert_eq!(status["state"], "up", "{status}");
+            assert_eq!(status.to_string().contains("no-family"), is_told, "{status}");
+            assert_eq!(wgrelay.ok(&["doctor"]).contains("IPv4 alone"), is_told);
+            wgrelay.ok(&["plan", "--check"]);
+            wgrelay.ok(&["down"]);
+        }
+        // The file that is exported has IPv6 on its own interface.
+        for (node, name) in [(&t.relay, "relay"), (&t.spoke, "laptop")] {
+            wg_quick_up(node, "wg0", &both[0].ok(&["export", name])).ok();
+        }
+        assert!(ping(&t.spoke, SERVER));
+        assert!(!is_told || ping(&t.spoke, "fd88::1"));
+        for node in [&t.relay, &t.spoke] {
+            wg_quick_down(node, "wg0").ok();
+        }
+    }
+}
+
+#[test]
+fn a_full_tunnel_passes_a_strict_reverse_path_filter() {
+    let Some(t) = Inet::possible() else { return };
+    let before = Snapshot::of(&t.spoke);
+    for key in ["all", "default"] {
+        t.spoke.set_sysctl(&format!("ipv4/conf/{key}/rp_filter"), "1");
+    }
+    let [_, spoke] = up(&t, &full("", "", ""));
+    assert!(ping(&t.spoke, "10.88.0.1"), "the handshake's answer passes");
+    assert_eq!(tcp(&t.spoke, &t.inet, SERVER).expect("TCP").to_string(), "203.0.113.10");
+    assert_eq!(spoke.status()["state"], "up");
+    // Without the rules, it is told.
+    t.spoke.run(&["nft", "delete", "table", "inet", "wgrelay-wg0"]).ok();
+    if spoke.backend == "kernel" {
+        let trace = spoke.call(&["trace", "laptop", "relay", "--live"]).exits(4);
+        assert!(trace.stdout.contains("reverse-path"), "{trace}");
+    }
+    spoke.ok(&["down"]);
+    for key in ["all", "default"] {
+        t.spoke.set_sysctl(&format!("ipv4/conf/{key}/rp_filter"), "0");
+    }
+    t.spoke.run(&["rm", "-r", "/mnt/wgrelay", "/mnt/laptop.bundle"]).ok();
+    before.assert_same(&Snapshot::of(&t.spoke), "after down");
+}
+
+#[test]
+fn the_tunnel_is_as_narrow_as_what_carries_it() {
+    let Some(t) = Inet::possible() else { return };
+    for (carries, fits) in [(1460, "1380"), (1280, "1200")] {
+        t.relay.ip(&format!("link set eth0 mtu {carries}"));
+        t.inet.ip(&format!("link set to-relay mtu {carries}"));
+        // Fragments do not pass, as on many a way.
+        let drop = "table ip fragments {\nchain f {\ntype filter hook prerouting priority -450\nip frag-off & 0x3fff != 0 drop\n}\n\
+            chain p {\ntype filter hook postrouting priority 300\nip frag-off & 0x3fff != 0 drop\n}\n}";
+        t.inet.run(&["nft", drop]).ok();
+        let [relay, spoke] = up(&t, &full("", "", ""));
+        assert_eq!(mtu(&t.relay), fits);
+        assert!(ping(&t.spoke, "10.88.0.1"));
+        for (from, to, address) in [
+            (&t.spoke, &t.relay, "10.88.0.1"),
+            (&t.relay, &t.spoke, "10.88.0.2"),
+            (&t.spoke, &t.inet, SERVER),
+        ] {
+            tcp(from, to, address).unwrap_or_else(|e| panic!("300 kB from {} to {address}: {e}", from.name));
+        }
+        let status = relay.call(&["status"]);
+        let said = status.to_string();
+        assert!(said.contains(fits) && said.contains(&carries.to_string()), "{said}");
+        // A file's own, too large, is warned of with the number.
+        relay.edit(|text| text.replace("[network]\n", "[network]\nmtu = 1400\n"));
+        let plan = relay.call(&["plan"]);
+        assert!(plan.to_string().contains(&format!("mtu = {fits} under [network]")), "{plan}");
+        spoke.ok(&["down"]);
+        relay.ok(&["down"]);
+        t.inet.run(&["nft", "delete table ip fragments"]).ok();
+    }
+}
+
+#[test]
+fn a_lan_behind_a_full_tunnel_goes_where_its_gateway_goes() {
+    let Some(t) = Inet::possible() else { return };
+    let site = "[[node.laptop.site]]\nsubnet = \"192.168.16.64/26\"\ninterface = \"eth1\"\ngateway = true\n";
+    let [relay, spoke] = up(&t, &full("", "", site));
+    assert!(ping(&t.spoke, "10.88.0.1"));
+    assert!(ping(&t.host, SERVER), "a host of the LAN, by its gateway's tunnel");
+    assert_eq!(tcp(&t.host, &t.inet, SERVER).expect("TCP").to_string(), "203.0.113.10");
+    spoke.call(&["trace", "192.168.16.64/26", "internet"]).exits(0);
+    spoke.ok(&["down"]);
+    wg_quick_up(&t.spoke, "wg0", &relay.ok(&["export", "laptop"])).ok();
+    assert!(ping(&t.host, SERVER), "and by the exported file");
+}
+
+#[test]
+fn an_exported_relay_goes_out_beside_a_forward_policy_of_drop() {
+    let Some(t) = Inet::possible() else { return };
+    let relay = Wgrelay::on(&t.relay);
+    relay.write_network(&full("", "", ""));
+    t.relay.run(&["iptables", "-P", "FORWARD", "DROP"]).ok();
+    for (node, name) in [(&t.relay, "relay"), (&t.spoke, "laptop")] {
+        wg_quick_up(node, "wg0", &relay.ok(&["export", name])).ok();
+    }
+    assert!(ping(&t.spoke, SERVER));
+    wg_quick_down(&t.relay, "wg0").ok();
+    let rules = t.relay.run(&["iptables", "-S", "FORWARD"]).ok().stdout;
+    assert_eq!(rules.trim(), "-P FORWARD DROP");
+}
+
+#[test]
+fn switches_that_cannot_be_written_are_told_with_the_containers_option() {
+    let Some(t) = Inet::possible() else { return };
+    let read_only = |node: &crate::rig::node::Node| {
+        node.run(&["mount", "--bind", "-o", "ro", "/proc/sys", "/proc/sys"]).ok();
+        node.run(&["mount", "-o", "remount,ro,bind", "/proc/sys"]).ok();
+    };
+    read_only(&t.relay);
+    let split = full("", "", "").replace("routes = \"full\"", "").replace("egress = true", "");
+    let [relay, spoke] = up(&t, &split);
+    assert!(ping(&t.spoke, "10.88.0.1"), "a relay without its switches is reached itself");
+    let said = relay.call(&["plan"]);
+    assert!(said.to_string().contains("docker run --sysctl net.ipv4.ip_forward=1"), "{said}");
+    spoke.ok(&["down"]);
+    // A spoke needs none: no word.
+    read_only(&t.spoke);
+    let up = spoke.up_with(&relay, "laptop").ok();
+    assert!(!up.to_string().contains("--sysctl"), "{up}");
+    assert!(ping(&t.spoke, "10.88.0.1"));
+    relay.ok(&["down"]);
+}
