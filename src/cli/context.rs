@@ -9,9 +9,11 @@ use super::output::Output;
 use super::progress::Progress;
 use super::typed::Typed;
 use crate::config::{Bundle, Secrets, parse_network, places_of};
-use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
+use crate::host::user::User;
+use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest, quoted};
 use crate::store::files::{StoreError, WriterLock};
 use crate::store::folder::{Folder, settled};
+use crate::store::{Note, Snapshot};
 
 /// Where networks are unless told otherwise.
 const DEFAULT_DIR: &str = "/etc/wgrelay";
@@ -43,6 +45,8 @@ pub struct Loaded {
     pub text: String,
     /// Warnings.
     pub warnings: Vec<Problem>,
+    /// The files of the same revision, for what else is read of them.
+    pub snapshot: Snapshot,
 }
 
 impl Loaded {
@@ -183,7 +187,8 @@ impl Context {
 
     /// Reads the network of a folder, saying nothing.
     pub fn load_from(&self, folder: Folder) -> Result<Loaded, Fault> {
-        let bytes = folder.read_network()?;
+        let snapshot = folder.snapshot()?;
+        let bytes = snapshot.network()?;
         let file = folder.network_path().display().to_string();
         let parsed = parse_network(&bytes, &file);
         let Some(network) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
@@ -202,7 +207,7 @@ impl Context {
         // `parse_network` accepted it, so it is UTF-8.
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let mut warnings = parsed.problems;
-        if let Some(bundle) = folder.installed_node()?
+        if let Some(bundle) = snapshot.installed_bundle()?
             && Bundle::is_edited(&network, &bundle.this, &bundle.made_from)
         {
             warnings.push(Problem::warning(
@@ -212,7 +217,7 @@ impl Context {
                 "change it where the bundle was made, and export it again",
             ));
         }
-        Ok(Loaded { folder, network, text, warnings })
+        Ok(Loaded { folder, network, text, warnings, snapshot })
     }
 
     /// Reads the secrets that belong to a network.
@@ -222,10 +227,10 @@ impl Context {
             hint: loaded.folder.replaced_keys(&error, nodes.clone()),
             ..Fault::from(error)
         };
-        let bytes = loaded.folder.read_secrets().map_err(exposed)?;
+        let bytes = loaded.snapshot.secrets().map_err(exposed)?;
         let file = loaded.folder.secrets_path().display().to_string();
         // A bundle brings one node's secrets only, and that is the point of it.
-        let parsed = if loaded.folder.installed_node()?.is_some() {
+        let parsed = if loaded.snapshot.installed_bundle()?.is_some() {
             Secrets::parse(bytes.as_bytes(), &file)
         } else {
             Secrets::parse_for(bytes.as_bytes(), &file, &loaded.network)
@@ -239,7 +244,7 @@ impl Context {
 
     /// Reads the secrets without asking whether they fit the network: for the command that makes them fit.
     pub fn load_secrets_as_they_are(&self, loaded: &Loaded) -> Result<Secrets, Fault> {
-        let bytes = loaded.folder.read_secrets()?;
+        let bytes = loaded.snapshot.secrets()?;
         let parsed = Secrets::parse(bytes.as_bytes(), &loaded.folder.secrets_path().display().to_string());
         parsed.value.ok_or_else(|| Fault::invalid(parsed.problems))
     }
@@ -247,13 +252,23 @@ impl Context {
     /// Reads a network as an `up` found it, with the secrets of today; `None`: they do not fit each other any more.
     pub fn load_as_it_was(&self, folder: &Folder, text: &str) -> Option<(Network, Secrets)> {
         let network = parse_network(text.as_bytes(), "the network last up").value?;
-        let bytes = folder.read_secrets().ok()?;
-        let parsed = if folder.installed_node().ok()?.is_some() {
+        let snapshot = folder.snapshot().ok()?;
+        let bytes = snapshot.secrets().ok()?;
+        let parsed = if snapshot.installed_bundle().ok()?.is_some() {
             Secrets::parse(bytes.as_bytes(), "secrets.toml")
         } else {
             Secrets::parse_for(bytes.as_bytes(), "secrets.toml", &network)
         };
         Some((network, parsed.value?))
+    }
+
+    /// Says for the history who changes the network, by what command, and why.
+    #[expect(clippy::disallowed_methods, reason = "the arguments are the command line's to read")]
+    pub fn note(&self, why: impl Into<String>) -> Note {
+        let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+        let command = std::iter::once("wgrelay".into()).chain(words).collect::<Vec<String>>().join(" ");
+        let User { uid, name } = User::of_this_process();
+        Note { at: self.now.0, uid: Some(uid), user: name, command: Some(command), why: why.into() }
     }
 
     /// Returns `--node` as typed.
@@ -265,7 +280,7 @@ impl Context {
     pub fn this_node<'n>(&self, loaded: &'n Loaded) -> Result<&'n Node, Fault> {
         let name = match &self.node {
             Some(name) => Some(name.clone()),
-            None => loaded.folder.installed_node()?.map(|b| b.this),
+            None => loaded.snapshot.installed_bundle()?.map(|b| b.this),
         };
         if let Some(name) = name {
             return find_node(&loaded.network, &name);

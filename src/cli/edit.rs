@@ -14,6 +14,7 @@ use crate::model::{
     next_address6,
 };
 use crate::store::files::WriterLock;
+use crate::store::{Contents, Store as _};
 
 /// What an edit changes: the text, and the secrets where they change too.
 struct Edited {
@@ -156,7 +157,7 @@ pub(super) fn edit_with(
     let folder = ctx.folder()?;
     let lock = ctx.lock(&folder)?;
     let loaded = ctx.load_network()?;
-    if let Some(bundle) = loaded.folder.installed_node()? {
+    if let Some(bundle) = loaded.snapshot.installed_bundle()? {
         return Err(Fault::failed(
             format!("this network came here in a bundle for {}", bundle.this),
             "change it where the bundle was made, export it again, and `wgrelay up --bundle` it here",
@@ -200,7 +201,20 @@ fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> 
             ctx.out.problem(warning);
         }
         let secrets: Option<Zeroizing<String>> = edited.secrets.as_ref().map(Secrets::render);
-        loaded.folder.write(lock, &edited.text, secrets.as_ref().map(|s| s.as_str()))?;
+        let before = loaded.snapshot.contents()?;
+        let expected = before.digests();
+        let mut contents =
+            Contents { network: Some(Zeroizing::new(edited.text.clone().into_bytes())), ..before };
+        if let Some(secrets) = secrets {
+            contents.secrets = Some(Zeroizing::new(secrets.as_bytes().to_vec()));
+        }
+        let why = edited.said.lines().next().unwrap_or_default();
+        loaded.folder.commit(
+            lock,
+            &contents,
+            &expected,
+            ctx.note(anstream::adapter::strip_str(why).to_string()),
+        )?;
     }
     if ctx.out.json {
         ctx.out.json(&serde_json::json!({"version": 1, "changed": edited.text != loaded.text}))?;

@@ -58,7 +58,7 @@ pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
 
 /// On a host that came with a bundle, keys of other nodes are missing by design, and new ones would help nobody.
 fn explained(loaded: &Loaded, node: &Node, fault: Fault) -> Fault {
-    match loaded.folder.installed_node() {
+    match loaded.snapshot.installed_bundle() {
         Ok(Some(bundle)) if bundle.this != node.name && fault.exit == Exit::Failed => Fault {
             hint: format!(
                 "this host came with a bundle, which holds the keys of {} alone: export {} where the bundle was made",

@@ -14,6 +14,7 @@ use super::output::Role;
 use crate::host::{discover, random};
 use crate::import::{File, Imported, Wishes, import as read};
 use crate::model::Problem;
+use crate::store::Contents;
 use crate::store::folder::Folder;
 use crate::wgconf::{Decoded, decode};
 
@@ -29,7 +30,9 @@ pub fn import(ctx: &Context, args: &Import) -> Result<Exit, Fault> {
     let made = read(&files, wishes).map_err(not_a_network)?;
 
     let folder = Folder::new(&ctx.dir, &made.network.name);
-    folder.create(&made.text, &made.secrets.render())?;
+    let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
+    let contents = Contents::new(made.text.as_bytes(), Some(made.secrets.render().as_bytes()));
+    folder.create(&contents, ctx.note(format!("imported from {count}")))?;
     tell(ctx, &folder, &made, files.len())?;
     Ok(Exit::Done)
 }

@@ -13,6 +13,7 @@ use crate::firewall::foreign::wsl;
 use crate::host::discover::{self, Discovery};
 use crate::host::random;
 use crate::model::{Endpoint, EndpointHost, Network, Node, NodeName, PrivateKey, SiteInterface};
+use crate::store::Contents;
 use crate::store::folder::Folder;
 
 /// Writes a new network.
@@ -48,7 +49,8 @@ pub fn init(ctx: &Context, args: &Init) -> Result<Exit, Fault> {
     let secrets = Secrets { private_keys, preshared_keys: preshared(&network) };
 
     let folder = Folder::new(&ctx.dir, &network.name);
-    folder.create(&text, &secrets.render())?;
+    let contents = Contents::new(text.as_bytes(), Some(secrets.render().as_bytes()));
+    folder.create(&contents, ctx.note(format!("made from the profile {}", args.profile)))?;
     tell(ctx, &folder, &network, args, &found, typed.is_none())?;
     Ok(Exit::Done)
 }

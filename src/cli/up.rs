@@ -23,8 +23,9 @@ use crate::host::last_up::LastUp;
 use crate::host::went_back;
 use crate::model::{InterfaceName, Network, Node};
 use crate::plan::{Backend, Line, Plan, ifalias};
+use crate::store::InstalledBundle;
 use crate::store::files;
-use crate::store::folder::{Folder, InstalledBundle};
+use crate::store::folder::Folder;
 
 /// Makes this host match the network.
 pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
@@ -186,7 +187,8 @@ fn install(ctx: &Context, file: &Path) -> Result<Folder, Fault> {
     refuse_foreign(&bundle.network.name)?;
     let secrets = bundle.secrets.render();
     let mark = InstalledBundle { this: bundle.this.clone(), made_from: bundle.made_from.clone() };
-    folder.install(&bundle.network_text, &secrets, &mark)?;
+    let note = ctx.note(format!("installed the bundle of {}", bundle.this));
+    folder.install(&bundle.network_text, &secrets, &mark, note)?;
     Ok(folder)
 }
 

@@ -14,6 +14,7 @@ mod linux;
 pub mod random;
 pub mod runtime;
 pub mod unconfirmed;
+pub mod user;
 pub mod went_back;
 
 pub use api::{Host, HostError, Scope};

@@ -28,7 +28,8 @@ use crate::host::random;
 use crate::model::{Endpoint, EndpointHost, InterfaceName, Network, NodeName, Timestamp};
 use crate::plan::Backend;
 use crate::store::files::StoreError;
-use crate::store::folder::{Folder, InstalledBundle};
+use crate::store::folder::Folder;
+use crate::store::{InstalledBundle, Note};
 
 /// Where a node's network folder is, inside its space.
 pub const DIR: &str = "/run/lab";
@@ -204,7 +205,7 @@ impl Lab {
         let said = handles
             .inside(|| {
                 Folder::new(Path::new(DIR), &self.network)
-                    .install(text, &secrets.of(node).render(), &mark)
+                    .install(text, &secrets.of(node).render(), &mark, Note::default())
                     .map_err(io::Error::other)?;
                 let backend = backend.map_or_else(|| "auto".into(), |b| b.to_string());
                 let mut command = program(&self.network);

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::files::{StoreError, beside, io_error, sync_folder, write_beside};
+use super::files::{StoreError, io_error, sync_folder, temp_path, write_temp};
 
 /// Files on their way into a folder. Several threads may write into it.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ impl Batch {
         if path.is_dir() {
             return Err(io_error("write", &path)(io::ErrorKind::IsADirectory.into()));
         }
-        let (_, new) = beside(&path)?;
-        let written = write_beside(&new, mode, content).map_err(io_error("write", &path));
+        let (_, new) = temp_path(&path)?;
+        let written = write_temp(&new, mode, content).map_err(io_error("write", &path));
         self.lock().push((new, path));
         written.map(drop)
     }
@@ -282,7 +282,7 @@ mod tests {
             let told = Unplaced { error, replaced: stuck }.to_string();
             assert!(told.ends_with(&format!("a (the old one is {})", at(kept).display())), "{told}");
             // What writes next reclaims what is beside a place, and nothing else.
-            beside(&at("a")).unwrap();
+            temp_path(&at("a")).unwrap();
             assert_eq!(fs::read_to_string(at(kept)).unwrap(), n.to_string());
         }
     }

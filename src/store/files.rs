@@ -4,8 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::owned::{folder_is_own, open_own};
@@ -18,9 +19,6 @@ pub const SECRETS_FILE: &str = "secrets.toml";
 const LOCK_FILE: &str = ".lock";
 /// The largest file that is read, in bytes: 5,000 nodes take under 2 MB.
 pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
-/// How long a writer waits before it looks again whether the lock is free.
-const LOCK_POLL: Duration = Duration::from_millis(50);
-
 /// A fault of files.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -84,6 +82,28 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// What was read to be changed was changed by somebody else meanwhile.
+    #[error("{} was changed by somebody else meanwhile", path.display())]
+    Conflict {
+        /// The network file.
+        path: PathBuf,
+    },
+    /// A file of ours that says something impossible.
+    #[error("{}: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A revision that is not kept.
+    #[error("there is no revision {number}")]
+    NoRevision {
+        /// What was asked for.
+        number: u64,
+        /// The oldest and the newest that there are; `None`: none.
+        kept: Option<(u64, u64)>,
+    },
     /// Somebody else is writing.
     #[error("{} is locked{}", path.display(), by(.holder))]
     Locked {
@@ -139,6 +159,14 @@ impl StoreError {
             ),
             Self::NobodyReads { .. } => "start what reads it first, or give the path of a file".into(),
             Self::NotAFile { .. } => "give the path of a file; of a command's output, /dev/stdin".into(),
+            Self::Conflict { .. } => "look at it, and give the command again".into(),
+            Self::Damaged { .. } => {
+                "put it back from a backup, or remove it: the network's own files do not depend on it".into()
+            }
+            Self::NoRevision { kept: Some((oldest, newest)), .. } => {
+                format!("`wgrelay history` lists them: {oldest} to {newest}")
+            }
+            Self::NoRevision { kept: None, .. } => "none is kept yet: the first change makes one".into(),
             Self::TooLarge { .. } => "is this the right file?".into(),
             Self::NotText { .. } => "save it as UTF-8".into(),
             Self::Locked { holder: Some(pid), .. } => {
@@ -170,8 +198,8 @@ pub(crate) fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::
 /// Writes a file whole or not at all: beside it, synced, renamed, and the folder synced.
 /// What an earlier writer left half done is reclaimed, so writers must exclude each other.
 pub fn write_atomic(path: &Path, mode: u32, content: &[u8]) -> Result<(), StoreError> {
-    let (folder, new) = beside(path)?;
-    let written = write_beside(&new, mode, content)
+    let (folder, new) = temp_path(path)?;
+    let written = write_temp(&new, mode, content)
         .and_then(|file| file.sync_all())
         .and_then(|()| fs::rename(&new, path));
     if let Err(error) = written {
@@ -182,7 +210,7 @@ pub fn write_atomic(path: &Path, mode: u32, content: &[u8]) -> Result<(), StoreE
 }
 
 /// Returns a file's folder, and where it is written first: reclaimed from an earlier writer.
-pub(crate) fn beside(path: &Path) -> Result<(&Path, PathBuf), StoreError> {
+pub(crate) fn temp_path(path: &Path) -> Result<(&Path, PathBuf), StoreError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return Err(io_error("write", path)(io::ErrorKind::InvalidFilename.into()));
     };
@@ -197,7 +225,7 @@ pub(crate) fn beside(path: &Path) -> Result<(&Path, PathBuf), StoreError> {
     }
 }
 
-pub(crate) fn write_beside(new: &Path, mode: u32, content: &[u8]) -> io::Result<File> {
+pub(crate) fn write_temp(new: &Path, mode: u32, content: &[u8]) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(new)?;
     // The umask has taken bits from `mode`.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
@@ -216,7 +244,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
 
 /// Opens a file to read. A named pipe or a device is refused: it would keep us waiting, or never end; one that the caller
 /// has opened already (`<(command)`, /dev/stdin) has somebody behind it.
-fn open(path: &Path) -> Result<File, StoreError> {
+pub(crate) fn open(path: &Path) -> Result<File, StoreError> {
     if ["/dev/fd", "/proc/self/fd", "/dev/stdin"].iter().any(|p| path.starts_with(p)) {
         return File::open(path).map_err(io_error("read", path));
     }
@@ -235,7 +263,23 @@ pub fn read_text(path: &Path) -> Result<String, StoreError> {
 
 /// Reads a file of secrets; refuses one that others can read or that belongs to somebody else.
 pub fn read_secret(path: &Path) -> Result<zeroize::Zeroizing<String>, StoreError> {
+    secret_of(open(path)?, path)
+}
+
+/// Reads a file of secrets that need not be text.
+pub(crate) fn read_secret_bytes(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, StoreError> {
     let file = open(path)?;
+    is_private(&file, path)?;
+    bytes_of(file, path).map(zeroize::Zeroizing::new)
+}
+
+/// Reads an open file of secrets, as [`read_secret`] does.
+pub(crate) fn secret_of(file: File, path: &Path) -> Result<zeroize::Zeroizing<String>, StoreError> {
+    is_private(&file, path)?;
+    text_of(file, path).map(zeroize::Zeroizing::new)
+}
+
+fn is_private(file: &File, path: &Path) -> Result<(), StoreError> {
     let about = file.metadata().map_err(io_error("read", path))?;
     let user = nix::unistd::geteuid().as_raw();
     // Root may read everybody's, and so may be led to read a file that somebody else can change.
@@ -246,7 +290,7 @@ pub fn read_secret(path: &Path) -> Result<zeroize::Zeroizing<String>, StoreError
     if mode & 0o077 != 0 {
         return Err(StoreError::Exposed { path: path.into(), mode });
     }
-    text_of(file, path).map(zeroize::Zeroizing::new)
+    Ok(())
 }
 
 /// Says whether others may read a file of secrets, without reading it; `None`: they may not, or it is not there.
@@ -260,7 +304,7 @@ fn text_of(file: File, path: &Path) -> Result<String, StoreError> {
         .map_err(|e| StoreError::NotText { path: path.into(), offset: e.utf8_error().valid_up_to() })
 }
 
-fn bytes_of(file: File, path: &Path) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn bytes_of(file: File, path: &Path) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io_error("read", path))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
@@ -328,34 +372,12 @@ impl NetworkDir {
     }
     /// Says whether there is a network in the folder.
     pub fn exists(&self) -> bool {
-        self.network_file().exists()
+        self.network_file().exists() || self.path.join(super::journal::PENDING).exists()
     }
     /// Makes the folder, mode 0700.
     pub fn create(&self) -> Result<(), StoreError> {
         create_private_dir(&self.path)
     }
-    /// Reads the network file.
-    pub fn read_network(&self) -> Result<String, StoreError> {
-        read_text(&self.network_file())
-    }
-    /// Reads the secrets file; `None`: there is none.
-    pub fn read_secrets(&self) -> Result<Option<zeroize::Zeroizing<String>>, StoreError> {
-        match read_secret(&self.secrets_file()) {
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some),
-        }
-    }
-    /// Writes the network file, mode 0644: it holds public keys only, and the folder is closed anyway.
-    pub fn write_network(&self, _lock: &WriterLock, text: &str) -> Result<(), StoreError> {
-        // A link to a file kept elsewhere stays one.
-        let path = fs::canonicalize(self.network_file()).unwrap_or_else(|_| self.network_file());
-        write_atomic(&path, 0o644, text.as_bytes())
-    }
-    /// Writes the secrets file, mode 0600.
-    pub fn write_secrets(&self, _lock: &WriterLock, text: &str) -> Result<(), StoreError> {
-        write_atomic(&self.secrets_file(), 0o600, text.as_bytes())
-    }
-
     /// Takes the lock, waiting at most `limit` for another writer.
     pub fn lock(&self, limit: Duration) -> Result<WriterLock, StoreError> {
         let path = self.path.join(LOCK_FILE);
@@ -397,28 +419,43 @@ fn open_lock(path: &Path) -> Result<File, StoreError> {
     open_own(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
 }
 
-/// Locks an open lock file, waiting at most `limit`.
-pub(crate) fn locked(mut file: File, path: PathBuf, limit: Duration) -> Result<WriterLock, StoreError> {
-    let end = Instant::now() + limit;
-    loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut locked) => {
-                // For the one who waits; a full disk takes nothing from the lock itself.
-                let _ = locked.set_len(0);
-                let _ = locked.write_all(format!("{}\n", std::process::id()).as_bytes());
-                return Ok(WriterLock { file: Some(locked) });
-            }
-            Err((returned, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < end => {
-                file = returned;
-                std::thread::sleep(LOCK_POLL);
-            }
-            Err((mut returned, nix::errno::Errno::EWOULDBLOCK)) => {
-                let mut text = String::new();
-                let _ = returned.read_to_string(&mut text);
-                return Err(StoreError::Locked { path, holder: text.trim().parse().ok() });
-            }
-            Err((_, errno)) => return Err(io_error("lock", &path)(errno.into())),
+/// Locks an open lock file, waiting at most `limit`: in the kernel's queue, so that those who wait longest come first.
+pub(crate) fn locked(file: File, path: PathBuf, limit: Duration) -> Result<WriterLock, StoreError> {
+    let got = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Err((file, Errno::EWOULDBLOCK)) if !limit.is_zero() => wait_for(file, limit),
+        Err((file, errno)) => Err((Some(file), errno)),
+        Ok(locked) => Ok(locked),
+    };
+    match got {
+        Ok(mut locked) => {
+            // For the one who waits; a full disk takes nothing from the lock itself.
+            let _ = locked.set_len(0);
+            let _ = locked.write_all(format!("{}\n", std::process::id()).as_bytes());
+            Ok(WriterLock { file: Some(locked) })
         }
+        Err((file, Errno::EWOULDBLOCK)) => {
+            let mut text = String::new();
+            // The one that waited in vain is still waiting: it is opened again for the name in it.
+            let read = file.map_or_else(|| File::open(&path), Ok);
+            let _ = read.and_then(|mut file| file.read_to_string(&mut text));
+            Err(StoreError::Locked { path, holder: text.trim().parse().ok() })
+        }
+        Err((_, errno)) => Err(io_error("lock", &path)(errno.into())),
+    }
+}
+
+/// Waits for a lock on a thread of its own, which gives it back where it comes too late.
+fn wait_for(file: File, limit: Duration) -> Result<Flock<File>, (Option<File>, Errno)> {
+    let (got, gets) = std::sync::mpsc::channel();
+    let wait = move || {
+        let _given_back_where_nobody_waits = got.send(Flock::lock(file, FlockArg::LockExclusive));
+    };
+    if std::thread::Builder::new().spawn(wait).is_err() {
+        return Err((None, Errno::EAGAIN));
+    }
+    match gets.recv_timeout(limit) {
+        Ok(locked) => locked.map_err(|(file, errno)| (Some(file), errno)),
+        Err(_) => Err((None, Errno::EWOULDBLOCK)),
     }
 }
 
@@ -438,8 +475,9 @@ pub fn networks(dir: &Path) -> Result<Vec<InterfaceName>, StoreError> {
             continue;
         };
         // A folder that may not be looked into is told, not passed over: it is the one that is meant.
-        let file = NetworkDir::new(dir, &name).network_file();
-        if file.try_exists().map_err(io_error("read", &file))? {
+        let folder = NetworkDir::new(dir, &name);
+        let file = folder.network_file();
+        if file.try_exists().map_err(io_error("read", &file))? || folder.exists() {
             names.push(name);
         }
     }

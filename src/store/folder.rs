@@ -6,27 +6,20 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::Store;
 use super::files::{self, NetworkDir, StoreError, WriterLock};
+use super::history::{History, Note, Revision};
+use super::journal::{self, PENDING};
 use super::owned::{self, Place, Target};
+use super::part::{Contents, Digests, InstalledBundle};
+use super::snapshot::Snapshot;
+use super::watch::Watch;
 use crate::model::{InterfaceName, NodeName, Problem};
-
-/// Says for which node a bundle was installed.
-const BUNDLE_FILE: &str = ".bundle.json";
 
 /// How long a command waits for another one that is writing.
 pub(crate) const LOCK_WITHIN: Duration = Duration::from_secs(20);
-
-/// What an installed bundle says about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InstalledBundle {
-    /// The node that this host is.
-    pub this: NodeName,
-    /// The state of the network that the bundle was made from.
-    pub made_from: String,
-}
 
 /// The folder of one network.
 #[derive(Debug, Clone)]
@@ -68,12 +61,28 @@ impl Folder {
         self.files.exists()
     }
 
+    /// Opens the files of the revision that is there now. What a kill left on its way is finished first, where nobody is
+    /// at it and the folder can be written.
+    ///
+    /// # Errors
+    /// Somebody writes without end, or what is on its way cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        if self.path().join(PENDING).exists() {
+            match self.files.lock(Duration::ZERO) {
+                Ok(_lock) => journal::recover(self.path()).or_else(unwritable)?,
+                Err(StoreError::Locked { .. } | StoreError::Io { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Snapshot::take(self.path())
+    }
+
     /// Reads network.toml, whatever is in it.
     ///
     /// # Errors
     /// It is not there, cannot be read, or is larger than anything of ours.
     pub fn read_network(&self) -> Result<Vec<u8>, StoreError> {
-        files::read_bytes(&self.network_path())
+        self.snapshot()?.network()
     }
 
     /// Reads secrets.toml.
@@ -81,7 +90,7 @@ impl Folder {
     /// # Errors
     /// As above, and where others can read it.
     pub fn read_secrets(&self) -> Result<Zeroizing<String>, StoreError> {
-        files::read_secret(&self.secrets_path())
+        self.snapshot()?.secrets()
     }
 
     /// Tells where others may read secrets.toml, for commands that do not read it themselves; with how the keys of these
@@ -116,7 +125,9 @@ impl Folder {
     /// # Errors
     /// The other command takes too long, or the folder cannot be written.
     pub fn lock(&self) -> Result<WriterLock, StoreError> {
-        self.files.lock(LOCK_WITHIN)
+        let lock = self.files.lock(LOCK_WITHIN)?;
+        journal::recover(self.path())?;
+        Ok(lock)
     }
 
     /// Takes the writer's lock for a command that changes the host and need not write here: a read-only folder will do.
@@ -124,7 +135,9 @@ impl Folder {
     /// # Errors
     /// The other command takes too long, or the lock file cannot be opened.
     pub fn lock_to_apply(&self) -> Result<WriterLock, StoreError> {
-        self.files.lock_to_apply(LOCK_WITHIN)
+        let lock = self.files.lock_to_apply(LOCK_WITHIN)?;
+        journal::recover(self.path()).or_else(unwritable)?;
+        Ok(lock)
     }
 
     /// Does the same without waiting; `None`: somebody else has it.
@@ -133,7 +146,7 @@ impl Folder {
     /// The lock file cannot be opened.
     pub fn try_lock_to_apply(&self) -> Result<Option<WriterLock>, StoreError> {
         match self.files.lock_to_apply(Duration::ZERO) {
-            Ok(lock) => Ok(Some(lock)),
+            Ok(lock) => journal::recover(self.path()).or_else(unwritable).map(|()| Some(lock)),
             Err(StoreError::Locked { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -143,39 +156,36 @@ impl Folder {
     ///
     /// # Errors
     /// There is one already, or it cannot be written.
-    pub fn create(&self, network: &str, secrets: &str) -> Result<(), StoreError> {
+    pub fn create(&self, contents: &Contents, note: Note) -> Result<(), StoreError> {
         self.files.create()?;
         let lock = self.lock()?;
         if self.exists() {
             return Err(StoreError::Exists { path: self.network_path() });
         }
-        // The network last: without it the folder counts as empty.
-        self.files.write_secrets(&lock, secrets)?;
-        self.files.write_network(&lock, network)
-    }
-
-    /// Replaces the network, and the secrets where they change too. The caller holds the lock.
-    ///
-    /// # Errors
-    /// A file cannot be written; each is as it was, or new.
-    pub fn write(&self, lock: &WriterLock, network: &str, secrets: Option<&str>) -> Result<(), StoreError> {
-        // Secrets first: keys too many do no harm, keys too few do.
-        if let Some(secrets) = secrets {
-            self.files.write_secrets(lock, secrets)?;
-        }
-        self.files.write_network(lock, network)
+        let before = Contents::read(self.path())?;
+        self.commit(&lock, contents, &before.digests(), note).map(drop)
     }
 
     /// Installs a bundle.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn install(&self, network: &str, secrets: &str, mark: &InstalledBundle) -> Result<(), StoreError> {
+    pub fn install(
+        &self,
+        network: &str,
+        secrets: &str,
+        mark: &InstalledBundle,
+        note: Note,
+    ) -> Result<(), StoreError> {
         self.files.create()?;
         let lock = self.lock()?;
-        let text = serde_json::to_vec_pretty(mark).unwrap_or_default();
-        files::write_atomic(&self.path().join(BUNDLE_FILE), 0o600, &text)?;
-        self.write(&lock, network, Some(secrets))
+        let before = Contents::read(self.path())?;
+        let mark = serde_json::to_vec_pretty(mark).unwrap_or_default();
+        let contents = Contents {
+            bundle: Some(Zeroizing::new(mark)),
+            ..Contents::new(network.as_bytes(), Some(secrets.as_bytes()))
+        };
+        self.commit(&lock, &contents, &before.digests(), note).map(drop)
     }
 
     /// Says for which node a bundle was installed here; `None`: this network came in no bundle.
@@ -183,8 +193,66 @@ impl Folder {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn installed_node(&self) -> Result<Option<InstalledBundle>, StoreError> {
-        let read = owned::read_own(&self.path().join(BUNDLE_FILE))?;
-        Ok(read.and_then(|text| serde_json::from_str(&text).ok()))
+        self.snapshot()?.installed_bundle()
+    }
+}
+
+impl Store for Folder {
+    type Turn = WriterLock;
+
+    fn turn(&self) -> Result<WriterLock, StoreError> {
+        self.lock()
+    }
+
+    fn load(&self) -> Result<Contents, StoreError> {
+        self.snapshot()?.contents()
+    }
+
+    fn commit(
+        &self,
+        _turn: &WriterLock,
+        contents: &Contents,
+        expected: &Digests,
+        note: Note,
+    ) -> Result<Option<u64>, StoreError> {
+        let before = Contents::read(self.path())?;
+        // Somebody may have edited by hand, who asks for no lock.
+        if before.digests() != *expected {
+            return Err(StoreError::Conflict { path: self.network_path() });
+        }
+        journal::replace(self.path(), &before, contents, note)
+    }
+
+    fn watch(&self) -> Watch {
+        Watch::of(self.path())
+    }
+
+    fn history(&self) -> Result<Vec<Revision>, StoreError> {
+        History::of(self.path()).list()
+    }
+
+    fn revision(&self, number: u64) -> Result<(Revision, Contents), StoreError> {
+        let list = self.history()?;
+        let kept = list.first().zip(list.last()).map(|(first, last)| (first.number, last.number));
+        let found = list.into_iter().find(|revision| revision.number == number);
+        let revision = found.ok_or(StoreError::NoRevision { number, kept })?;
+        let contents = History::of(self.path()).contents(&revision.files)?;
+        Ok((revision, contents))
+    }
+}
+
+/// A folder that cannot be written keeps what is on its way: it is read where it is.
+fn unwritable(error: StoreError) -> Result<(), StoreError> {
+    match error {
+        StoreError::Io { source, .. }
+            if matches!(
+                source.kind(),
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(())
+        }
+        error => Err(error),
     }
 }
 

@@ -59,7 +59,16 @@ pub fn read_own(path: &Path) -> Result<Option<String>, StoreError> {
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    let mode = file.metadata().map_err(io_error("read", path))?.mode() & 0o7777;
+    text_of_own(file, path).map(Some)
+}
+
+/// Reads an open file that is believed, as [`read_own`] does.
+pub(crate) fn text_of_own(file: File, path: &Path) -> Result<String, StoreError> {
+    let about = file.metadata().map_err(io_error("read", path))?;
+    if !is_believed(about.uid()) {
+        return Err(owner_error(path, about.uid()));
+    }
+    let mode = about.mode() & 0o7777;
     if mode & 0o022 != 0 {
         return Err(StoreError::Exposed { path: path.into(), mode });
     }
@@ -70,7 +79,7 @@ pub fn read_own(path: &Path) -> Result<Option<String>, StoreError> {
     }
     let text = String::from_utf8(bytes)
         .map_err(|e| StoreError::NotText { path: path.into(), offset: e.utf8_error().valid_up_to() })?;
-    Ok(Some(text))
+    Ok(text)
 }
 
 /// Opens a file of ours to write it anew, mode 0600: a log.

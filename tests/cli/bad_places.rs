@@ -343,7 +343,8 @@ fn hints_fit_the_file_that_is_missing() {
 #[test]
 fn an_edited_bundle_is_noticed() {
     use wgrelay::config::{Bundle, Secrets, parse_network};
-    use wgrelay::store::folder::{Folder, InstalledBundle};
+    use wgrelay::store::folder::Folder;
+    use wgrelay::store::{InstalledBundle, Note};
     let made = Sandbox::with_network();
     let read = |name: &str| std::fs::read(made.path(name)).expect("init wrote it");
     let network = parse_network(&read("wg0/network.toml"), "network.toml").value.expect("it is valid");
@@ -353,7 +354,9 @@ fn an_edited_bundle_is_noticed() {
         let sandbox = Sandbox::new();
         let folder = Folder::new(&sandbox.path(""), &network.name);
         let mark = InstalledBundle { this: this.clone(), made_from: bundle.made_from.clone() };
-        folder.install(&bundle.network_text, &bundle.secrets.render(), &mark).expect("the folder is empty");
+        folder
+            .install(&bundle.network_text, &bundle.secrets.render(), &mark, Note::default())
+            .expect("the folder is empty");
         let said = sandbox.run(&["check"]).exits(0);
         assert!(!said.err.contains("edited-bundle"), "{this}: {said:#?}");
         let edited = bundle.network_text.replace("192.168.33.0/24", "192.168.34.0/24");

@@ -13,4 +13,5 @@ mod mending;
 mod need;
 mod progress;
 mod sandbox;
+mod together;
 mod warnings;

@@ -65,7 +65,7 @@ struct Described {
 fn network(ctx: &Context, args: &Args) -> Result<Described, Fault> {
     let Some(name) = &args.profile else {
         let loaded = ctx.load_network()?;
-        if let Some(bundle) = loaded.folder.installed_node()? {
+        if let Some(bundle) = loaded.snapshot.installed_bundle()? {
             return Err(Fault::failed(
                 format!(
                     "this network came here in a bundle for {}, and holds no more than that node needs",
