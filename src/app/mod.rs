@@ -13,6 +13,7 @@ mod half_made;
 mod look;
 mod memory;
 mod reconcile;
+pub mod revisions;
 mod target;
 mod transaction;
 mod trial;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::history::{Backup, Diff, Restore, Revert};
 use crate::model::NodeName;
 use crate::wgconf::Client;
 
@@ -137,6 +138,33 @@ pub enum Command {
         after_help = "Examples:\n  wgrelay rotate phone\n  wgrelay rotate laptop --public-key KEY --up"
     )]
     Rotate(Rotate),
+    /// List the revisions of the network: when, who, why
+    #[command(
+        after_help = "The last 50 are kept, with their keys. * marks the one that is there now.\n\nExamples:\n  \
+                            wgrelay history\n  wgrelay history --json"
+    )]
+    History,
+    /// Say what differs between a revision and the network as it is now
+    #[command(
+        after_help = "Keys are told by their owner, never by value.\n\nExamples:\n  wgrelay diff 3\n  \
+                            wgrelay diff 3 4"
+    )]
+    Diff(Diff),
+    /// Make the network what it was in a revision, keys included
+    #[command(
+        after_help = "It becomes a new revision, so it can be reverted, too.\n\nExamples:\n  wgrelay revert 3\n  \
+                            wgrelay revert 3 --up"
+    )]
+    Revert(Revert),
+    /// Write the network with all its keys into one file
+    #[command(after_help = "Examples:\n  wgrelay backup /root/wg0.backup")]
+    Backup(Backup),
+    /// Make a network what a backup holds
+    #[command(
+        after_help = "The file is checked whole before anything is replaced; what was there is kept as a revision.\n\n\
+                            Examples:\n  wgrelay restore /root/wg0.backup"
+    )]
+    Restore(Restore),
     /// List nodes, their addresses and sites
     #[command(after_help = "Examples:\n  wgrelay list\n  wgrelay list --json")]
     List,

@@ -171,18 +171,21 @@ pub(super) fn edit_with(
         Edited { text: document.to_string(), secrets: (secrets != secrets_before).then_some(secrets), said };
     write(ctx, &loaded, &lock, &edited)?;
     drop(lock);
-    if up {
-        return super::up::up(
-            &ctx.settled(),
-            &super::args::Up {
-                force: false,
-                bundle: None,
-                backend: super::args::BackendChoice::Auto,
-                confirm: None,
-            },
-        );
+    then_up(ctx, up)
+}
+
+/// Applies at once what was changed, where it was asked for.
+pub(super) fn then_up(ctx: &Context, up: bool) -> Result<Exit, Fault> {
+    if !up {
+        return Ok(Exit::Done);
     }
-    Ok(Exit::Done)
+    let args = super::args::Up {
+        force: false,
+        bundle: None,
+        backend: super::args::BackendChoice::Auto,
+        confirm: None,
+    };
+    super::up::up(&ctx.settled(), &args)
 }
 
 fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> Result<(), Fault> {

@@ -12,6 +12,7 @@ mod export;
 mod export_format;
 mod fault;
 mod graph;
+mod history;
 mod host_side;
 mod import;
 mod init;
@@ -106,6 +107,11 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Rename(args) => edit::rename(ctx, args),
         Command::Set(args) => set::set(ctx, args),
         Command::Rotate(args) => rotate::rotate(ctx, args),
+        Command::History => history::history(ctx),
+        Command::Diff(args) => history::diff(ctx, args),
+        Command::Revert(args) => history::revert(ctx, args),
+        Command::Backup(args) => history::backup(ctx, args),
+        Command::Restore(args) => history::restore(ctx, args),
         Command::Show(args) => show::show(ctx, args),
         Command::List => list::list(ctx),
         Command::Export(args) => export::export(ctx, args),

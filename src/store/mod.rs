@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "files are what this layer is about")]
 
+pub mod backup;
 pub mod batch;
 pub mod file_stamp;
 pub mod files;

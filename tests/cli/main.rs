@@ -6,6 +6,7 @@ mod bad_files;
 mod bad_places;
 mod findings;
 mod foreign_places;
+mod history;
 mod keys_stay;
 mod mending;
 #[path = "../rig/need.rs"]

@@ -1,0 +1,226 @@
+//! `history`, `diff`, `revert`, `backup`, `restore`: a network as it was.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::context::Context;
+use super::exit::Exit;
+use super::fault::Fault;
+use super::output::Role;
+use super::table::{Cell, Narrow, table};
+use crate::app::revisions::{self, Difference, NotRestored};
+use crate::model::Timestamp;
+use crate::store::files::read_secret;
+use crate::store::folder::{Folder, write_private};
+use crate::store::{Revision, Store as _, backup as file};
+
+/// `diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The revision that is compared, as `history` numbers it
+    #[arg(value_name = "REV")]
+    pub from: u64,
+    /// With which one; the network as it is now unless given
+    #[arg(value_name = "REV2")]
+    pub to: Option<u64>,
+}
+
+/// `revert`
+#[derive(Debug, Args)]
+pub struct Revert {
+    /// The revision that the network is to be as, keys included
+    #[arg(value_name = "REV")]
+    pub revision: u64,
+    /// Apply at once
+    #[arg(long)]
+    pub up: bool,
+}
+
+/// `backup`
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The file to write, mode 0600: it holds every key
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `restore`
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// A file that `backup` wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+impl From<NotRestored> for Fault {
+    fn from(error: NotRestored) -> Self {
+        match error {
+            NotRestored::Store(error) => error.into(),
+            NotRestored::Invalid(problems) => {
+                let problems = problems.into_iter().filter(crate::model::Problem::is_error).collect();
+                let message = "it holds no network that is valid now; nothing was changed";
+                Self { exit: Exit::Invalid, problems, ..Self::failed(message, "") }
+            }
+            not @ NotRestored::NotABackup(_) => Self::failed(not, "`wgrelay backup FILE` writes one"),
+        }
+    }
+}
+
+/// Lists the revisions that are kept, the newest first.
+pub fn history(ctx: &Context) -> Result<Exit, Fault> {
+    let folder = ctx.folder()?;
+    let (list, now) = (folder.history()?, folder.load()?.digests());
+    let is_current = |revision: &Revision| revision.files == now;
+    // The newest that says what the files say: an older one may say the same.
+    let current = list.iter().rev().find(|r| is_current(r)).map(|r| r.number);
+    if ctx.out.json {
+        let each = list.iter().map(|r| {
+            serde_json::json!({
+                "revision": r.number, "at": r.note.at, "uid": r.note.uid, "user": r.note.user,
+                "command": r.note.command, "why": r.note.why, "current": Some(r.number) == current,
+            })
+        });
+        let (name, each) = (folder.name(), each.collect::<Vec<_>>());
+        ctx.out.json(&serde_json::json!({
+            "version": 1, "network": name, "edited": current.is_none(), "revisions": each,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    if list.is_empty() {
+        ctx.out.prose("no revision is kept yet: the first change makes one")?;
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<Vec<Cell>> = list.iter().rev().map(|r| row(r, Some(r.number) == current)).collect();
+    ctx.out.prose(&table(&ctx.out, &["REVISION", "WHEN", "WHO", "WHY"], &rows, Narrow::Wrap))?;
+    if current.is_none() {
+        ctx.out.say("the files were edited by hand since: the next change keeps that as a revision, too");
+    }
+    Ok(Exit::Done)
+}
+
+fn row(revision: &Revision, is_current: bool) -> Vec<Cell> {
+    let note = &revision.note;
+    let number = format!("{}{}", revision.number, if is_current { " *" } else { "" });
+    let who = note.user.clone().or_else(|| note.uid.map(|uid| uid.to_string())).unwrap_or_else(|| "-".into());
+    let role = if is_current { Role::Good } else { Role::Name };
+    vec![
+        Cell::with(role, number),
+        Cell::new(Timestamp(note.at).to_string()),
+        Cell::new(who),
+        Cell::new(&note.why),
+    ]
+}
+
+/// Says what differs between a revision and the network as it is now, or another revision.
+pub fn diff(ctx: &Context, args: &Diff) -> Result<Exit, Fault> {
+    let folder = ctx.folder()?;
+    let (_, from) = folder.revision(args.from)?;
+    let to = match args.to {
+        Some(number) => folder.revision(number)?.1,
+        None => folder.load()?,
+    };
+    let found = revisions::difference(&from, &to);
+    if ctx.out.json {
+        ctx.out.json(&serde_json::json!({
+            "version": 1, "network": folder.name(), "from": args.from, "to": args.to,
+            "lines": found.network, "keys": found.keys,
+        }))?;
+    } else if found.is_empty() {
+        ctx.out.prose("nothing differs")?;
+    } else {
+        ctx.out.result(&text(ctx, &found))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn text(ctx: &Context, found: &Difference) -> String {
+    let painted = |sign: char, line: &str| match sign {
+        '+' => ctx.out.paint(Role::Good, line),
+        '-' => ctx.out.paint(Role::Bad, line),
+        '@' => ctx.out.paint(Role::Dim, line),
+        _ => line.to_owned(),
+    };
+    let mut text = String::new();
+    for line in &found.network {
+        // The place says so itself.
+        let shown = if line.sign == '@' { line.text.clone() } else { format!("{}{}", line.sign, line.text) };
+        text += &format!("{}\n", painted(line.sign, &shown));
+    }
+    for key in &found.keys {
+        let sign = match key.change {
+            "added" => '+',
+            "removed" => '-',
+            _ => '~',
+        };
+        let line = format!("{sign} {} key of {} {}", key.kind, key.of, key.change);
+        text += &format!("{}\n", painted(sign, &line));
+    }
+    text
+}
+
+/// Makes the network what it was in a revision.
+pub fn revert(ctx: &Context, args: &Revert) -> Result<Exit, Fault> {
+    let folder = ctx.folder()?;
+    let why = format!("reverted to revision {}", args.revision);
+    let made = revisions::revert(&folder, args.revision, ctx.note(why.clone()))?;
+    if ctx.out.json {
+        ctx.out.json(&serde_json::json!({
+            "version": 1, "network": folder.name(), "reverted_to": args.revision,
+            "revision": made, "changed": made.is_some(),
+        }))?;
+    } else {
+        match made {
+            Some(number) => {
+                ctx.out.prose(&format!("{}: it is revision {number}", ctx.out.paint(Role::Good, &why)))?;
+            }
+            None => ctx.out.prose(&format!("the network is as in revision {} already", args.revision))?,
+        }
+    }
+    super::edit::then_up(ctx, args.up)
+}
+
+/// Writes the network with its keys into one file.
+pub fn backup(ctx: &Context, args: &Backup) -> Result<Exit, Fault> {
+    let folder = ctx.folder()?;
+    let contents = folder.load()?;
+    revisions::valid(&contents)?;
+    let bytes = file::render(folder.name().as_str(), ctx.now.0, &contents)
+        .map_err(|why| Fault::failed(format!("{}: {why}", folder.path().display()), ""))?;
+    write_private(&args.file, &bytes)?;
+    let shown = args.file.display().to_string();
+    if ctx.out.json {
+        ctx.out.json(&serde_json::json!({ "version": 1, "network": folder.name(), "file": shown }))?;
+    } else {
+        let wrote = ctx.out.paint_talk(Role::Good, "wrote");
+        ctx.out.say(&format!("{wrote} {shown}: the network {} with all its keys", folder.name()));
+    }
+    Ok(Exit::Done)
+}
+
+/// Makes a network what a backup holds.
+pub fn restore(ctx: &Context, args: &Restore) -> Result<Exit, Fault> {
+    let shown = args.file.display().to_string();
+    let text = read_secret(&args.file)?;
+    let told = |why: String| NotRestored::NotABackup(format!("{shown}: {why}"));
+    let (_, contents) = file::parse(&text).map_err(told)?;
+    let name = revisions::name_of(&contents)?;
+    if let Some(asked) = ctx.network_name()?.filter(|asked| *asked != name) {
+        return Err(Fault::usage(
+            format!("{shown} holds the network {name}, and --network says {asked}"),
+            format!("`--network {name}`, or leave it out"),
+        ));
+    }
+    let folder = Folder::new(&ctx.dir, &name);
+    let made = revisions::restore(&folder, &contents, ctx.note(format!("restored from {shown}")))?;
+    if ctx.out.json {
+        ctx.out.json(&serde_json::json!({
+            "version": 1, "network": name, "revision": made, "changed": made.is_some(),
+        }))?;
+    } else if made.is_some() {
+        ctx.out.prose(&format!("{} network {name} from {shown}", ctx.out.paint(Role::Good, "restored")))?;
+    } else {
+        ctx.out.prose(&format!("network {name} is as in {shown} already"))?;
+    }
+    Ok(Exit::Done)
+}
