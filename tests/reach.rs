@@ -26,8 +26,8 @@ use wgrelay::firewall::foreign::{Iptables, IptablesFacts, NftForward};
 use wgrelay::model::{AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Site, Timestamp};
 use wgrelay::plan::{Backend, DockerEngine, Facts, ForeignRoute, HostState, Keys, wanted};
 use wgrelay::reach::{
-    Check, Code, Flow, LongestPrefix, Trace, World, assumed_facts, check, expectations, lint, matrix,
-    matrix_text, place, trace, trace_text,
+    Check, Code, Flow, LongestPrefix, Trace, World, assumed_facts, check, destination, expectations, lint,
+    matrix, matrix_text, place, trace, trace_text,
 };
 
 /// 2026-11-24T00:00:00Z.
@@ -183,8 +183,8 @@ fn run(world: &World, command: &str) -> Trace {
         ["trace", from, to, "--port", port] => (*from, *to, Some(port.parse().unwrap())),
         _ => panic!("{command}"),
     };
-    match (place(world.network(), from), place(world.network(), to)) {
-        (Ok(from), Ok(to)) => trace(world, &Flow { from, to, port }),
+    match (place(world.network(), from), destination(world.network(), to)) {
+        (Ok(from), Ok(to)) => trace(&world.clone().with_outside(&to), &Flow { from, to, port }),
         (Err(unknown), _) | (_, Err(unknown)) => Trace::unknown(from, to, &unknown),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::target::Target;
 use super::transaction::{Failure, apply_plan};
+use crate::firewall::forwarding_v4;
 use crate::host::agent_process::Runtime;
 use crate::host::host_lock::HostLock;
 use crate::host::runtime::Applied;
@@ -134,6 +135,7 @@ pub(super) fn make_right<H: Host>(
     }
     // The record goes first: whatever moment the power fails at, `down` knows what to put back.
     displace(&plan, host, &mut displaced)?;
+    displace_of_new(&plan, &displaced_links, &mut displaced);
     let old_text = c.applied.as_ref().map(|a| a.network_text.clone()).unwrap_or_default();
     let links = c.applied.as_ref().map(|a| bridge::either(&a.state.links, &c.given));
     let before = record(&c.before, links.unwrap_or_default(), &displaced, &old_text);
@@ -143,7 +145,12 @@ pub(super) fn make_right<H: Host>(
     match apply_plan(host, &c.scope, &c.before, &c.wanted, plan, backend) {
         Ok(outcome) => {
             runtime.write_applied(record(&c.wanted, c.given, &displaced, &target.text))?;
-            Ok(Up { plan: outcome.plan, backend, problems: c.problems })
+            let mut problems = c.problems;
+            if outcome.plan.changes.iter().any(|change| matches!(change, Change::Link { .. })) {
+                // A name may be out of reach now that was not before.
+                problems.extend(bridge::silent_resolvers(target.this(), &host.silent_resolvers()));
+            }
+            Ok(Up { plan: outcome.plan, backend, problems })
         }
         Err(failure) => {
             match (c.applied, &failure) {
@@ -283,6 +290,17 @@ fn displace_links(plan: &Plan, before: &Links, displaced: &mut Links) {
         };
         if !is_known {
             displaced.insert(change.link().to_string(), now.clone());
+        }
+    }
+}
+
+/// Notes that a bridge of ours forwarded nothing before it was made.
+fn displace_of_new(plan: &Plan, links: &Links, displaced: &mut BTreeMap<String, String>) {
+    for change in &plan.changes {
+        if let Change::Sysctl { path, from: None, .. } = change
+            && links.iter().any(|(name, before)| before.is_none() && *path == forwarding_v4(name))
+        {
+            displaced.entry(path.clone()).or_insert_with(|| "0".into());
         }
     }
 }

@@ -7,7 +7,9 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::paint;
 use super::progress::Progress;
-use crate::model::Problem;
+use crate::host::docker::Engine;
+use crate::model::{Problem, Site, SiteInterface};
+use crate::plan::wrong_docker_subnets;
 use crate::reach;
 
 /// The answer for a file that cannot be used.
@@ -36,6 +38,14 @@ pub fn check(ctx: &Context) -> Result<Exit, Fault> {
     }
 }
 
+/// Tells where Docker, on the host that is a node, has another subnet than the file.
+fn wrong_here(ctx: &Context, loaded: &Loaded) -> Vec<Problem> {
+    let is_docker = |site: &Site| matches!(site.interface, Some(SiteInterface::Docker(_)));
+    let here = ctx.this_node(loaded).ok().filter(|node| node.sites.iter().any(is_docker));
+    let networks = here.and_then(|_| Engine::here()?.networks());
+    here.zip(networks).map_or_else(Vec::new, |(node, networks)| wrong_docker_subnets(node, &networks))
+}
+
 fn answer(ctx: &Context, loaded: &Loaded, progress: Progress) -> Result<Exit, Fault> {
     let mut check = reach::check(&loaded.network, ctx.now);
     drop(progress);
@@ -45,6 +55,7 @@ fn answer(ctx: &Context, loaded: &Loaded, progress: Progress) -> Result<Exit, Fa
     problems.extend(loaded.folder.exposed_secrets(loaded.network.nodes.keys()));
     let found = check.problems.drain(..).filter(|p| p.is_error() || !told.contains(&p.code));
     problems.extend(loaded.located(found.collect()));
+    problems.extend(wrong_here(ctx, loaded));
     let broken = problems.iter().any(Problem::is_error);
     if ctx.out.json {
         check.problems = problems;

@@ -11,7 +11,9 @@ use super::fault::Fault;
 use super::output::Role;
 use crate::doctor::{Finding, Verdict, answer, findings};
 use crate::host::examine::examine;
+use crate::host::resolver;
 use crate::model::EndpointHost;
+use crate::plan::bridge;
 use crate::store::folder::Folder;
 
 #[derive(Serialize)]
@@ -45,6 +47,9 @@ pub fn doctor(ctx: &Context, args: &Doctor) -> Result<Exit, Fault> {
     findings.extend(
         loaded.iter().filter_map(|l| l.folder.exposed_secrets(l.network.nodes.keys())).map(Finding::from),
     );
+    if let Some((_, node)) = member.filter(|(_, node)| bridge::has_ports(node)) {
+        findings.extend(bridge::silent_resolvers(node, &resolver::silent()).map(Finding::from));
+    }
     let (verdict, said) = answer(&findings, member.map(|(network, _)| network));
     if ctx.out.json {
         ctx.out.json(&Report { version: 1, verdict, answer: said, findings })?;

@@ -1,6 +1,9 @@
 //! `init`: a whole network from a profile, with what this machine tells about itself filled in.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::{IpNet, Ipv4Net};
 
 use super::args::Init;
 use super::context::Context;
@@ -8,11 +11,13 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
 use crate::config::profile::{self, ProfileError, ProfileValues};
-use crate::config::{Secrets, parse_network};
+use crate::config::{Secrets, parse_network, rehome};
 use crate::firewall::foreign::wsl;
 use crate::host::discover::{self, Discovery};
 use crate::host::random;
-use crate::model::{Endpoint, EndpointHost, Network, Node, NodeName, PrivateKey, SiteInterface};
+use crate::model::{
+    Endpoint, EndpointHost, Network, Node, NodeName, Platform, PrivateKey, Site, SiteInterface,
+};
 use crate::store::Contents;
 use crate::store::folder::Folder;
 
@@ -46,13 +51,80 @@ pub fn init(ctx: &Context, args: &Init) -> Result<Exit, Fault> {
             "this is a fault of wgrelay: please report it",
         )
     })?;
+    let (text, network, taken) = take_over(text, network, &found);
     let secrets = Secrets { private_keys, preshared_keys: preshared(&network) };
 
     let folder = Folder::new(&ctx.dir, &network.name);
     let contents = Contents::new(text.as_bytes(), Some(secrets.render().as_bytes()));
     folder.create(&contents, ctx.note(format!("made from the profile {}", args.profile)))?;
+    for line in taken {
+        ctx.out.say(&format!("{} {line}", ctx.out.paint_talk(Role::Good, "took:")));
+    }
     tell(ctx, &folder, &network, args, &found, typed.is_none())?;
     Ok(Exit::Done)
+}
+
+/// Takes over the subnets that Docker's engine tells of the networks that the profile names, and the address of the one
+/// container that may be the node on them; says what it took.
+fn take_over(text: String, network: Network, found: &Discovery) -> (String, Network, Vec<String>) {
+    let mut taken = Vec::new();
+    let mut new = text.clone();
+    let named = |s: &Site| match &s.interface {
+        Some(SiteInterface::Docker(name)) => Some((name.clone(), s.subnet)),
+        _ => None,
+    };
+    let sites: Vec<(String, IpNet)> = network.relays().flat_map(|r| &r.sites).filter_map(named).collect();
+    for (name, subnet) in sites {
+        let (Some(there), IpNet::V4(from)) = (found.docker.as_ref().and_then(|d| d.get(&name)), subnet)
+        else {
+            continue;
+        };
+        let subnets = there.subnets.iter().filter_map(|net| match net {
+            IpNet::V4(net) => Some(net.trunc()),
+            IpNet::V6(_) => None,
+        });
+        let to = subnets.clone().find(|net| *net == from).or_else(|| subnets.clone().next());
+        let Some(to) = to else { continue };
+        let known = container_addresses(&network, &name, from, found);
+        let moved = rehome(&new, from, to, &known);
+        if moved == new {
+            continue;
+        }
+        if to != from {
+            taken.push(format!("{to} of Docker's network {name}, in place of {from}"));
+        }
+        taken.extend(
+            known
+                .iter()
+                .filter(|(a, b)| a != b)
+                .map(|(a, b)| format!("{b} of its container, in place of {a}")),
+        );
+        new = moved;
+    }
+    match parse_network(new.as_bytes(), "profile").value {
+        Some(network) if !taken.is_empty() => (new, network, taken),
+        _ => (text, network, Vec::new()),
+    }
+}
+
+/// The addresses that bridges of nodes have on a Docker network, with those of the only container with a second home there.
+fn container_addresses(
+    network: &Network,
+    name: &str,
+    subnet: Ipv4Net,
+    found: &Discovery,
+) -> BTreeMap<Ipv4Addr, Ipv4Addr> {
+    let bridges = network.spokes().flat_map(|n| &n.bridges).flat_map(|b| &b.addresses);
+    let own = bridges.filter_map(|a| match a.addr() {
+        std::net::IpAddr::V4(ip) if subnet.contains(&ip) => Some(ip),
+        _ => None,
+    });
+    let there = found.containers.iter().filter(|c| c.networks.contains_key(name) && c.networks.len() > 1);
+    let (own, there): (Vec<Ipv4Addr>, Vec<_>) = (own.collect(), there.collect());
+    match (own.as_slice(), there.as_slice()) {
+        ([own], [container]) => container.addresses.get(name).map(|ip| (*own, *ip)).into_iter().collect(),
+        _ => BTreeMap::new(),
+    }
 }
 
 /// Says whether a profile tells where its relay is.
@@ -117,10 +189,23 @@ fn tell(
     for warning in warnings(network, &args.profile, found, guessed) {
         out.say(&format!("{} {warning}", out.paint_talk(Role::Warn, "check:")));
     }
-    let spoke = network.spokes().next().map_or("NAME", |n| n.name.as_str());
-    let (up, export) = (out.command("up"), out.command(&format!("export {spoke}")));
-    out.say(&format!("{} {up}    then: {export}", out.paint_talk(Role::Head, "next:")));
+    out.say(&format!("{} {}", out.paint_talk(Role::Head, "next:"), next(ctx, network)));
     Ok(())
+}
+
+/// What to type now: the relay, then what a person imports, then the bundle of a container.
+fn next(ctx: &Context, network: &Network) -> String {
+    let is_container = |n: &&Node| n.platform == Platform::Docker;
+    let mut exports: Vec<String> =
+        network.spokes().filter(|n| !is_container(n)).take(1).map(|n| format!("export {}", n.name)).collect();
+    exports.extend(
+        network.spokes().filter(is_container).take(1).map(|n| format!("export {} --format bundle", n.name)),
+    );
+    if exports.is_empty() {
+        exports.push("export NAME".into());
+    }
+    let exports: Vec<String> = exports.iter().map(|line| ctx.out.command(line)).collect();
+    format!("{}    then: {}", ctx.out.command("up"), exports.join("    and: "))
 }
 
 /// A node in a line: its name, its address, and what is behind it.

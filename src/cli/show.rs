@@ -34,6 +34,10 @@ struct Shown {
     egress: bool,
     local: Vec<String>,
     sites: Vec<ShownSite>,
+    /// What the hosts of its sites have to be told so that they go out by it.
+    hosts: Vec<SiteHosts>,
+    /// What is reached without a proxy; `None`: nobody goes out by it.
+    no_proxy: Option<String>,
     /// What each peer's section of this node's configuration has as AllowedIPs.
     allowed_ips: Vec<PeerAllowed>,
     rules: Vec<String>,
@@ -46,6 +50,15 @@ struct ShownSite {
     masqueraded: bool,
     gateway: bool,
     egress: bool,
+}
+
+#[derive(Serialize)]
+struct SiteHosts {
+    subnet: String,
+    /// The command that sets a host's default route.
+    route: String,
+    /// The same for netplan, with an address of the site.
+    netplan: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -93,9 +106,46 @@ fn shown(network: &Network, node: &Node, now: Timestamp) -> Shown {
         egress: node.egress,
         local: texts(&node.local),
         sites: node.sites.iter().map(shown_site).collect(),
+        hosts: node.sites.iter().filter_map(site_hosts).collect(),
+        no_proxy: no_proxy(network, node),
         allowed_ips: allowed_ips(network, node, now),
         rules: network.allow.iter().filter(|r| concerns(r, node)).map(rule_text).collect(),
     }
+}
+
+/// What the hosts of a site that goes out by its node have to be told.
+fn site_hosts(site: &Site) -> Option<SiteHosts> {
+    let gateway = site.address.filter(|_| site.egress || site.is_gateway())?;
+    let own = match site.subnet {
+        ipnet::IpNet::V4(net) => net.hosts().map(std::net::IpAddr::V4).find(|ip| *ip != gateway),
+        ipnet::IpNet::V6(net) => net.hosts().skip(1).map(std::net::IpAddr::V6).find(|ip| *ip != gateway),
+    }?;
+    let to = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+    Some(SiteHosts {
+        subnet: site.subnet.to_string(),
+        route: format!("ip route replace default via {gateway}"),
+        netplan: [
+            "network:".to_string(),
+            "  version: 2".to_string(),
+            "  ethernets:".to_string(),
+            "    eth0:".to_string(),
+            format!("      addresses: [\"{own}/{}\"]", site.subnet.prefix_len()),
+            format!("      routes: [{{to: \"{to}\", via: \"{gateway}\"}}]"),
+        ]
+        .to_vec(),
+    })
+}
+
+/// What programs of the node and its sites reach without a proxy: the network itself.
+fn no_proxy(network: &Network, node: &Node) -> Option<String> {
+    node.sites.iter().any(|s| s.egress).then(|| {
+        let sites = network.nodes.values().flat_map(|n| &n.sites).map(|s| s.subnet);
+        let bridges = node.bridges.iter().flat_map(|b| &b.addresses).map(ipnet::IpNet::trunc);
+        let all: std::collections::BTreeSet<ipnet::IpNet> =
+            network.subnets().into_iter().chain(sites).chain(bridges).collect();
+        let list: Vec<String> = all.iter().map(ToString::to_string).collect();
+        format!("localhost,127.0.0.1,{}", list.join(","))
+    })
 }
 
 fn shown_site(site: &Site) -> ShownSite {
@@ -177,6 +227,14 @@ fn text(out: &Output, node: &Shown) -> String {
     let sites: Vec<String> = node.sites.iter().map(site_text).collect();
     line("sites", &sites);
     line("attached to", &node.local);
+    for hosts in &node.hosts {
+        line(
+            &format!("in {}", hosts.subnet.split('/').next().unwrap_or_default()),
+            std::slice::from_ref(&hosts.route),
+        );
+        line("or netplan", &hosts.netplan);
+    }
+    line("no_proxy", &some(&node.no_proxy));
     if node.egress {
         line("egress", &["full-tunnel spokes leave to the Internet here".into()]);
     }

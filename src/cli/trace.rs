@@ -10,7 +10,7 @@ use super::progress::Progress;
 use crate::app;
 use crate::host::{Host, Scope};
 use crate::model::{PortSpec, Verdict, masked};
-use crate::reach::{Flow, Trace, World, place, trace as follow, trace_text};
+use crate::reach::{Flow, Trace, World, destination, place, trace as follow, trace_text};
 
 /// Traces a flow.
 pub fn trace(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
@@ -23,9 +23,9 @@ pub fn trace(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
         .transpose()
         .map_err(|e| Fault::usage(format!("--port: {e}"), ""))?;
     let network = &loaded.network;
-    let answer = match (place(network, &args.from), place(network, &args.to)) {
+    let answer = match (place(network, &args.from), destination(network, &args.to)) {
         (Ok(from), Ok(to)) => {
-            let mut world = World::assumed(network, ctx.now);
+            let mut world = World::assumed(network, ctx.now).with_outside(&to);
             if args.live {
                 world = live(ctx, &loaded, world)?;
             }

@@ -54,6 +54,10 @@ pub trait Host {
     fn facts(&mut self, names: &BTreeSet<String>, sysctls: &BTreeSet<String>) -> Result<Facts, HostError>;
     /// Reads what is ours.
     fn observe(&mut self, scope: &Scope) -> Result<HostState, HostError>;
+    /// Asks this host's resolvers, and returns those that do not answer.
+    fn silent_resolvers(&mut self) -> Vec<std::net::IpAddr> {
+        Vec::new()
+    }
     /// Reads the interface's telemetry; `None`: there is no interface of ours.
     fn report(&mut self, scope: &Scope) -> Result<Option<DeviceReport>, HostError>;
     /// Carries out changes in order, batching neighbours of a kind. Stops at the first that fails.

@@ -19,5 +19,6 @@ pub mod went_back;
 
 pub use api::{Host, HostError, Scope};
 pub use linux::{
-    LinuxHost, boot_clock, discover, docker, examine, kernel_news, scope, sysctl, systemd, wireguard,
+    LinuxHost, boot_clock, discover, docker, examine, kernel_news, resolver, scope, sysctl, systemd,
+    wireguard,
 };

@@ -34,8 +34,9 @@ pub use diff::diff;
 pub use full_tunnel::is_strict;
 pub use in_the_way::in_the_way;
 pub use keys::{Keys, Missing};
-pub use site_link::{SiteLink, resolve as resolve_site};
+pub use site_link::{SiteLink, resolve as resolve_site, wrong_docker_subnets};
 pub use state::{
     Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route, RuleSelector,
 };
+pub use two_homes::doubt as two_homes_doubt;
 pub use wanted::{Wanted, wanted};

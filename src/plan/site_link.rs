@@ -1,7 +1,11 @@
 //! Which link a site is behind, on this host, right now.
 
-use super::Facts;
-use crate::model::{Problem, Site, SiteInterface};
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use super::{DockerNetwork, Facts};
+use crate::model::{Node, Problem, Site, SiteInterface};
 
 /// The link of a site on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +66,9 @@ pub fn resolve(site: &Site, facts: &Facts) -> SiteLink {
 fn docker(site: &Site, network: &str, facts: &Facts) -> Option<String> {
     match &facts.docker {
         Some(networks) => {
+            if other_subnets(site, network, networks).is_some() {
+                return None;
+            }
             let bridge = &networks.get(network)?.bridge;
             facts.links.contains_key(bridge).then(|| bridge.clone())
         }
@@ -70,7 +77,53 @@ fn docker(site: &Site, network: &str, facts: &Facts) -> Option<String> {
     }
 }
 
+/// Returns the subnets that an engine's network of this name has, where the site's is none of them.
+fn other_subnets<'n>(
+    site: &Site,
+    network: &str,
+    networks: &'n BTreeMap<String, DockerNetwork>,
+) -> Option<Vec<&'n IpNet>> {
+    let same_family = |net: &&IpNet| net.addr().is_ipv4() == site.subnet.addr().is_ipv4();
+    let subnets: Vec<&IpNet> = networks.get(network)?.subnets.iter().filter(same_family).collect();
+    let meets = |net: &&IpNet| net.contains(&site.subnet) || site.subnet.contains(*net);
+    (!subnets.is_empty() && !subnets.iter().any(meets)).then_some(subnets)
+}
+
+/// Tells of each site of a node that is a Docker network with another subnet than the file says.
+pub fn wrong_docker_subnets(node: &Node, networks: &BTreeMap<String, DockerNetwork>) -> Vec<Problem> {
+    let told = |site: &Site| {
+        let Some(SiteInterface::Docker(network)) = &site.interface else { return None };
+        let (message, hint) = wrong_subnet(site, network, networks)?;
+        Some(Problem::warning("interface-missing", format!("site {}", site.subnet), message, hint))
+    };
+    node.sites.iter().filter_map(told).collect()
+}
+
+fn wrong_subnet(
+    site: &Site,
+    network: &str,
+    networks: &BTreeMap<String, DockerNetwork>,
+) -> Option<(String, String)> {
+    let subnets = other_subnets(site, network, networks)?;
+    let list: Vec<String> = subnets.iter().map(ToString::to_string).collect();
+    Some((
+        format!(
+            "Docker's network {network} is {} here, and the file says {}: nothing reaches its containers",
+            list.join(", "),
+            site.subnet
+        ),
+        format!(
+            "write {} in place of {} in network.toml (`local` and bridges of other nodes, too), then `wgrelay up` and export \
+             the other nodes again; or make the network anew with `--subnet {}`",
+            list[0], site.subnet, site.subnet
+        ),
+    ))
+}
+
 fn docker_missing(site: &Site, network: &str, facts: &Facts) -> (String, String) {
+    if let Some(wrong) = facts.docker.as_ref().and_then(|networks| wrong_subnet(site, network, networks)) {
+        return wrong;
+    }
     match &facts.docker {
         None if facts.docker_elsewhere.is_some() => (
             format!(
@@ -178,5 +231,22 @@ mod tests {
         assert_eq!(resolve(&wanted, &with("webvirtcloud_default")).name(), Some("br-6a7541fe74a1"));
         let SiteLink::Missing(problem) = resolve(&wanted, &with("other")) else { panic!("found") };
         assert!(problem.hint.contains("it has other"), "{problem}");
+        // Another subnet than the file says: a part of it, or more, is the same network.
+        for (subnet, found) in [
+            ("172.20.0.0/16", false),
+            ("172.19.0.0/24", true),
+            ("172.16.0.0/12", true),
+            ("fd00:19::/64", true),
+        ] {
+            let mut facts = with("webvirtcloud_default");
+            let networks = facts.docker.as_mut().unwrap();
+            networks.get_mut("webvirtcloud_default").unwrap().subnets = vec![subnet.parse().unwrap()];
+            match resolve(&wanted, &facts) {
+                SiteLink::Found(_) => assert!(found, "{subnet}"),
+                SiteLink::Missing(problem) => {
+                    assert!(!found && problem.message.contains("172.20.0.0/16"), "{problem}");
+                }
+            }
+        }
     }
 }

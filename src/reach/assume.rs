@@ -10,14 +10,20 @@ use crate::plan::{DockerNetwork, Facts, ForeignRoute, Link};
 
 /// The link by which an assumed host reaches the Internet.
 pub(super) const UPLINK: &str = "uplink";
-/// An assumed host's own address outside, and the router there (RFC 5737 and RFC 3849: never anybody's).
+/// An assumed host's own address outside, and the router there: never anybody's (RFC 7600's dummy address and its neighbour,
+/// RFC 6666's discard prefix), so that it is told from what is known and shown as unknown.
 const OUTSIDE: [(IpAddr, IpAddr); 2] = [
-    (IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2)), IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1))),
+    (IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8)), IpAddr::V4(Ipv4Addr::new(192, 0, 0, 11))),
     (
-        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2)),
-        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+        IpAddr::V6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 2)),
+        IpAddr::V6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1)),
     ),
 ];
+/// Says whether an address is only assumed.
+pub(super) fn is_assumed(ip: IpAddr) -> bool {
+    OUTSIDE.iter().any(|(own, router)| [*own, *router].contains(&ip))
+}
+
 /// Where an endpoint's name leads.
 const RESOLVED: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 10));
 /// `RTPROT_KERNEL` and `RTPROT_STATIC`.

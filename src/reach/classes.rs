@@ -172,7 +172,7 @@ fn kinds(network: &Network, places: &[Place]) -> Kinds {
         let key = match place {
             Place::Node(name) => network.nodes.get(name).map(|n| marks.kind(n)),
             Place::Site(_) | Place::Address(_) => None,
-            Place::Internet => Some("internet".into()),
+            Place::Internet | Place::Outside(_) => Some("internet".into()),
         };
         match key {
             Some(key) => {

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use super::assume::is_assumed;
 
 /// What happens to the packet there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,8 +50,19 @@ pub struct Hop {
     pub step: Step,
     /// By which route, prefix or rule.
     pub detail: String,
-    /// Source address after the step.
+    /// Source address after the step; `unknown` in JSON where it is an uplink's that nobody has looked at.
+    #[serde(serialize_with = "known")]
     pub src: IpAddr,
-    /// Destination address after the step.
+    /// Destination address after the step, in the same way.
+    #[serde(serialize_with = "known")]
     pub dst: IpAddr,
+}
+
+/// Writes an address as people read it.
+pub(super) fn shown(ip: IpAddr) -> String {
+    if is_assumed(ip) { "unknown".into() } else { ip.to_string() }
+}
+
+fn known<S: Serializer>(ip: &IpAddr, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&shown(*ip))
 }

@@ -37,7 +37,7 @@ pub use lint::lint;
 pub use longest::LongestPrefix;
 pub use matrix::{Matrix, Pair, matrix};
 pub use matrix_text::matrix_text;
-pub use place::{Place, Unknown, place};
+pub use place::{Place, Unknown, destination, place};
 pub use rules::{Decision, Evaluation, Packet, Protocol, Tracking, evaluate};
 pub use trace::{Session, Trace, trace};
 pub use trace_text::trace_text;

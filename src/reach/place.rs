@@ -18,6 +18,8 @@ pub enum Place {
     Site(IpNet),
     /// Any address outside the network.
     Internet,
+    /// This address outside the network.
+    Outside(IpAddr),
 }
 
 /// A text that names no place of the network.
@@ -36,7 +38,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(name) => write!(f, "{name}"),
-            Self::Address(ip) => write!(f, "{ip}"),
+            Self::Address(ip) | Self::Outside(ip) => write!(f, "{ip}"),
             Self::Site(net) => write!(f, "{net}"),
             Self::Internet => f.write_str("internet"),
         }
@@ -77,6 +79,30 @@ pub fn place(network: &Network, text: &str) -> Result<Place, Unknown> {
             Err(unknown(format!("no node is called {text}"), hint))
         }
     }
+}
+
+/// The same for where a flow goes: an address in no place of the network is outside, where some node lets others go out.
+///
+/// # Errors
+/// [`Unknown`] where the network has no such place.
+pub fn destination(network: &Network, text: &str) -> Result<Place, Unknown> {
+    let found = place(network, text);
+    let lets_out = network.nodes.values().any(|n| n.egress || n.sites.iter().any(|s| s.egress));
+    match (&found, PlaceRef::parse(text)) {
+        (Err(_), Some(PlaceRef::Address(ip))) if lets_out && is_outside(network, ip) => {
+            Ok(Place::Outside(ip))
+        }
+        _ => found,
+    }
+}
+
+fn is_outside(network: &Network, ip: IpAddr) -> bool {
+    let is_nobodys = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let in_tunnel = network.subnets().iter().any(|s| s.contains(&ip));
+    !(in_tunnel || is_nobodys || ip.is_loopback() || ip.is_multicast() || ip.is_unspecified())
 }
 
 fn address(network: &Network, ip: IpAddr) -> Option<Place> {

@@ -93,6 +93,10 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
     let walked = ends.walk(world, probe, true);
     let session = |(a, b): (NodeId, NodeId)| [a.min(b), a.max(b)].map(|id| world.name(id).clone());
     let sessions = walked.sessions.iter().map(|pair| session(*pair)).collect();
+    let mut uncertain = walked.uncertain;
+    if walked.result.is_ok() {
+        uncertain.extend(world.two_homes(ends.to.address()));
+    }
     let asleep = walked.result.as_ref().err().and_then(Death::asleep).map(session);
     Trace {
         version: 1,
@@ -107,7 +111,7 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
         notes: walked.notes,
         sessions,
         asleep,
-        uncertain: walked.uncertain,
+        uncertain,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::hop::{Hop, Step};
+use super::hop::{Hop, Step, shown};
 use super::trace::Trace;
 use crate::model::Verdict;
 
@@ -47,14 +47,19 @@ pub fn trace_text(trace: &Trace) -> String {
 
 fn path(out: &mut String, title: &str, hops: &[Hop], start: Option<(IpAddr, IpAddr)>, width: usize) {
     let Some((mut src, mut dst)) = start.filter(|_| !hops.is_empty()) else { return };
-    let _ = writeln!(out, "\n{title}: {src} -> {dst}");
+    let _ = writeln!(out, "\n{title}: {} -> {}", shown(src), shown(dst));
     for hop in hops {
         let _ = writeln!(out, "  {:width$}  {:10}  {}", hop.node, hop.step.as_str(), hop.detail);
         if matches!(hop.step, Step::Masquerade | Step::Restore) || (hop.src, hop.dst) != (src, dst) {
             let _ = writeln!(
                 out,
-                "  {:width$}  {:10}  was {src} -> {dst}, now {} -> {}",
-                "", "", hop.src, hop.dst
+                "  {:width$}  {:10}  was {} -> {}, now {} -> {}",
+                "",
+                "",
+                shown(src),
+                shown(dst),
+                shown(hop.src),
+                shown(hop.dst)
             );
         }
         (src, dst) = (hop.src, hop.dst);

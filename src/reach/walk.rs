@@ -8,10 +8,11 @@ mod tunnel;
 
 use std::net::IpAddr;
 
+use super::assume::is_assumed;
 use super::cause::{Cause, Death, Silence};
 use super::compared::{Compared, Comparison};
 use super::foreign::{self, Passing};
-use super::hop::{Hop, Step};
+use super::hop::{Hop, Step, shown};
 use super::host::{Dev, Host, Way};
 use super::rules::{Decision, Packet, Protocol, Tracking, evaluate};
 use super::world::{NodeId, SiteId, Spot, World};
@@ -343,7 +344,7 @@ impl<'w> Walk<'w> {
             let before = at.dst;
             at.dst = original.0;
             self.hop(self.world.name(id), Step::Restore, *at, || {
-                format!("connection tracking: {before} stood for {}", original.0)
+                format!("connection tracking: {} stood for {}", shown(before), shown(original.0))
             });
         }
         Tracking::Established
@@ -498,7 +499,8 @@ impl<'w> Walk<'w> {
 
     fn routed(&mut self, id: NodeId, host: &Host, way: &Way, at: Addresses) {
         self.hop(self.world.name(id), Step::Route, at, || {
-            let via = way.gateway.map_or_else(String::new, |g| format!(" via {g}"));
+            let known = way.gateway.filter(|gateway| !is_assumed(*gateway));
+            let via = known.map_or_else(String::new, |g| format!(" via {g}"));
             format!("{}{via} dev {}", way.prefix, host.name_of(&way.dev))
         });
     }
@@ -506,7 +508,7 @@ impl<'w> Walk<'w> {
     fn emit(&mut self, id: NodeId, host: &Host, way: &Way, at: Addresses) -> Result<Next, Cause> {
         match &way.dev {
             Dev::Tunnel => self.encrypt(id, host, at),
-            Dev::Link(_) if World::is_internet(at.dst) => Ok(Next::Outside(id)),
+            Dev::Link(_) if self.world.is_internet(at.dst) => Ok(Next::Outside(id)),
             Dev::Link(link) => {
                 // What starts outside the tunnel is used to the larger packets of its own link.
                 let mtu = host.facts.links.get(link).map(|l| l.mtu).filter(|m| *m > 0 && self.mtu.is_some());

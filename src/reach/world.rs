@@ -11,7 +11,7 @@ use super::host::{Dev, Host};
 use super::longest::LongestPrefix;
 use super::place::Place;
 use crate::model::{Network, Node, NodeName, Problem, PublicKey, Site, SiteInterface, Timestamp};
-use crate::plan::{Backend, Facts, HostState, Keys, wanted};
+use crate::plan::{Backend, Facts, HostState, Keys, two_homes_doubt, wanted};
 
 /// A destination that stands for the Internet (RFC 5737, RFC 3849).
 const INTERNET: [IpAddr; 2] = [
@@ -70,6 +70,8 @@ pub struct World {
     /// For each site the host that stands for it.
     stand_ins: HashMap<IpNet, Option<IpAddr>>,
     docker_masquerades: bool,
+    /// An address outside that was asked for by itself.
+    outside: Option<IpAddr>,
 }
 
 impl World {
@@ -101,11 +103,22 @@ impl World {
             inactive_sites: sites(false),
             stand_ins: HashMap::new(),
             docker_masquerades: true,
+            outside: None,
             network: network.clone(),
             nodes: network.nodes.values().cloned().collect(),
         };
         world.attach();
         world
+    }
+
+    /// Returns the world with an address in it that is outside like any of the Internet's, where a place is one.
+    #[must_use]
+    pub fn with_outside(mut self, place: &Place) -> Self {
+        self.outside = match place {
+            Place::Outside(ip) => Some(*ip),
+            _ => None,
+        };
+        self
     }
 
     /// Returns the world with one host as it was found, for `trace --live`.
@@ -277,6 +290,7 @@ impl World {
                 let host = known.unwrap_or_else(|| self.representative(*net));
                 host.and_then(|ip| self.spot_of(ip)).into_iter().collect()
             }
+            Place::Outside(ip) => vec![Spot::Internet(*ip)],
             Place::Internet => INTERNET
                 .into_iter()
                 .take(1 + usize::from(uses_v6(&self.network)))
@@ -358,14 +372,19 @@ impl World {
         if let Some(subnet) = self.network.subnets().into_iter().find(|s| s.contains(&ip)) {
             return subnet;
         }
-        if INTERNET.contains(&ip) {
+        if self.is_internet(ip) {
             return IpNet::new(ip, 0).map_or_else(|_| ip.into(), |n| n.trunc());
         }
         self.site_of(ip).map_or_else(|| ip.into(), |s| self.site(s).subnet)
     }
 
-    pub(super) fn is_internet(ip: IpAddr) -> bool {
-        INTERNET.contains(&ip)
+    /// Says which container with two homes has an address, where its host was looked at.
+    pub(super) fn two_homes(&self, ip: IpAddr) -> Option<String> {
+        self.ids().find_map(|id| two_homes_doubt(self.node(id), &self.facts[id], ip))
+    }
+
+    pub(super) fn is_internet(&self, ip: IpAddr) -> bool {
+        INTERNET.contains(&ip) || self.outside == Some(ip)
     }
 }
 

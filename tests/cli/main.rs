@@ -4,6 +4,7 @@
 mod answers;
 mod bad_files;
 mod bad_places;
+mod engine;
 mod findings;
 mod foreign_places;
 mod history;

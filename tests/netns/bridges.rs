@@ -1,7 +1,7 @@
 //! A node's bridges: a container as Docker leaves it becomes the compute node, sessions live on, and `down` puts all back.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -309,7 +309,8 @@ fn a_bridge_made_by_hand_is_used_and_never_deleted() {
     let Some(t) = Topology::possible(Families::V4) else { return };
     let (_relay, docker) = compute_node(&t);
     // Half of section 2 of somebody's notes, typed before.
-    t.docker.ip("link add dum0 type dummy
+    t.docker.ip("link add dum0 type veth peer name dum1
+        link set dum1 up
         link set dum0 up
         link add br-ext type bridge
         link set dum0 master br-ext
@@ -354,4 +355,40 @@ fn a_table_that_goes_takes_its_bridge_along() {
     );
     assert!(ping_within(Duration::from_secs(5), &t.docker, "172.19.0.5"));
     assert!(udp(&t.docker, &t.container, "172.19.0.5", 100).is_ok());
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_any_more_is_told() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let (_relay, docker) = compute_node(&t);
+    // As Docker writes it; nobody answers there in this namespace.
+    t.docker.write(format!("{PLACE}/resolv.conf"), "nameserver 127.0.0.11\noptions ndots:0\n");
+    t.docker.run(&["mount", "--bind", &format!("{PLACE}/resolv.conf"), "/etc/resolv.conf"]).ok();
+    let told = up(&docker).ok();
+    for word in ["127.0.0.11", "resolv.conf", "nameserver"] {
+        assert!(told.stderr.contains(word), "{word} is not in {told}");
+    }
+    let doctor = docker.call(&["doctor"]);
+    assert!(doctor.stdout.contains("127.0.0.11"), "{doctor}");
+    docker.ok(&["down"]);
+
+    // One that answers, if only that it does not know.
+    let server = t.docker.inside(|| UdpSocket::bind("127.0.0.11:53").expect("the port is free"));
+    let answering = std::thread::spawn(move || {
+        let mut bytes = [0; 512];
+        while let Ok((size, from)) = server.recv_from(&mut bytes) {
+            if size < 12 {
+                return;
+            }
+            bytes[2] |= 0x80;
+            let _the_asker_may_be_gone = server.send_to(&bytes[..size], from);
+        }
+    });
+    let quiet = up(&docker).ok();
+    assert!(!quiet.stderr.contains("127.0.0.11"), "{quiet}");
+    t.docker.inside(|| {
+        let end = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        end.send_to(b"end", "127.0.0.11:53").expect("it is on this host");
+    });
+    answering.join().expect("it ends when told");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use crate::model::{DEFAULT_PORT, Endpoint, EndpointHost};
-use crate::plan::{DockerNetwork, WslMode};
+use crate::plan::{DockerContainer, DockerNetwork, WslMode};
 
 /// What was found.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,8 @@ pub struct Discovery {
     pub address: Option<IpAddr>,
     /// Docker's networks; `None`: no engine answers.
     pub docker: Option<BTreeMap<String, DockerNetwork>>,
+    /// The containers that run there.
+    pub containers: Vec<DockerContainer>,
     /// WSL's networking mode; `None`: not WSL.
     pub wsl: Option<WslMode>,
 }
@@ -30,9 +32,11 @@ impl Discovery {
 
 /// Looks around. Whatever cannot be told is left out.
 pub fn discover() -> Discovery {
+    let engine = super::docker::Engine::here();
     Discovery {
         address: outgoing_address(),
-        docker: super::docker::Engine::here().and_then(|e| e.networks()),
+        containers: engine.as_ref().and_then(super::docker::Engine::containers).unwrap_or_default(),
+        docker: engine.and_then(|e| e.networks()),
         wsl: super::facts::wsl(),
     }
 }

@@ -17,6 +17,7 @@ mod names;
 mod netlink;
 mod nft;
 mod program;
+pub mod resolver;
 mod route;
 pub mod scope;
 pub mod sysctl;
@@ -439,6 +440,10 @@ impl Host for LinuxHost {
         state.foreign_rules = foreign.rules(&scope.network);
         state.firewalld = foreign.policies(&scope.network);
         Ok(state)
+    }
+
+    fn silent_resolvers(&mut self) -> Vec<std::net::IpAddr> {
+        resolver::silent()
     }
 
     fn report(&mut self, scope: &Scope) -> Result<Option<DeviceReport>, HostError> {

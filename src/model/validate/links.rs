@@ -48,6 +48,7 @@ impl<'n> Check<'n> {
         if let Some(mark) = at.nat
             && site.gateway
             && site.nat == Nat::Masquerade
+            && !self.has_second_homes(node, site)
         {
             self.warn(
                 mark,
@@ -59,6 +60,14 @@ impl<'n> Check<'n> {
                 "nat = \"none\" lets them see the sender",
             );
         }
+    }
+
+    /// Says whether hosts of a site may have another way out than this node: containers, and other nodes that are attached.
+    /// They answer by it, unless the caller is this node.
+    fn has_second_homes(&self, node: &Node, site: &Site) -> bool {
+        let others = self.network.nodes.values().filter(|other| other.name != node.name);
+        matches!(site.interface, Some(SiteInterface::Docker(_)))
+            || others.flat_map(|other| &other.local).any(|net| overlap(*net, site.subnet))
     }
 
     pub(super) fn bridges(&mut self, node: &'n Node, at: &NodeMarks) {

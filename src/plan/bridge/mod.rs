@@ -14,6 +14,7 @@ mod wanted;
 pub use change::LinkChange;
 pub use link_state::{LinkAddress, LinkRoute, LinkState, Links};
 pub use settle::{either, keep_others, names, settle};
+pub use wanted::{has_ports, silent_resolvers};
 
 pub use ahead::behind;
 

@@ -1,5 +1,7 @@
 //! The bridges and ports that a node's `bridge` tables ask for, and what is to be said of them.
 
+use std::net::IpAddr;
+
 use super::super::{Facts, Link};
 use super::{LinkAddress, LinkState, Links};
 use crate::model::{Bridge, Node, Problem};
@@ -65,4 +67,28 @@ pub(in super::super) fn problems(node: &Node, facts: &Facts) -> Vec<Problem> {
         }
     }
     found
+}
+
+/// Says whether a node's bridges take links of the host as their ports.
+pub fn has_ports(node: &Node) -> bool {
+    node.bridges.iter().any(|bridge| !bridge.ports.is_empty())
+}
+
+/// Tells of resolvers that do not answer on a host whose links are ports: Docker's own, in a container, is asked by rules that it
+/// made for the container's links as they were, and asks others by them.
+pub fn silent_resolvers(node: &Node, silent: &[IpAddr]) -> Option<Problem> {
+    if silent.is_empty() || !has_ports(node) {
+        return None;
+    }
+    let list: Vec<String> = silent.iter().map(ToString::to_string).collect();
+    Some(Problem::warning(
+        "resolver-silent",
+        "/etc/resolv.conf",
+        format!(
+            "the resolver {} does not answer, with links of this host as ports of bridges",
+            list.join(", ")
+        ),
+        "name one that is reached by the default route, such as `echo nameserver 9.9.9.9 > /etc/resolv.conf`; in a \
+         container, Docker's own resolver (127.0.0.11) is not to be had back before the container is started anew",
+    ))
 }

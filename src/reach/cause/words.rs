@@ -169,7 +169,7 @@ impl Death {
             return Default::default();
         };
         let name = world.name(*node);
-        let fix = if World::is_internet(*dst) {
+        let fix = if world.is_internet(*dst) {
             let spoke = world
                 .by_tunnel_address(*src)
                 .map(|id| world.node(id))

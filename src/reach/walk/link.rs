@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Addresses, Cause, Next, Step, Walk};
 use crate::reach::host::{Dev, Host, Way};
-use crate::reach::world::{NodeId, SiteId, World};
+use crate::reach::world::{NodeId, SiteId};
 
 impl Walk<'_> {
     /// Finds the route, and says what is wrong where it does not lead to the destination.
@@ -12,7 +12,7 @@ impl Walk<'_> {
         let host = self.world.host(id);
         let way = host.route(dst, 0);
         match way {
-            Some(way) if way.gateway.is_none() || World::is_internet(dst) => Ok(way),
+            Some(way) if way.gateway.is_none() || self.world.is_internet(dst) => Ok(way),
             Some(way) if self.by_gateway(id, &way).is_some() => Ok(way),
             astray => Err(self.astray(id, host, astray.as_ref(), dst)),
         }

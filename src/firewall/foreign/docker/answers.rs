@@ -53,10 +53,18 @@ pub(crate) fn parse_containers(body: &[u8]) -> Option<Vec<DockerContainer>> {
     struct Attachment {
         #[serde(default)]
         gw_priority: i64,
+        #[serde(default, rename = "IPAddress")]
+        ip_address: String,
     }
     let list: Vec<Listed> = serde_json::from_slice(body).ok()?;
     let container = |listed: Listed| DockerContainer {
         name: listed.names.first().map(|n| n.trim_start_matches('/').to_string()).unwrap_or_default(),
+        addresses: listed
+            .network_settings
+            .networks
+            .iter()
+            .filter_map(|(n, a)| Some((n.clone(), a.ip_address.parse().ok()?)))
+            .collect(),
         networks: listed.network_settings.networks.into_iter().map(|(n, a)| (n, a.gw_priority)).collect(),
     };
     Some(list.into_iter().map(container).collect())
@@ -161,6 +169,11 @@ mod tests {
         let container = DockerContainer {
             name: "compute".into(),
             networks: [("bridge".to_string(), 0), ("cloud".to_string(), 1)].into(),
+            addresses: [
+                ("bridge".to_string(), [172, 17, 0, 2].into()),
+                ("cloud".to_string(), [172, 19, 0, 9].into()),
+            ]
+            .into(),
         };
         assert_eq!(parse_containers(body.as_bytes()), Some(vec![container]));
     }

@@ -1,6 +1,7 @@
 //! What Docker's engine says of itself, and what its rules say of it: read, never changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,9 @@ pub struct DockerContainer {
     pub name: String,
     /// The networks that it is attached to, with their priority as its default way (`--gw-priority`; the highest wins).
     pub networks: BTreeMap<String, i64>,
+    /// Its IPv4 address on each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: BTreeMap<String, Ipv4Addr>,
 }
 
 /// What Docker's nftables backend (Engine 29) lets into one bridge, as its rules say.

@@ -154,6 +154,12 @@ impl FirewalldFacts {
         let is_open = |ranges: &BTreeSet<(u16, u16)>| ranges.iter().any(|(a, b)| (*a..=*b).contains(&port));
         self.open.get(zone).is_some_and(|ranges| !is_open(ranges))
     }
+    /// Returns the zone by which a policy reaches a link. firewalld 1.3 has no jump to a policy for a zone that no link is in by
+    /// name, be it the default zone of all others: there, any zone is meant.
+    fn egress_zone(&self, link: &str) -> &str {
+        let zone = self.zone_of(link);
+        if self.zones.values().any(|bound| bound == zone) { zone } else { ANY }
+    }
     /// Returns the zone of a link.
     pub fn zone_of(&self, link: &str) -> &str {
         self.zones.get(link).unwrap_or(&self.default_zone)
@@ -231,8 +237,12 @@ fn needed(
             let sources = remote.iter().filter(|net| Family::of(net) == family).copied();
             let sources: Vec<IpNet> = way.only.map_or_else(|| sources.collect(), |net| vec![net]);
             outside.extend(sources.into_iter().map(|src| RichRule::Accept { src: Some(src), dst: None }));
-            zones.extend(way.outside.iter().map(|link| there.zone_of(link).to_string()));
+            zones.extend(way.outside.iter().map(|link| there.egress_zone(link).to_string()));
         }
+    }
+    if zones.contains(ANY) {
+        // It stands for all, and firewalld takes it alone.
+        zones.retain(|zone| zone == ANY);
     }
     let policy = |egress, rules| FirewalldPolicy { egress, rules, whole: true };
     let [name, out] = policy_names(&network.name);

@@ -1,0 +1,90 @@
+//! A Docker engine that has the network otherwise than the file says: `init` takes it over, and later it is told.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+
+use crate::sandbox::{Said, Sandbox, said};
+
+/// Two networks, the cloud's on another subnet than the profile's.
+const NETWORKS: &str = r#"[{"Name":"webvirtcloud_default","Id":"6a7541fe74a1c0ffee","Driver":"bridge","IPAM":{"Config":[{"Subnet":"172.20.0.0/16"}]}},
+    {"Name":"bridge","Id":"aa00","Driver":"bridge","IPAM":{"Config":[{"Subnet":"172.17.0.0/16"}]}}]"#;
+/// The controller on one of them, the compute node on both.
+const CONTAINERS: &str = r#"[{"Names":["/backend"],"NetworkSettings":{"Networks":{"webvirtcloud_default":{"IPAddress":"172.20.0.2"}}}},
+    {"Names":["/compute1"],"NetworkSettings":{"Networks":{"webvirtcloud_default":{"IPAddress":"172.20.0.4"},"bridge":{"IPAddress":"172.17.0.2"}}}}]"#;
+
+/// Answers what is asked at a socket in the sandbox for as long as the test runs.
+fn engine(sandbox: &Sandbox) -> String {
+    let path = sandbox.path("engine.sock");
+    let listener = UnixListener::bind(&path).expect("the folder is new");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut line = String::new();
+            let _a_line_that_does_not_come_is_answered_like_an_unknown_one =
+                BufReader::new(&stream).read_line(&mut line);
+            let body = match line.split(' ').nth(1).map(|path| path.rsplit('/').next().unwrap_or_default()) {
+                Some("networks") => NETWORKS,
+                Some("json") => CONTAINERS,
+                Some("version") => r#"{"Version":"28.5.2"}"#,
+                _ => "[]",
+            };
+            let _whoever_asked_may_be_gone =
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    format!("unix://{}", path.display())
+}
+
+fn run(sandbox: &Sandbox, engine: &str, arguments: &[&str]) -> Said {
+    said(sandbox.command(arguments).env("DOCKER_HOST", engine))
+}
+
+#[test]
+fn init_takes_over_the_subnet_and_the_containers_address() {
+    let sandbox = Sandbox::new();
+    let engine = engine(&sandbox);
+    let init = run(&sandbox, &engine, &["init", "--profile", "webvirtcloud", "--endpoint", "192.0.2.1"]);
+    init.exits(0).tells(&["172.20.0.0/16", "in place of 172.19.0.0/16", "172.20.0.4"]);
+    let text = std::fs::read_to_string(sandbox.path("wg0/network.toml")).expect("init wrote it");
+    assert!(!text.contains("172.19."), "{text}");
+    for kept in [
+        "subnet = \"172.20.0.0/16\"",
+        "local = [\"172.20.0.0/16\"]",
+        "\"172.20.0.4/16\"",
+        "\"172.17.0.2/16\"",
+    ] {
+        assert!(text.contains(kept), "{kept} is not in {text}");
+    }
+    let check = run(&sandbox, &engine, &["check"]).exits(0);
+    assert!(!check.err.contains("172.19"), "{check:?}");
+}
+
+#[test]
+fn a_file_that_says_otherwise_is_told() {
+    let sandbox = Sandbox::new();
+    run(&sandbox, "unix:///nowhere", &["init", "--profile", "webvirtcloud", "--endpoint", "192.0.2.1"])
+        .exits(0);
+    let engine = engine(&sandbox);
+    let told = ["webvirtcloud_default", "172.20.0.0/16", "172.19.0.0/16"];
+    run(&sandbox, &engine, &["check"]).exits(0).tells(&told);
+    let doctor = run(&sandbox, &engine, &["doctor"]);
+    assert!(told.iter().all(|word| doctor.out.contains(word)), "{doctor:?}");
+    // Another node's host knows nothing of the relay's Docker.
+    let other = run(&sandbox, &engine, &["check", "--node", "docker"]).exits(0);
+    assert!(!other.err.contains("172.20"), "{other:?}");
+}
+
+#[test]
+fn the_next_steps_are_the_persons_own_and_the_containers_bundle() {
+    let sandbox = Sandbox::new();
+    let init = run(&sandbox, "unix:///nowhere", &["init", "--profile", "webvirtcloud"]).exits(0);
+    let next = init.err.lines().find(|line| line.contains("next:")).expect("a line").to_string();
+    let at = |words: &str| next.find(words).unwrap_or_else(|| panic!("{words} is not in {next}"));
+    assert!(at(" up ") < at("export windows") && at("export windows") < at("export docker --format bundle"));
+    let show = sandbox.run(&["show", "docker"]).exits(0);
+    for line in
+        ["ip route replace default via 192.168.33.1", "via: \"192.168.33.1\"", "no_proxy", "192.168.33.0/24"]
+    {
+        assert!(show.out.contains(line), "{line} is not in {show:?}");
+    }
+}
