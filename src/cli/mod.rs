@@ -22,6 +22,7 @@ mod keys;
 mod lab;
 mod lint;
 mod list;
+mod log;
 mod man;
 mod output;
 mod paint;
@@ -77,7 +78,7 @@ pub fn main() -> ExitCode {
         }
     };
     let out = Output::new(&cli.global);
-    log(cli.global.verbose, matches!(cli.command, Command::Run(_)));
+    log::log(cli.global.verbose, &cli.command);
     // Keys pass through this process: none of its memory ends in a core dump.
     let _ = nix::sys::prctl::set_dumpable(false);
     let ctx = Context::new(cli.global, out);
@@ -167,16 +168,4 @@ const fn makes_keys(command: &Command) -> bool {
             | Command::Genpsk
             | Command::Lab(_)
     )
-}
-
-/// Sends the log to stderr: warnings, and more for the agent and with `-v`.
-fn log(verbose: u8, agent: bool) {
-    use tracing_subscriber::filter::LevelFilter;
-    let level = match (verbose, agent) {
-        (0, false) => LevelFilter::WARN,
-        (0, true) => LevelFilter::INFO,
-        (1, _) => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
-    };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
 }

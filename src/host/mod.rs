@@ -11,6 +11,7 @@ pub mod host_lock;
 pub mod join;
 pub mod last_up;
 mod linux;
+pub mod log_file;
 pub mod random;
 pub mod runtime;
 pub mod unconfirmed;

@@ -82,12 +82,12 @@ pub(crate) fn text_of_own(file: File, path: &Path) -> Result<String, StoreError>
     Ok(text)
 }
 
-/// Opens a file of ours to write it anew, mode 0600: a log.
+/// Opens a file of ours to write it anew, mode 0600: a log. Whatever has it open writes at its end, also after it was cut.
 ///
 /// # Errors
 /// As [`open_own`].
 pub fn write_anew(path: &Path) -> Result<File, StoreError> {
-    let file = open_own(path, OpenOptions::new().write(true).create(true))?;
+    let file = open_own(path, OpenOptions::new().read(true).append(true).create(true))?;
     file.set_permissions(PermissionsExt::from_mode(0o600))
         .and_then(|()| file.set_len(0))
         .map_err(io_error("write", path))?;

@@ -9,6 +9,7 @@ mod findings;
 mod foreign_places;
 mod history;
 mod keys_stay;
+mod log;
 mod mending;
 #[path = "../rig/need.rs"]
 #[expect(dead_code, reason = "the tests in namespaces need more")]
