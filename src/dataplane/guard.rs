@@ -85,8 +85,19 @@ impl Guard {
         self.shares.shrink_to(1024);
     }
 
-    /// Judges a handshake initiation or response.
-    pub(super) fn admit(&mut self, message: Packet, from: &Remote, now: Duration) -> Admission {
+    /// Judges a handshake initiation or response; `is_answer`: it was asked for, and is neither load nor held up by any.
+    pub(super) fn admit(
+        &mut self,
+        message: Packet,
+        from: &Remote,
+        is_answer: bool,
+        now: Duration,
+    ) -> Admission {
+        // First, and before anything is counted: whoever does not know the public key shall not slow others down.
+        let Ok(message) = self.open.verify_packet(from.address, message) else { return Admission::Refused };
+        if is_answer {
+            return Admission::Admitted(message);
+        }
         if now.saturating_sub(self.window) >= Duration::from_secs(1) {
             self.window = now;
             self.seen = 0;
@@ -94,17 +105,16 @@ impl Guard {
         if self.seen >= LOAD_THRESHOLD || self.is_behind(now) {
             self.load_until = now + LOAD_LASTS;
         }
-        let loaded = now < self.load_until;
-        let judge = if loaded { &self.strict } else { &self.open };
-        let verdict = match judge.verify_packet(from.address, message) {
-            Ok(_) if loaded && !self.within_share(from.address.ip(), now) => Admission::Throttled,
+        self.seen = self.seen.saturating_add(1);
+        if now >= self.load_until {
+            return Admission::Admitted(message);
+        }
+        match self.strict.verify_packet(from.address, message.into()) {
+            Ok(_) if !self.within_share(from.address.ip(), now) => Admission::Throttled,
             Ok(kind) => Admission::Admitted(kind),
             Err(TunnResult::WriteToNetwork(cookie)) => Admission::Cookie(cookie.into()),
-            // Not counted: whoever does not know the public key shall not slow others down.
-            Err(_) => return Admission::Refused,
-        };
-        self.seen = self.seen.saturating_add(1);
-        verdict
+            Err(_) => Admission::Refused,
+        }
     }
 
     /// Tells whether handshakes have filled the loop's rounds for a while; a round is known by its time.

@@ -15,7 +15,9 @@ mod device;
 pub mod fuzz;
 mod guard;
 mod icmp;
+mod initiation;
 mod io;
+mod memory;
 mod packet;
 mod peer;
 mod split;
@@ -23,4 +25,6 @@ mod uapi;
 mod vnet;
 
 pub use device::{DeviceChange, DeviceReport, Dropped, HandshakeTime, PeerChange, PeerReport};
-pub use io::{ConfigureError, Dataplane, EndReason, Ended, Options, SocketError, StartError, TunError};
+pub use io::{
+    ConfigureError, Dataplane, EndReason, Ended, Ledger, Options, SocketError, StartError, TunError,
+};

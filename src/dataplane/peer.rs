@@ -10,12 +10,17 @@ use bytes::BytesMut;
 use gotatun::noise::Tunn;
 use gotatun::noise::index_table::IndexTable;
 use gotatun::packet::{Packet, WgKind};
+use zeroize::Zeroizing;
 
 use super::core::{Datagram, Outbox, Remote};
+use super::initiation::Stamp;
 use crate::model::{PresharedKey, PublicKey};
 
 /// How long a handshake is tried (the WireGuard paper, section 6.1).
 const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
+
+/// How many messages are taken for the answer to an initiation: it, and some copies.
+const ANSWERS: u8 = 3;
 
 /// Names a peer inside one core. Used again after the peer is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +46,12 @@ pub(super) struct Peer {
     pub(super) unconfirmed: Option<u32>,
     /// The other side's index of the session that we last sent in.
     pub(super) sending: Option<u32>,
+    /// When its last handshake was begun, by its own clock.
+    pub(super) stamp: Stamp,
+    /// The secret of both static keys, once there is a `Tunn`.
+    pub(super) shared: Zeroizing<[u8; 32]>,
+    /// How many messages are yet taken for the answer to our last initiation.
+    answers: u8,
     /// Whether its key is a point of low order, with which no secret can be shared.
     pub(super) low_order: bool,
     /// Since when a handshake has been tried.
@@ -50,7 +61,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) const fn new(id: PeerId, key: PublicKey) -> Self {
+    pub(super) fn new(id: PeerId, key: PublicKey) -> Self {
         Self {
             id,
             key,
@@ -65,6 +76,9 @@ impl Peer {
             indices: Vec::new(),
             unconfirmed: None,
             sending: None,
+            stamp: [0; 12],
+            shared: Zeroizing::default(),
+            answers: 0,
             low_order: false,
             attempt_since: None,
             queued: false,
@@ -73,10 +87,20 @@ impl Peer {
 
     /// Forgets every session, as when the device gets another private key.
     pub(super) fn end_sessions(&mut self) {
+        self.wipe();
         self.tunn = None;
         self.unconfirmed = None;
         self.attempt_since = None;
         self.queued = false;
+    }
+
+    /// Overwrites the copy of the preshared key that its `Tunn` has, and does not wipe itself.
+    fn wipe(&mut self) {
+        if let Some(tunn) = &mut self.tunn {
+            tunn.set_preshared_key(Some([0; 32]));
+            // Nothing reads it any more, which is no reason to leave the write out.
+            std::hint::black_box(&mut **tunn);
+        }
     }
 
     /// Sends one packet of the interface, in `packet`, through the present session, or keeps it for the next one.
@@ -118,6 +142,22 @@ impl Peer {
         {
             self.emit(message.into(), 0, now, out);
         }
+    }
+
+    /// Takes note of where an authenticated message came from.
+    pub(super) fn learn_endpoint(&mut self, from: Remote, out: &mut Outbox) {
+        if self.endpoint.is_none_or(|known| known.address != from.address) {
+            out.learned.push(self.id);
+        }
+        self.endpoint = Some(from);
+    }
+
+    /// Says whether a message may be the answer to our initiation, of which there are few: whoever sees its index can send as many
+    /// as he likes.
+    pub(super) const fn takes_answer(&mut self) -> bool {
+        let takes = self.answers > 0 && self.attempt_since.is_some();
+        self.answers = self.answers.saturating_sub(1);
+        takes
     }
 
     /// Whether a handshake of ours is waiting for its answer.
@@ -189,6 +229,7 @@ impl Peer {
                 let index = m.sender_idx.get();
                 self.learn_index(index, out);
                 self.attempt_since.get_or_insert(now);
+                self.answers = ANSWERS;
             }
             WgKind::HandshakeResp(m) => {
                 let index = m.sender_idx.get();
@@ -219,5 +260,11 @@ impl Peer {
         let (alive, stale) = self.indices.drain(..).partition(|i| table.in_use(*i));
         self.indices = alive;
         stale
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }

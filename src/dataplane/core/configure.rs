@@ -11,14 +11,14 @@ use crate::model::{KEY_LEN, PrivateKey, PublicKey};
 impl Core {
     /// Applies a change. Sessions of peers that stay go on, unless the private key becomes another one.
     pub(in crate::dataplane) fn apply(&mut self, change: &DeviceChange, now: Moment, out: &mut Outbox) {
-        let rekeyed = change.private_key.as_ref().is_some_and(|key| self.set_private_key(key));
+        let rekeyed = change.private_key.as_ref().is_some_and(|key| self.set_private_key(key, out));
         if let Some(mark) = change.fwmark {
             self.fwmark = mark;
         }
         if change.replace_peers {
             let all: Vec<PublicKey> = self.by_key.keys().copied().collect();
             for key in all {
-                self.remove_peer(&key);
+                self.remove_peer(&key, out);
             }
         }
         for peer in &change.peers {
@@ -27,6 +27,7 @@ impl Core {
         if rekeyed {
             self.greet(now, out);
         }
+        self.call(now, out);
         self.settle(out);
     }
 
@@ -47,7 +48,7 @@ impl Core {
     }
 
     /// Takes this key, and tells whether it is another one than before.
-    fn set_private_key(&mut self, key: &PrivateKey) -> bool {
+    fn set_private_key(&mut self, key: &PrivateKey, out: &mut Outbox) -> bool {
         let before = self.identity.as_ref().map(|i| &i.private_key);
         let none = *key.expose() == [0; KEY_LEN];
         if before.map_or(none, |before| before == key) {
@@ -71,13 +72,13 @@ impl Core {
             guard: Guard::new(&public),
         });
         // A device is not its own peer.
-        self.remove_peer(&public_key);
+        self.remove_peer(&public_key, out);
         true
     }
 
     fn apply_peer(&mut self, change: &PeerChange, now: Moment, out: &mut Outbox) {
         if change.remove {
-            self.remove_peer(&change.public_key);
+            self.remove_peer(&change.public_key, out);
             return;
         }
         if self.identity.as_ref().is_some_and(|i| i.public_key == change.public_key) {
@@ -88,6 +89,8 @@ impl Core {
             None if change.update_only => return,
             None => self.add_peer(change.public_key),
         };
+        // Called in its turn.
+        let is_to_be_called = self.to_call.back() == Some(&id);
         if change.replace_allowed_ips {
             self.allowed_ips.remove_peer(id);
         }
@@ -113,7 +116,7 @@ impl Core {
             speak = true;
         }
         if let Some(seconds) = change.keepalive {
-            speak |= peer.keepalive == 0;
+            speak |= peer.keepalive == 0 && !is_to_be_called;
             peer.keepalive = seconds;
         }
         // As the kernel does: a peer with a keepalive is spoken to at once, not after the first interval.
@@ -134,12 +137,22 @@ impl Core {
             self.peers.push(None);
             PeerId(u32::try_from(self.peers.len() - 1).expect("fewer than 2^32 peers fit in memory"))
         });
-        self.peers[id.0 as usize] = Some(Peer::new(id, key));
+        let mut peer = Peer::new(id, key);
+        if let Some(known) = self.remembered.remove(&key) {
+            peer.stamp = known.stamp;
+            peer.endpoint = known.endpoint.map(|address| Remote { address, local: None });
+            if peer.endpoint.is_some() {
+                self.to_call.push_back(id);
+            }
+        }
+        self.peers[id.0 as usize] = Some(peer);
         self.by_key.insert(key, id);
         id
     }
 
-    fn remove_peer(&mut self, key: &PublicKey) {
+    fn remove_peer(&mut self, key: &PublicKey, out: &mut Outbox) {
+        out.forgotten.push(*key);
+        self.remembered.remove(key);
         let Some(id) = self.by_key.remove(key) else { return };
         self.allowed_ips.remove_peer(id);
         if let Some(peer) = self.peers[id.0 as usize].take() {

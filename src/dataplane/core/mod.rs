@@ -5,12 +5,11 @@
 
 mod configure;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use gotatun::noise::handshake::parse_handshake_anon;
 use gotatun::noise::index_table::IndexTable;
 use gotatun::noise::{Tunn, TunnResult};
 use gotatun::packet::{Packet, WgKind};
@@ -19,6 +18,8 @@ use gotatun::x25519;
 use super::allowed_ips::AllowedIps;
 use super::device::Dropped;
 use super::guard::{Admission, Guard};
+use super::initiation::{self, Initiation};
+use super::memory::Remembered;
 use super::packet;
 use super::peer::{Peer, PeerId};
 use crate::model::{PrivateKey, PublicKey};
@@ -59,6 +60,10 @@ pub(super) struct Outbox {
     pub(super) packets: Vec<Packet>,
     /// Receiver indices handed out, on their way into the core's own map.
     pub(super) new_indices: Vec<(u32, PeerId)>,
+    /// Peers of which there is news to remember.
+    pub(super) learned: Vec<PeerId>,
+    /// Peers that were taken away.
+    pub(super) forgotten: Vec<PublicKey>,
 }
 
 struct Identity {
@@ -86,6 +91,12 @@ pub(super) struct Core {
     last_turn: Duration,
     /// Where packets are put together before they are encrypted.
     scratch: BytesMut,
+    /// What the device before knew of peers that this one does not have yet.
+    remembered: HashMap<PublicKey, Remembered>,
+    /// Those that are to be called, because they may take the device before to be still there.
+    to_call: VecDeque<PeerId>,
+    /// Until when calls have been made, at their pace.
+    called_until: Duration,
 }
 
 /// How often each peer's timers are looked at. The protocol's own jitter is a third of a second.
@@ -94,6 +105,12 @@ const TICK: Duration = Duration::from_millis(250);
 const PEERS_PER_TICK: usize = 512;
 /// A gap between two turns that only a host's sleep makes. Sessions may be over then, and nothing may be sent in them.
 const SLEPT: Duration = Duration::from_secs(10);
+/// How fast peers are called that the device before knew, and how many at once: a thousand spokes are a second, and an answer
+/// takes each side a few curve multiplications.
+const CALL_INTERVAL: Duration = Duration::from_millis(1);
+const CALLS_AT_ONCE: u32 = 64;
+/// How often there are calls to make, while there are some.
+const CALL_TICK: Duration = Duration::from_millis(16);
 /// Space for a few dozen packets before the buffer starts over.
 const SCRATCH: usize = 65536;
 
@@ -114,7 +131,22 @@ impl Core {
             next_slice: 0,
             last_turn: Duration::ZERO,
             scratch: BytesMut::with_capacity(SCRATCH),
+            remembered: HashMap::new(),
+            to_call: VecDeque::new(),
+            called_until: Duration::ZERO,
         }
+    }
+
+    /// Goes on with what the device before knew of its peers: each is called when it is configured, and its handshakes of before
+    /// are refused.
+    pub(super) fn remember(&mut self, known: HashMap<PublicKey, Remembered>) {
+        self.remembered = known;
+    }
+
+    /// Returns what the device after this one should know of a peer.
+    pub(super) fn memory_of(&self, id: PeerId) -> Option<(PublicKey, Remembered)> {
+        let peer = self.peer(id)?;
+        Some((peer.key, Remembered { endpoint: peer.endpoint.map(|e| e.address), stamp: peer.stamp }))
     }
 
     /// Takes note of the interface's MTU, which bounds padding.
@@ -212,7 +244,7 @@ impl Core {
             return;
         };
         peer.traversed = now.boot;
-        peer.endpoint = Some(from);
+        peer.learn_endpoint(from, out);
         if peer.unconfirmed == Some(index) {
             peer.handshake_complete(now.unix);
         }
@@ -237,8 +269,10 @@ impl Core {
 
     fn receive_handshake(&mut self, datagram: BytesMut, from: Remote, now: Moment, out: &mut Outbox) {
         let length = datagram.len() as u64;
+        let initiation: Option<[u8; initiation::LENGTH]> = (*datagram).try_into().ok();
+        let is_answer = initiation.is_none() && self.is_awaited(&datagram);
         let Some(identity) = &mut self.identity else { return };
-        let message = match identity.guard.admit(Packet::from_bytes(datagram), &from, now.boot) {
+        let message = match identity.guard.admit(Packet::from_bytes(datagram), &from, is_answer, now.boot) {
             Admission::Admitted(message) => message,
             Admission::Cookie(message) => {
                 self.dropped.throttled += 1;
@@ -254,12 +288,11 @@ impl Core {
                 return;
             }
         };
-        let sender = match &message {
-            WgKind::HandshakeInit(init) => parse_handshake_anon(&identity.secret, &identity.public, init)
-                .ok()
-                .and_then(|half| self.by_key.get(&PublicKey::from_bytes(half.peer_static_public))),
-            WgKind::HandshakeResp(response) => self.by_index.get(&response.receiver_idx.get()),
-            WgKind::CookieReply(_) | WgKind::Data(_) => None,
+        let opened = initiation.and_then(|m| Initiation::open(&m, &identity.secret, &identity.public));
+        let sender = match (&message, &opened) {
+            (WgKind::HandshakeInit(_), Some(opened)) => self.by_key.get(&opened.sender),
+            (WgKind::HandshakeResp(response), _) => self.by_index.get(&response.receiver_idx.get()),
+            _ => None,
         };
         let Some(id) = sender.copied() else {
             self.dropped.stray += 1;
@@ -267,10 +300,22 @@ impl Core {
         };
         let mtu = self.mtu;
         let Some(peer) = self.ready(id) else { return };
+        let stamp = match opened.map(|opened| opened.time(&peer.shared)) {
+            // Of before this device, which its `Tunn` cannot know.
+            Some(stamp) if stamp.is_none_or(|stamp| stamp <= peer.stamp) => {
+                self.dropped.refused += 1;
+                return;
+            }
+            other => other.flatten(),
+        };
         let tunn = peer.tunn.as_mut().expect("a ready peer has a Tunn");
         match tunn.handle_incoming_packet(message) {
             TunnResult::WriteToNetwork(answer) => {
-                peer.endpoint = Some(from);
+                peer.learn_endpoint(from, out);
+                if let Some(stamp) = stamp {
+                    peer.stamp = stamp;
+                    out.learned.push(id);
+                }
                 peer.rx_bytes += length;
                 let initiator = matches!(answer, WgKind::Data(_));
                 peer.emit(answer, 0, now.boot, out);
@@ -281,6 +326,13 @@ impl Core {
             }
             _ => self.dropped.refused += 1,
         }
+    }
+
+    /// Says whether a message is the answer to a handshake that this device has begun, or one of the few that may yet be.
+    fn is_awaited(&mut self, response: &[u8]) -> bool {
+        let Some(index) = response.get(8..12).and_then(<[u8]>::first_chunk) else { return false };
+        let id = self.by_index.get(&u32::from_le_bytes(*index)).copied();
+        id.and_then(|id| self.peer_mut(id)).is_some_and(Peer::takes_answer)
     }
 
     fn receive_cookie(&mut self, datagram: BytesMut) {
@@ -312,8 +364,28 @@ impl Core {
         for peer in turn.flatten() {
             peer.tick(now.boot, out);
         }
+        self.call(now, out);
         self.settle(out);
-        TICK / u32::try_from(slices).unwrap_or(u32::MAX)
+        let turn = TICK / u32::try_from(slices).unwrap_or(u32::MAX);
+        if self.to_call.is_empty() { turn } else { turn.min(CALL_TICK) }
+    }
+
+    /// Calls peers that the device before knew, as many as are due: whoever only listens would hear nothing until he speaks, and
+    /// whoever speaks goes on in a session that is over.
+    fn call(&mut self, now: Moment, out: &mut Outbox) {
+        if self.identity.is_none() {
+            return;
+        }
+        let first = now.boot.saturating_sub(CALL_INTERVAL * CALLS_AT_ONCE);
+        self.called_until = self.called_until.max(first);
+        while self.called_until < now.boot
+            && let Some(id) = self.to_call.pop_front()
+        {
+            if let Some(peer) = self.ready(id).filter(|p| p.last_handshake.is_none() && !p.is_handshaking()) {
+                peer.send_keepalive(now.boot, out);
+                self.called_until += CALL_INTERVAL;
+            }
+        }
     }
 
     /// Tells that a datagram could not leave from the address that its peer is answered from.
@@ -334,10 +406,12 @@ impl Core {
         let peer = self.peers.get_mut(id.0 as usize)?.as_mut().filter(|p| !p.low_order)?;
         if peer.tunn.is_none() {
             let public = x25519::PublicKey::from(*peer.key.as_bytes());
-            peer.low_order |= !identity.secret.diffie_hellman(&public).was_contributory();
+            let shared = identity.secret.diffie_hellman(&public);
+            peer.low_order |= !shared.was_contributory();
             if peer.low_order {
                 return None;
             }
+            peer.shared.copy_from_slice(shared.as_bytes());
             peer.tunn = Some(Box::new(Tunn::new(
                 identity.secret.clone(),
                 x25519::PublicKey::from(*peer.key.as_bytes()),
@@ -381,5 +455,7 @@ impl Core {
 
 #[cfg(test)]
 mod clock_tests;
+#[cfg(test)]
+mod memory_tests;
 #[cfg(test)]
 mod tests;

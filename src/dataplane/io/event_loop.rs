@@ -15,6 +15,7 @@ use nix::sys::eventfd::EventFd;
 use nix::time::{ClockId, clock_gettime};
 
 use super::handle::{ConfigureError, EndReason};
+use super::ledger::Ledger;
 use super::tun::{FRAME, Tun};
 use super::uapi_socket::UapiServer;
 use super::udp::Udp;
@@ -57,6 +58,8 @@ pub(super) struct EventLoop {
     /// Called after each change that came by the UAPI socket.
     touched: Box<dyn Fn() + Send>,
     core: Core,
+    /// Where what it learns of its peers is kept.
+    ledger: Option<Ledger>,
     out: Outbox,
     coalescer: Coalescer,
     icmp_limit: icmp::Limit,
@@ -78,7 +81,12 @@ impl EventLoop {
         commands: Receiver<Command>,
         wake: Arc<EventFd>,
         touched: Box<dyn Fn() + Send>,
+        mut ledger: Option<Ledger>,
     ) -> Self {
+        let mut core = Core::new(mtu);
+        if let Some(ledger) = &mut ledger {
+            core.remember(ledger.take_known());
+        }
         Self {
             udp_segmentation: tun.udp_segmentation,
             tun,
@@ -87,7 +95,8 @@ impl EventLoop {
             commands,
             wake,
             touched,
-            core: Core::new(mtu),
+            core,
+            ledger,
             out: Outbox::default(),
             coalescer: Coalescer::default(),
             icmp_limit: icmp::Limit::default(),
@@ -117,6 +126,7 @@ impl EventLoop {
             busy |= self.read_network();
             self.flush()?;
             self.obey()?;
+            self.record();
             rounds = rounds.wrapping_add(1);
             if !busy || rounds.is_multiple_of(ROUNDS_PER_POLL) {
                 self.sleep(!busy)?;
@@ -251,6 +261,25 @@ impl EventLoop {
         });
         out.packets.clear();
         if gone { Err(EndReason::InterfaceGone) } else { Ok(()) }
+    }
+
+    /// Keeps what was learned of peers in this round.
+    fn record(&mut self) {
+        let Self { out, core, ledger, .. } = self;
+        if out.learned.is_empty() && out.forgotten.is_empty() {
+            return;
+        }
+        out.learned.sort_unstable();
+        out.learned.dedup();
+        let Some(ledger) = ledger else {
+            out.learned.clear();
+            out.forgotten.clear();
+            return;
+        };
+        out.forgotten.drain(..).for_each(|key| ledger.forget(&key));
+        for (key, about) in out.learned.drain(..).filter_map(|id| core.memory_of(id)) {
+            ledger.write(&key, &about);
+        }
     }
 
     /// Does what other threads have asked for.

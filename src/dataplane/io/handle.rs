@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::event_loop::{Command, EventLoop};
+use super::ledger::Ledger;
 use super::tun::{Tun, TunError};
 use super::uapi_socket::{SocketError, UapiServer};
 use crate::dataplane::{DeviceChange, DeviceReport};
@@ -146,6 +147,18 @@ impl Dataplane {
     /// # Errors
     /// See [`Dataplane::start`].
     pub fn start_telling(options: &Options, touched: impl Fn() + Send + 'static) -> Result<Self, StartError> {
+        Self::start_with(options, None, touched)
+    }
+
+    /// The same for a device that goes on with what the one before knew of its peers, and keeps what it learns.
+    ///
+    /// # Errors
+    /// See [`Dataplane::start`].
+    pub fn start_with(
+        options: &Options,
+        ledger: Option<Ledger>,
+        touched: impl Fn() + Send + 'static,
+    ) -> Result<Self, StartError> {
         let event = || {
             EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
                 .map_err(|e| StartError::Thread(e.into()))
@@ -156,7 +169,8 @@ impl Dataplane {
         let uapi = if options.uapi { Some(UapiServer::bind(&options.name)?) } else { None };
         let tun = Tun::create(&options.name, options.mtu)?;
         let (commands, inbox) = mpsc::channel();
-        let event_loop = EventLoop::new(tun, options.mtu, uapi, inbox, Arc::clone(&wake), Box::new(touched));
+        let event_loop =
+            EventLoop::new(tun, options.mtu, uapi, inbox, Arc::clone(&wake), Box::new(touched), ledger);
         let mut told = TellOnDrop { end: Arc::clone(&end), reason: EndReason::Panicked };
         let thread = std::thread::Builder::new()
             .name(options.name.to_string())

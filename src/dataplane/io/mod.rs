@@ -8,12 +8,14 @@
 mod address;
 mod event_loop;
 mod handle;
+mod ledger;
 mod sys;
 mod tun;
 mod uapi_socket;
 mod udp;
 
 pub use handle::{ConfigureError, Dataplane, EndReason, Ended, Options, StartError};
+pub use ledger::Ledger;
 pub use tun::TunError;
 pub use uapi_socket::SocketError;
 
