@@ -124,6 +124,7 @@ fn found(facts: &mut Facts, what: &str) {
                 chain: "filter_FORWARD".into(),
                 drops: false,
                 links: BTreeSet::new(),
+                forward: None,
             });
             facts.foreign.firewalld =
                 Some(FirewalldFacts { default_zone: (*zone).into(), ..FirewalldFacts::default() });
@@ -138,6 +139,7 @@ fn found(facts: &mut Facts, what: &str) {
             chain: (*chain).into(),
             drops: *policy == "drop",
             links: links.iter().map(ToString::to_string).collect(),
+            forward: None,
         }),
         _ => {}
     }

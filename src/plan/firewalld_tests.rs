@@ -24,6 +24,7 @@ fn facts(there: Option<FirewalldFacts>) -> Facts {
         chain: "filter_FORWARD".into(),
         drops: false,
         links: BTreeSet::new(),
+        forward: None,
     };
     Facts {
         links: [("br-site".to_string(), link)].into(),

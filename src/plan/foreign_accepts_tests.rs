@@ -121,6 +121,7 @@ fn filters_that_only_their_owner_opens() {
         chain: "forward".into(),
         drops,
         links: links.iter().map(ToString::to_string).collect(),
+        forward: None,
     };
     let told = |chain: NftForward| {
         let mut facts = facts(IptablesFacts::open(Iptables::Nft, Family::V4), Some("29.0.0"));

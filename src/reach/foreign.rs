@@ -1,15 +1,19 @@
 //! What other programs' packet filters do to a packet that a host forwards, as far as its facts tell.
 //!
-//! Known are the policies of base chains and Docker's own chains: its raw drops, DOCKER-USER first, what DOCKER-FORWARD lets
-//! through. Anything else in a foreign chain was not read, and is said to be uncertain.
+//! Known are the rules of base chains with those that they jump to, as far as they are understood, and Docker's own chains: its
+//! raw drops, DOCKER-USER first, what DOCKER-FORWARD lets through. Anything else is said to be uncertain.
 
 use std::net::IpAddr;
 
 use super::cause::Code;
 use super::host::Host;
+use crate::firewall::foreign::forward::Forwarded;
 use crate::firewall::foreign::{Accept, ForeignChain, ForeignRule, IptablesFacts, NftForward, Says};
 use crate::firewall::{Action, Family};
 use crate::plan::{DockerBridge, GatewayMode};
+
+/// The table of libvirt's nftables backend.
+const LIBVIRT: &str = "libvirt_network";
 
 /// A packet on its way through a host.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +26,13 @@ pub(super) struct Passing<'p> {
     pub established: bool,
     /// Whether it got its destination back here: raw PREROUTING saw this host's own address.
     pub restored: bool,
+}
+
+impl<'p> Passing<'p> {
+    const fn forwarded(self) -> Forwarded<'p> {
+        let Self { src, dst, iif, oif, established, restored: _ } = self;
+        Forwarded { src, dst, iif, oif, established }
+    }
 }
 
 /// A drop: by what, and what to do.
@@ -59,12 +70,7 @@ pub(super) fn pass(host: &Host, packet: Passing<'_>) -> Outcome {
     let family = if packet.dst.is_ipv6() { Family::V6 } else { Family::V4 };
     for there in foreign.iptables.iter().filter(|i| i.family == family) {
         out.drop = out.drop.or_else(|| raw(host, there, packet)).or_else(|| {
-            let mut dropped = forward(host, there, packet)?;
-            if !there.docker_user {
-                let chain = there.iptables.program(family);
-                out.uncertain
-                    .push(format!("{chain}'s FORWARD has rules that were not read, and they may accept it"));
-            }
+            let mut dropped = forward(host, there, packet, &mut out.uncertain)?;
             dropped.by = format!("{} {}", there.iptables.program(family), dropped.by);
             Some(dropped)
         });
@@ -97,7 +103,12 @@ fn raw(host: &Host, there: &IptablesFacts, packet: Passing<'_>) -> Option<Drop> 
     })
 }
 
-fn forward(host: &Host, there: &IptablesFacts, packet: Passing<'_>) -> Option<Drop> {
+fn forward(
+    host: &Host,
+    there: &IptablesFacts,
+    packet: Passing<'_>,
+    uncertain: &mut Vec<String>,
+) -> Option<Drop> {
     let is_docker = |link: &str| {
         there.docker_user && (there.raw_guarded.contains(link) || host.facts.docker_network(link).is_some())
     };
@@ -107,11 +118,25 @@ fn forward(host: &Host, there: &IptablesFacts, packet: Passing<'_>) -> Option<Dr
         && packet.iif != packet.oif
         && mode != Some(GatewayMode::NatUnprotected)
         && (closes || !there.raw_guarded.is_empty());
-    if !there.forward_drops && !is_closed {
-        return None;
-    }
     let accepts = [ForeignChain::DockerUser, ForeignChain::Forward];
     if accepts.iter().any(|chain| accepted(host, there, chain, packet)) {
+        return None;
+    }
+    let judged = there.forward.judge(packet.forwarded());
+    if !there.docker_user || judged.drop.as_ref().is_some_and(|by| !by.ends_with("(policy drop)")) {
+        let program = there.iptables.program(there.family);
+        uncertain.extend(judged.doubts.iter().map(|rule| format!("{program} {rule} may decide otherwise")));
+        let chain = if there.docker_user { ForeignChain::DockerUser } else { ForeignChain::Forward };
+        if let Some(by) = judged.drop {
+            let fix = Fix::Up(format!("{program} filter {}", chain.chain()));
+            return Some(Drop { code: Code::ForwardDropped, by: format!("filter {by}"), fix });
+        }
+        if !there.forward.chains.is_empty() || !there.forward_drops {
+            return None;
+        }
+        uncertain.push(format!("{program}'s FORWARD has rules that were not read, and they may accept it"));
+    }
+    if !there.forward_drops && !is_closed {
         return None;
     }
     // DOCKER-FORWARD: answers to containers, and what containers send elsewhere.
@@ -180,6 +205,19 @@ fn passes_firewalld(host: &Host, packet: Passing<'_>) -> bool {
     packet.established || host.state.firewalld.values().any(|p| p.accepts(packet.src, packet.dst, zone))
 }
 
+/// What its owner has to say to let a packet through.
+fn opens(chain: &NftForward, host: &Host, packet: Passing<'_>) -> String {
+    if chain.table == LIBVIRT {
+        return format!("<forward mode='open'/> for the network of {}, or an accept", packet.oif);
+    }
+    let (iif, oif) = (packet.iif, packet.oif);
+    if iif == host.tunnel || oif == host.tunnel {
+        format!("an accept for {} (iifname {iif} oifname {oif})", host.tunnel)
+    } else {
+        format!("an accept for iifname {iif} oifname {oif}")
+    }
+}
+
 fn nft(host: &Host, chain: &NftForward, packet: Passing<'_>) -> (Option<Drop>, Option<String>) {
     let name = format!("{} {} {}", chain.family, chain.table, chain.chain);
     let by_tunnel = packet.iif == host.tunnel || packet.oif == host.tunnel;
@@ -190,6 +228,20 @@ fn nft(host: &Host, chain: &NftForward, packet: Passing<'_>) -> (Option<Drop>, O
     let unread = format!("the rules of {name} were not read");
     if chain.is_firewalld() && by_tunnel && passes_firewalld(host, packet) {
         return (None, None);
+    }
+    if let Some(there) = &chain.forward {
+        let judged = there.judge(packet.forwarded());
+        let doubts: Vec<&str> = judged.doubts.iter().map(String::as_str).collect();
+        let doubt = (!doubts.is_empty())
+            .then(|| format!("{} {} {} may decide otherwise", chain.family, chain.table, doubts.join(", ")));
+        let words =
+            || format!("{} in that firewall: wgrelay plan has the commands", opens(chain, host, packet));
+        let drop = judged.drop.map(|by| Drop {
+            code: Code::ForwardDropped,
+            by: format!("nft {} {} {by}", chain.family, chain.table),
+            fix: Fix::Owner(words()),
+        });
+        return (drop, doubt);
     }
     if !chain.may_drop() || !by_tunnel {
         // A policy of accept, or a way that is none of the network's: only a rule could drop it.

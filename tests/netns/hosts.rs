@@ -170,3 +170,53 @@ fn switches_that_cannot_be_written_are_told_with_the_containers_option() {
     assert!(ping(&t.spoke, "10.88.0.1"));
     relay.ok(&["down"]);
 }
+
+const LIBVIRT_IPTABLES: &str = "for c in FWI FWO FWX; do iptables -N LIBVIRT_$c; done
+    iptables -I FORWARD -j LIBVIRT_FWO; iptables -I FORWARD -j LIBVIRT_FWI; iptables -I FORWARD -j LIBVIRT_FWX
+    iptables -A LIBVIRT_FWI -d 192.168.16.64/26 -o eth1 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+    iptables -A LIBVIRT_FWI -o eth1 -j REJECT --reject-with icmp-port-unreachable
+    iptables -A LIBVIRT_FWO -s 192.168.16.64/26 -i eth1 -j ACCEPT
+    iptables -A LIBVIRT_FWO -i eth1 -j REJECT --reject-with icmp-port-unreachable
+    iptables -A LIBVIRT_FWX -i eth1 -o eth1 -j ACCEPT";
+const LIBVIRT_NFT: &str = "table ip libvirt_network {
+    chain guest_cross {\niif eth1 oif eth1 counter accept\n}
+    chain guest_input {\noif eth1 ip daddr 192.168.16.64/26 ct state established,related counter accept\noif eth1 counter reject\n}
+    chain guest_output {\nip saddr 192.168.16.64/26 iif eth1 counter accept\niif eth1 counter reject\n}
+    chain forward {\ntype filter hook forward priority filter; policy accept\njump guest_cross\njump guest_input\njump guest_output\n}
+    }";
+const LAST_RULE: &str = "table inet filter {
+    chain forward {\ntype filter hook forward priority 0; policy accept\nct state established,related accept
+    iifname lan0 accept\ncounter reject with icmpx admin-prohibited\n}
+    }";
+
+/// Rules of libvirt's network drivers (network_iptables.c, network_nftables.c), retyped: libvirt itself is not here.
+#[test]
+fn a_reject_in_a_chain_that_is_jumped_to_is_opened_or_told() {
+    let Some(t) = Inet::possible() else { return };
+    let site = "[[node.laptop.site]]\nsubnet = \"192.168.16.64/26\"\ninterface = \"eth1\"\ngateway = true\n";
+    let text = full("", "", site).replace("routes = \"full\"\n", "");
+    let prepare = |script: &str| t.spoke.run(&["bash", "-ec", script]).ok();
+    prepare(LIBVIRT_IPTABLES);
+    let [relay, spoke] = up(&t, &text);
+    assert!(ping(&t.relay, "192.168.16.77"), "iptables' side is opened");
+    spoke.call(&["trace", "relay", "192.168.16.77", "--live"]).exits(0);
+    spoke.ok(&["down"]);
+    let rules = t.spoke.run(&["iptables", "-S", "FORWARD"]).ok().stdout;
+    assert!(!rules.contains("wgrelay"), "{rules}");
+    prepare("iptables -F; iptables -X");
+    for (table, told) in
+        [(LIBVIRT_NFT, "<forward mode='open'/>"), (LAST_RULE, "nft insert rule inet filter forward")]
+    {
+        t.spoke.run(&["nft", table]).ok();
+        let up = spoke.up_with(&relay, "laptop").ok();
+        assert!(up.to_string().contains(told), "{up}");
+        assert!(ping(&t.spoke, "10.88.0.1"));
+        assert!(crate::rig::probe::no_ping(&t.relay, "192.168.16.77"));
+        let trace = spoke.call(&["trace", "relay", "192.168.16.77", "--live"]).exits(4);
+        assert!(trace.stdout.contains("forward-dropped"), "{trace}");
+        assert!(spoke.call(&["doctor"]).stdout.contains(told));
+        assert!(spoke.status().to_string().contains("forward-dropped"));
+        spoke.ok(&["down"]);
+        t.spoke.run(&["nft", "flush", "ruleset"]).ok();
+    }
+}

@@ -5,10 +5,12 @@
 //! says who may talk to whom.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::docker::{self, DockerEngine, GatewayMode};
+use super::forward::{ForwardChain, Forwarded};
 use super::{Accept, Facts, ForeignChain, ForeignRule, IptablesFacts, NftForward};
 use crate::firewall::Family;
 use crate::model::{Network, Node, Problem, Site, SiteInterface};
@@ -39,14 +41,18 @@ fn rules_in(
     let mut accept =
         |accept| rules.push(ForeignRule::new(there.iptables, there.family, chain.clone(), accept));
     let has_family = there.family == Family::V4 || network.subnet6.is_some();
-    if there.forward_drops && node.is_relay() && has_family {
+    let is_closed_to =
+        |iif: &str, oif: &str, dst: Option<IpNet>| there.forward_drops || rejects(there, node, iif, oif, dst);
+    let ours = network.name.as_str();
+    if node.is_relay() && has_family && is_closed_to(ours, ours, None) {
         accept(Accept { iif: tunnel(), oif: tunnel(), ..Accept::default() });
     }
     let sites: Vec<Placed<'_>> =
         sites.iter().filter(|(site, _)| Family::of(&site.subnet) == there.family).copied().collect();
     for (site, link) in &sites {
         let is_closed = there.docker_user && is_dockers(site, link, facts);
-        if !(there.forward_drops || is_closed) || is_unprotected(link, there.family, facts) {
+        let is_closed = is_closed || is_closed_to(ours, link, Some(site.subnet));
+        if !is_closed || is_unprotected(link, there.family, facts) {
             continue;
         }
         let (net, link) = (Some(site.subnet), Some((*link).to_string()));
@@ -75,6 +81,19 @@ fn rules_in(
         }
     }
     rules
+}
+
+/// Says whether a rule of another program's, in FORWARD or where that jumps to, drops what the tunnel sends by a link.
+fn rejects(there: &IptablesFacts, node: &Node, iif: &str, oif: &str, dst: Option<IpNet>) -> bool {
+    let own = match there.family {
+        Family::V4 => Some(IpAddr::V4(node.address)),
+        Family::V6 => node.address6.map(IpAddr::V6),
+    };
+    let Some(src) = own else { return false };
+    let dst = dst.and_then(|net| net.hosts().nth(1)).unwrap_or(src);
+    let judged = there.forward.judge(Forwarded { src, dst, iif, oif, established: false });
+    // What its policy drops is known by itself.
+    judged.drop.is_some_and(|by| !by.ends_with("(policy drop)"))
 }
 
 /// Says whether Docker lets everybody into a bridge.
@@ -150,14 +169,86 @@ pub(crate) fn uplinks(facts: &Facts, family: Family) -> BTreeSet<String> {
 pub(crate) fn problems(network: &Network, sites: &[Placed<'_>], facts: &Facts) -> Vec<Problem> {
     let tunnel = network.name.as_str();
     let mut problems = Vec::new();
-    let closed =
-        |c: &&NftForward| c.drops && !c.is_docker() && !c.is_firewalld() && !c.links.contains(tunnel);
-    for chain in facts.foreign.nft.iter().filter(closed) {
-        problems.push(dropped(chain, tunnel, sites));
+    for chain in facts.foreign.nft.iter().filter(|c| !c.is_docker() && !c.is_firewalld()) {
+        match &chain.forward {
+            Some(there) => problems.extend(rejected(chain, there, network, sites, facts)),
+            None if chain.drops && !chain.links.contains(tunnel) => {
+                problems.push(dropped(chain, tunnel, sites));
+            }
+            None => {}
+        }
     }
     problems.extend(docker::nftables::problems(network, sites, facts));
     problems
 }
+
+/// Tells which of the network's ways a chain of nftables closes, and what opens each.
+fn rejected(
+    chain: &NftForward,
+    there: &ForwardChain,
+    network: &Network,
+    sites: &[Placed<'_>],
+    facts: &Facts,
+) -> Option<Problem> {
+    let tunnel = network.name.as_str();
+    let relay = network.relays().next()?;
+    let inside = IpAddr::V4(relay.address);
+    let host = |net: IpNet| net.hosts().nth(1).unwrap_or(net.addr());
+    let mut ways: Vec<(&str, &str, IpAddr, IpAddr)> = Vec::new();
+    let is_relay = facts.links.get(tunnel).is_none_or(|l| l.addresses.iter().any(|a| a.addr() == inside));
+    if is_relay {
+        ways.push((tunnel, tunnel, inside, inside));
+    }
+    for (site, link) in sites {
+        let there = host(site.subnet);
+        let own = if there.is_ipv6() { relay.address6.map_or(there, IpAddr::V6) } else { inside };
+        ways.extend([(tunnel, *link, own, there), (*link, tunnel, there, own)]);
+    }
+    let out: Vec<String> = uplinks(facts, Family::V4).into_iter().filter(|l| l != tunnel).collect();
+    if is_relay && relay.egress {
+        ways.extend(out.iter().map(|link| (tunnel, link.as_str(), inside, OUTSIDE)));
+    }
+    let is_of = |ip: IpAddr| chain.family == "inet" || (chain.family == "ip6") == ip.is_ipv6();
+    let closed: Vec<(&str, &str, String)> = ways
+        .into_iter()
+        .filter(|(.., dst)| is_of(*dst))
+        .filter_map(|(iif, oif, src, dst)| {
+            let by = there.judge(Forwarded { src, dst, iif, oif, established: false }).drop?;
+            Some((iif, oif, by))
+        })
+        .collect();
+    let (_, _, by) = closed.first()?;
+    let NftForward { family, table, chain: base, .. } = chain;
+    let mut commands: Vec<String> = closed
+        .iter()
+        .map(|(iif, oif, _)| {
+            format!("nft insert rule {family} {table} {base} iifname {iif} oifname {oif} accept")
+        })
+        .collect();
+    let back = format!(
+        "nft insert rule {family} {table} {base} oifname {tunnel} ct state established,related accept"
+    );
+    commands.extend(closed.iter().any(|(_, oif, _)| out.iter().any(|o| o == oif)).then_some(back));
+    let hint = if table == LIBVIRT {
+        "<forward mode='open'/> in the network's XML (`virsh net-edit NAME`, then net-destroy and net-start): libvirt makes its \
+         rules anew, and no rule of another table undoes its reject"
+            .to_owned()
+    } else {
+        format!("add to that firewall's own file, and run: {}", commands.join("; "))
+    };
+    let ways: Vec<String> = closed.iter().map(|(iif, oif, _)| format!("{iif} to {oif}")).collect();
+    Some(Problem::warning(
+        "forward-dropped",
+        format!("chain {family} {table} {base}"),
+        format!("{family} {table} drops what this network forwards ({}): {by}", ways.join(", ")),
+        hint,
+    ))
+}
+
+/// The table of libvirt's nftables backend.
+const LIBVIRT: &str = "libvirt_network";
+/// An address that is nobody's (RFC 5737).
+const OUTSIDE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 1));
 
 fn dropped(chain: &NftForward, tunnel: &str, sites: &[Placed<'_>]) -> Problem {
     let NftForward { family, table, chain, .. } = chain;

@@ -14,6 +14,7 @@ pub(crate) mod accepts;
 pub mod docker;
 mod facts;
 pub mod firewalld;
+pub mod forward;
 pub mod input;
 pub(crate) mod iptables;
 pub(crate) mod listen_port_blocked;
@@ -22,6 +23,7 @@ pub mod wsl;
 
 use docker::DockerNftables;
 use firewalld::FirewalldFacts;
+use forward::ForwardChain;
 use input::InputChain;
 
 pub use facts::{Facts, ForeignRoute, Link};
@@ -241,6 +243,9 @@ pub struct IptablesFacts {
     pub raw_guarded: BTreeSet<String>,
     /// Whether ufw keeps its chains here.
     pub ufw: bool,
+    /// What filter FORWARD makes of packets, Docker's own chains left out.
+    #[serde(default)]
+    pub forward: ForwardChain,
     /// What filter INPUT makes of UDP from outside.
     #[serde(default)]
     pub input: InputChain,
@@ -258,6 +263,11 @@ impl IptablesFacts {
             raw_made: false,
             raw_guarded: BTreeSet::new(),
             ufw: false,
+            forward: ForwardChain {
+                base: String::new(),
+                chains: std::collections::BTreeMap::new(),
+                drops: false,
+            },
             input: InputChain { rules: Vec::new(), drops: false },
         }
     }
@@ -276,6 +286,9 @@ pub struct NftForward {
     pub drops: bool,
     /// Links that the table's rules name; read only where the table may drop.
     pub links: BTreeSet<String>,
+    /// What its rules make of packets; `None`: they were not read.
+    #[serde(default)]
+    pub forward: Option<ForwardChain>,
 }
 
 /// A base chain of nftables at the input hook that is neither ours nor iptables' nor firewalld's.

@@ -60,9 +60,18 @@ impl Reading {
                 chain: chain.name.clone(),
                 drops: chain.policy == "drop",
                 links: BTreeSet::new(),
+                forward: None,
             };
-            if there.may_drop() && !there.is_docker() {
-                there.links = nft::links_named_in(&there.family, &there.table)?;
+            if !there.is_docker() && !there.is_firewalld() {
+                // One that this nft cannot list was not read, and is said to be so.
+                let text = nft::text_of(&there.family, &there.table).unwrap_or_default();
+                if there.may_drop() {
+                    there.links = foreign_nft::links_named_in(&text);
+                }
+                let read = || foreign_nft::forward::forward(&text, &there.chain);
+                there.forward = (!text.is_empty()).then(read);
+            } else if there.may_drop() && !there.is_docker() {
+                there.links = foreign_nft::links_named_in(&nft::text_of(&there.family, &there.table)?);
             }
             nft.push(there);
         }

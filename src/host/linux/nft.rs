@@ -3,7 +3,6 @@
 //! nft lists rules in other words than it took, so after a load the listing's fingerprint is kept in a comment
 //! in the table, next to that of the rules that were asked for.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Output;
@@ -188,12 +187,6 @@ pub(super) fn rules(family: &str, table: Option<&str>) -> Result<Option<Value>, 
 fn rules_args<'a>(family: &'a str, table: Option<&'a str>) -> Vec<&'a str> {
     let what = if table.is_some() { "table" } else { "ruleset" };
     ["-j", "-t", "list", what, family].into_iter().chain(table).collect()
-}
-
-/// Returns the links that a table's rules and sets name.
-pub(super) fn links_named_in(family: &str, table: &str) -> Result<BTreeSet<String>, HostError> {
-    let text = text_of(family, table)?;
-    Ok(text.split('"').skip(1).step_by(2).map(str::to_string).collect())
 }
 
 /// Lists somebody else's table as text: its names are quoted, large counters are nothing to stumble over, and nft 1.0.6

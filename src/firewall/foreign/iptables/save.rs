@@ -69,7 +69,7 @@ impl SavedRule {
     fn is_in(&self, table: &str, chain: &str) -> bool {
         self.table == table && self.chain == chain
     }
-    fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.value_of("--comment").and_then(parse_comment).is_some()
     }
 }
@@ -157,6 +157,7 @@ impl Saved {
             raw_guarded: guarded.collect::<BTreeSet<String>>(),
             ufw: foreign("filter", "FORWARD").any(|r| r.target().starts_with("ufw-"))
                 || foreign("filter", "FORWARD").any(|r| r.target().starts_with("ufw6-")),
+            forward: super::forward::forward(self),
             input: input(self),
         }
     }

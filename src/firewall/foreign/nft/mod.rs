@@ -1,6 +1,9 @@
 //! nftables' chains of others, as nft lists them, read as data.
 
+pub(crate) mod forward;
 pub(crate) mod input;
+
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
@@ -13,4 +16,9 @@ pub(crate) struct ListedChain {
     pub name: String,
     pub hook: String,
     pub policy: String,
+}
+
+/// Returns the names in quotes of a listed table: the links that its rules name are among them.
+pub(crate) fn links_named_in(text: &str) -> BTreeSet<String> {
+    text.split('"').skip(1).step_by(2).map(str::to_string).collect()
 }

@@ -1,0 +1,147 @@
+//! What a base chain of nftables makes of a packet that is forwarded, out of the text that nft lists a table as: names are
+//! quoted in it, and nft 1.0.6 crashes where it is to write a newer nft's tables as JSON.
+
+use ipnet::IpNet;
+
+use crate::firewall::foreign::forward::{Asks, Does, ForwardChain, ForwardRule, OneOf};
+
+/// Reads the chains of a listed table, from the point of view of one that is at the forward hook.
+pub(crate) fn forward(listing: &str, base: &str) -> ForwardChain {
+    let mut chain = ForwardChain { base: base.into(), ..ForwardChain::default() };
+    let mut inside: Option<String> = None;
+    for line in listing.lines().map(str::trim) {
+        if line.ends_with('{') {
+            if let Some(name) = line.strip_prefix("chain ").and_then(|l| l.strip_suffix(" {")) {
+                inside = Some(name.trim_matches('"').to_owned());
+            }
+            continue;
+        }
+        if line == "}" {
+            inside = None;
+            continue;
+        }
+        let Some(name) = &inside else { continue };
+        if line.starts_with("type ") {
+            if name == base && line.contains("policy drop") {
+                chain.drops = true;
+            }
+            continue;
+        }
+        if let Some(rule) = read(line) {
+            chain.chains.entry(name.clone()).or_default().push(rule);
+        }
+    }
+    chain
+}
+
+/// Splits a rule at its spaces; what is in quotes, and what is in braces, is one word.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted, mut braces) = (Vec::new(), String::new(), false, 0_usize);
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '{' if !quoted => braces += 1,
+            '}' if !quoted => braces = braces.saturating_sub(1),
+            ' ' if !quoted && braces == 0 => {
+                words.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
+                continue;
+            }
+            _ => {}
+        }
+        word.push(c);
+    }
+    words.extend((!word.is_empty()).then_some(word));
+    words
+}
+
+/// The values of an operand: one, or those between braces or commas.
+fn values(word: &str) -> Vec<String> {
+    let inner = word.trim_start_matches('{').trim_end_matches('}');
+    inner.split(',').map(|v| v.trim().trim_matches('"').to_owned()).filter(|v| !v.is_empty()).collect()
+}
+
+fn read(line: &str) -> Option<ForwardRule> {
+    let words = words(line);
+    let mut asks = Asks { sure: true, ..Asks::default() };
+    let mut does = None;
+    let mut rest = words.as_slice();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        // An operand, and whether it is to be another.
+        let operand = |tail: &[String]| match tail {
+            [not, value, ..] if not == "!=" => Some((value.clone(), true, 2)),
+            [value, ..] => Some((value.clone(), false, 1)),
+            [] => None,
+        };
+        let mut skip = 0;
+        match first.as_str() {
+            "iifname" | "iif" | "oifname" | "oif" => {
+                if let Some((value, not, n)) = operand(tail) {
+                    skip = n;
+                    let one = Some(OneOf { of: values(&value), not });
+                    if value.starts_with('@') || value == "vmap" {
+                        asks.sure = false;
+                    } else if first.starts_with("iif") {
+                        asks.iif = one;
+                    } else {
+                        asks.oif = one;
+                    }
+                }
+            }
+            "ip" | "ip6" if matches!(tail.first().map(String::as_str), Some("saddr" | "daddr")) => {
+                if let Some((value, not, n)) = operand(&tail[1..]) {
+                    skip = n + 1;
+                    let of: Option<Vec<IpNet>> = values(&value).iter().map(|v| net(v)).collect();
+                    match of {
+                        Some(of) if tail[0] == "saddr" => asks.src = Some(OneOf { of, not }),
+                        Some(of) => asks.dst = Some(OneOf { of, not }),
+                        None => asks.sure = false,
+                    }
+                }
+            }
+            "ct" if tail.first().is_some_and(|w| w == "state")
+                && tail.get(1).is_some_and(|w| w != "vmap") =>
+            {
+                if let Some((value, not, n)) = operand(&tail[1..]) {
+                    skip = n + 1;
+                    asks.state = Some(OneOf { of: values(&value), not });
+                }
+            }
+            "counter" => {
+                if tail.first().is_some_and(|w| w == "packets") {
+                    skip = 4;
+                }
+            }
+            "log" => {
+                let word =
+                    |w: &String| matches!(w.as_str(), "prefix" | "level" | "flags" | "group" | "snaplen");
+                while tail.get(skip).is_some_and(word) {
+                    skip += 2;
+                }
+            }
+            "comment" => skip = 1,
+            "accept" => does = does.or(Some(Does::Accept)),
+            "drop" | "reject" => {
+                does = does.or(Some(Does::Drop));
+                break;
+            }
+            "return" => does = does.or(Some(Does::Return)),
+            "jump" => (does, skip) = (tail.first().map(|c| Does::Jump(c.trim_matches('"').into())), 1),
+            "goto" => (does, skip) = (tail.first().map(|c| Does::Goto(c.trim_matches('"').into())), 1),
+            "continue" => return None,
+            "vmap" => {
+                does = Some(Does::Unknown);
+                break;
+            }
+            "queue" | "dup" | "fwd" | "tproxy" => does = Some(Does::Unknown),
+            _ => asks.sure = false,
+        }
+        rest = rest.get(skip..).unwrap_or_default();
+    }
+    // Without a verdict it only counts, logs, or changes the packet.
+    does.map(|does| ForwardRule { asks, does, text: line.to_owned() })
+}
+
+fn net(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
+}
