@@ -1,9 +1,11 @@
 //! Metrics over HTTP: one request, one answer, and nobody may hold the agent up.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::socket::sockopt::{IpFreebind, ReuseAddr};
@@ -13,6 +15,7 @@ use nix::sys::socket::{bind, listen, setsockopt, socket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 /// Makes the text; blocking. An error is told to whoever asked.
 pub type Render = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -51,30 +54,36 @@ fn listen_beforehand(at: SocketAddr) -> io::Result<std::net::TcpListener> {
 const WITHIN: Duration = Duration::from_secs(10);
 /// The longest request, in bytes: Prometheus sends about 300.
 const MAX_REQUEST: usize = 8 << 10;
-/// How many are answered at a time; others are told to come again.
+/// How many texts are made at a time; who asks for more is told to come again.
 const AT_A_TIME: usize = 4;
-/// How many are told so at a time; others are hung up on.
-const TURNED_AWAY: usize = 32;
+/// How many connections there are at a time. Past it the one goes that has said nothing for the longest.
+const CONNECTIONS: usize = 64;
+
+/// A conversation, and whether its other side has asked for something.
+struct Conversation {
+    task: AbortHandle,
+    has_asked: Arc<AtomicBool>,
+}
 
 /// Serves for ever.
 pub(super) async fn serve(listener: TcpListener, render: Render) {
     let free = Arc::new(Semaphore::new(AT_A_TIME));
-    let door = Arc::new(Semaphore::new(TURNED_AWAY));
+    let mut open: VecDeque<Conversation> = VecDeque::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (permit, render) = match Arc::clone(&free).try_acquire_owned() {
-                    Ok(permit) => (permit, Some(Arc::clone(&render))),
-                    Err(_) => match Arc::clone(&door).try_acquire_owned() {
-                        Ok(permit) => (permit, None),
-                        Err(_) => continue,
-                    },
-                };
-                tokio::spawn(async move {
-                    // Whoever is slower is hung up on.
-                    let _ = tokio::time::timeout(WITHIN, converse(stream, render)).await;
-                    drop(permit);
-                });
+                open.retain(|one| !one.task.is_finished());
+                if open.len() >= CONNECTIONS {
+                    let silent = open.iter().position(|one| !one.has_asked.load(Ordering::Relaxed));
+                    let Some(one) = silent.and_then(|at| open.remove(at)) else { continue };
+                    one.task.abort();
+                }
+                let has_asked = Arc::new(AtomicBool::new(false));
+                let conversation =
+                    converse(stream, Arc::clone(&render), Arc::clone(&free), Arc::clone(&has_asked));
+                // Whoever is slower is hung up on.
+                let task = tokio::spawn(async { drop(tokio::time::timeout(WITHIN, conversation).await) });
+                open.push_back(Conversation { task: task.abort_handle(), has_asked });
             }
             Err(error) => {
                 // Out of descriptors, most likely: it passes.
@@ -85,8 +94,13 @@ pub(super) async fn serve(listener: TcpListener, render: Render) {
     }
 }
 
-/// Reads a request and answers it; without `render` there is no time for it.
-async fn converse(mut stream: TcpStream, render: Option<Render>) -> io::Result<()> {
+/// Reads a request and answers it.
+async fn converse(
+    mut stream: TcpStream,
+    render: Render,
+    free: Arc<Semaphore>,
+    has_asked: Arc<AtomicBool>,
+) -> io::Result<()> {
     let mut request = Vec::new();
     let mut piece = [0; 1024];
     // To the end of its head: closing with unread bytes would reset the connection before the answer is read.
@@ -97,16 +111,23 @@ async fn converse(mut stream: TcpStream, render: Option<Render>) -> io::Result<(
         }
         request.extend_from_slice(&piece[..n]);
     }
+    has_asked.store(true, Ordering::Relaxed);
     let (question, wants_body) = question(&request);
-    let (status, text) = match (question, render) {
-        (Question::Metrics, None) => {
+    let (status, text) = match (question, Arc::clone(&free).try_acquire_owned()) {
+        (Question::Metrics, Err(_)) => {
             ("503 Service Unavailable\r\nRetry-After: 1", "others are being answered; come again\n".into())
         }
-        (Question::Metrics, Some(render)) => match tokio::task::spawn_blocking(move || render()).await {
-            Ok(Ok(text)) => ("200 OK", text),
-            Ok(Err(error)) => ("500 Internal Server Error", format!("{error}\n")),
-            Err(_) => ("500 Internal Server Error", "the look at the host ended badly\n".into()),
-        },
+        (Question::Metrics, Ok(permit)) => {
+            let make = move || {
+                let _permit = permit;
+                render()
+            };
+            match tokio::task::spawn_blocking(make).await {
+                Ok(Ok(text)) => ("200 OK", text),
+                Ok(Err(error)) => ("500 Internal Server Error", format!("{error}\n")),
+                Err(_) => ("500 Internal Server Error", "the look at the host ended badly\n".into()),
+            }
+        }
         (Question::Elsewhere, _) => ("404 Not Found", "metrics are at /metrics\n".into()),
         (Question::Unknown, _) => ("405 Method Not Allowed\r\nAllow: GET, HEAD", "GET /metrics\n".into()),
     };
@@ -146,6 +167,8 @@ fn question(request: &[u8]) -> (Question, bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     #[test]
@@ -204,14 +227,60 @@ mod tests {
                 "{head}"
             );
             assert!(ask(b"POST /metrics HTTP/1.1\r\n\r\n").await.contains("\r\nAllow: GET, HEAD\r\n"));
-            // Whoever comes while others hold all places is told to come again, not cut off.
-            let mut more = Vec::new();
-            for _ in 1..AT_A_TIME {
-                more.push(TcpStream::connect(at).await.unwrap());
+            drop(silent);
+        });
+    }
+
+    #[test]
+    fn silent_ones_hold_up_nobody_and_slow_looks_are_few() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let (go, gone) = std::sync::mpsc::channel::<()>();
+            let gone = std::sync::Mutex::new(gone);
+            let started = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&started);
+            let render = move || {
+                // The first one is quick.
+                if count.fetch_add(1, Ordering::SeqCst) > 0 {
+                    let _ = gone.lock().unwrap().recv();
+                }
+                Ok("wgrelay_up 1\n".into())
+            };
+            tokio::spawn(serve(listener, Arc::new(render)));
+            let request = |mut stream: TcpStream| async move {
+                stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                answer
+            };
+            // Some that say nothing, some that say half of it; many more than there is room for.
+            let mut others = Vec::new();
+            for n in 0..3 * CONNECTIONS {
+                let mut stream = TcpStream::connect(at).await.unwrap();
+                if n % 2 == 0 {
+                    stream.write_all(b"GET /metrics HTTP/1.1\r\n").await.unwrap();
+                }
+                others.push(stream);
             }
-            let busy = ask(b"GET /metrics HTTP/1.1\r\n\r\n").await;
+            let answer = request(TcpStream::connect(at).await.unwrap()).await;
+            assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+
+            // Whoever comes while as many looks as may be are made is told to come again.
+            let mut asked = Vec::new();
+            for _ in 0..AT_A_TIME {
+                asked.push(tokio::spawn(request(TcpStream::connect(at).await.unwrap())));
+            }
+            while started.load(Ordering::SeqCst) < 1 + AT_A_TIME {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            let busy = request(TcpStream::connect(at).await.unwrap()).await;
             assert!(busy.starts_with("HTTP/1.0 503") && busy.contains("\r\nRetry-After: 1\r\n"), "{busy}");
-            drop((silent, more));
+            drop(go);
+            for answer in asked {
+                assert!(!answer.await.unwrap().is_empty());
+            }
         });
     }
 }

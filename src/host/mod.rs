@@ -20,6 +20,7 @@ pub mod went_back;
 
 pub use api::{Host, HostError, Scope};
 pub use linux::{
-    LinuxHost, boot_clock, discover, docker, examine, kernel_news, resolver, scope, sysctl, systemd,
+    LinuxHost, boot_clock, confine, discover, docker, examine, kernel_news, program, resolver, scope, sysctl,
+    systemd,
     wireguard,
 };

@@ -24,7 +24,7 @@ use super::hold::Hold;
 use super::topology::{Topology, TopologyError, topology};
 use crate::config::{EditError, NetworkDocument, Secrets, Setting};
 use crate::host::agent_process::Runtime;
-use crate::host::random;
+use crate::host::{program, random};
 use crate::model::{Endpoint, EndpointHost, InterfaceName, Network, NodeName, Timestamp};
 use crate::plan::Backend;
 use crate::store::files::StoreError;
@@ -208,7 +208,7 @@ impl Lab {
                     .install(text, &secrets.of(node).render(), &mark, Note::default())
                     .map_err(io::Error::other)?;
                 let backend = backend.map_or_else(|| "auto".into(), |b| b.to_string());
-                let mut command = program(&self.network);
+                let mut command = this_program(&self.network);
                 command.args(["-q", "up", "--backend", &backend]);
                 command.stdin(Stdio::null()).output()
             })
@@ -276,7 +276,7 @@ pub fn enter(net: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// This program, for a network of the space that this thread is in.
-fn program(network: &InterfaceName) -> Command {
+fn this_program(network: &InterfaceName) -> Command {
     // Also where the file was replaced, or is out of sight in the space.
     let mut command = Command::new("/proc/self/exe");
     command.args(["--dir", DIR, "--network", network.as_str()]).current_dir("/");
@@ -325,7 +325,8 @@ fn switches(forwards: bool) -> io::Result<()> {
 }
 
 fn ip_batch(lines: &str) -> io::Result<()> {
-    let mut child = Command::new("ip")
+    let mut child = program::command("ip")
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot run ip(8): {e}")))?
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

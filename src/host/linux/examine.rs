@@ -51,6 +51,16 @@ fn upkeep(dir: &Path, folder: &Folder) -> Result<Upkeep, HostError> {
     })
 }
 
+/// Says whether this network namespace has rules of iptables-legacy, which only raw sockets change.
+pub fn uses_iptables_legacy() -> bool {
+    !super::iptables::legacy_families().is_empty()
+}
+
+/// Says whether this host is WSL.
+pub fn is_wsl() -> bool {
+    super::facts::wsl().is_some()
+}
+
 fn version(name: &str, flag: &str) -> Option<String> {
     let output = program::run(name, &[flag], None).ok()?;
     Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_string())

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::program;
 use super::sysctl;
 use crate::firewall::foreign::wsl::{WslMode, WslSigns};
 use crate::host::HostError;
@@ -14,7 +14,6 @@ use crate::plan::{Facts, IFALIAS_PREFIX};
 const WSLINFO_LIMIT: Duration = Duration::from_secs(2);
 /// Where WSL puts it.
 const WSLINFO: &str = "/usr/bin/wslinfo";
-const POLL: Duration = Duration::from_millis(20);
 /// Switches that are always of interest.
 const ALWAYS: [&str; 6] = [
     "net/ipv4/ip_forward",
@@ -94,30 +93,11 @@ pub(super) fn wsl() -> Option<WslMode> {
     };
     // The program stands in any WSL from 2.0.4 on; nothing else has one of this name.
     if signs.mode().is_some() || there(WSLINFO) {
-        let mut command = Command::new(if there(WSLINFO) { WSLINFO } else { "wslinfo" });
-        command.arg("--networking-mode").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        signs.wslinfo = output_within(command, WSLINFO_LIMIT);
+        let output = program::run_within(WSLINFO_LIMIT, "wslinfo", &["--networking-mode"], None).ok();
+        signs.wslinfo =
+            output.filter(|o| o.status.success()).map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
     }
     signs.mode()
-}
-
-/// Runs a program that prints a line; `None`: it failed or took too long.
-fn output_within(mut command: Command, limit: Duration) -> Option<String> {
-    let mut child = command.spawn().ok()?;
-    let end = Instant::now() + limit;
-    loop {
-        match child.try_wait() {
-            Ok(Some(_)) => break,
-            Ok(None) if Instant::now() < end => std::thread::sleep(POLL),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return None;
-            }
-        }
-    }
-    let output = child.wait_with_output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
@@ -132,15 +112,5 @@ mod tests {
             assert!(udp_ports().contains(&port), "{address}");
         }
         assert_eq!(local_port("  sl  local_address rem_address   st tx_queue"), None);
-    }
-
-    #[test]
-    fn a_program_that_hangs_is_ended() {
-        let mut command = Command::new("sleep");
-        command.arg("60").stdout(Stdio::piped());
-        assert_eq!(output_within(command, Duration::from_millis(60)), None);
-        let mut command = Command::new("echo");
-        command.arg("nat").stdout(Stdio::piped());
-        assert_eq!(output_within(command, Duration::from_secs(5)).as_deref(), Some("nat\n"));
     }
 }

@@ -3,6 +3,7 @@
 mod ahead;
 pub mod boot_clock;
 mod bridge;
+pub mod confine;
 mod dbus;
 pub mod discover;
 pub mod docker;
@@ -16,7 +17,7 @@ mod link;
 mod names;
 mod netlink;
 mod nft;
-mod program;
+pub mod program;
 pub mod resolver;
 mod route;
 pub mod scope;

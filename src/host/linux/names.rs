@@ -1,37 +1,108 @@
 //! Names to addresses, by the system's resolver; in a static program, by the part of it that is in the program.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, ToSocketAddrs as _};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long names may take to resolve, all together: a dead resolver must not hold `up` back.
 const LIMIT: Duration = Duration::from_secs(3);
+/// How many names are asked for at a time, in the whole process: each takes a thread, which a dead resolver holds for long.
+const AT_A_TIME: usize = 16;
+/// How long an answer counts: less than the time between two looks of the agent that nothing caused.
+const FRESH: Duration = Duration::from_secs(20);
+/// How long it counts that a name has none.
+const FRESH_NONE: Duration = Duration::from_secs(5);
 
-/// Resolves names, each on a thread of its own; one that does not resolve in time is absent.
+/// Resolves names; one that does not resolve in time is absent. What was resolved a moment ago is not asked again.
 pub(super) fn resolve(names: &BTreeSet<String>) -> BTreeMap<String, IpAddr> {
-    if !names.is_empty() {
-        stay_inside();
+    static RESOLVER: LazyLock<Arc<Resolver>> = LazyLock::new(|| Arc::new(Resolver::new(look_up)));
+    if names.is_empty() {
+        return BTreeMap::new();
     }
-    let (sender, receiver) = mpsc::channel();
-    for name in names {
-        let (sender, name) = (sender.clone(), name.clone());
-        // It is left behind where the resolver hangs, and ends by itself.
-        std::thread::spawn(move || {
-            let found =
-                (name.as_str(), 0).to_socket_addrs().map(|list| list.map(|a| a.ip()).collect::<Vec<_>>());
-            let _ = sender.send((name, found.unwrap_or_default()));
-        });
+    stay_inside();
+    RESOLVER.resolve(names, LIMIT)
+}
+
+fn look_up(name: &str) -> Option<IpAddr> {
+    choose(&(name, 0).to_socket_addrs().ok()?.map(|a| a.ip()).collect::<Vec<_>>())
+}
+
+/// Some threads that ask for names, and what they heard.
+struct Resolver {
+    ask: fn(&str) -> Option<IpAddr>,
+    state: Mutex<State>,
+    answered: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Those that no thread has taken yet.
+    queue: VecDeque<String>,
+    /// Those and the ones that are being asked for.
+    open: BTreeSet<String>,
+    answers: BTreeMap<String, (Instant, Option<IpAddr>)>,
+    threads: usize,
+}
+
+impl Resolver {
+    fn new(ask: fn(&str) -> Option<IpAddr>) -> Self {
+        Self { ask, state: Mutex::default(), answered: Condvar::new() }
     }
-    drop(sender);
-    let end = Instant::now() + LIMIT;
-    let mut resolved = BTreeMap::new();
-    // Ends early when every thread has answered.
-    while let Ok((name, found)) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        resolved.extend(choose(&found).map(|ip| (name, ip)));
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    resolved
+
+    fn resolve(self: &Arc<Self>, names: &BTreeSet<String>, limit: Duration) -> BTreeMap<String, IpAddr> {
+        let end = Instant::now() + limit;
+        let mut state = self.state();
+        state
+            .answers
+            .retain(|_, (at, found)| at.elapsed() < if found.is_some() { FRESH } else { FRESH_NONE });
+        for name in names {
+            if !state.answers.contains_key(name) && state.open.insert(name.clone()) {
+                state.queue.push_back(name.clone());
+            }
+        }
+        let wanted = state.queue.len().min(AT_A_TIME.saturating_sub(state.threads));
+        for _ in 0..wanted {
+            let this = Arc::clone(self);
+            // Where there is no thread to be had, those that run do all, or the names wait for the next look.
+            if std::thread::Builder::new().name("names".into()).spawn(move || this.work()).is_err() {
+                break;
+            }
+            state.threads += 1;
+        }
+        while names.iter().any(|name| state.open.contains(name)) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.threads == 0 {
+                break;
+            }
+            state = self.answered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        // Names that nobody may want any more by the time that they are reached.
+        let left = std::mem::take(&mut state.queue);
+        for name in left {
+            state.open.remove(&name);
+        }
+        names.iter().filter_map(|name| Some((name.clone(), state.answers.get(name)?.1?))).collect()
+    }
+
+    /// Asks for what is queued, and ends.
+    fn work(&self) {
+        let mut state = self.state();
+        while let Some(name) = state.queue.pop_front() {
+            drop(state);
+            let found = (self.ask)(&name);
+            state = self.state();
+            state.open.remove(&name);
+            state.answers.insert(name, (Instant::now(), found));
+            self.answered.notify_all();
+        }
+        state.threads -= 1;
+        self.answered.notify_all();
+    }
 }
 
 /// IPv4 where there is one: it is what a network without IPv6 can reach.
@@ -63,6 +134,8 @@ const fn stay_inside() {}
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -79,5 +152,49 @@ mod tests {
         let resolved = resolve(&names);
         assert!(resolved["localhost"].is_loopback());
         assert_eq!(resolved.len(), 1);
+    }
+
+    fn names(count: usize) -> BTreeSet<String> {
+        (0..count).map(|n| format!("n{n}.example")).collect()
+    }
+
+    #[test]
+    fn a_dead_resolver_costs_a_bounded_number_of_threads_and_of_time() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let resolver = Arc::new(Resolver::new(|_| {
+            ASKED.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_secs(3600));
+            None
+        }));
+        let soon = Duration::from_millis(100);
+        let began = Instant::now();
+        // Look after look, of two commands at once.
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..3).for_each(|_| assert!(resolver.resolve(&names(2000), soon).is_empty())));
+            }
+        });
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        assert_eq!(ASKED.load(Ordering::SeqCst), AT_A_TIME);
+        assert!(resolver.state().queue.is_empty());
+    }
+
+    #[test]
+    fn an_answer_counts_for_a_while_also_one_that_came_late() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let resolver = Arc::new(Resolver::new(|name| {
+            ASKED.fetch_add(1, Ordering::SeqCst);
+            if name == "n7.example" {
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            Some(IpAddr::from([192, 0, 2, 1]))
+        }));
+        let long = Duration::from_secs(60);
+        assert_eq!(resolver.resolve(&names(200), Duration::from_millis(100)).get("n7.example"), None);
+        // Whatever was not reached in time, and the late one.
+        assert_eq!(resolver.resolve(&names(200), long).len(), 200);
+        assert_eq!(resolver.resolve(&names(200), long).len(), 200);
+        assert_eq!(ASKED.load(Ordering::SeqCst), 200);
+        assert_eq!(resolver.state().threads, 0);
     }
 }

@@ -7,6 +7,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::program;
 use crate::export::unit::{MARK, Unit};
@@ -23,6 +24,8 @@ const PACKAGED: [&str; 2] =
 const BOOTED: &str = "/run/systemd/system";
 /// How many lines of the journal an error carries.
 const LAST_LINES: &str = "4";
+/// How long systemd may take to start or stop a unit: its own time limit is 90 s.
+const UNIT_WITHIN: Duration = Duration::from_secs(120);
 
 /// The systemd of this host.
 #[derive(Debug, Clone, Copy)]
@@ -192,7 +195,8 @@ fn remove_file(path: &Path) -> Result<(), HostError> {
 }
 
 fn systemctl(args: &[&str], operation: &'static str, target: &str) -> Result<(), HostError> {
-    let output = program::run("systemctl", args, None).map_err(|e| HostError::new(operation, target, e))?;
+    let output = program::run_within(UNIT_WITHIN, "systemctl", args, None)
+        .map_err(|e| HostError::new(operation, target, e))?;
     if output.status.success() {
         return Ok(());
     }

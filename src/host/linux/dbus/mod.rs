@@ -6,7 +6,7 @@ mod wire;
 
 use std::io::{self, Read, Write as _};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) use wire::{Arg, Setting, Value};
 use wire::{Reader, Writer};
@@ -19,6 +19,8 @@ const SOCKET: &str = "/run/dbus/system_bus_socket";
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The longest message, in bytes (D-Bus Specification, "Message protocol").
 const MAX_BYTES: usize = 128 * 1024 * 1024;
+/// How much is read at a time, in bytes.
+const PIECE: usize = 64 << 10;
 /// Never start who is called: a firewalld that is not running is to stay so.
 const NO_AUTO_START: u8 = 0x2;
 const CALL: u8 = 1;
@@ -49,6 +51,19 @@ fn malformed() -> DbusError {
 pub(super) struct Bus {
     stream: UnixStream,
     serial: u32,
+    /// How long an answer may take.
+    limit: Duration,
+}
+
+/// What is in the head of an answer.
+#[derive(Default)]
+struct Head {
+    /// The number of the call that it answers.
+    answers: u32,
+    signature: String,
+    sender: String,
+    /// An error's name.
+    name: String,
 }
 
 impl Bus {
@@ -87,43 +102,121 @@ impl Bus {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the bus refuses this user").into());
         }
         stream.write_all(b"BEGIN\r\n")?;
-        let mut bus = Self { stream, serial: 0 };
+        let mut bus = Self { stream, serial: 0, limit };
         bus.call([BUS, "/org/freedesktop/DBus", BUS, "Hello"], &[])?;
         Ok(bus)
     }
 
     /// Calls `[destination, object, interface, method]` and waits for the answer.
     pub(super) fn call(&mut self, method: [&str; 4], args: &[Arg<'_>]) -> Result<Vec<Value>, DbusError> {
+        let sender = match method[0] {
+            BUS => BUS.to_owned(),
+            // Who has the name, as one connection: anybody may send anything to this one. Nobody: the bus itself says so.
+            name => {
+                let owner = [BUS, "/org/freedesktop/DBus", BUS, "GetNameOwner"];
+                let owner = self.ask(owner, &[Arg::Text(name)], BUS);
+                owner.ok().and_then(|v| v.first()?.text().map(str::to_owned)).unwrap_or_default()
+            }
+        };
+        self.ask(method, args, &sender)
+    }
+
+    /// The same where the answer is to come from this connection.
+    fn ask(&mut self, method: [&str; 4], args: &[Arg<'_>], sender: &str) -> Result<Vec<Value>, DbusError> {
+        let end = Instant::now() + self.limit;
         self.serial += 1;
         self.stream.write_all(&call_message(self.serial, method, args))?;
         loop {
-            let (kind, answers, values, name) = self.receive()?;
-            match kind {
-                ANSWER if answers == self.serial => return Ok(values),
-                REFUSAL if answers == self.serial => {
-                    let message = values.first().and_then(Value::text).unwrap_or(&name).to_string();
-                    return Err(DbusError::Refused { name, message });
-                }
-                // News that nobody asked for.
-                _ => {}
+            let Some((kind, head, body)) = self.receive(end)? else { continue };
+            // A refusal may be the bus's own: nobody of that name, not allowed, no answer in time.
+            let is_from = head.sender == sender || (kind == REFUSAL && head.sender == BUS);
+            if head.answers != self.serial || !is_from {
+                continue;
             }
+            let values = Reader { bytes: &body, at: 0 }.values(&head.signature).ok_or_else(malformed)?;
+            if kind == ANSWER {
+                return Ok(values);
+            }
+            let message = values.first().and_then(Value::text).unwrap_or(&head.name).to_string();
+            return Err(DbusError::Refused { name: head.name, message });
         }
     }
 
-    /// Receives a message: its kind, the number of the call that it answers, its values, and an error's name.
-    fn receive(&mut self) -> Result<(u8, u32, Vec<Value>, String), DbusError> {
-        let mut bytes = vec![0; 16];
-        self.stream.read_exact(&mut bytes)?;
-        let number = |at| Reader { bytes: &bytes, at }.number().and_then(|n| usize::try_from(n).ok());
-        let (Some(body), Some(fields)) = (number(4), number(12)) else { return Err(malformed()) };
-        // Both sides are on this host, and all that it runs on are little-endian.
-        if bytes[0] != b'l' || body > MAX_BYTES || fields > MAX_BYTES {
+    /// Receives a message, and returns an answer's kind, head and body; `None`: it is none, or makes no sense. Any user of the bus
+    /// may send one, so only its length has to be right, which the bus sees to.
+    fn receive(&mut self, end: Instant) -> Result<Option<(u8, Head, Vec<u8>)>, DbusError> {
+        let mut start = [0; 16];
+        self.read(&mut start, end)?;
+        // Each sender has the order of bytes that he likes.
+        let number = |at: usize| {
+            let bytes = [start[at], start[at + 1], start[at + 2], start[at + 3]];
+            let number = if start[0] == b'B' { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+            usize::try_from(number).unwrap_or(usize::MAX)
+        };
+        let (body, fields) = (number(4), number(12));
+        if !matches!(start[0], b'l' | b'B') || body > MAX_BYTES || fields > MAX_BYTES {
             return Err(malformed());
         }
-        let header = (16 + fields).next_multiple_of(8);
-        bytes.resize(header + body, 0);
-        self.stream.read_exact(&mut bytes[16..])?;
-        message(&bytes, header).ok_or_else(malformed)
+        let head = (16 + fields).next_multiple_of(8);
+        let kind = start[1];
+        // Who answers is on this host, and all that it runs on are little-endian.
+        if start[0] != b'l' || !matches!(kind, ANSWER | REFUSAL) {
+            self.skip(head - 16 + body, end)?;
+            return Ok(None);
+        }
+        let mut bytes = start.to_vec();
+        self.read_more(&mut bytes, head - 16, end)?;
+        let Some(read) = read_head(&bytes, 16 + fields) else {
+            self.skip(body, end)?;
+            return Ok(None);
+        };
+        let mut content = Vec::new();
+        self.read_more(&mut content, body, end)?;
+        Ok(Some((kind, read, content)))
+    }
+
+    /// Reads as much as `bytes` holds.
+    fn read(&mut self, bytes: &mut [u8], end: Instant) -> Result<(), DbusError> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            match self.stream.read(&mut bytes[at..]) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                Ok(n) => at += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads `count` bytes behind those that are there, taking memory as they come.
+    fn read_more(&mut self, bytes: &mut Vec<u8>, mut count: usize, end: Instant) -> Result<(), DbusError> {
+        while count > 0 {
+            let at = bytes.len();
+            let piece = count.min(PIECE);
+            bytes.resize(at + piece, 0);
+            self.read(&mut bytes[at..], end)?;
+            count -= piece;
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, mut count: usize, end: Instant) -> Result<(), DbusError> {
+        let mut piece = vec![0; count.min(PIECE)];
+        while count > 0 {
+            let length = count.min(piece.len());
+            self.read(&mut piece[..length], end)?;
+            count -= length;
+        }
+        Ok(())
     }
 }
 
@@ -157,22 +250,21 @@ fn call_message(
     message.bytes
 }
 
-fn message(bytes: &[u8], body_at: usize) -> Option<(u8, u32, Vec<Value>, String)> {
-    let (head, body) = bytes.split_at_checked(body_at)?;
-    let mut fields = Reader { bytes: head, at: 12 };
-    let end = 16 + usize::try_from(fields.number()?).ok()?;
-    let (mut answers, mut signature, mut name) = (0, String::new(), String::new());
+/// Reads the fields of a head, which end at `end`.
+fn read_head(bytes: &[u8], end: usize) -> Option<Head> {
+    let mut fields = Reader { bytes: bytes.get(..end)?, at: 16 };
+    let mut head = Head::default();
     while fields.at < end {
         let Value::Struct(field) = fields.value(&mut "(yv)", 0)? else { return None };
         match field.as_slice() {
-            [Value::Number(4), Value::Text(text)] => name.clone_from(text),
-            [Value::Number(5), Value::Number(serial)] => answers = u32::try_from(*serial).ok()?,
-            [Value::Number(8), Value::Text(text)] => signature.clone_from(text),
+            [Value::Number(4), Value::Text(text)] => head.name.clone_from(text),
+            [Value::Number(5), Value::Number(serial)] => head.answers = u32::try_from(*serial).ok()?,
+            [Value::Number(7), Value::Text(text)] => head.sender.clone_from(text),
+            [Value::Number(8), Value::Text(text)] => head.signature.clone_from(text),
             _ => {}
         }
     }
-    let values = Reader { bytes: body, at: 0 }.values(&signature)?;
-    Some((head[1], answers, values, name))
+    Some(head)
 }
 
 #[cfg(test)]
@@ -181,8 +273,8 @@ mod tests {
 
     use super::*;
 
-    /// A message of the bus: `fields` are code, type and value.
-    fn from_bus(kind: u8, answers: u32, texts: &[&str], error: Option<&str>) -> Vec<u8> {
+    /// A message as the bus passes it on.
+    fn from(sender: &str, kind: u8, answers: u32, texts: &[&str], error: Option<&str>) -> Vec<u8> {
         let mut body = Writer::default();
         texts.iter().for_each(|t| body.text(t));
         let mut w = Writer { bytes: vec![b'l', kind, 0, 1] };
@@ -192,16 +284,18 @@ mod tests {
             w.bytes.push(5);
             w.signature("u");
             w.number(answers);
+            for (code, text) in [(4, error), (7, Some(sender))] {
+                if let Some(text) = text {
+                    w.align(8);
+                    w.bytes.push(code);
+                    w.signature("s");
+                    w.text(text);
+                }
+            }
             w.align(8);
             w.bytes.push(8);
             w.signature("g");
             w.signature(&"s".repeat(texts.len()));
-            if let Some(name) = error {
-                w.align(8);
-                w.bytes.push(4);
-                w.signature("s");
-                w.text(name);
-            }
         });
         w.align(8);
         w.bytes.append(&mut body.bytes);
@@ -215,8 +309,9 @@ mod tests {
         bytes
     }
 
-    #[test]
-    fn calls_and_their_answers() {
+    /// A bus on which `:1.7` has the name `a.b`: after Hello, each call to it is answered by one of `answers`, which is given the
+    /// call's number. Returns the bytes of those calls.
+    fn bus(answers: Vec<fn(u32) -> Vec<u8>>) -> (Bus, std::thread::JoinHandle<Vec<Vec<u8>>>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("bus");
         let listener = UnixListener::bind(&path).unwrap();
@@ -230,27 +325,111 @@ mod tests {
             if asked.len() < 32 {
                 asked.extend(read_call(&mut stream));
             }
-            stream.write_all(&from_bus(ANSWER, 1, &[":1.7"], None)).unwrap();
-            let call = read_call(&mut stream);
-            assert_eq!(call[..4], [b'l', CALL, NO_AUTO_START, 1]);
-            assert!(call.windows(8).any(|w| w == b"getZones"));
-            // A signal and the answer to somebody else's call come first.
-            stream.write_all(&from_bus(4, 0, &["news"], None)).unwrap();
-            stream.write_all(&from_bus(ANSWER, 1, &["late"], None)).unwrap();
-            stream.write_all(&from_bus(ANSWER, 2, &["public"], None)).unwrap();
-            read_call(&mut stream);
-            let error = Some("org.fedoraproject.FirewallD1.Exception");
-            stream.write_all(&from_bus(REFUSAL, 3, &["INVALID_ZONE: x"], error)).unwrap();
-            read_call(&mut stream);
-            stream.write_all(&[b'B'; 64]).unwrap();
+            stream.write_all(&from(BUS, ANSWER, 1, &[":1.42"], None)).unwrap();
+            let mut calls = Vec::new();
+            let mut serial = 1;
+            for answer in answers {
+                let owner = read_call(&mut stream);
+                assert!(owner.windows(12).any(|w| w == b"GetNameOwner"));
+                stream.write_all(&from(BUS, ANSWER, serial + 1, &[":1.7"], None)).unwrap();
+                calls.push(read_call(&mut stream));
+                serial += 2;
+                stream.write_all(&answer(serial)).unwrap();
+            }
+            // Held open until the other side hangs up.
+            let _ = stream.read(&mut [0]);
+            calls
         });
-        let mut bus = Bus::connect(path.to_str().unwrap(), TIME_LIMIT).unwrap();
-        let method = ["a.b", "/c", "a.b.zone", "getZones"];
-        assert_eq!(bus.call(method, &[]).unwrap(), [Value::Text("public".into())]);
-        let refused = bus.call(method, &[Arg::Text("x")]).unwrap_err();
+        (Bus::connect(path.to_str().unwrap(), Duration::from_secs(2)).unwrap(), server)
+    }
+
+    const METHOD: [&str; 4] = ["a.b", "/c", "a.b.zone", "getZones"];
+
+    #[test]
+    fn calls_and_their_answers() {
+        let (mut bus, server) = bus(vec![
+            |n| from(":1.7", ANSWER, n, &["public"], None),
+            |n| {
+                from(":1.7", REFUSAL, n, &["INVALID_ZONE: x"], Some("org.fedoraproject.FirewallD1.Exception"))
+            },
+            |n| from(BUS, REFUSAL, n, &["nobody"], Some("org.freedesktop.DBus.Error.ServiceUnknown")),
+            |_| vec![b'x'; 64],
+        ]);
+        assert_eq!(bus.call(METHOD, &[]).unwrap(), [Value::Text("public".into())]);
+        let refused = bus.call(METHOD, &[Arg::Text("x")]).unwrap_err();
         assert_eq!(refused.to_string(), "INVALID_ZONE: x");
         assert!(matches!(refused, DbusError::Refused { name, .. } if name.ends_with("Exception")));
-        assert!(matches!(bus.call(method, &[]), Err(DbusError::Io(_))));
+        assert_eq!(bus.call(METHOD, &[]).unwrap_err().to_string(), "nobody");
+        assert!(matches!(bus.call(METHOD, &[]), Err(DbusError::Io(_))));
+        drop(bus);
+        let calls = server.join().unwrap();
+        assert_eq!(calls[0][..4], [b'l', CALL, NO_AUTO_START, 1]);
+        assert!(calls[0].windows(8).any(|w| w == b"getZones"));
+    }
+
+    /// What any user of the bus may send to any connection.
+    #[test]
+    fn whatever_others_send_changes_nothing() {
+        const NOISE: [fn(u32) -> Vec<u8>; 9] = [
+            |_| from(":1.66", 4, 0, &["news"], None),
+            // Somebody else's answer to this call, to another one, and a refusal that is not the bus's.
+            |n| from(":1.66", ANSWER, n, &["evil"], None),
+            |n| from(":1.7", ANSWER, n - 1, &["late"], None),
+            |n| from(":1.66", REFUSAL, n, &["evil"], Some("org.freedesktop.DBus.Error.Failed")),
+            // A signal in the other order of bytes; one whose body is no value of its signature; one of a megabyte.
+            |_| {
+                let mut bytes = vec![b'B', 4, 0, 1, 0, 0, 0, 5, 0, 0, 0, 9, 0, 0, 0, 3];
+                bytes.extend([0xff; 8 + 5]);
+                bytes
+            },
+            |_| {
+                let mut bytes = from(":1.66", 4, 0, &["body"], None);
+                let at = bytes.len() - 9;
+                bytes[at..at + 4].fill(0xff);
+                bytes
+            },
+            |_| from(":1.66", 4, 0, &[&"x".repeat(1 << 20)], None),
+            // An answer whose head is nonsense, and a kind of message that there is not.
+            |n| {
+                let mut bytes = from(":1.7", ANSWER, n, &["evil"], None);
+                bytes[17..30].fill(0xff);
+                bytes
+            },
+            |n| from(":1.7", 99, n, &["evil"], None),
+        ];
+        let answers: Vec<fn(u32) -> Vec<u8>> = vec![
+            |n| {
+                [
+                    NOISE.iter().flat_map(|noise| noise(n)).collect(),
+                    from(":1.7", ANSWER, n, &["public"], None),
+                ]
+                .concat()
+            },
+            |n| {
+                [
+                    NOISE.iter().flat_map(|noise| noise(n)).collect(),
+                    from(":1.7", ANSWER, n, &["public"], None),
+                ]
+                .concat()
+            },
+        ];
+        let (mut bus, server) = bus(answers);
+        for _ in 0..2 {
+            assert_eq!(bus.call(METHOD, &[]).unwrap(), [Value::Text("public".into())]);
+        }
+        drop(bus);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn nobody_who_keeps_talking_keeps_a_call_waiting() {
+        let (mut bus, server) = bus(vec![|_| from(":1.66", 4, 0, &["news"], None).repeat(100)]);
+        let began = Instant::now();
+        assert!(
+            matches!(bus.call(METHOD, &[]), Err(DbusError::Io(e)) if e.kind() == io::ErrorKind::TimedOut)
+        );
+        assert!(began.elapsed() >= Duration::from_secs(2));
+        drop(bus);
         server.join().unwrap();
     }
 

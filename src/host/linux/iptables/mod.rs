@@ -15,8 +15,8 @@ use crate::firewall::foreign::{ForeignRule, Iptables, IptablesFacts};
 use crate::host::HostError;
 use crate::model::InterfaceName;
 
-/// Seconds that iptables waits for another one to finish.
-const LOCK_WAIT: &str = "10";
+/// Seconds that iptables waits for another one to finish: less than it may take in all.
+const LOCK_WAIT: &str = "3";
 
 /// What one iptables keeps.
 #[derive(Debug, Clone)]

@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
 use super::WireGuard;
@@ -16,6 +17,7 @@ use crate::daemon::protocol::{self, Answer, MAX_LINE, Request, packed};
 use crate::dataplane::{DeviceChange, DeviceReport};
 use crate::host::HostError;
 use crate::host::agent_process::Runtime;
+use crate::host::confine;
 use crate::model::InterfaceName;
 use crate::status::State;
 
@@ -154,15 +156,13 @@ impl Embedded {
         let (program, args) = self.command.split_first().ok_or_else(|| fault(&"no command"))?;
         let log = self.runtime.agent_log().map_err(|e| fault(&e))?;
         let err = log.try_clone().map_err(|e| fault(&e))?;
-        Command::new(program)
+        confine::detached(program)
             .args(args)
             .args(["--attach", &mtu.to_string()])
-            .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::from(log))
             .stderr(Stdio::from(err))
-            // A group of its own: a Ctrl-C meant for `up` must not end the agent.
-            .process_group(0)
+            // It makes a session of its own: neither a Ctrl-C meant for `up` nor a terminal that closes ends it.
             .spawn()
             .map_err(|e| fault(&e))
     }
@@ -194,6 +194,8 @@ impl WireGuard for Embedded {
                 return Err(HostError::new("start", "the embedded data plane", self.last_words()));
             }
             if start.elapsed() > READY_WITHIN {
+                // With the agent that it started: they are a group.
+                let _ = i32::try_from(child.id()).map(|id| killpg(Pid::from_raw(id), Signal::SIGKILL));
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(HostError::new(
@@ -229,6 +231,7 @@ impl WireGuard for Embedded {
         // The agent itself comes here too, on its way out.
         let other = || self.runtime.agent_pid().filter(|pid| *pid != std::process::id());
         let is_there = || other().is_some() || holder(name).is_some();
+        let supervisor = other().and_then(supervisor_of);
         // What it answers does not matter, only whether it goes.
         let asked = ask_within(&self.runtime, &Request::Stop, HELLO_WITHIN).is_ok();
         let mut killed = None;
@@ -240,6 +243,8 @@ impl WireGuard for Embedded {
                 let pid = other().or_else(|| holder(name));
                 tracing::warn!(pid, "the agent does not end by itself and is killed");
                 if let Some(pid) = pid {
+                    // First who would start another one.
+                    supervisor_of(pid).map_or(Ok(()), kill)?;
                     kill(pid)?;
                     killed = Some(pid);
                 }
@@ -248,12 +253,44 @@ impl WireGuard for Embedded {
             std::thread::sleep(Duration::from_millis(3));
         }
         let start = Instant::now();
-        // Its sockets go after its interface.
-        while (is_there() || killed.is_some_and(is_running)) && start.elapsed() < END_WITHIN {
+        // Its sockets go after its interface, and who looked after it goes last.
+        let is_left = || is_there() || [killed, supervisor].into_iter().flatten().any(is_running);
+        while is_left() && start.elapsed() < END_WITHIN {
             std::thread::sleep(Duration::from_millis(3));
         }
         self.runtime.clear_stale_agent()
     }
+}
+
+/// Finds who starts an agent again when it dies.
+fn supervisor_of(agent: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{agent}/status")).ok()?;
+    let parent: u32 = status.lines().find_map(|l| l.strip_prefix("PPid:"))?.trim().parse().ok()?;
+    let line = std::fs::read(format!("/proc/{parent}/cmdline")).ok()?;
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    (is_this_program(parent) && words.contains(&&b"run"[..]) && words.contains(&&b"--attach"[..]))
+        .then_some(parent)
+}
+
+/// Says whether a process runs this program, or the file that was in its place before.
+fn is_this_program(pid: u32) -> bool {
+    let program =
+        |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).ok()?.file_name().map(OsStr::to_owned);
+    // A program that was replaced while it runs is listed as deleted.
+    let name = |os: std::ffi::OsString| os.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
+    let (theirs, own) = (program(&pid.to_string()).map(name), program("self").map(name));
+    theirs.is_some() && theirs == own
+}
+
+/// Says whether a network's agent runs another file than this process: the one before an upgrade.
+pub fn is_outdated(runtime: &Runtime) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = |pid: &str| {
+        let about = std::fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        Some((about.dev(), about.ino()))
+    };
+    let agent = runtime.agent_pid().and_then(|pid| file(&pid.to_string()));
+    agent.is_some_and(|agent| file("self").is_some_and(|own| own != agent))
 }
 
 /// Finds the agent behind a TUN interface of this network namespace, also where its pid file and its socket were deleted:
@@ -261,14 +298,7 @@ impl WireGuard for Embedded {
 fn holder(name: &InterfaceName) -> Option<u32> {
     nix::net::if_::if_nametoindex(name.as_str()).ok()?;
     let here = std::fs::read_link("/proc/self/ns/net").ok()?;
-    let ours = |pid: &u32| {
-        let program =
-            |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).ok()?.file_name().map(OsStr::to_owned);
-        // A program that was replaced while it runs is listed as deleted.
-        let name = |os: std::ffi::OsString| os.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
-        let (theirs, own) = (program(&pid.to_string()).map(name), program("self").map(name));
-        theirs.is_some() && theirs == own && *pid != std::process::id()
-    };
+    let ours = |pid: &u32| *pid != std::process::id() && is_this_program(*pid);
     let pids = std::fs::read_dir("/proc")
         .ok()?
         .flatten()
@@ -298,7 +328,7 @@ fn is_running(pid: u32) -> bool {
 fn kill(pid: u32) -> Result<(), HostError> {
     let fault = |e: &dyn std::fmt::Display| HostError::new("end", format!("process {pid}"), e);
     let id = i32::try_from(pid).map_err(|e| fault(&e))?;
-    match nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGKILL) {
+    match nix::sys::signal::kill(Pid::from_raw(id), Signal::SIGKILL) {
         Err(e) if e != nix::errno::Errno::ESRCH => Err(fault(&e)),
         _ => Ok(()),
     }
