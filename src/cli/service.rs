@@ -12,11 +12,15 @@ use super::output::Role;
 use crate::app::{Target, recorded_target, wsl_advice};
 use crate::export::unit::Unit;
 use crate::host::agent_process::Runtime;
+use crate::host::examine::{is_wsl, uses_iptables_legacy};
 use crate::host::last_up::LastUp;
 use crate::host::systemd::{Absent, Systemd, unit_name};
 use crate::model::InterfaceName;
 use crate::plan::{Backend, Change, Plan};
 use crate::store::folder::Folder;
+
+/// Lower ports are for root, or for who has a right for it.
+const FIRST_HIGH_PORT: u16 = 1024;
 
 /// Installs or removes the unit.
 pub fn service(ctx: &Context, args: &Service) -> Result<Exit, Fault> {
@@ -34,7 +38,17 @@ fn install(ctx: &Context, backend: Typed, metrics: Option<SocketAddr>) -> Result
     let target = target(ctx, &loaded)?;
     let name = loaded.network.name.clone();
     elsewhere::refuse(ctx, &name, &runtime(&name)?)?;
-    let unit = Unit { metrics, ..unit(ctx, &name, backend)? };
+    let listens_on = [target.this().listen_port(), metrics.map(|at| at.port())];
+    let low_port = listens_on.into_iter().flatten().any(|port| port < FIRST_HIGH_PORT);
+    let unit = Unit { metrics, low_port, legacy: uses_iptables_legacy(), ..unit(ctx, &name, backend)? };
+    if let Some(path) = unit.unfit() {
+        return Err(Fault::failed(
+            format!(
+                "{path:?} cannot be written into a unit: it is not UTF-8, or has a line break or the like in it"
+            ),
+            "use a folder with a plain name",
+        ));
+    }
     let installed = systemd.install(&name, &unit)?;
     let runtime = runtime(&name)?;
     let is_up = runtime.read_applied(&ctx.dir)?.is_some();
@@ -127,6 +141,9 @@ fn unit(ctx: &Context, name: &InterfaceName, backend: Typed) -> Result<Unit, Fau
             Typed::Embedded => Some(Backend::Embedded.to_string()),
         },
         metrics: None,
+        legacy: false,
+        low_port: false,
+        wsl: is_wsl(),
     })
 }
 

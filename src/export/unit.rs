@@ -24,13 +24,26 @@ pub struct Unit {
     pub backend: Option<String>,
     /// `--metrics`; `None`: not given.
     pub metrics: Option<SocketAddr>,
+    /// Whether it changes rules with iptables-legacy, which takes raw sockets.
+    pub legacy: bool,
+    /// Whether a port below 1024 is its to listen on.
+    pub low_port: bool,
+    /// Whether this host is WSL, which tells its networking mode by AF_VSOCK.
+    pub wsl: bool,
 }
 
 impl Unit {
     /// Returns what the package ships: any network below /etc/wgrelay.
     pub fn template() -> Self {
         let (program, dir) = ("/usr/bin/wgrelay".into(), "/etc/wgrelay".into());
-        Self { program, dir, network: None, node: None, backend: None, metrics: None }
+        let (network, node, backend, metrics) = (None, None, None, None);
+        Self { program, dir, network, node, backend, metrics, legacy: false, low_port: false, wsl: false }
+    }
+
+    /// Says what of a unit cannot be written into one: systemd reads lines, and knows no way to write a line's end into a path.
+    pub fn unfit(&self) -> Option<&Path> {
+        let fits = |path: &Path| path.to_str().is_some_and(|text| !text.chars().any(char::is_control));
+        [&*self.program, &*self.dir].into_iter().find(|path| !fits(path))
     }
 
     /// Writes the unit.
@@ -47,9 +60,14 @@ impl Unit {
             "ConditionPathExists={folder}/network.toml\nStartLimitIntervalSec=0\n\n[Service]\nType=notify\n\
              ExecStart={command} run{options}\nExecReload={command} up\n\
              Restart=on-failure\nRestartSec=2\n# A wrong file stays wrong until somebody corrects it.\n\
-             RestartPreventExitStatus=2 3\nTimeoutStopSec=30\n\n{HARDENING}\
-             ReadWritePaths=/run {dir}\nProtectHome={home}\n\n[Install]\nWantedBy=multi-user.target\n",
+             RestartPreventExitStatus=2 3\nTimeoutStopSec=30\n\n\
+             # It needs links, routes, rules and sockets; nothing else of what root may.\n\
+             CapabilityBoundingSet=CAP_NET_ADMIN{rights}\n\
+             RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6{vsock}\n{HARDENING}\
+             ReadWritePaths=/run /proc/sys/net {dir}\nProtectHome={home}\n\n[Install]\nWantedBy=multi-user.target\n",
             options = self.options(),
+            rights = self.rights(),
+            vsock = if self.wsl { " AF_VSOCK" } else { "" },
             dir = quoted(&specifiers(&self.dir.display().to_string())),
             home = if self.is_below_home() { "read-only" } else { "yes" },
         );
@@ -71,6 +89,11 @@ impl Unit {
         [backend, metrics].into_iter().flatten().collect()
     }
 
+    fn rights(&self) -> String {
+        let more = [(self.legacy, " CAP_NET_RAW"), (self.low_port, " CAP_NET_BIND_SERVICE")];
+        more.iter().filter(|(needed, _)| *needed).map(|(_, name)| *name).collect()
+    }
+
     /// Says whether the unit needs what systemd would hide from it as homes.
     fn is_below_home(&self) -> bool {
         let homes = ["/home", "/root", "/run/user"];
@@ -78,13 +101,9 @@ impl Unit {
     }
 }
 
-/// What the agent may do, and no more. Left open on purpose: the switches below /proc/sys (it sets forwarding).
+/// What the agent may do, and no more. Open below /proc/sys are the switches of the network alone (it sets forwarding).
 const HARDENING: &str = "\
-# It needs links, routes, rules and sockets; nothing else of what root may.
-CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
-# AF_VSOCK: by it WSL tells its networking mode.
-RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6 AF_VSOCK
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -92,14 +111,24 @@ LockPersonality=yes
 MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 UMask=0077
+KeyringMode=private
+# The embedded data plane's one device.
+PrivateDevices=yes
+BindPaths=-/dev/net/tun
+DeviceAllow=/dev/net/tun rw
+PrivateMounts=yes
+PrivateTmp=yes
 ProtectClock=yes
 ProtectControlGroups=yes
 ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
+ProtectKernelTunables=yes
 ProtectSystem=strict
+RemoveIPC=yes
 ";
 
 /// Keeps systemd from reading its own specifiers into a text.
@@ -149,7 +178,11 @@ mod tests {
             backend: Some("embedded".into()),
             // A scope is a link's number or its name, and a link may be called eth%0.
             metrics: Some("[fe80::1%3]:9586".parse().unwrap()),
+            legacy: true,
+            low_port: true,
+            wsl: true,
         };
+        assert_eq!(unit.unfit(), None);
         let text = unit.render();
         let line = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default().to_owned();
         let command = r#""/root/a b/wgrelay" --dir "/srv/100%% $$HOME \"q\"" --network wg0 --node wsl"#;
@@ -159,8 +192,35 @@ mod tests {
         );
         assert_eq!(line("ExecReload="), format!("{command} up"));
         assert_eq!(line("ConditionPathExists="), "/srv/100%% $HOME \"q\"/wg0/network.toml");
-        assert_eq!(line("ReadWritePaths=/run "), r#""/srv/100%% $HOME \"q\"""#);
+        assert_eq!(line("ReadWritePaths=/run /proc/sys/net "), r#""/srv/100%% $HOME \"q\"""#);
         // A program below /root must be seen by the unit that runs it.
         assert_eq!(line("ProtectHome="), "read-only");
+    }
+
+    #[test]
+    fn rights_are_those_that_the_host_asks_for() {
+        let line = |unit: Unit| {
+            let text = unit.render();
+            text.lines().find_map(|l| l.strip_prefix("CapabilityBoundingSet=")).unwrap_or_default().to_owned()
+        };
+        assert_eq!(line(Unit::template()), "CAP_NET_ADMIN");
+        assert!(!Unit::template().render().contains("VSOCK"));
+        assert!(Unit { wsl: true, ..Unit::template() }.render().contains("AF_INET6 AF_VSOCK\n"));
+        assert_eq!(line(Unit { legacy: true, ..Unit::template() }), "CAP_NET_ADMIN CAP_NET_RAW");
+        assert_eq!(line(Unit { low_port: true, ..Unit::template() }), "CAP_NET_ADMIN CAP_NET_BIND_SERVICE");
+    }
+
+    #[test]
+    fn a_path_that_would_begin_a_line_of_its_own_is_told() {
+        use std::os::unix::ffi::OsStrExt as _;
+        for path in ["/srv/a\nExecStartPre=/bin/evil", "/srv/a\rb", "/srv/\u{85}", "/srv/\u{1b}[2J"] {
+            let (dir, program) = (PathBuf::from(path), PathBuf::from(path));
+            assert_eq!(Unit { dir: dir.clone(), ..Unit::template() }.unfit(), Some(&*dir), "{path:?}");
+            assert_eq!(Unit { program, ..Unit::template() }.unfit(), Some(&*dir), "{path:?}");
+        }
+        // Shown, it would be another path.
+        let dir = PathBuf::from(std::ffi::OsStr::from_bytes(b"/srv/\xff"));
+        assert!(Unit { dir, ..Unit::template() }.unfit().is_some());
+        assert_eq!(Unit { dir: "/srv/\u{e9} \u{4f60}\u{597d}".into(), ..Unit::template() }.unfit(), None);
     }
 }
