@@ -8,7 +8,7 @@ use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::Engine;
 use crate::host::wireguard::WireGuard as _;
-use crate::host::wireguard::embedded::{Embedded, is_responsive};
+use crate::host::wireguard::embedded::{Embedded, is_outdated, is_responsive};
 use crate::host::wireguard::kernel_probe;
 use crate::model::InterfaceName;
 use crate::plan::{Backend, Facts, WslMode, ifalias};
@@ -82,6 +82,19 @@ pub(super) fn clear_unresponsive(
     runtime: &Runtime,
 ) -> Result<bool, HostError> {
     if in_use(network, facts) != Some(Backend::Embedded) || is_responsive(runtime) {
+        return Ok(false);
+    }
+    Embedded::new(runtime.clone(), Vec::new()).delete(network)?;
+    Ok(true)
+}
+
+/// Ends the agent of another program file, as an upgrade leaves one; the next `up` of this host starts another, which calls its peers.
+/// Says whether there was one.
+///
+/// # Errors
+/// It cannot be ended.
+pub fn end_outdated(network: &InterfaceName, runtime: &Runtime) -> Result<bool, HostError> {
+    if !is_outdated(runtime) {
         return Ok(false);
     }
     Embedded::new(runtime.clone(), Vec::new()).delete(network)?;

@@ -20,7 +20,7 @@ mod trial;
 mod up;
 mod wsl;
 
-pub use backend::{BackendChoice, choose, host, host_ahead, host_for, host_to_look, standing};
+pub use backend::{BackendChoice, choose, end_outdated, host, host_ahead, host_for, host_to_look, standing};
 pub use down::{Down, down};
 pub use glance::glance;
 pub use look::{Look, look, recorded_target};

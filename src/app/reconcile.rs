@@ -62,12 +62,13 @@ pub fn reconcile<H: Host>(
     extent: Extent,
 ) -> Result<Reconciled, HostError> {
     let folder = Folder::new(dir, network);
-    let lock = folder.try_lock_to_apply().map_err(|e| HostError::new("lock", network.to_string(), e))?;
-    let Some(_lock) = lock else { return Ok(Reconciled::Busy) };
     if !runtime.applied_path().exists() {
         return Ok(Reconciled::Nothing);
     }
     let Some(_on_host) = runtime.try_lock_to_apply()? else { return Ok(Reconciled::Busy) };
+    // Held while the files are read: nobody who edits them waits for the host.
+    let reading = folder.try_lock_to_apply().map_err(|e| HostError::new("lock", network.to_string(), e))?;
+    let Some(reading) = reading else { return Ok(Reconciled::Busy) };
     let recorded = match memory.recorded(dir, &folder, runtime) {
         // An `up` that was cut short is the next one's to make right.
         Err(_) if runtime.read_applied(dir)?.is_some_and(|a| a.network_text.is_empty()) => {
@@ -76,6 +77,7 @@ pub fn reconcile<H: Host>(
         other => other?,
     };
     let Some((applied, target)) = recorded else { return Ok(Reconciled::Nothing) };
+    drop(reading);
     hold(host, &target, runtime, applied.backend, now, extent).map(Reconciled::Looked)
 }
 

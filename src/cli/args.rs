@@ -457,9 +457,22 @@ pub struct Run {
     /// Serve metrics for Prometheus there, to whoever can reach it, such as 127.0.0.1:9586 or localhost:9586
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = metrics_address)]
     pub metrics: Option<std::net::SocketAddr>,
-    /// Host the embedded device for an `up` that is under way; used by `up` itself
+    /// See to it that an agent hosts the embedded device for an `up` that is under way, and after; used by `up` itself
     #[arg(long, hide = true, value_name = "MTU")]
     pub attach: Option<u16>,
+    /// Be that agent
+    #[arg(long, hide = true, value_name = "MTU")]
+    pub host: Option<u16>,
+    /// Be the one after it: bring up what was last applied, unless somebody took it down meanwhile
+    #[arg(long, hide = true)]
+    pub resume: bool,
+}
+
+impl Run {
+    /// Says whether an `up` started this process, which has no terminal.
+    pub const fn is_detached(&self) -> bool {
+        self.attach.is_some() || self.host.is_some() || self.resume
+    }
 }
 
 /// Below `service`

@@ -19,6 +19,7 @@ use crate::app::{self, BackendChoice};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::since_boot;
+use crate::host::confine::give_up_rights;
 use crate::host::host_lock::HostLock;
 use crate::host::last_up::LastUp;
 use crate::host::scope::{Part, leave_session};
@@ -44,7 +45,6 @@ pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
         return wait(ctx, &name);
     }
     let folder = Folder::new(&ctx.dir, &name);
-    let _lock = if folder.exists() { Some(ctx.lock_to_apply(&folder)?) } else { None };
     let runtime = runtime(&name)?;
     let on_host = runtime.lock_to_apply()?;
     if make_right(ctx, &name, &runtime, &on_host)? {
@@ -86,11 +86,10 @@ pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
 
 /// Waits until the trial is ended by somebody, or is over: then goes back.
 fn wait(ctx: &Context, name: &InterfaceName) -> Result<Exit, Fault> {
-    // Out of the caller's session: its terminal may close.
-    let _ = nix::unistd::setsid();
     heed()?;
     end_with_lab(&ctx.dir)?;
     leave_session(Part::Waiter, name);
+    give_up_rights(&ctx.dir);
     let runtime = runtime(name)?;
     let Some(_alone) = WaiterLock::take(&runtime)? else { return Ok(Exit::Done) };
     let mut told = String::new();
@@ -117,8 +116,6 @@ fn pause(time: Duration) {
 }
 
 fn go_back_alone(ctx: &Context, name: &InterfaceName, runtime: &Runtime) -> Result<(), Fault> {
-    let folder = Folder::new(&ctx.dir, name);
-    let _lock = if folder.exists() { Some(folder.lock_to_apply()?) } else { None };
     make_right(ctx, name, runtime, &runtime.lock_to_apply()?)?;
     Ok(())
 }

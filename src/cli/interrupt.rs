@@ -13,7 +13,10 @@ fn these() -> SigSet {
 
 /// Lets through what whoever started this process may have blocked, as a lab does; before any thread is made.
 pub fn heed() -> Result<(), Fault> {
-    these().thread_unblock().map_err(|e| Fault::failed(format!("cannot unblock signals: {e}"), ""))
+    let mut signals = these();
+    // A process that looks after this one blocks the news of its end, for itself.
+    signals.add(Signal::SIGCHLD);
+    signals.thread_unblock().map_err(|e| Fault::failed(format!("cannot unblock signals: {e}"), ""))
 }
 
 /// Turns Ctrl-C and the like into a flag, so that what was made is removed in good order.

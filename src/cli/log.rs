@@ -8,7 +8,7 @@ use crate::host::log_file::Log;
 /// Starts to log. A process that was started without a terminal has its log to itself.
 pub fn log(verbose: u8, command: &Command) {
     let (agent, own) = match command {
-        Command::Run(args) => (true, args.attach.is_some()),
+        Command::Run(args) => (true, args.is_detached()),
         Command::Confirm(args) => (false, args.wait),
         _ => (false, false),
     };

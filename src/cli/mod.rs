@@ -53,6 +53,7 @@ use exit::Exit;
 use fault::Fault;
 use output::Output;
 
+use crate::host::confine::close_inherited;
 use crate::model::masked;
 
 /// Runs the command line.
@@ -77,6 +78,13 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
+    if is_detached(&cli.command) {
+        if !matches!(&cli.command, Command::Run(args) if args.attach.is_none()) {
+            // Out of the caller's session, whose terminal may close; an agent stays in its supervisor's.
+            let _ = nix::unistd::setsid();
+        }
+        close_inherited();
+    }
     let out = Output::new(&cli.global);
     log::log(cli.global.verbose, &cli.command);
     // Keys pass through this process: none of its memory ends in a core dump.
@@ -140,6 +148,15 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
             ctx.out.bytes(&text)?;
             Ok(Exit::Done)
         }
+    }
+}
+
+/// Says whether this process outlives whoever started it.
+const fn is_detached(command: &Command) -> bool {
+    match command {
+        Command::Run(args) => args.is_detached(),
+        Command::Confirm(args) => args.wait,
+        _ => false,
     }
 }
 

@@ -9,17 +9,19 @@ use super::context::Context;
 use super::elsewhere;
 use super::exit::Exit;
 use super::fault::Fault;
-use super::host_side::{refusal, require_root, runtime};
+use super::host_side::{agent_command, refusal, require_root, runtime};
 use super::interrupt::heed;
 use super::service::to_run;
 use super::status::read_with;
 use crate::app::{self, Memory, Reconciled};
+use crate::daemon::supervise::supervise;
 use crate::daemon::{
     End, Glance, LocalDevice, Looked, Metrics, Reconcile, Serving, Tell, Told, listen_at, serve,
 };
 use crate::host::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::{AgentLock, Runtime};
+use crate::host::confine::{detached, give_up_rights};
 use crate::host::docker::Engine;
 use crate::host::scope::{Part, leave_session};
 use crate::host::systemd;
@@ -34,27 +36,81 @@ pub fn run(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     heed()?;
     require_root(ctx, "run")?;
     end_with_lab(&ctx.dir)?;
-    match args.attach {
-        Some(mtu) => attached(ctx, mtu),
-        None => foreground(ctx, args),
+    match (args.attach, args.host) {
+        (Some(mtu), _) => see_to_agents(ctx, mtu),
+        (None, Some(mtu)) => attached(ctx, mtu),
+        (None, None) if args.resume => resumed(ctx),
+        (None, None) => foreground(ctx, args),
     }
+}
+
+fn network_name(ctx: &Context) -> Result<InterfaceName, Fault> {
+    ctx.network_name()?.ok_or_else(|| Fault::usage("an agent of `up` needs --network", ""))
+}
+
+/// Starts the agent of an `up`, and another one when it dies.
+fn see_to_agents(ctx: &Context, mtu: u16) -> Result<Exit, Fault> {
+    let name = network_name(ctx)?;
+    leave_session(Part::Agent, &name);
+    give_up_rights(&ctx.dir);
+    let words = agent_command(&ctx.dir, &name)?;
+    let agent = |more: &[&str]| {
+        let mut command = detached(&words[0]);
+        command.args(&words[1..]).args(more);
+        command
+    };
+    let mtu = mtu.to_string();
+    // The command line, or the file, stays wrong until somebody corrects it.
+    let is_final = |code| [Exit::Usage, Exit::Invalid].iter().any(|exit| *exit as i32 == code);
+    let code = supervise(agent(&["--host", &mtu]), || agent(&["--resume"]), is_final)
+        .map_err(|e| Fault::failed(format!("cannot start the agent of {name}: {e}"), ""))?;
+    Ok(if code == 0 { Exit::Done } else { Exit::Failed })
 }
 
 /// Hosts the embedded device for an `up` that holds the lock and waits.
 fn attached(ctx: &Context, mtu: u16) -> Result<Exit, Fault> {
-    // Out of the caller's session: its terminal may close.
-    let _ = nix::unistd::setsid();
-    let name = ctx.network_name()?.ok_or_else(|| Fault::usage("--attach needs --network", ""))?;
-    leave_session(Part::Agent, &name);
+    let name = network_name(ctx)?;
     let runtime = runtime(&name)?;
     let alive = AgentLock::take(&runtime)?;
-    let device = LocalDevice::start(&name, mtu)?;
+    let device = LocalDevice::of(&runtime);
+    device.start(&name, mtu)?;
     let end = serve(Looking::new(ctx, &name, &runtime, Some(device)).serving())?;
     finish(ctx, &name, &runtime, None, &end, alive)
 }
 
+/// Goes on where the agent before died: brings up what was applied, unless somebody took it down, or brought it up, meanwhile.
+fn resumed(ctx: &Context) -> Result<Exit, Fault> {
+    let name = network_name(ctx)?;
+    let folder = Folder::new(&ctx.dir, &name);
+    let runtime = runtime(&name)?;
+    let (alive, device);
+    {
+        let on_host = runtime.lock_to_apply()?;
+        let applied = runtime.read_applied(&ctx.dir)?.filter(|applied| !applied.network_text.is_empty());
+        let Some(applied) = applied.filter(|applied| applied.backend == Backend::Embedded) else {
+            return Ok(Exit::Done);
+        };
+        if runtime.agent_pid().is_some() {
+            return Ok(Exit::Done);
+        }
+        alive = AgentLock::take(&runtime)?;
+        let target = {
+            let _read = folder.lock_to_apply()?;
+            app::recorded_target(&ctx.dir, &folder, &applied)?
+        };
+        device = LocalDevice::of(&runtime);
+        let mut host = machine(Some(&device))?;
+        app::up(&mut host, &target, &runtime, Backend::Embedded, ctx.now, &on_host).map_err(refusal)?;
+    }
+    tracing::info!("{name} is up again");
+    let end = serve(Looking::new(ctx, &name, &runtime, Some(device.clone())).serving())?;
+    finish(ctx, &name, &runtime, Some(&device), &end, alive)
+}
+
 /// Brings the network up, holds it, and takes it down at the end.
 fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
+    let hangs_up = !ignores_hangup();
+    give_up_rights(&ctx.dir);
     let folder = ctx.folder()?;
     let name = folder.name().clone();
     let runtime = runtime(&name)?;
@@ -70,11 +126,13 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     let alive = AgentLock::take(&runtime)?;
     let device;
     {
-        let _lock = folder.lock_to_apply()?;
         let on_host = runtime.lock_to_apply()?;
         // Whoever had it may have brought up another folder's network.
         elsewhere::refuse(ctx, &name, &runtime)?;
-        let (target, last) = to_run(ctx, &folder, &runtime)?;
+        let (target, last) = {
+            let _read = folder.lock_to_apply()?;
+            to_run(ctx, &folder, &runtime)?
+        };
         let choice = match (args.backend, last) {
             // A kernel that lost its WireGuard since must not keep the network down.
             (Typed::Auto, Some(Backend::Embedded)) => Typed::Embedded,
@@ -82,7 +140,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
         };
         let (_, backend) =
             app::host_for(app::host(&runtime, &[])?, &runtime, &[], &ctx.dir, &name, choice.into())?;
-        device = (backend == Backend::Embedded).then(LocalDevice::default);
+        device = (backend == Backend::Embedded).then(|| LocalDevice::of(&runtime));
         let mut host = machine(device.as_ref())?;
         let done = app::up(&mut host, &target, &runtime, backend, ctx.now, &on_host).map_err(refusal)?;
         // A service manager's log has no keys to press.
@@ -98,7 +156,7 @@ fn foreground(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
     systemd::notify_ready();
     let looking = Looking::new(ctx, &name, &runtime, device.clone());
     let metrics = listener.map(|listener| looking.metrics(listener));
-    let end = serve(Serving { metrics, ..looking.serving() })?;
+    let end = serve(Serving { metrics, hangs_up, ..looking.serving() })?;
     finish(ctx, &name, &runtime, device.as_ref(), &end, alive)
 }
 
@@ -114,8 +172,6 @@ fn finish(
     match end {
         End::Stopped => Ok(Exit::Done),
         End::Signal => {
-            let folder = Folder::new(&ctx.dir, name);
-            let _lock = if folder.exists() { Some(folder.lock_to_apply()?) } else { None };
             let on_host = runtime.lock_to_apply()?;
             let mut host = machine(device)?;
             let done = app::down(&mut host, &ctx.dir, name, runtime, &on_host)?;
@@ -134,6 +190,15 @@ fn finish(
             "`wgrelay up` starts it again",
         )),
     }
+}
+
+/// Says whether whoever started this process wants it to outlive its terminal, as nohup(1) does.
+#[expect(clippy::disallowed_methods, reason = "a process reads what it was started with")]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Signal 1 is the lowest bit.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 fn machine(device: Option<&LocalDevice>) -> Result<LinuxHost, HostError> {
@@ -185,6 +250,7 @@ impl Looking {
             glance: self.clone().glance(),
             status: self.tell(),
             metrics: None,
+            hangs_up: false,
         }
     }
 

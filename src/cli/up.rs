@@ -21,6 +21,7 @@ use crate::host::agent_process::Runtime;
 use crate::host::host_lock::HostLock;
 use crate::host::last_up::LastUp;
 use crate::host::went_back;
+use crate::host::wireguard::embedded::is_outdated;
 use crate::model::{InterfaceName, Network, Node};
 use crate::plan::{Backend, Line, Plan, ifalias};
 use crate::store::InstalledBundle;
@@ -35,7 +36,6 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         None => ctx.folder()?,
     };
     elsewhere::refuse(ctx, folder.name(), &runtime(folder.name())?)?;
-    let lock = ctx.lock_to_apply(&folder)?;
     let name = folder.name().clone();
     let name = &name;
     let runtime = runtime(name)?;
@@ -43,12 +43,22 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     make_right(ctx, name, &runtime, &on_host)?;
     let command = agent_command(&ctx.dir, name)?;
     let ((loaded, target), host) = beside_machine(&runtime, &command, name, || {
+        // Nobody writes while it is read; from then on they may, and what they write is the next `up`'s.
+        let _read = ctx.lock_to_apply(&folder)?;
         let loaded = tell_warnings(ctx, ctx.load_from(folder)?);
         promises(ctx, &loaded, args.force)?;
         let target = target(ctx, &loaded)?;
         Ok((loaded, target))
     })?;
     let (mut host, backend) = app::host_for(host, &runtime, &command, &ctx.dir, name, args.backend.into())?;
+    if backend == Backend::Embedded && is_outdated(&runtime) {
+        // Not where the network could not come up again.
+        app::plan(&mut host, &target, &runtime, backend, ctx.now).map_err(refusal)?;
+        if app::end_outdated(name, &runtime)? {
+            ctx.out.say("another version's agent carried the packets; this one's takes over");
+            host = app::host_ahead(&runtime, &command, name)?;
+        }
+    }
     let systemd = service::waiting(&runtime, name);
     let last = service::last_up(&target, backend);
     let work = Progress::of(&ctx.out, format!("bringing up {name}: {} nodes", loaded.network.nodes.len()));
@@ -70,9 +80,9 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
             let (plan, problems) = app::plan(&mut host, &target, &runtime, backend, ctx.now)
                 .map_err(|error| put_back(refusal(error)))?;
             remember(&last, &loaded.folder).map_err(put_back)?;
-            drop((lock, on_host));
+            drop(on_host);
             systemd.start(name).map_err(|error| put_back(error.into()))?;
-            let _lock = (ctx.lock_to_apply(&loaded.folder)?, lock_host(ctx, name, &runtime)?);
+            let _lock = lock_host(ctx, name, &runtime)?;
             if trial.is_some() {
                 // A restart brings back what was kept.
                 LastUp::put_back(before.as_deref(), &loaded.folder)?;
@@ -87,7 +97,7 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
             let done = app::up(&mut host, &target, &runtime, backend, ctx.now, &on_host)
                 .map_err(|error| put_back(refusal(error)))?;
             let waits = conclude(ctx, &runtime, trial.as_ref(), &done.plan)?;
-            drop((lock, on_host));
+            drop(on_host);
             if let Some(systemd) = systemd {
                 systemd.start(name)?;
             }
@@ -277,8 +287,6 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     let runtime = runtime(&name)?;
     let ctx = &elsewhere::to_take_down(ctx, &name, &runtime)?;
     let folder = Folder::new(&ctx.dir, &name);
-    // Also where the network's folder is gone: what was made is taken away all the same.
-    let _lock = if folder.exists() { Some(ctx.lock_to_apply(&folder)?) } else { None };
     let on_host = runtime.lock_to_apply()?;
     let mut host = app::host(&runtime, &[])?;
     let work = Progress::of(&ctx.out, format!("taking down {name}"));

@@ -1,14 +1,16 @@
 //! The embedded device in this process, shared by the control socket and the reconciling thread.
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::Notify;
 
-use crate::dataplane::{ConfigureError, Dataplane, DeviceChange, DeviceReport, EndReason, Options};
+use crate::dataplane::{ConfigureError, Dataplane, DeviceChange, DeviceReport, EndReason, Ledger, Options};
 use crate::host::HostError;
+use crate::host::agent_process::Runtime;
 use crate::host::wireguard::WireGuard;
 use crate::model::InterfaceName;
 
@@ -20,17 +22,24 @@ pub struct LocalDevice {
     touched: Arc<Notify>,
     /// It ended; another one may have taken its place since.
     ended: Arc<Notify>,
+    /// The file in which what is known of peers outlives each device, and which boot and network namespace it is about.
+    ledger: Option<Arc<(PathBuf, String)>>,
 }
 
 impl LocalDevice {
+    /// Makes a handle on a device that does not run yet, and that goes on where one of this network before it was.
+    pub fn of(runtime: &Runtime) -> Self {
+        let place = runtime.place();
+        let about = format!("{} {}", place.boot_id, place.netns);
+        Self { ledger: Some(Arc::new((runtime.ledger_path(), about))), ..Self::default() }
+    }
+
     /// Starts the device.
     ///
     /// # Errors
     /// What the data plane says, with what to do.
-    pub fn start(name: &InterfaceName, mtu: u16) -> Result<Self, HostError> {
-        let device = Self::default();
-        device.start_in_place(name, mtu)?;
-        Ok(device)
+    pub fn start(&self, name: &InterfaceName, mtu: u16) -> Result<(), HostError> {
+        self.start_in_place(name, mtu)
     }
 
     fn start_in_place(&self, name: &InterfaceName, mtu: u16) -> Result<(), HostError> {
@@ -39,8 +48,14 @@ impl LocalDevice {
         };
         let touched = Arc::clone(&self.touched);
         let options = Options { name: name.clone(), mtu, uapi: true };
+        let ledger = self.ledger.as_ref().and_then(|ledger| {
+            let (path, place) = &**ledger;
+            Ledger::open(path, place)
+                .inspect_err(|e| tracing::warn!("{}: {e}: peers are not remembered", path.display()))
+                .ok()
+        });
         let plane =
-            Dataplane::start_telling(&options, move || touched.notify_one()).map_err(|e| failed(&e))?;
+            Dataplane::start_with(&options, ledger, move || touched.notify_one()).map_err(|e| failed(&e))?;
         let end = plane.ended_fd().try_clone_to_owned().map_err(|e| failed(&e))?;
         tell_end(end, Arc::clone(&self.ended));
         *self.lock() = Some(plane);

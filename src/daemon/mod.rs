@@ -13,6 +13,7 @@ mod device;
 mod metrics;
 mod pace;
 pub mod protocol;
+pub mod supervise;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -94,6 +95,8 @@ pub struct Serving {
     pub status: Tell,
     /// Metrics, where somebody asked for them.
     pub metrics: Option<Metrics>,
+    /// Whether it ends with its terminal. An agent of `up` has none, and does not care.
+    pub hangs_up: bool,
 }
 
 /// Serves until it is stopped.
@@ -123,6 +126,7 @@ pub fn serve(mut serving: Serving) -> Result<End, HostError> {
 async fn events(serving: Serving) -> std::io::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let (wake, mut woken) = mpsc::channel(4);
     let (stop, mut stopped) = mpsc::channel(1);
     let socket = control_socket::Served {
@@ -157,6 +161,12 @@ async fn events(serving: Serving) -> std::io::Result<End> {
         tokio::select! {
             _ = terminate.recv() => break End::Signal,
             _ = interrupt.recv() => break End::Signal,
+            _ = hangup.recv() => {
+                if serving.hangs_up {
+                    break End::Signal;
+                }
+                continue;
+            }
             Some(()) = stopped.recv() => break End::Stopped,
             () = device.ended() => match device.end_reason() {
                 // Another one has taken its place already, or is to.

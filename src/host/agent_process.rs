@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::runtime::{Applied, DEFAULT_DIR, Place, RuntimeDir};
+use super::runtime::{Applied, DEFAULT_DIR, LEDGER_FILE, Place, RuntimeDir};
 use crate::host::HostError;
 use crate::model::InterfaceName;
 use crate::store::file_stamp::own_program;
@@ -151,6 +151,11 @@ impl Runtime {
     /// Returns the path of the agent's log.
     pub fn agent_log_path(&self) -> PathBuf {
         self.folder.path().join(LOG_FILE)
+    }
+
+    /// Returns the path of what is known of the embedded device's peers.
+    pub fn ledger_path(&self) -> PathBuf {
+        self.folder.path().join(LEDGER_FILE)
     }
 
     fn pid_path(&self) -> PathBuf {

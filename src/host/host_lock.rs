@@ -35,7 +35,8 @@ impl Drop for HostLock {
 }
 
 impl Runtime {
-    /// Takes the right to change this network on this host, waiting for another command. The caller has its folder's lock.
+    /// Takes the right to change this network on this host, waiting for another command. Whoever needs its folder's lock as well
+    /// takes that second, and only to read: nobody who edits is to wait for a host that takes its time.
     ///
     /// # Errors
     /// The other command takes too long, or the runtime folder cannot be made.

@@ -20,6 +20,8 @@ pub const DEFAULT_DIR: &str = "/run/wgrelay";
 const APPLIED_FILE: &str = "applied.json";
 const PID_FILE: &str = "pid";
 const SOCKET_FILE: &str = "control";
+/// What is known of the embedded device's peers.
+pub(super) const LEDGER_FILE: &str = "peers";
 /// What a change on trial goes back to.
 pub(super) const UNCONFIRMED_FILE: &str = "unconfirmed.json";
 /// Locked by the process that waits for its confirmation.
@@ -153,7 +155,7 @@ impl RuntimeDir {
     /// Removes the files, the folder, and the folder around it when it is empty.
     pub fn remove(&self) -> Result<(), StoreError> {
         self.remove_agent()?;
-        let trial = [UNCONFIRMED_FILE, ".unconfirmed.json.new", WAITER_FILE, WAITER_LOG];
+        let trial = [LEDGER_FILE, UNCONFIRMED_FILE, ".unconfirmed.json.new", WAITER_FILE, WAITER_LOG];
         for name in [APPLIED_FILE, ".applied.json.new", ".pid.new"].into_iter().chain(trial) {
             self.remove_file(name)?;
         }

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -15,6 +14,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::agent_process::Runtime;
+use super::linux::confine;
 use super::runtime::{Place, UNCONFIRMED_FILE, WAITER_FILE, WAITER_LOG};
 use crate::host::HostError;
 use crate::model::{NodeName, PresharedKey, PrivateKey, Timestamp};
@@ -194,13 +194,11 @@ impl Runtime {
         let (program, args) = command.split_first().ok_or_else(|| fault(&"no command"))?;
         let path = self.folder().join(WAITER_LOG);
         let log = owned::write_anew(&path)?;
-        let mut child = Command::new(program)
+        let mut child = confine::detached(program)
             .args(args)
-            .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))
-            .process_group(0)
             .spawn()
             .map_err(|e| fault(&e))?;
         let began = Instant::now();

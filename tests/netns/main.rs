@@ -3,6 +3,7 @@
 //! `WGRELAY_BACKEND=kernel` runs the same tests with WireGuard in the kernel; `in_guest` does so in a guest.
 #![expect(clippy::disallowed_methods, reason = "tests make namespaces, files, sockets and processes")]
 
+mod agent;
 mod attacks;
 mod bridges;
 mod by_the_agent;
