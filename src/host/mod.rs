@@ -21,6 +21,5 @@ pub mod went_back;
 pub use api::{Host, HostError, Scope};
 pub use linux::{
     LinuxHost, boot_clock, confine, discover, docker, examine, kernel_news, program, resolver, scope, sysctl,
-    systemd,
-    wireguard,
+    systemd, wireguard,
 };
