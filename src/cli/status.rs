@@ -1,5 +1,7 @@
 //! `status`: who is online, and whether the host is as it was applied.
 
+use std::collections::BTreeMap;
+
 use super::confirm::look_after;
 use super::context::Context;
 use super::elsewhere;
@@ -44,8 +46,12 @@ pub fn status(ctx: &Context) -> Result<Exit, Fault> {
         ctx.out.json(&status)?;
     } else {
         ctx.out.prose(&text(&ctx.out, &status))?;
-        for problem in &status.problems {
+        let (first, more) = the_first_of_each(&status.problems);
+        for problem in first {
             ctx.out.problem(problem);
+        }
+        for (code, n) in more {
+            ctx.out.say(&format!("{n} more of {code}: `wgrelay status --json` tells each"));
         }
         if status.state == State::Down {
             let when = if kept_down.is_empty() { "" } else { ", once that is put right" };
@@ -164,6 +170,22 @@ fn no_record(name: &InterfaceName) -> Problem {
         ),
         "run `wgrelay up` again",
     )
+}
+
+/// So many problems of a kind are told one by one.
+const TOLD: usize = 12;
+
+/// The problems that a person is told, and how many more there are of each kind: thousands of silent sites are one matter.
+fn the_first_of_each(problems: &[Problem]) -> (Vec<&Problem>, BTreeMap<&str, usize>) {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let told = problems.iter().filter(|problem| {
+        let count = seen.entry(&problem.code).or_default();
+        *count += 1;
+        *count <= TOLD
+    });
+    let told = told.collect();
+    let more = seen.into_iter().filter_map(|(code, n)| Some((code, n.checked_sub(TOLD).filter(|n| *n > 0)?)));
+    (told, more.collect())
 }
 
 /// The status as a person reads it.

@@ -10,9 +10,9 @@ use super::withheld::without_text;
 use crate::model::validate::Mark;
 use crate::model::{Problem, Severity, could_be_key, masked};
 
-/// The largest file that is read, in bytes. 5,000 nodes with preshared keys take about 1 MB, so this is room for several times
-/// as many, and a file given by mistake (an image, a log) is refused before it costs memory.
-pub const MAX_BYTES: usize = 8 << 20;
+/// The largest file that is read, in bytes. 100,000 nodes with a site each take 15 MB, so this is room for several times as
+/// many, and a file given by mistake (an image, a log) is refused before it costs memory.
+pub const MAX_BYTES: usize = 64 << 20;
 
 /// How many syntax errors of one file are told: each costs another reading, and a later one is seldom news.
 const MAX_SYNTAX_ERRORS: usize = 20;
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_large_file_is_refused_unread() {
-        assert_eq!(codes(&vec![b'a'; 10_000_000]), ["f:1:1 too-large"]);
+        assert_eq!(codes(&vec![b'a'; MAX_BYTES + 1]), ["f:1:1 too-large"]);
         assert_eq!(codes(&vec![b'#'; MAX_BYTES]), ["f:1:1 empty-file"]);
     }
 

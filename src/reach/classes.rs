@@ -1,7 +1,8 @@
 //! Places with the same answers, found without asking for every pair.
 //!
 //! Nodes that differ in nothing but their names, keys and addresses fare alike. So one walk stands for all pairs of two such
-//! kinds, and the classes are then compared by their answers, exactly.
+//! kinds, and the classes are then compared by their answers, exactly. Where a policy narrows, a node may reach its own site and
+//! no other's: such a kind is a class all the same, with two answers, one for places of the same node.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use ipnet::IpNet;
 
 use super::flow::Probe;
 use super::judge::{Judgement, judge};
+use super::longest::LongestPrefix;
 use super::matrix::asks;
 use super::place::Place;
 use super::world::World;
@@ -25,12 +27,42 @@ struct Slot {
 struct Kinds {
     /// For each place its node's number and its slot.
     of: Vec<(usize, Slot)>,
-    /// For each kind, where the places of its first two nodes begin.
+    /// For each kind, where the places of its nodes begin.
     members: Vec<Vec<usize>>,
+    /// For each kind its last slot.
+    last: Vec<usize>,
 }
 
-/// Returns the classes, each in the order of the places.
-pub(super) fn classes(world: &World, probes: &[Probe], places: &[Place]) -> Vec<Vec<Place>> {
+/// Places with the same answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Class {
+    /// In the order of the places.
+    pub places: Vec<Place>,
+    /// The kind of node whose places these are, where it matters to another class of that kind whether a place is on the
+    /// same node. The n-th place of one such class and the n-th of another are then on one node.
+    pub own: Option<usize>,
+}
+
+impl Class {
+    /// Returns the pairs that tell how places of this class fare with those of another, each with whether it speaks of places
+    /// of one node alone, or of different ones; `None`: that does not matter.
+    pub(super) fn pairs<'c>(&'c self, to: &'c Self) -> Vec<(&'c Place, &'c Place, Option<bool>)> {
+        let Some(from) = self.places.first() else { return Vec::new() };
+        let second = to.places.get(1);
+        if std::ptr::eq(self, to) {
+            return second.map(|to| (from, to, None)).into_iter().collect();
+        }
+        let first = to.places.first();
+        if self.own.is_none() || self.own != to.own {
+            return first.map(|to| (from, to, None)).into_iter().collect();
+        }
+        let same = first.map(|to| (from, to, Some(true)));
+        same.into_iter().chain(second.map(|to| (from, to, Some(false)))).collect()
+    }
+}
+
+/// Returns the classes.
+pub(super) fn classes(world: &World, probes: &[Probe], places: &[Place]) -> Vec<Class> {
     let kinds = kinds(world.network(), places);
     let mut asked =
         Asked { world, probes, places, kinds: &kinds, known: HashMap::new(), answers: HashMap::new() };
@@ -40,11 +72,20 @@ pub(super) fn classes(world: &World, probes: &[Probe], places: &[Place]) -> Vec<
     merged
         .into_iter()
         .map(|class| {
-            let mut all: Vec<usize> = class.into_iter().flat_map(|g| groups[g].iter().copied()).collect();
+            let own = class.first().and_then(|g| groups[*g].own);
+            let mut all: Vec<usize> =
+                class.into_iter().flat_map(|g| groups[g].places.iter().copied()).collect();
             all.sort_unstable();
-            all.into_iter().map(|i| places[i].clone()).collect()
+            Class { places: all.into_iter().map(|i| places[i].clone()).collect(), own }
         })
         .collect()
+}
+
+/// The places of a slot, by number.
+struct Group {
+    places: Vec<usize>,
+    /// As in [`Class`].
+    own: Option<usize>,
 }
 
 /// The answers that were asked for, each as a number: equal numbers, equal answers.
@@ -83,8 +124,8 @@ impl Asked<'_> {
         format!("{:?} {:?} {code:?}", judgement.ports, judgement.families)
     }
 
-    /// Puts the places of a slot together where it does not matter whether the other end is on the same node.
-    fn groups(&mut self) -> Vec<Vec<usize>> {
+    /// Puts the places of each slot together.
+    fn groups(&mut self) -> Vec<Group> {
         let mut by_slot: HashMap<Slot, Vec<usize>> = HashMap::new();
         let mut order = Vec::new();
         for (place, (_, slot)) in self.kinds.of.iter().enumerate() {
@@ -97,11 +138,8 @@ impl Asked<'_> {
         let mut groups = Vec::new();
         for slot in order {
             let places = by_slot.remove(&slot).unwrap_or_default();
-            if places.len() == 1 || self.is_uniform(slot) {
-                groups.push(places);
-            } else {
-                groups.extend(places.into_iter().map(|p| vec![p]));
-            }
+            let own = (places.len() > 1 && !self.is_uniform(slot)).then_some(slot.kind);
+            groups.push(Group { places, own });
         }
         groups
     }
@@ -111,20 +149,21 @@ impl Asked<'_> {
             [first, second, ..] => (*first, *second),
             _ => return true,
         };
-        let slots = self.kinds.of.iter().filter(|(_, s)| s.kind == slot.kind).map(|(_, s)| s.index).max();
-        (0..=slots.unwrap_or(0)).filter(|i| *i != slot.index).all(|i| {
+        (0..=self.kinds.last[slot.kind]).filter(|i| *i != slot.index).all(|i| {
             let here = first + slot.index;
             self.answer(here, first + i) == self.answer(here, second + i)
                 && self.answer(first + i, here) == self.answer(second + i, here)
         })
     }
 
-    /// The answers between the first members of groups; on the diagonal, from the first to the second member.
-    fn table(&mut self, groups: &[Vec<usize>]) -> Vec<Vec<u32>> {
+    /// The answers between the first members of groups, on different nodes where that matters; on the diagonal, from the
+    /// first to the second member.
+    fn table(&mut self, groups: &[Group]) -> Vec<Vec<u32>> {
         let rows = groups.iter().enumerate().map(|(i, from)| {
-            let cell = |(j, to): (usize, &Vec<usize>)| {
-                let to = if i == j { to.get(1) } else { to.first() };
-                to.map_or(NONE, |to| self.answer(from[0], *to))
+            let cell = |(j, to): (usize, &Group)| {
+                let beside = i == j || from.own.is_some() && from.own == to.own;
+                let to = if beside { to.places.get(1) } else { to.places.first() };
+                to.map_or(NONE, |to| self.answer(from.places[0], *to))
             };
             groups.iter().enumerate().map(cell).collect()
         });
@@ -133,12 +172,16 @@ impl Asked<'_> {
 }
 
 /// Joins groups that answer alike to all others, among themselves and within.
-fn merge(groups: &[Vec<usize>], table: &[Vec<u32>]) -> Vec<Vec<usize>> {
+fn merge(groups: &[Group], table: &[Vec<u32>]) -> Vec<Vec<usize>> {
     let mut classes: Vec<(Vec<usize>, u32)> = Vec::new();
     for group in 0..groups.len() {
         let inner = table[group][group];
         let fits = |(members, within): &(Vec<usize>, u32)| {
             let first = members[0];
+            // What has two answers is like nothing else.
+            if groups[group].own.is_some() || groups[first].own.is_some() {
+                return false;
+            }
             let between = table[group][first];
             // A group of one has nothing within.
             let alike = |a: u32| a == NONE || a == between;
@@ -165,7 +208,7 @@ fn merge(groups: &[Vec<usize>], table: &[Vec<u32>]) -> Vec<Vec<usize>> {
 fn kinds(network: &Network, places: &[Place]) -> Kinds {
     let marks = Marks::of(network);
     let mut numbers: HashMap<String, usize> = HashMap::new();
-    let mut kinds = Kinds { of: Vec::new(), members: Vec::new() };
+    let mut kinds = Kinds { of: Vec::new(), members: Vec::new(), last: Vec::new() };
     let mut unit = 0;
     let mut current = Slot { kind: 0, index: 0 };
     for (at, place) in places.iter().enumerate() {
@@ -180,25 +223,65 @@ fn kinds(network: &Network, places: &[Place]) -> Kinds {
                 let next = numbers.len();
                 current = Slot { kind: *numbers.entry(key).or_insert(next), index: 0 };
                 kinds.members.resize(numbers.len(), Vec::new());
+                kinds.last.resize(numbers.len(), 0);
                 kinds.members[current.kind].push(at);
             }
             None => current.index += 1,
+        }
+        if let Some(last) = kinds.last.get_mut(current.kind) {
+            *last = current.index.max(*last);
         }
         kinds.of.push((unit, current));
     }
     kinds
 }
 
+/// Prefixes, to be asked what is inside of one and what around it.
+struct Prefixes {
+    /// By first address, then by length: what is inside of one stands behind it in a row.
+    sorted: Vec<IpNet>,
+    known: LongestPrefix<()>,
+}
+
+impl Prefixes {
+    fn new(all: impl Iterator<Item = IpNet>) -> Self {
+        let mut sorted: Vec<IpNet> = all.map(|net| net.trunc()).collect();
+        sorted.sort();
+        let known = sorted.iter().map(|net| (*net, ())).collect();
+        Self { sorted, known }
+    }
+
+    /// How many are this prefix or inside of it.
+    fn inside(&self, net: IpNet) -> usize {
+        let last = IpNet::from(net.broadcast());
+        self.sorted.partition_point(|n| *n <= last) - self.sorted.partition_point(|n| *n < net)
+    }
+
+    fn has(&self, net: IpNet) -> bool {
+        self.sorted.binary_search(&net).is_ok()
+    }
+
+    /// Says whether one is wider than this prefix and holds it.
+    fn are_around(&self, net: IpNet) -> bool {
+        self.known.around(net).any(|(around, ())| around != net)
+    }
+
+    fn hold(&self, ip: IpAddr) -> bool {
+        self.known.lookup(ip).is_some()
+    }
+}
+
 /// The prefixes that set one address apart from another, and what makes a node one of a kind.
 struct Marks<'n> {
     network: &'n Network,
-    /// The prefixes of each side of every allow rule, which says the same of all of them, and each of every list of routes.
-    groups: Vec<Vec<IpNet>>,
+    /// Of each side of every allow rule, which says the same of all its prefixes, and of each entry of lists of routes: by
+    /// prefix, the numbers of those that have it.
+    groups: LongestPrefix<Vec<u32>>,
     /// All of these.
-    prefixes: Vec<IpNet>,
+    prefixes: Prefixes,
     /// What no site may touch to be like others: other sites are looked up one by one.
-    foreign: Vec<IpNet>,
-    sites: Vec<IpNet>,
+    foreign: Prefixes,
+    sites: Prefixes,
 }
 
 impl<'n> Marks<'n> {
@@ -223,33 +306,48 @@ impl<'n> Marks<'n> {
         groups.iter_mut().for_each(|group| group.sort());
         groups.sort();
         groups.dedup();
-        let mut prefixes: Vec<IpNet> = groups.iter().flatten().copied().collect();
+        let mut prefixes: Vec<(IpNet, u32)> = Vec::new();
+        for (number, group) in (0..).zip(&groups) {
+            prefixes.extend(group.iter().map(|net| (*net, number)));
+        }
         prefixes.sort();
         prefixes.dedup();
+        let by_prefix = prefixes.chunk_by(|a, b| a.0 == b.0);
+        let groups =
+            by_prefix.map(|same| (same[0].0, same.iter().map(|(_, number)| *number).collect())).collect();
+        prefixes.dedup_by_key(|(net, _)| *net);
         let endpoints =
             nodes().filter_map(|n| n.endpoint.as_ref()?.socket_addr()).map(|a| IpNet::from(a.ip()));
         let bridges = nodes().flat_map(|n| &n.bridges).flat_map(|b| &b.addresses).map(IpNet::trunc);
         let locals = nodes().flat_map(|n| &n.local).copied();
-        let foreign = endpoints.chain(bridges).chain(locals).chain(network.subnets()).collect();
-        let mut sites: Vec<IpNet> = nodes().flat_map(|n| &n.sites).map(|s| s.subnet).collect();
-        sites.sort();
-        Self { network, groups, prefixes, foreign, sites }
+        Self {
+            network,
+            groups,
+            prefixes: Prefixes::new(prefixes.into_iter().map(|(net, _)| net)),
+            foreign: Prefixes::new(endpoints.chain(bridges).chain(locals).chain(network.subnets())),
+            sites: Prefixes::new(nodes().flat_map(|n| &n.sites).map(|s| s.subnet)),
+        }
+    }
+
+    /// The groups that hold a prefix.
+    fn groups_of(&self, net: IpNet) -> Vec<u32> {
+        let mut all: Vec<u32> = self.groups.around(net).flat_map(|(_, numbers)| numbers).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     fn kind(&self, node: &Node) -> String {
         let alone = !node.bridges.is_empty()
             || !node.local.is_empty()
             || node.is_relay()
-            || node.sites.iter().any(|s| self.is_entangled(s.subnet));
+            || node.sites.iter().any(|s| self.is_entangled(s.subnet.trunc()));
         if alone {
             return format!("only {}", node.name);
         }
-        let holds = |group: &Vec<IpNet>, net: &IpNet| group.iter().any(|p| p.contains(net));
-        let bits = |net: IpNet| -> Vec<bool> { self.groups.iter().map(|g| holds(g, &net)).collect() };
         let sites = node.sites.iter().map(|s: &Site| {
             let link = s.interface.as_ref().map(std::mem::discriminant);
             let v6 = s.subnet.addr().is_ipv6();
-            let bits = bits(s.subnet);
             (
                 v6,
                 s.subnet.max_prefix_len() - s.subnet.prefix_len() < 2,
@@ -257,14 +355,12 @@ impl<'n> Marks<'n> {
                 s.gateway,
                 s.egress,
                 link,
-                bits,
+                self.groups_of(s.subnet),
             )
         });
         let addresses = node.host_prefixes();
-        let inside = |a: &IpNet| {
-            let ip: IpAddr = a.addr();
-            self.sites.iter().any(|s| s.contains(&ip))
-        };
+        // A tunnel address that a site surrounds belongs to nobody else's kind.
+        let in_site = |a: &IpNet| self.sites.hold(a.addr()).then(|| a.to_string());
         format!(
             "{:?}",
             (
@@ -273,22 +369,18 @@ impl<'n> Marks<'n> {
                 &node.routes,
                 node.endpoint.as_ref().map(|e| e.socket_addr().is_some()),
                 self.network.keepalive_of(node),
-                addresses.iter().map(|a| (bits(*a), self.in_site(inside(a), a))).collect::<Vec<_>>(),
+                addresses.iter().map(|a| (self.groups_of(*a), in_site(a))).collect::<Vec<_>>(),
                 sites.collect::<Vec<_>>(),
             )
         )
     }
 
-    /// A tunnel address that a site surrounds belongs to nobody else's kind.
-    fn in_site(&self, inside: bool, address: &IpNet) -> Option<String> {
-        inside.then(|| address.to_string())
-    }
-
     /// Says whether a site shares addresses with anything else, or something singles out a part of it.
     fn is_entangled(&self, subnet: IpNet) -> bool {
-        let meets = |other: &IpNet| other.contains(&subnet) || subnet.contains(other);
-        self.foreign.iter().any(meets)
-            || self.prefixes.iter().any(|p| subnet.contains(p) && *p != subnet)
-            || self.sites.iter().filter(|s| meets(s)).count() > 1
+        self.foreign.inside(subnet) > 0
+            || self.foreign.are_around(subnet)
+            || self.prefixes.inside(subnet) > usize::from(self.prefixes.has(subnet))
+            || self.sites.inside(subnet) > 1
+            || self.sites.are_around(subnet)
     }
 }

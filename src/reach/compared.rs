@@ -16,18 +16,16 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    fn is_alike(self, a: Protocol, b: Protocol) -> bool {
-        let inside = |first: u16, last: u16, port: u16| (first..=last).contains(&port);
-        match self {
-            Self::Tcp(first, last) => {
-                let holds = |p| matches!(p, Protocol::Tcp(port) if inside(first, last, port));
-                holds(a) == holds(b)
+    /// The answer to the question, as a number below [`ANSWERS`].
+    fn answer(self, protocol: Protocol) -> usize {
+        match (self, protocol) {
+            (Self::Tcp(first, last), Protocol::Tcp(port)) | (Self::Udp(first, last), Protocol::Udp(port)) => {
+                usize::from((first..=last).contains(&port))
             }
-            Self::Udp(first, last) => {
-                let holds = |p| matches!(p, Protocol::Udp(port) if inside(first, last, port));
-                holds(a) == holds(b)
-            }
-            Self::Kind => std::mem::discriminant(&a) == std::mem::discriminant(&b),
+            (Self::Tcp(..) | Self::Udp(..), _) => 0,
+            (Self::Kind, Protocol::Icmp) => 0,
+            (Self::Kind, Protocol::Tcp(_)) => 1,
+            (Self::Kind, Protocol::Udp(_)) => 2,
         }
     }
 }
@@ -51,10 +49,80 @@ impl Compared {
     pub(super) fn extend(&mut self, other: &Self) {
         other.0.iter().for_each(|c| self.push(*c));
     }
+}
 
-    /// Says whether a packet of one protocol would have fared as the other did that was compared with all this.
-    pub(super) fn is_alike(&self, a: Protocol, b: Protocol) -> bool {
-        self.0.iter().all(|c| c.is_alike(a, b))
+/// What became of packets between two ends, by what their protocols were compared with: each question leads on to the next
+/// one, or to an end. A policy of hundreds of port ranges is gone through once for a packet instead of once for each that was
+/// sent before.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    nodes: Vec<(Comparison, [Next; ANSWERS])>,
+    first: Next,
+}
+
+/// A question has at most three answers: TCP, UDP or ICMP.
+const ANSWERS: usize = 3;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Next {
+    /// No packet came here yet.
+    #[default]
+    Unknown,
+    Asks(usize),
+    /// Whether the packet reaches.
+    Ends(bool),
+}
+
+impl Sent {
+    /// Says whether a packet of this protocol reaches; `None`: none that compares like it was sent.
+    pub(super) fn reaches(&self, protocol: Protocol) -> Option<bool> {
+        let mut at = self.first;
+        loop {
+            match at {
+                Next::Unknown => return None,
+                Next::Ends(reaches) => return Some(reaches),
+                Next::Asks(node) => {
+                    let (comparison, next) = &self.nodes[node];
+                    at = next[comparison.answer(protocol)];
+                }
+            }
+        }
+    }
+
+    /// Remembers what became of a packet.
+    pub(super) fn remember(&mut self, protocol: Protocol, compared: &Compared, reaches: bool) {
+        // The question that led here, and which answer did.
+        let mut from: Option<(usize, usize)> = None;
+        for comparison in &compared.0 {
+            let node = match self.next(from) {
+                Next::Asks(node) => node,
+                Next::Unknown => {
+                    self.nodes.push((*comparison, [Next::Unknown; ANSWERS]));
+                    self.lead(from, Next::Asks(self.nodes.len() - 1));
+                    self.nodes.len() - 1
+                }
+                Next::Ends(_) => return,
+            };
+            // The same packets are asked the same; one that is not, is sent each time.
+            if self.nodes[node].0 != *comparison {
+                return;
+            }
+            from = Some((node, comparison.answer(protocol)));
+        }
+        if self.next(from) == Next::Unknown {
+            self.lead(from, Next::Ends(reaches));
+        }
+    }
+
+    fn next(&self, from: Option<(usize, usize)>) -> Next {
+        from.map_or(self.first, |(node, answer)| self.nodes[node].1[answer])
+    }
+
+    fn lead(&mut self, from: Option<(usize, usize)>, to: Next) {
+        match from {
+            None => self.first = to,
+            Some((node, answer)) => self.nodes[node].1[answer] = to,
+        }
     }
 }
 
@@ -62,24 +130,56 @@ impl Compared {
 mod tests {
     use super::*;
 
+    const ALL: [Protocol; 7] = [
+        Protocol::Icmp,
+        Protocol::Tcp(21),
+        Protocol::Tcp(22),
+        Protocol::Tcp(25),
+        Protocol::Tcp(53),
+        Protocol::Udp(22),
+        Protocol::Udp(53),
+    ];
+
+    /// Those that are known to fare as a packet did that was compared with all this.
+    fn alike(list: &[Comparison], sent: Protocol) -> Vec<Protocol> {
+        let mut tree = Sent::default();
+        tree.remember(sent, &Compared(list.to_vec()), true);
+        ALL.into_iter().filter(|p| tree.reaches(*p) == Some(true)).collect()
+    }
+
     #[test]
     fn protocols_are_alike_where_every_comparison_ends_the_same() {
-        let of = |list: &[Comparison]| Compared(list.to_vec());
-        let (icmp, tcp, udp) = (Protocol::Icmp, Protocol::Tcp, Protocol::Udp);
-        assert!(of(&[]).is_alike(icmp, tcp(22)));
-        let range = of(&[Comparison::Tcp(22, 25)]);
-        assert!(range.is_alike(tcp(22), tcp(25)) && range.is_alike(tcp(21), tcp(26)));
-        assert!(range.is_alike(icmp, udp(22)) && range.is_alike(udp(22), tcp(26)));
-        assert!(!range.is_alike(tcp(25), tcp(26)) && !range.is_alike(udp(22), tcp(22)));
-        let kind = of(&[Comparison::Kind]);
-        assert!(
-            kind.is_alike(tcp(1), tcp(2)) && !kind.is_alike(tcp(1), udp(1)) && !kind.is_alike(icmp, udp(1))
-        );
-        let both = of(&[Comparison::Tcp(22, 22), Comparison::Udp(53, 53)]);
-        assert!(
-            both.is_alike(tcp(80), udp(80))
-                && !both.is_alike(tcp(80), udp(53))
-                && !both.is_alike(tcp(22), icmp)
-        );
+        use Protocol::{Icmp, Tcp, Udp};
+        assert_eq!(alike(&[], Icmp), ALL);
+        let range = [Comparison::Tcp(22, 25)];
+        assert_eq!(alike(&range, Tcp(22)), [Tcp(22), Tcp(25)]);
+        assert_eq!(alike(&range, Icmp), [Icmp, Tcp(21), Tcp(53), Udp(22), Udp(53)]);
+        assert_eq!(alike(&[Comparison::Kind], Udp(1)), [Udp(22), Udp(53)]);
+        let both = [Comparison::Tcp(22, 22), Comparison::Udp(53, 53)];
+        assert_eq!(alike(&both, Udp(53)), [Udp(53)]);
+        assert_eq!(alike(&both, Tcp(80)), [Icmp, Tcp(21), Tcp(25), Tcp(53), Udp(22)]);
+    }
+
+    #[test]
+    fn each_packet_is_remembered_beside_the_others() {
+        let mut tree = Sent::default();
+        // As the rules "tcp 22 passes, udp passes, the rest does not" would ask.
+        let rules = |p: Protocol| {
+            let mut asked = Compared(vec![Comparison::Tcp(22, 22)]);
+            if p != Protocol::Tcp(22) {
+                asked.push(Comparison::Kind);
+            }
+            (asked, matches!(p, Protocol::Tcp(22) | Protocol::Udp(_)))
+        };
+        let mut walks = 0;
+        for protocol in ALL {
+            let (asked, reaches) = rules(protocol);
+            if tree.reaches(protocol).is_none() {
+                walks += 1;
+                tree.remember(protocol, &asked, reaches);
+            }
+            assert_eq!(tree.reaches(protocol), Some(reaches));
+        }
+        assert_eq!(walks, 4, "icmp, tcp 22, other tcp, udp");
     }
 }

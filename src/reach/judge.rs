@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use super::cause::{Cause, Death};
-use super::compared::Compared;
+use super::compared::Sent;
 use super::flow::{Probe, join, probes, within};
 use super::place::Place;
 use super::walk::{Walked, walk};
@@ -158,17 +158,16 @@ pub(super) fn judge(world: &World, probes: &[Probe], from: &Place, to: &Place) -
     for ends in ways {
         let family = PathFamily::of(ends.to.address());
         let before = open.len();
-        let mut walks: Vec<(Compared, Probe, bool)> = Vec::new();
+        let mut sent = Sent::default();
         for probe in probes {
             // A packet that compares like one that was sent fares as that did.
-            let alike = walks.iter().find(|(with, sent, _)| with.is_alike(sent.protocol, probe.protocol));
-            let reaches = match alike {
-                Some((_, _, reaches)) => *reaches,
+            let reaches = match sent.reaches(probe.protocol) {
+                Some(reaches) => reaches,
                 None => {
                     let Walked { result, compared, .. } = ends.walk(world, *probe, false);
                     let reaches = result.is_ok();
                     first_death = first_death.or(result.err());
-                    walks.push((compared, *probe, reaches));
+                    sent.remember(probe.protocol, &compared, reaches);
                     reaches
                 }
             };

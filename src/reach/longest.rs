@@ -43,6 +43,17 @@ impl<T> LongestPrefix<T> {
     }
 }
 
+impl<T> LongestPrefix<T> {
+    /// Returns every prefix that holds all of this one, itself included, longest first.
+    pub fn around(&self, net: IpNet) -> impl Iterator<Item = (IpNet, &T)> {
+        let lengths = &self.lengths[usize::from(matches!(net, IpNet::V6(_)))];
+        lengths.iter().filter(move |l| **l <= net.prefix_len()).filter_map(move |l| {
+            let prefix = IpNet::new(net.addr(), *l).ok()?.trunc();
+            self.map.get(&prefix).map(|value| (prefix, value))
+        })
+    }
+}
+
 impl<T> FromIterator<(IpNet, T)> for LongestPrefix<T> {
     fn from_iter<I: IntoIterator<Item = (IpNet, T)>>(items: I) -> Self {
         let mut out = Self::default();

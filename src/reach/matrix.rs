@@ -28,6 +28,10 @@ pub struct Pair {
     pub reason: Option<Reason>,
     /// The families that reach.
     pub families: Vec<PathFamily>,
+    /// Whether the pair speaks of places of one node, or of two, where the same classes have an answer for each; `None`: it
+    /// does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_node: Option<bool>,
 }
 
 /// The whole network.
@@ -35,7 +39,8 @@ pub struct Pair {
 pub struct Matrix {
     /// Places with the same answers.
     pub classes: Vec<Vec<Place>>,
-    /// Pairs of classes, by their first members; inside a class of several, from its first to its second.
+    /// Pairs of classes, by their first members; inside a class of several, from its first to its second. Where it matters
+    /// whether two places are on one node, the pair of first members is, and the first and the second are on two.
     pub pairs: Vec<Pair>,
 }
 
@@ -54,17 +59,12 @@ pub fn matrix(world: &World) -> Matrix {
     }
     let classes = classes(world, &probes, &places);
     let mut pairs = Vec::new();
-    for (i, from) in classes.iter().enumerate() {
-        for (j, to) in classes.iter().enumerate() {
-            let to = if i == j { to.get(1) } else { to.first() };
-            if let (Some(from), Some(to)) = (from.first(), to)
-                && asks(world, from, to)
-            {
-                pairs.push(pair(world, &probes, from, to));
-            }
+    for (from, to, same_node) in classes.iter().flat_map(|a| classes.iter().flat_map(|b| a.pairs(b))) {
+        if asks(world, from, to) {
+            pairs.push(Pair { same_node, ..pair(world, &probes, from, to) });
         }
     }
-    Matrix { classes, pairs }
+    Matrix { classes: classes.into_iter().map(|class| class.places).collect(), pairs }
 }
 
 pub(super) fn pair(world: &World, probes: &[Probe], from: &Place, to: &Place) -> Pair {
@@ -72,7 +72,7 @@ pub(super) fn pair(world: &World, probes: &[Probe], from: &Place, to: &Place) ->
     let verdict = judgement.verdict();
     let Judgement { ports, families, death } = judgement;
     let reason = death.map(|d| d.reason(world, from, to));
-    Pair { from: from.clone(), to: to.clone(), verdict, ports, reason, families }
+    Pair { from: from.clone(), to: to.clone(), verdict, ports, reason, families, same_node: None }
 }
 
 /// Every place of a network: nodes, each followed by its sites, then the Internet where anyone reaches it through us.

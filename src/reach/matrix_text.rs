@@ -52,6 +52,8 @@ fn headline(matrix: &Matrix) -> String {
     // A pair stands for all pairs of its two classes.
     let weight = |pair: &Pair| match (classes.get(&pair.from), classes.get(&pair.to)) {
         (Some((a, size)), Some((b, _))) if a == b => size * (size - 1),
+        (Some((_, size)), Some(_)) if pair.same_node == Some(true) => *size,
+        (Some((_, size)), Some(_)) if pair.same_node == Some(false) => size * (size - 1),
         (Some((_, a)), Some((_, b))) => a * b,
         _ => 1,
     };
@@ -87,14 +89,21 @@ const fn mark(pair: &Pair) -> char {
     }
 }
 
-/// The cell of two classes.
-fn find<'m>(
-    cells: &BTreeMap<(&'m Place, &'m Place), &'m Pair>,
-    from: &'m [Place],
-    to: &'m [Place],
-) -> Option<&'m Pair> {
-    let to = if from == to { to.get(1)? } else { to.first()? };
-    cells.get(&(from.first()?, to)).copied()
+/// The answers by their ends.
+type Cells<'m> = BTreeMap<(&'m Place, &'m Place), &'m Pair>;
+
+/// The cell of two classes: of one whose nodes' own places fare otherwise, that between different nodes.
+fn find<'m>(cells: &Cells<'m>, from: &'m [Place], to: &'m [Place]) -> Option<&'m Pair> {
+    let second = || to.get(1).and_then(|to| cells.get(&(from.first()?, to)).copied());
+    if from == to {
+        return second();
+    }
+    second().filter(|pair| pair.same_node.is_some()).or_else(|| find_own(cells, from, to))
+}
+
+/// The cell of two classes for places of one node.
+fn find_own<'m>(cells: &Cells<'m>, from: &'m [Place], to: &'m [Place]) -> Option<&'m Pair> {
+    cells.get(&(from.first()?, to.first()?)).copied()
 }
 
 fn grid(matrix: &Matrix, names: &[String], width: usize) -> Option<String> {
@@ -135,14 +144,20 @@ fn list(matrix: &Matrix, names: &[String]) -> String {
     for (from, name) in matrix.classes.iter().zip(names) {
         let mut lines: BTreeMap<(u8, String), Vec<String>> = BTreeMap::new();
         for (to, other) in matrix.classes.iter().zip(names) {
-            let Some(pair) = find(&cells, from, to) else { continue };
-            let other = if from == to { "each other".into() } else { other.clone() };
-            let key = match (pair.verdict, &pair.ports) {
-                (Verdict::Reaches, Ports::All) => (0, "reaches".into()),
-                (Verdict::Reaches, ports) => (1, format!("with {ports} only")),
-                (Verdict::Blocked, _) => (2, "blocked".into()),
-            };
-            lines.entry(key).or_default().push(other);
+            let own = find_own(&cells, from, to).filter(|pair| pair.same_node.is_some());
+            for pair in own.into_iter().chain(find(&cells, from, to)) {
+                let other = match pair.same_node {
+                    Some(true) => format!("the same node's of {other}"),
+                    _ if from == to => "each other".into(),
+                    _ => other.clone(),
+                };
+                let key = match (pair.verdict, &pair.ports) {
+                    (Verdict::Reaches, Ports::All) => (0, "reaches".into()),
+                    (Verdict::Reaches, ports) => (1, format!("with {ports} only")),
+                    (Verdict::Blocked, _) => (2, "blocked".into()),
+                };
+                lines.entry(key).or_default().push(other);
+            }
         }
         if lines.is_empty() {
             continue;

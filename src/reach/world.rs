@@ -325,8 +325,7 @@ impl World {
 
     /// The first address from the second on that is a site's host: no node's own, and in no longer prefix of another site.
     fn representative(&self, net: IpNet) -> Option<IpAddr> {
-        let claims = |id: NodeId| self.node(id).sites.iter().any(|s| s.subnet.contains(&net));
-        let is_active = self.ids().any(|id| self.is_active(id) && claims(id));
+        let is_active = self.active_sites.around(net).next().is_some();
         let table = if is_active { &self.active_sites } else { &self.inactive_sites };
         let last = number(net.broadcast());
         let first = number(net.network());

@@ -17,8 +17,9 @@ pub const NETWORK_FILE: &str = "network.toml";
 /// Name of the file that holds its secrets.
 pub const SECRETS_FILE: &str = "secrets.toml";
 const LOCK_FILE: &str = ".lock";
-/// The largest file that is read, in bytes: 5,000 nodes take under 2 MB.
-pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// The largest file that is read, in bytes: 100,000 nodes with a site each take 15 MB.
+pub const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+
 /// A fault of files.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

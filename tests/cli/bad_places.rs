@@ -324,7 +324,7 @@ fn who_gets_no_code_is_told_with_the_reason() {
 #[test]
 fn a_file_larger_than_any_of_ours_is_told_with_its_place() {
     let sandbox = Sandbox::with_network();
-    sandbox.write("wg0/network.toml", &vec![b'#'; (16 << 20) + 1]);
+    sandbox.write("wg0/network.toml", &vec![b'#'; (64 << 20) + 1]);
     sandbox.run(&["check"]).exits(3).tells(&["wg0/network.toml:1:1: error[too-large]", "hint"]);
 }
 
