@@ -295,8 +295,11 @@ pub struct Init {
 #[derive(Debug, Args)]
 pub struct Import {
     /// The relay's .conf, and its clients'
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "relay", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// The relay's, where the files do not tell
+    #[arg(long, value_name = "FILE")]
+    pub relay: Option<PathBuf>,
 }
 
 /// `add`

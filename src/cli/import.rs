@@ -20,14 +20,25 @@ use crate::wgconf::{Decoded, decode};
 
 /// Writes a new network from files.
 pub fn import(ctx: &Context, args: &Import) -> Result<Exit, Fault> {
+    let relay = args.relay.as_ref();
+    // Named twice, it is one file all the same.
+    let paths = relay.filter(|r| !args.files.contains(r)).into_iter().chain(&args.files);
     let read_file = |path: &PathBuf| Ok((path.display().to_string(), decode(&lint::read(path)?)));
-    let texts: Vec<(String, Decoded)> = args.files.iter().map(read_file).collect::<Result<_, Fault>>()?;
+    let texts: Vec<(String, Decoded)> = paths.map(read_file).collect::<Result<_, Fault>>()?;
     let files: Vec<File<'_>> =
         texts.iter().map(|(name, decoded)| File { name, text: &decoded.text }).collect();
     let docker = docker_networks();
+    let relay = relay.map(|path| path.display().to_string());
     let mut preshared_key = random::preshared_key;
-    let wishes = Wishes { name: ctx.network_name()?, docker: &docker, preshared_key: &mut preshared_key };
-    let made = read(&files, wishes).map_err(not_a_network)?;
+    let wishes = Wishes {
+        name: ctx.network_name()?,
+        relay: relay.as_deref(),
+        now: ctx.now,
+        docker: &docker,
+        preshared_key: &mut preshared_key,
+    };
+    let mut made = read(&files, wishes).map_err(not_a_network)?;
+    made.findings.splice(0..0, texts.iter().filter_map(|(name, decoded)| decoded.warning(name)));
 
     let folder = Folder::new(&ctx.dir, &made.network.name);
     let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };

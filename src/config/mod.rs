@@ -5,6 +5,7 @@
 
 mod bundle;
 mod document;
+mod in_comments;
 mod layout;
 mod network;
 mod node;
@@ -22,6 +23,7 @@ mod withheld;
 
 pub use bundle::{Bundle, network_for};
 pub use document::{EditError, NetworkDocument, Setting};
+pub use in_comments::{network_as_comments, network_of_comments};
 pub use network::{parse_network, places_of, reread_network};
 pub use places::Places;
 pub use rehome::rehome;

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::config::network_as_comments;
 pub use crate::firewall::Hooks;
 use crate::model::{
-    DEFAULT_MTU, Endpoint, EndpointHost, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, Routes,
-    Timestamp, claimed_by_spoke, derive_for_spoke,
+    DEFAULT_MTU, Endpoint, EndpointHost, Network, Node, NodeName, Platform, PresharedKey, PrivateKey,
+    Problem, Timestamp, claimed_by_spoke, derive_for_spoke,
 };
-use crate::wgconf::{self, Client, Comments, Dns, DnsError, Document, Hook, HookError, Interface};
+use crate::wgconf::{self, Client, Comments, Dns, Document, Hook, HookError, Interface};
 
 /// The secrets that one node's file needs.
 #[derive(Clone, Copy)]
@@ -68,14 +69,6 @@ pub enum ExportError {
         /// The spoke.
         spoke: NodeName,
     },
-    /// A `dns` entry that would not fit its line.
-    #[error("dns of {node}: {source}")]
-    Dns {
-        /// The node.
-        node: NodeName,
-        /// What is wrong with it.
-        source: DnsError,
-    },
     /// A firewall line that wg-quick would not read whole.
     #[error("a firewall line for {node} cannot be written: {source}")]
     Hook {
@@ -98,7 +91,6 @@ impl ExportError {
                     "`wgrelay rotate {node}` makes new keys; or put back the secrets.toml of this network"
                 )
             }
-            Self::Dns { .. } => "use addresses of name servers and search domains".into(),
             Self::Hook { .. } => "leave the firewall to wgrelay up on this node".into(),
         }
     }
@@ -153,12 +145,12 @@ fn interface(
     problems: &mut Vec<Problem>,
 ) -> Result<Interface, ExportError> {
     let mut out = Interface {
-        comments: vec![format!("{} in {}", node.name, network.name)],
+        comments: comments(network, node),
         private_key: keys.private_key.cloned(),
         addresses: carried(network, node, network.interface_addresses(node)),
         // Every client takes it; on a spoke only where the network file asks for it.
         listen_port: node.listen_port(),
-        dns: dns(node)?,
+        dns: dns(node, problems),
         mtu: mtu(network, node),
         ..Interface::default()
     };
@@ -232,9 +224,33 @@ fn carried<C: IntoIterator<Item = IpNet> + FromIterator<IpNet>>(
 /// RFC 8200, section 5.
 const LEAST_MTU_OF_IPV6: u16 = 1280;
 
-fn dns(node: &Node) -> Result<Vec<Dns>, ExportError> {
-    let fault = |source| ExportError::Dns { node: node.name.clone(), source };
-    node.dns.iter().map(|text| text.parse().map_err(fault)).collect()
+/// Says whose file it is; a relay's tells its network, too, so that `import` need not guess what no key of it says.
+fn comments(network: &Network, node: &Node) -> Vec<String> {
+    let whose = format!("{} in {}", node.name, network.name);
+    let network = if node.is_relay() { network_as_comments(network) } else { Vec::new() };
+    std::iter::once(whose).chain(network).collect()
+}
+
+/// A node's name servers and search domains, without those for which its client would refuse the whole file.
+fn dns(node: &Node, problems: &mut Vec<Problem>) -> Vec<Dns> {
+    let mut out = Vec::new();
+    for text in &node.dns {
+        match text.parse() {
+            Ok(Dns::Search(domain)) if node.platform == Platform::Android && domain.contains('_') => {}
+            Ok(dns) => {
+                out.push(dns);
+                continue;
+            }
+            Err(_) => {}
+        }
+        problems.push(Problem::warning(
+            "bad-search-domain",
+            place(node),
+            format!("{text:?} in dns of {} is not in the file: its client would refuse it", node.name),
+            "write a name of letters, digits and hyphens; one in other letters as DNS does, beginning with xn--",
+        ));
+    }
+    out
 }
 
 fn hooks_of(node: &Node, lines: &[String]) -> Result<Vec<Hook>, ExportError> {
@@ -334,9 +350,11 @@ fn warn_of_endpoint(spoke: &Node, relay: &Node, allowed: &[IpNet], problems: &mu
         }
         return;
     };
-    // With a default route every client sees to it that its own packets stay outside.
+    // With a default route every client sees to it that its own packets stay outside, and some always do.
     let Endpoint { host: EndpointHost::Ip(ip), .. } = endpoint else { return };
-    if spoke.routes != Routes::Full
+    let has_default = allowed.iter().any(|net| net.prefix_len() == 0 && net.addr().is_ipv4() == ip.is_ipv4());
+    if !has_default
+        && !spoke.platform.binds_to_uplink()
         && let Some(net) = allowed.iter().find(|net| net.contains::<&IpAddr>(ip))
     {
         problems.push(Problem::warning(

@@ -1,6 +1,7 @@
 //! What was wrong in the files: each finding a warning, at its line, because the import went on.
 
 use super::Source;
+use super::hooks::{LeftOut, Place};
 use crate::model::{Problem, Severity, masked_to_pieces};
 use crate::wgconf::{Key, Table};
 
@@ -34,20 +35,46 @@ impl Findings {
                 "a node without one here is exported without it, too",
             );
         }
-        if source.hooks.forwards_everything {
+        let at = |(_, line, column): Place| format!("{}:{line}:{column}", source.name);
+        if let Some(place) = source.hooks.forwards_everything {
             self.add(
                 "forwards-everything",
-                source.place(Key::PostUp),
-                "PostUp accepts every packet from the tunnel and into it, whoever sends it and wherever it goes",
+                at(place),
+                format!(
+                    "{} accepts every packet from the tunnel and into it, whoever sends it and wherever it goes",
+                    place.0
+                ),
                 "the line is not taken over: wgrelay forwards what the network's places and [[allow]] let pass",
             );
         }
-        if source.hooks.other {
+        for LeftOut { place, command, drops } in &source.hooks.left_out {
+            let key = place.0;
+            if *drops {
+                self.add(
+                    "drop-left-out",
+                    at(*place),
+                    format!("{key}: {command:?} is not taken over: what it keeps out gets through"),
+                    "[[allow]] rules say who may talk to whom, and keep out the rest",
+                );
+            } else {
+                self.add(
+                    "hook-left-out",
+                    at(*place),
+                    format!("{key}: {command:?} is not taken over: wgrelay runs no commands"),
+                    "put what is still wanted into a unit or script of your own",
+                );
+            }
+        }
+        if let Some(place) = source.hooks.into_tunnel {
             self.add(
-                "hook-left-out",
-                source.place(source.hooks.other_key.unwrap_or(Key::PostUp)),
-                "a command in a hook is not taken over: wgrelay runs none",
-                "put what is still wanted into a unit or script of your own",
+                "masquerades-into-tunnel",
+                at(place),
+                format!(
+                    "{} gives what goes into the tunnel this node's address; that is not taken over: hosts behind it come \
+                     with addresses of their own",
+                    place.0
+                ),
+                "they are answered where they are a site of this node, and the others' AllowedIPs hold it",
             );
         }
         if let Some(table) = interface.table.as_ref().filter(|t| **t != Table::Auto) {

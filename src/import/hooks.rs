@@ -1,73 +1,142 @@
-//! What a file's hooks do to the host, as far as `iptables(8)` lines tell: what they forward, what they masquerade.
+//! What a file's hooks do to the host, as far as the usual commands tell: what they forward, what they masquerade, and what
+//! is lost because nobody runs them any more.
 
-use crate::wgconf::{Hook, Key, Reading};
+use ipnet::IpNet;
 
-/// One `-j MASQUERADE`.
+use super::command::{self, Filter};
+use super::names;
+use crate::wgconf::{Key, Reading};
+
+/// Where a command stands: its key, its line and column.
+pub(super) type Place = (Key, usize, usize);
+
+/// Something that gives packets out of the tunnel the host's own address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Masquerade {
-    /// The link that packets leave by; `None`: any.
+    /// The link that packets leave by; `None`: any that is not the tunnel.
     pub link: Option<String>,
     /// Whether it is limited to sources.
     pub limited: bool,
+    /// The only destination.
+    pub to: Option<IpNet>,
+    pub place: Place,
+}
+
+/// A command that is not taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    pub place: Place,
+    /// As written, nothing in it that could be a key.
+    pub command: String,
+    /// Whether it keeps packets out.
+    pub drops: bool,
 }
 
 /// What the commands that run when the interface comes up do.
 #[derive(Debug, Default)]
 pub(super) struct Hooks {
-    /// Whether FORWARD accepts whatever comes from the tunnel or goes into it.
-    pub forwards_everything: bool,
-    /// In the order of the file.
+    /// Where FORWARD accepts whatever comes from the tunnel or goes into it.
+    pub forwards_everything: Option<Place>,
+    /// Towards other links, in the order of the file.
     pub masquerades: Vec<Masquerade>,
-    /// Whether there is a command of another kind, and under which key.
-    pub other: bool,
-    pub other_key: Option<Key>,
+    /// Where what goes into the tunnel gets this node's address.
+    pub into_tunnel: Option<Place>,
+    /// What the host is told to route or to let through, and by which link.
+    pub carried: Vec<(IpNet, Option<String>)>,
+    /// Whether lines of `wgrelay export` are among them.
+    pub own: bool,
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Hooks {
-    pub(super) fn of(reading: &Reading) -> Self {
+    pub(super) fn of(reading: &Reading, stem: &str) -> Self {
         let interface = &reading.document.interface;
         let mut hooks = Self::default();
-        let up = [(Key::PreUp, &interface.pre_up), (Key::PostUp, &interface.post_up)];
-        for (key, list) in up {
-            for command in list.iter().flat_map(commands) {
-                hooks.command(key, &command);
+        let (mut own, mut own_place) = (String::new(), None);
+        let lists = [
+            (Key::PreUp, &interface.pre_up),
+            (Key::PostUp, &interface.post_up),
+            (Key::PreDown, &interface.pre_down),
+            (Key::PostDown, &interface.post_down),
+        ];
+        for (key, list) in lists {
+            let places = reading.hooks.iter().filter(|p| p.key == key).map(|p| (key, p.line, p.column));
+            for (hook, place) in list.iter().zip(places) {
+                if is_own(hook.as_str()) {
+                    hooks.own = true;
+                    own.push_str(piece(hook.as_str()));
+                    own_place = own_place.or(Some(place));
+                    continue;
+                }
+                for words in command::split(hook.as_str()) {
+                    if matches!(key, Key::PreUp | Key::PostUp) {
+                        hooks.command(&words, place, stem);
+                    } else if !command::undoes(&words) && !command::switches_forwarding(&words) {
+                        hooks.leave_out(&words, place, false);
+                    }
+                }
             }
         }
-        // What undoes iptables' lines needs no word.
-        let down = [(Key::PreDown, &interface.pre_down), (Key::PostDown, &interface.post_down)];
-        for (key, list) in down {
-            if list.iter().flat_map(commands).any(|c| !is_filter(&c) && !switches_forwarding(&c)) {
-                hooks.unknown(key);
-            }
+        if let Some(place) = own_place {
+            hooks.of_own(&own, place);
         }
         hooks
     }
 
-    fn unknown(&mut self, key: Key) {
-        self.other = true;
-        self.other_key = self.other_key.or(Some(key));
+    fn leave_out(&mut self, words: &[String], place: Place, drops: bool) {
+        self.left_out.push(LeftOut { place, command: command::quoted(words), drops });
     }
 
-    fn command(&mut self, key: Key, words: &[String]) {
-        if switches_forwarding(words) {
+    /// Of the lines that `wgrelay export` wrote, what the network's own rules do not tell.
+    fn of_own(&mut self, text: &str, place: Place) {
+        if text.contains("masquerade") && self.masquerades.is_empty() {
+            self.masquerades.push(Masquerade { link: None, limited: true, to: None, place });
+        }
+    }
+
+    fn command(&mut self, words: &[String], place: Place, stem: &str) {
+        if command::switches_forwarding(words) || command::does_nothing(words) {
             return;
         }
-        if !is_filter(words) {
-            return self.unknown(key);
+        if let Some((net, link)) = command::route(words) {
+            self.carried.push((net, link));
+            return self.leave_out(words, place, false);
         }
-        let value = |flags: &[&str]| {
-            let at = words.iter().position(|w| flags.contains(&w.as_str()))?;
-            words.get(at + 1).map(String::as_str)
-        };
-        let limited = value(&["-s", "--source", "-d", "--destination", "-m", "--match"]).is_some();
-        let chain = value(&["-A", "-I", "--append", "--insert"]);
-        match (chain, value(&["-j", "--jump"])) {
-            (Some("POSTROUTING"), Some("MASQUERADE")) => {
-                let link = value(&["-o", "--out-interface"]).map(str::to_owned);
-                self.masquerades.push(Masquerade { link, limited });
+        let Some(rule) = Filter::read(words) else { return self.leave_out(words, place, false) };
+        let is_tunnel = |link: &str| names::is_tunnel(link, stem);
+        let out = rule.out.as_ref().filter(|o| !o.inverted);
+        match rule.verdict.as_str() {
+            "MASQUERADE" | "SNAT" if out.is_some_and(|o| is_tunnel(&o.name)) => {
+                self.into_tunnel = self.into_tunnel.or(Some(place));
             }
-            (Some("FORWARD" | "DOCKER-USER"), Some("ACCEPT")) => self.forwards_everything |= !limited,
-            _ => self.unknown(key),
+            "MASQUERADE" | "SNAT" => self.masquerades.push(Masquerade {
+                link: out.map(|o| o.name.clone()),
+                limited: rule.source.is_some() || rule.from.as_ref().is_some_and(|i| is_tunnel(&i.name)),
+                to: rule.destination,
+                place,
+            }),
+            "ACCEPT" if rule.forwards() && rule.answers_only => {}
+            "ACCEPT" if rule.forwards() => {
+                let of_tunnel = rule.from.iter().chain(&rule.out).all(|l| !l.inverted && is_tunnel(&l.name));
+                if of_tunnel && !rule.is_limited() {
+                    self.forwards_everything = self.forwards_everything.or(Some(place));
+                    return;
+                }
+                let link = out.map(|o| o.name.clone()).filter(|l| !is_tunnel(l));
+                if let Some(net) = rule.destination {
+                    self.carried.push((net, link));
+                } else if !rule.is_limited() && rule.from.as_ref().is_some_and(|i| is_tunnel(&i.name)) {
+                    self.forwards_everything = self.forwards_everything.or(Some(place));
+                    return;
+                }
+                if rule.is_limited() {
+                    self.leave_out(words, place, false);
+                }
+            }
+            // The network's own rules clamp, too.
+            "TCPMSS" => {}
+            "DROP" | "REJECT" => self.leave_out(words, place, true),
+            _ => self.leave_out(words, place, false),
         }
     }
 
@@ -77,30 +146,45 @@ impl Hooks {
         links.sort_unstable();
         links.dedup();
         match links.as_slice() {
-            [one] if *one != "%i" => Some(one),
+            [one] => Some(one),
             _ => None,
         }
     }
+
+    /// The link that a prefix is behind, as far as they tell.
+    pub(super) fn link_of(&self, net: &IpNet) -> Option<&str> {
+        let named = self.carried.iter().filter(|(carried, _)| carried.contains(net));
+        named.filter_map(|(_, link)| link.as_deref()).next().or_else(|| self.only_link())
+    }
+
+    /// Whether they masquerade what goes to a prefix.
+    pub(super) fn masquerades(&self, net: &IpNet) -> bool {
+        self.masquerades.iter().any(|m| m.to.is_none_or(|to| to.contains(net)))
+    }
+
+    /// Whether they carry what goes to a private prefix out of the tunnel.
+    pub(super) fn carries(&self, net: &IpNet) -> bool {
+        self.own
+            || self.forwards_everything.is_some()
+            || self.masquerades(net)
+            || self.carried.iter().any(|(carried, _)| carried.contains(net))
+    }
+
+    /// Whether they let what comes out of the tunnel go anywhere, masqueraded.
+    pub(super) fn lets_out(&self) -> bool {
+        self.masquerades.iter().any(|m| m.to.is_none())
+    }
 }
 
-/// A hook's commands, each as words.
-fn commands(hook: &Hook) -> Vec<Vec<String>> {
-    let text = hook.as_str().replace("&&", ";").replace("||", ";");
-    let split = text.split(';').map(|c| c.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    split.filter(|words| !words.is_empty()).collect()
+/// What a line of `wgrelay export` says: itself, or the piece of a long command that it writes (`firewall::hooks`).
+fn piece(hook: &str) -> &str {
+    let quoted = hook.strip_prefix("printf %s '").and_then(|rest| rest.rsplit_once("' >"));
+    quoted.map_or(hook, |(piece, _)| piece.trim_end_matches("' >"))
 }
 
-fn is_filter(words: &[String]) -> bool {
-    let program = words.iter().map(String::as_str).find(|w| *w != "sudo").unwrap_or_default();
-    let program = program.rsplit('/').next().unwrap_or_default();
-    ["iptables", "ip6tables"].iter().any(|p| {
-        program.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest == "-nft" || rest == "-legacy")
-    })
-}
-
-fn switches_forwarding(words: &[String]) -> bool {
-    let text = words.join(" ");
-    (text.contains("sysctl") || text.contains("/proc/sys")) && text.contains("forward")
+/// A line that `wgrelay export` wrote: its table, its chains and its notes have names of their own.
+fn is_own(hook: &str) -> bool {
+    hook.contains("wgrelay-q-") || hook.contains("/proc/sys/net/ipv4/conf/%i/forwarding")
 }
 
 #[cfg(test)]
@@ -108,29 +192,88 @@ mod tests {
     use super::*;
 
     fn of(lines: &str) -> Hooks {
-        Hooks::of(&crate::wgconf::read(&format!("[Interface]\n{lines}"), "f"))
+        Hooks::of(&crate::wgconf::read(&format!("[Interface]\n{lines}"), "f"), "wg0")
+    }
+
+    fn left_out(hooks: &Hooks) -> Vec<(&str, usize, bool)> {
+        hooks.left_out.iter().map(|l| (l.command.as_str(), l.place.1, l.drops)).collect()
     }
 
     #[test]
     fn the_usual_lines_are_understood() {
         let hooks = of(
             "PostUp = iptables -A FORWARD -i %i -j ACCEPT; iptables -t nat -A POSTROUTING -o br-6a -j MASQUERADE\n\
-                        PostDown = iptables -D FORWARD -i %i -j ACCEPT\nPreUp = sysctl -w net.ipv4.ip_forward=1\n",
+             PostDown = iptables -D FORWARD -i %i -j ACCEPT\nPreUp = sysctl -w net.ipv4.ip_forward=1\n",
         );
-        assert!(hooks.forwards_everything && !hooks.other);
-        assert_eq!(hooks.masquerades, [Masquerade { link: Some("br-6a".into()), limited: false }]);
+        assert!(hooks.forwards_everything.is_some() && hooks.left_out.is_empty());
+        let link = Some("br-6a".into());
+        assert_eq!(
+            hooks.masquerades,
+            [Masquerade { link, limited: false, to: None, place: (Key::PostUp, 2, 10) }]
+        );
         assert_eq!(hooks.only_link(), Some("br-6a"));
     }
 
     #[test]
-    fn limits_and_strangers_are_told_apart() {
+    fn a_not_is_read() {
+        for line in [
+            "iptables -t nat -A POSTROUTING ! -o wg0 -s 10.8.0.0/24 -j MASQUERADE",
+            "iptables -t nat -A POSTROUTING -s 10.8.0.0/24 -o ! %i -j MASQUERADE",
+            "iptables -t nat -I POSTROUTING 1 -s 10.8.0.0/24 ! -o wg0 -m comment --comment 'x; y' -j MASQUERADE",
+            "nft add rule ip nat postrouting oifname != \"wg0\" ip saddr 10.8.0.0/24 masquerade",
+        ] {
+            let hooks = of(&format!("PostUp = {line}\n"));
+            let [only] = hooks.masquerades.as_slice() else { panic!("{line}: {hooks:?}") };
+            assert!(only.link.is_none() && only.limited && only.to.is_none(), "{line}: {only:?}");
+            assert!(hooks.left_out.is_empty() && hooks.lets_out(), "{line}: {hooks:?}");
+        }
+    }
+
+    #[test]
+    fn into_the_tunnel_is_not_out_of_it() {
+        for out in ["wg0", "%i", "wg1"] {
+            let hooks = of(&format!("PostUp = iptables -t nat -A POSTROUTING -o {out} -j MASQUERADE\n"));
+            assert!(hooks.masquerades.is_empty() && hooks.into_tunnel.is_some(), "{out}: {hooks:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_quoted_with_its_line() {
+        let hooks = of("PostUp = sysctl -w net.ipv4.ip_forward=1\n\
+             PostUp = iptables -A FORWARD -i wg0 -s 10.8.0.3 -j DROP\n\
+             PostUp = iptables -A FORWARD -i wg0 -j ACCEPT\n\
+             PostUp = /usr/local/bin/notify up\nPostDown = reboot\n");
+        let expected = [
+            ("iptables -A FORWARD -i wg0 -s 10.8.0.3 -j DROP", 3, true),
+            ("/usr/local/bin/notify up", 5, false),
+            ("reboot", 6, false),
+        ];
+        assert_eq!(left_out(&hooks), expected);
+        assert!(hooks.forwards_everything.is_some());
         let hooks =
-            of("PostUp = iptables -t nat -A POSTROUTING -s 10.0.0.0/24 -o eth0 -j MASQUERADE && curl x\n\
-                        PostUp = iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE\n");
-        assert!(hooks.other && !hooks.forwards_everything);
-        assert!(hooks.masquerades[0].limited && !hooks.masquerades[1].limited);
-        assert_eq!(hooks.only_link(), None);
-        assert!(of("PostDown = reboot\n").other);
-        assert!(of("PostUp = iptables -A FORWARD -i %i -s 10.0.0.0/8 -j ACCEPT\n").masquerades.is_empty());
+            of("PostUp = iptables -A FORWARD -i wg0 -s 10.8.0.0/24 -d 192.168.7.0/24 -o eth1 -j ACCEPT\n");
+        assert_eq!(hooks.left_out.len(), 1);
+        let net = "192.168.7.0/24".parse().unwrap();
+        assert!(hooks.carries(&net) && hooks.link_of(&net) == Some("eth1") && !hooks.masquerades(&net));
+    }
+
+    #[test]
+    fn pieces_of_an_export_are_read_together() {
+        let hooks = of(
+            "PreUp = printf %s 'x masq' > /run/wgrelay-q-%i.sh\nPreUp = printf %s 'uerade; y' >> /run/wgrelay-q-%i.sh\n",
+        );
+        assert!(hooks.own && hooks.lets_out() && hooks.left_out.is_empty(), "{hooks:?}");
+    }
+
+    #[test]
+    fn other_programs_tell_as_well() {
+        assert!(of("PostUp = firewall-cmd --zone=public --add-masquerade\n").lets_out());
+        assert!(of("PostUp = ufw route allow in on wg0 out on eth0\n").forwards_everything.is_some());
+        let hooks = of(
+            "PostUp = ip route add 192.168.7.0/24 via 10.0.0.1 dev eth1\nPostDown = ip route del 192.168.7.0/24\n",
+        );
+        assert!(hooks.carries(&"192.168.7.0/24".parse().unwrap()) && hooks.left_out.len() == 1);
+        let hooks = of("PostUp = iptables -t nat -A POSTROUTING -d 192.168.7.0/24 -j MASQUERADE\n");
+        assert!(!hooks.lets_out() && hooks.masquerades(&"192.168.7.0/24".parse().unwrap()));
     }
 }

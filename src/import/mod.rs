@@ -3,10 +3,16 @@
 //! Files are matched to peers by key. What a file cannot say (a prefix's link, say) is taken from its hooks where they tell,
 //! and what was wrong is kept visible: a client whose AllowedIPs are too narrow keeps them as `routes`. Pure.
 
+mod addresses;
+mod choose;
+mod command;
 mod finding;
 mod hooks;
 mod names;
+mod own;
+mod preshared;
 mod relay;
+mod routes;
 mod spokes;
 mod subnet;
 
@@ -18,11 +24,15 @@ use crate::config::{Secrets, parse_network, render_network};
 use crate::model::validate::validate_network;
 use crate::model::{
     DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, PresharedKey, Problem, PublicKey, Role,
-    masked_to_pieces,
+    Timestamp, masked_to_pieces,
 };
 use crate::wgconf::{Key, Reading};
 use finding::Findings;
 use hooks::Hooks;
+
+/// The least MTU of IPv4 and of IPv6 in the tunnel, in bytes.
+const MIN_MTU: u16 = 576;
+const MIN_MTU6: u16 = 1280;
 
 /// A file as given.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +47,10 @@ pub struct File<'f> {
 pub struct Wishes<'w> {
     /// The network's name; `None`: the files' names tell.
     pub name: Option<InterfaceName>,
+    /// The relay's file, as it is called among the files; `None`: they tell.
+    pub relay: Option<&'w str>,
+    /// The moment at which nodes of an export are members or not.
+    pub now: Timestamp,
     /// Docker's networks on this host, by subnet.
     pub docker: &'w BTreeMap<IpNet, String>,
     /// Makes a preshared key for a pair that has none in a network where others have one.
@@ -70,12 +84,19 @@ struct Source<'f> {
 ///
 /// # Errors
 /// No file is a relay's, the relay's lacks what nothing else tells, or what came out is no valid network.
-pub fn import(files: &[File<'_>], wishes: Wishes<'_>) -> Result<Imported, Vec<Problem>> {
+pub fn import(files: &[File<'_>], mut wishes: Wishes<'_>) -> Result<Imported, Vec<Problem>> {
     let sources: Vec<Source<'_>> = files.iter().map(Source::read).collect();
-    let relay = relay::find(&sources).map_err(|problem| vec![problem])?;
     let mut told = Findings::default();
+    let relay = choose::find(&sources, wishes.relay, &mut told).map_err(|problem| vec![problem])?;
+    let strangers = choose::strangers(&sources, relay, relay::key(&sources, relay));
+    if !strangers.is_empty() {
+        return Err(strangers);
+    }
     for source in &sources {
         told.of_file(source);
+    }
+    if let Some((network, secrets)) = own::network(&sources, relay, &mut wishes, &mut told) {
+        return finished(files, network, secrets, told);
     }
     let (mut network, mut secrets) = empty(&sources, relay, wishes.name).map_err(|problem| vec![problem])?;
     let hub = relay::node(&sources, relay, &network, &mut told).map_err(|problem| vec![problem])?;
@@ -92,8 +113,8 @@ pub fn import(files: &[File<'_>], wishes: Wishes<'_>) -> Result<Imported, Vec<Pr
         }
     }
     relay::sites(&sources, relay, &spokes, &mut network, &hub_name, wishes.docker, &mut told);
-    spokes::routes(&sources, &spokes, &mut network, &mut told);
-    spokes::preshared_keys(
+    routes::keep(&sources, &spokes, &mut network, &mut told);
+    preshared::preshared_keys(
         &sources,
         relay,
         &spokes,
@@ -102,7 +123,15 @@ pub fn import(files: &[File<'_>], wishes: Wishes<'_>) -> Result<Imported, Vec<Pr
         wishes.preshared_key,
         &mut told,
     );
+    finished(files, network, secrets, told)
+}
 
+fn finished(
+    files: &[File<'_>],
+    network: Network,
+    secrets: Secrets,
+    told: Findings,
+) -> Result<Imported, Vec<Problem>> {
     let errors = |problems: Vec<Problem>| -> Vec<Problem> {
         let errors = problems.into_iter().filter(Problem::is_error);
         errors
@@ -126,8 +155,9 @@ impl<'f> Source<'f> {
     fn read(file: &File<'f>) -> Self {
         let reading = crate::wgconf::read(file.text, file.name);
         let key = reading.document.interface.private_key.as_ref().map(crate::model::PrivateKey::public_key);
-        let hooks = Hooks::of(&reading);
-        Self { name: file.name, stem: names::stem(file.name), reading, key, hooks }
+        let stem = names::stem(file.name);
+        let hooks = Hooks::of(&reading, stem);
+        Self { name: file.name, stem, reading, key, hooks }
     }
 
     /// `FILE:LINE:COLUMN` of the first line with a key, else of the file's start.
@@ -174,9 +204,20 @@ fn empty(
 }
 
 /// A node with what its own file says of its interface.
-fn with_interface(mut node: Node, source: &Source<'_>) -> Node {
+fn with_interface(mut node: Node, source: &Source<'_>, network: &Network, told: &mut Findings) -> Node {
     let interface = &source.reading.document.interface;
-    node.mtu = interface.mtu.filter(|mtu| *mtu != DEFAULT_MTU);
+    node.mtu = interface.mtu;
+    if let Some(mtu) =
+        interface.mtu.filter(|mtu| *mtu < MIN_MTU || (*mtu < MIN_MTU6 && network.subnet6.is_some()))
+    {
+        node.mtu = None;
+        told.add(
+            "mtu-left-out",
+            source.place(Key::Mtu),
+            format!("MTU = {mtu} is not taken over: it is less than the tunnel's addresses need"),
+            "IPv6 needs 1280, IPv4 576",
+        );
+    }
     node.dns = interface.dns.iter().map(ToString::to_string).collect();
     if node.role == Role::Spoke {
         node.listen_port = interface.listen_port.filter(|p| *p > 0);

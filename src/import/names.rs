@@ -24,12 +24,26 @@ pub(super) fn stem(name: &str) -> &str {
     last.strip_suffix(".conf").unwrap_or(last)
 }
 
-/// Cuts `wsl-wg0` into a node and an interface; `wg0` alone is an interface.
+/// Whether a text is what an interface of WireGuard is usually called.
+pub(super) fn is_interface(text: &str) -> bool {
+    text.strip_prefix("wg").is_some_and(|n| n.len() <= 4 && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether a link in the hooks of a file is the tunnel itself, whatever it is called by whoever wrote them.
+pub(super) fn is_tunnel(link: &str, stem: &str) -> bool {
+    link == "%i" || link == "wg+" || link == stem || parts(stem).1 == Some(link) || is_interface(link)
+}
+
+/// Cuts `wsl-wg0` into a node and an interface; `wg0` alone is an interface, and `wg0-client-phone` is angristan's phone.
 fn parts(stem: &str) -> (&str, Option<&str>) {
-    let is_interface =
-        |t: &str| t.strip_prefix("wg").is_some_and(|n| n.len() <= 4 && n.bytes().all(|b| b.is_ascii_digit()));
     if is_interface(stem) {
         return ("", Some(stem));
+    }
+    if let Some((interface, node)) = stem.split_once("-client-")
+        && is_interface(interface)
+        && !node.is_empty()
+    {
+        return (node, Some(interface));
     }
     match stem.rsplit_once(['-', '_', '.']) {
         Some((node, interface)) if is_interface(interface) && !node.is_empty() => (node, Some(interface)),
@@ -55,7 +69,7 @@ pub(super) fn node(
 ) -> NodeName {
     let of_file = source.map(|s| parts(s.stem).0).filter(|name| !name.is_empty());
     let from_file = of_file.and_then(slug);
-    let from_comment = || comments.iter().rev().find_map(|c| slug(of_comment(c)));
+    let from_comment = || of_comments(comments);
     let wanted = from_file.or_else(from_comment).unwrap_or_else(|| other.to_owned());
     let numbered = (2..).map(|n| format!("{wanted}-{n}"));
     let mut free = std::iter::once(wanted.clone()).chain(numbered).filter_map(|t| t.parse::<NodeName>().ok());
@@ -86,24 +100,124 @@ fn why_not(name: &str, network: &Network) -> &'static str {
     }
 }
 
-/// `windows client` is windows; `friendly_name = laptop` is laptop.
-fn of_comment(comment: &str) -> &str {
-    let text = comment.rsplit_once(['=', ':']).map_or(comment, |(_, value)| value);
-    let text = text.trim_matches(|c: char| c == '#' || c.is_whitespace());
-    let is_kind = |w: &str| KINDS.iter().any(|k| k.eq_ignore_ascii_case(w));
-    let mut words = text.split_whitespace().filter(|w| !is_kind(w));
+/// The name that the comments of a peer tell: one that says it is the name, else the nearest word, else a few words.
+fn of_comments(comments: &[String]) -> Option<String> {
+    let said = || comments.iter().rev().map(|c| said(c));
+    let word = |said: Said| match said {
+        Said::Words(words) => match words.as_slice() {
+            [one] => slug(one),
+            _ => None,
+        },
+        _ => None,
+    };
     // A sentence is no name.
-    match (words.next(), words.next()) {
-        (Some(one), None) => one,
-        _ => "",
+    let words = |said: Said| match said {
+        Said::Words(words) if (2..=4).contains(&words.len()) => slug(&words.join(" ")),
+        _ => None,
+    };
+    let name = |said: Said| if let Said::Name(name) = said { slug(name) } else { None };
+    said().find_map(name).or_else(|| said().find_map(word)).or_else(|| said().find_map(words))
+}
+
+/// What a comment says.
+enum Said<'c> {
+    /// This is its name.
+    Name(&'c str),
+    /// Something.
+    Words(Vec<&'c str>),
+    /// Something that is no name.
+    Nothing,
+}
+
+/// Labels of names: wg-easy's `Client: x (id)`, wireguard-ui's `Name: x`, wg-portal's `-WGP- Display name: x`, and others.
+const OF_NAMES: [&str; 13] = [
+    "name",
+    "client",
+    "peer",
+    "client name",
+    "friendly_name",
+    "friendly name",
+    "display name",
+    "-wgp- display name",
+    "-wgp- peer",
+    "user",
+    "device",
+    "node",
+    "host",
+];
+/// Labels of what is no name.
+const OF_OTHERS: [&str; 20] = [
+    "id",
+    "uuid",
+    "email",
+    "e-mail",
+    "mail",
+    "update at",
+    "updated",
+    "updated at",
+    "create at",
+    "created",
+    "created at",
+    "expires",
+    "address",
+    "ip",
+    "notes",
+    "telegram",
+    "allocated ips",
+    "public key",
+    "private key",
+    "friendly_json",
+];
+
+fn said(comment: &str) -> Said<'_> {
+    let text = comment.trim_matches(|c: char| c == '#' || c.is_whitespace());
+    // Nyr's BEGIN_PEER alice and PiVPN's begin alice, with their ends.
+    if let Some((first, rest)) = text.split_once(char::is_whitespace) {
+        match first {
+            "BEGIN_PEER" | "begin" => return Said::Name(rest.trim()),
+            "END_PEER" | "end" => return Said::Nothing,
+            _ => {}
+        }
     }
+    if let Some((label, value)) = text.split_once([':', '=']) {
+        let label = label.trim_matches(|c: char| c == '#' || c.is_whitespace()).to_ascii_lowercase();
+        let value = value.split(" (").next().unwrap_or_default().trim();
+        if OF_NAMES.contains(&label.as_str()) {
+            return Said::Name(value);
+        }
+        if OF_OTHERS.contains(&label.as_str()) || label.starts_with("-wgp-") {
+            return Said::Nothing;
+        }
+    }
+    // `wgrelay export` writes NODE in NETWORK above an interface, and a relay's network below that.
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words.as_slice() {
+        [name, "in", _] => return Said::Name(name),
+        ["|", ..] => return Said::Nothing,
+        _ => {}
+    }
+    // wg-gen-web: NAME / E-MAIL / Updated: … / Created: …
+    if let Some((name, rest)) = text.split_once(" / ")
+        && rest.contains('@')
+    {
+        return Said::Name(name);
+    }
+    let text = text.rsplit_once(['=', ':']).map_or(text, |(_, value)| value);
+    let is_kind = |w: &str| KINDS.iter().any(|k| k.eq_ignore_ascii_case(w));
+    Said::Words(text.split_whitespace().filter(|w| !is_kind(w)).collect())
 }
 
 /// The text as a node's name; `None`: nothing of it can be one, or it means something else in a rule.
 fn slug(text: &str) -> Option<String> {
     const LONGEST: usize = 56;
-    let kept: String =
-        text.chars().map(|c| if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' }).collect();
+    let mut kept = String::new();
+    for c in text.chars().filter(|c| !"'’`\"".contains(*c)) {
+        match c {
+            _ if c.is_ascii_alphanumeric() || "_.".contains(c) => kept.push(c),
+            _ if kept.ends_with('-') => {}
+            _ => kept.push('-'),
+        }
+    }
     let kept: String = kept.trim_matches(['-', '.']).chars().take(LONGEST).collect();
     // A comment may be a line of keys that somebody took out of use.
     if could_be_key(text) {
@@ -143,15 +257,60 @@ mod tests {
         assert_eq!(parts(stem("by-hand/wsl-wg0.conf")), ("wsl", Some("wg0")));
         assert_eq!(parts(stem("C:\\vpn\\windows.conf")), ("windows", None));
         assert_eq!(parts("wgtest1"), ("wgtest1", None));
+        assert_eq!(parts("wg0-client-phone"), ("phone", Some("wg0")));
+        assert!(
+            is_tunnel("%i", "x")
+                && is_tunnel("gw", "gw")
+                && is_tunnel("wg0", "gw")
+                && !is_tunnel("eth0", "gw")
+        );
+    }
+
+    fn named(comments: &[&str]) -> Option<String> {
+        of_comments(&comments.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
     #[test]
     fn comments_name_peers() {
-        assert_eq!(of_comment(" windows client"), "windows");
-        assert_eq!(of_comment("friendly_name = laptop"), "laptop");
-        assert_eq!(of_comment("## Client laptop"), "laptop");
-        assert_eq!(of_comment("the one in the attic"), "");
+        for (comments, name) in [
+            (&["windows client"][..], "windows"),
+            (&["friendly_name = laptop"], "laptop"),
+            (&["## Client laptop"], "laptop"),
+            (&["BEGIN_PEER alice"], "alice"),
+            (&["END_PEER alice", "BEGIN_PEER bob"], "bob"),
+            (&["## begin alice ###"], "alice"),
+            (&["## end alice ###", "## begin bob ###"], "bob"),
+            (&["Client: alice (0f2b6c1e-1111-4c1b-9a2e-000000000001)"], "alice"),
+            (&["Client: Alice's phone (0f2b6c1e-1111-4c1b-9a2e-000000000001)"], "Alices-phone"),
+            (
+                &[
+                    "ID:           cf5hk0000000000001",
+                    "Name:         Alice",
+                    "Email:        alice@example.com",
+                    "Update at: x",
+                ],
+                "Alice",
+            ),
+            (&["-WGP- Peer: abc", "-WGP- Display name: Alice"], "Alice"),
+            (&["Alice / alice@example.com / Updated: 2023-01-20 / Created: x"], "Alice"),
+            (&["Name# = alice"], "alice"),
+            (&["Bob's iPhone"], "Bobs-iPhone"),
+            (&["the big printer upstairs"], "big-printer-upstairs"),
+            (&["alice", "moved here in the spring of last year"], "alice"),
+        ] {
+            assert_eq!(named(comments).as_deref(), Some(name), "{comments:?}");
+        }
+        for none in
+            ["the one in the attic of the house", "END_PEER alice", "Email: alice@example.com", "", "#"]
+        {
+            assert_eq!(named(&[none]), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn texts_become_names() {
         assert_eq!(slug("ändern"), Some("ndern".into()));
+        assert_eq!(slug("a  -- b"), Some("a-b".into()));
         for none in ["", "-", "…", "internet", "network", "10.0.0.1", "all"] {
             assert_eq!(slug(none), None, "{none}");
         }

@@ -1,54 +1,22 @@
-//! Which file is the relay's, what it says of its node, and the sites behind it, which only its clients' lines name.
+//! What the relay's file says of its node, and the sites behind it, which only its clients' lines name.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use super::addresses::is_usable;
 use super::finding::Findings;
+use super::routes::{is_host, is_private, leads_out};
 use super::spokes::Spoke;
 use super::{Source, names, with_interface};
 use crate::model::{
-    Endpoint, Nat, Network, Node, NodeName, Platform, Problem, PublicKey, Role, Site, SiteInterface, quoted,
+    Endpoint, Nat, Network, Node, NodeName, Platform, Problem, PublicKey, Role, Site, SiteInterface,
 };
 use crate::wgconf::Key;
 
 /// What a relay is called that nothing names.
 const UNNAMED: &str = "relay";
-
-/// Finds the relay's file: the one that most others have as a peer, that calls few and is called by many.
-pub(super) fn find(sources: &[Source<'_>]) -> Result<usize, Problem> {
-    let rank = |(i, source): &(usize, &Source<'_>)| {
-        let document = &source.reading.document;
-        let others = sources.iter().enumerate().filter(|(j, _)| j != i);
-        let named = source.key.map_or(0, |key| {
-            others.filter(|(_, o)| o.reading.document.peers.iter().any(|p| p.public_key == key)).count()
-        });
-        let calls = document.peers.iter().filter(|p| p.endpoint.is_some()).count();
-        let is_called = document.peers.len() > calls;
-        (named > 0 && is_called, named, is_called, document.peers.len(), document.interface.listen_port)
-    };
-    // Of equals the first one.
-    let best = sources.iter().enumerate().rev().max_by_key(rank);
-    match best {
-        Some((i, source)) if source.reading.document.peers.len() > 1 || rank(&(i, source)).2 => Ok(i),
-        _ if sources.iter().all(|s| s.reading.document.peers.is_empty()) => Err(Problem::error(
-            "no-relay",
-            format!("{}:1:1", sources.first().map_or("", |s| s.name)),
-            "none of these files has a [Peer]: there is nothing that a network could be made from",
-            format!(
-                "`wgrelay lint {}` says what is wrong in it, line by line",
-                quoted(sources.first().map_or("FILE", |s| s.name))
-            ),
-        )),
-        _ => Err(Problem::error(
-            "no-relay",
-            format!("{}:1:1", sources.first().map_or("", |s| s.name)),
-            "none of these files is a relay's: each has one peer and calls it",
-            "name the relay's file, too: the one with a [Peer] for each client",
-        )),
-    }
-}
 
 /// Makes the relay's node, without its sites.
 pub(super) fn node(
@@ -59,34 +27,39 @@ pub(super) fn node(
 ) -> Result<Node, Problem> {
     let source = &sources[relay];
     let interface = &source.reading.document.interface;
-    let key = match source.key {
-        Some(key) => key,
-        None => key_of_others(sources, relay).ok_or_else(|| {
-            Problem::error(
-                "no-relay-key",
-                format!("{}:1:1", source.name),
-                "the relay's file has no private key, and no client's file has its public key",
-                "add its PrivateKey, or name a client's file, too",
-            )
-        })?,
-    };
-    let mut v4 = interface.addresses.iter().filter_map(|a| match a.addr() {
-        IpAddr::V4(a) if network.subnet.contains(&a) => Some(a),
-        _ => None,
-    });
-    let address = v4.next().unwrap_or_else(|| network.subnet.network());
+    let key = key(sources, relay).ok_or_else(|| {
+        Problem::error(
+            "no-relay-key",
+            format!("{}:1:1", source.name),
+            "the relay's file has no private key, and no client's file has its public key",
+            "add its PrivateKey, or name a client's file, too",
+        )
+    })?;
+    let usable = || interface.addresses.iter().map(IpNet::addr).filter(|a| is_usable(network, a));
+    let v4 = usable().find_map(|a| if let IpAddr::V4(v4) = a { Some(v4) } else { None });
+    let address = v4.unwrap_or_else(|| free(sources, network));
     let name = names::node(Some(source), &interface.comments, UNNAMED, network, told);
-    let mut node = with_interface(Node::new(name, Role::Relay, address, key), source);
-    node.address6 = interface.addresses.iter().find_map(|a| match a.addr() {
-        IpAddr::V6(a) if network.subnet6.is_some_and(|net| net.contains(&a)) => Some(a),
-        _ => None,
-    });
+    let mut node = with_interface(Node::new(name, Role::Relay, address, key), source, network, told);
+    node.address6 = usable().find_map(|a| if let IpAddr::V6(v6) = a { Some(v6) } else { None });
     node.platform = match names::platform(&node.name, &[]) {
         Platform::Docker => Platform::Docker,
         _ => Platform::Linux,
     };
     let taken = [Some(IpAddr::V4(address)), node.address6.map(IpAddr::V6)];
     for extra in interface.addresses.iter().filter(|a| !taken.contains(&Some(a.addr()))) {
+        let is_nets = |a: &IpNet| network.subnets().iter().any(|n| n.addr() == a.addr());
+        if is_nets(extra) {
+            let instead = if extra.addr().is_ipv6() { "no IPv6 address".into() } else { address.to_string() };
+            told.add(
+                "network-address",
+                source.place(Key::Address),
+                format!(
+                    "{extra} is the address of the subnet itself, and no node's: the relay gets {instead}"
+                ),
+                "clients that ask it for names, or are pinged by it, have to know",
+            );
+            continue;
+        }
         told.add(
             "address-left-out",
             source.place(Key::Address),
@@ -100,11 +73,34 @@ pub(super) fn node(
     Ok(node)
 }
 
+/// The relay's key: its own, else the one that the files of its peers have in common.
+pub(super) fn key(sources: &[Source<'_>], relay: usize) -> Option<PublicKey> {
+    sources[relay].key.or_else(|| key_of_others(sources, relay))
+}
+
+/// The first address of the subnet that no file names.
+fn free(sources: &[Source<'_>], network: &Network) -> Ipv4Addr {
+    let documents = || sources.iter().map(|s| &s.reading.document);
+    let named: BTreeSet<IpAddr> = documents()
+        .flat_map(|d| d.interface.addresses.iter().chain(d.peers.iter().flat_map(|p| &p.allowed_ips)))
+        .map(IpNet::addr)
+        .collect();
+    network
+        .subnet
+        .hosts()
+        .find(|a| !named.contains(&IpAddr::V4(*a)))
+        .unwrap_or_else(|| network.subnet.network())
+}
+
 /// The peer that the other files have in common, which is none of them.
 fn key_of_others(sources: &[Source<'_>], relay: usize) -> Option<PublicKey> {
     let mut count: BTreeMap<PublicKey, usize> = BTreeMap::new();
-    let others = sources.iter().enumerate().filter(|(i, _)| *i != relay);
-    for peer in others.flat_map(|(_, s)| &s.reading.document.peers) {
+    let of_peers =
+        |s: &Source<'_>| sources[relay].reading.document.peers.iter().any(|p| Some(p.public_key) == s.key);
+    let others = || sources.iter().enumerate().filter(|(i, _)| *i != relay);
+    // A file of another network does not vote, where there are files of this one.
+    let ours = others().any(|(_, s)| of_peers(s));
+    for peer in others().filter(|(_, s)| !ours || of_peers(s)).flat_map(|(_, s)| &s.reading.document.peers) {
         if sources.iter().all(|s| s.key != Some(peer.public_key)) {
             *count.entry(peer.public_key).or_default() += 1;
         }
@@ -149,7 +145,8 @@ fn endpoint(sources: &[Source<'_>], relay: usize, key: PublicKey, told: &mut Fin
     best
 }
 
-/// Finds the sites behind the relay: what clients send to it and no spoke has; and whether it lets spokes out.
+/// Finds the sites behind the relay: private prefixes that clients send to it, that no spoke has, and that its own file carries;
+/// and whether it lets spokes out.
 pub(super) fn sites(
     sources: &[Source<'_>],
     relay: usize,
@@ -160,37 +157,84 @@ pub(super) fn sites(
     told: &mut Findings,
 ) {
     let source = &sources[relay];
-    let tunnels = network.subnets();
+    let hooks = &source.hooks;
     let claimed: Vec<IpNet> =
-        spokes.iter().flat_map(|s| s.node.sites.iter().map(|s| s.subnet)).chain(tunnels).collect();
+        spokes.iter().flat_map(|s| s.node.sites.iter().map(|s| s.subnet)).chain(network.subnets()).collect();
+    let addresses: BTreeSet<IpAddr> = sources
+        .iter()
+        .flat_map(|s| s.reading.document.interface.addresses.iter().map(IpNet::addr))
+        .chain(source.reading.document.peers.iter().flat_map(|p| p.allowed_ips.iter().map(IpNet::addr)))
+        .collect();
     let meets = |net: &IpNet| claimed.iter().any(|c| c.contains(net) || net.contains(c));
-    // What is every address, or half of them, is no site.
-    let is_site = |net: &IpNet| net.prefix_len() > 1 && !meets(net);
-    let mut subnets: Vec<IpNet> =
-        spokes.iter().flat_map(|s| s.allowed_ips(sources)).filter(is_site).collect();
-    subnets.sort();
-    subnets.dedup();
+    let is_candidate = |net: &IpNet| is_private(net) && !meets(net) && !is_host(net, &addresses);
+    let is_carried = |net: &IpNet| hooks.carries(net) || docker.contains_key(net);
+    let mut subnets: BTreeSet<IpNet> = BTreeSet::new();
+    let mut lets_out = false;
+    for spoke in spokes {
+        let (Some(file), Some(peer)) = (spoke.source(sources), spoke.relay_peer(sources)) else { continue };
+        let nets = || peer.allowed_ips.iter().copied();
+        subnets.extend(nets().filter(|net| is_candidate(net) && is_carried(net)));
+        let lost: Vec<String> =
+            nets().filter(|n| is_candidate(n) && !is_carried(n)).map(|n| n.to_string()).collect();
+        if !lost.is_empty() {
+            told.add(
+                "not-behind-relay",
+                file.place(Key::AllowedIps),
+                format!(
+                    "nothing in {} says that {} is behind the relay: only {} sends there",
+                    source.name,
+                    lost.join(", "),
+                    spoke.node.name
+                ),
+                format!("if it is: add it as a [[node.{name}.site]]"),
+            );
+        }
+        let out: Vec<String> = nets().filter(|n| leads_out(n, network)).map(|n| n.to_string()).collect();
+        lets_out |= !out.is_empty() && hooks.lets_out();
+        if !out.is_empty() && !hooks.lets_out() {
+            let more = if out.len() > 1 { format!(" and {} more", out.len() - 1) } else { String::new() };
+            told.add(
+                "no-egress",
+                file.place(Key::AllowedIps),
+                format!(
+                    "{} sends {}{more} to the relay, and {} lets nothing out to the Internet",
+                    spoke.node.name, out[0], source.name
+                ),
+                format!("egress = true under [node.{name}] does, if it should"),
+            );
+        }
+        // A private prefix around the tunnel's: what of it is no place of the network went wherever the relay sent it.
+        let around: Vec<IpNet> =
+            nets().filter(|n| is_private(n) && claimed.iter().any(|c| n.contains(c) && n != c)).collect();
+        if let (Some(net), true) = (around.first(), hooks.lets_out() || hooks.forwards_everything.is_some()) {
+            told.add(
+                "wider-than-network",
+                file.place(Key::AllowedIps),
+                format!("{} sends all of {net} to the relay; what of that is no place of the network is not forwarded any more", spoke.node.name),
+                format!("add what is behind the relay as a [[node.{name}.site]]"),
+            );
+        }
+    }
     let whole = subnets.clone();
     subnets.retain(|net| !whole.iter().any(|wider| wider != net && wider.contains(net)));
-    let link = source.hooks.only_link();
-    let lets_out = spokes.iter().any(|s| s.sends_everything(sources));
-    let masquerades = !source.hooks.masquerades.is_empty();
-    let sites: Vec<Site> = subnets.iter().map(|net| site(*net, link, masquerades, docker)).collect();
+    let sites: Vec<Site> =
+        subnets.iter().map(|net| site(*net, hooks.link_of(net), hooks.masquerades(net), docker)).collect();
     for (site, link) in sites.iter().filter_map(|s| Some((s, s.interface.as_ref()?))) {
         docker_bridge(source, name, site, link, told);
     }
-    if !sites.is_empty() && link.is_none() {
-        let list: Vec<String> = subnets.iter().map(ToString::to_string).collect();
+    let unknown: Vec<String> =
+        sites.iter().filter(|s| s.interface.is_none()).map(|s| s.subnet.to_string()).collect();
+    if !unknown.is_empty() {
         told.add(
             "site-without-interface",
             source.place(Key::PostUp),
-            format!("the file does not say behind which link {} is", list.join(", ")),
+            format!("the file does not say behind which link {} is", unknown.join(", ")),
             "wgrelay up looks for a link with an address in it; interface = \"…\" under the site says it",
         );
     }
     let what = match sites.as_slice() {
-        [] if lets_out => "wgrelay masquerades what full-tunnel spokes send out, and nothing else".into(),
-        [] => link.map_or_else(
+        [] if lets_out => "wgrelay masquerades what spokes send to the Internet, and nothing else".into(),
+        [] => hooks.only_link().map_or_else(
             || "wgrelay masquerades nothing here".into(),
             |link| {
                 format!(
@@ -202,7 +246,7 @@ pub(super) fn sites(
     };
     masquerades_everything(source, &what, told);
     let node = network.nodes.get_mut(name).expect("the relay was put in before");
-    node.egress = lets_out && masquerades && (sites.is_empty() || link.is_none());
+    node.egress = lets_out;
     node.sites = sites;
 }
 
@@ -267,10 +311,11 @@ pub(super) fn limited_to(sites: &[Site]) -> String {
 pub(super) fn masquerades_everything(source: &Source<'_>, instead: &str, told: &mut Findings) {
     let Some(blanket) = source.hooks.masquerades.iter().find(|m| !m.limited) else { return };
     let by = blanket.link.as_ref().map_or_else(String::new, |link| format!(" by {link}"));
+    let (key, line, column) = blanket.place;
     told.add(
         "masquerades-everything",
-        source.place(Key::PostUp),
-        format!("PostUp masquerades all that leaves{by}, not only what comes out of the tunnel"),
+        format!("{}:{line}:{column}", source.name),
+        format!("{key} masquerades all that leaves{by}, not only what comes out of the tunnel"),
         instead,
     );
 }

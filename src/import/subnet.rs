@@ -8,8 +8,8 @@ use super::Source;
 use crate::model::Problem;
 use crate::wgconf::Key;
 
-/// The longest prefixes with room for a relay and two spokes.
-const LONGEST: (u8, u8) = (29, 125);
+/// The longest prefixes with room for a relay and a spoke.
+const LONGEST: (u8, u8) = (30, 126);
 /// The shortest that is taken for a tunnel's: a wider one is a list of everything.
 const SHORTEST: (u8, u8) = (8, 16);
 /// What is taken where nothing tells.

@@ -92,7 +92,12 @@ pub fn derive_for_spoke(network: &Network, spoke: &Node, now: Timestamp) -> BTre
     match spoke.routes {
         // A full tunnel keeps its /0: the host's more specific connected routes win over it anyway.
         Routes::Full => wanted,
-        _ => without(&wanted, &own).into_iter().chain(nested).collect(),
+        // So do the halves, and one family alone: cut into pieces, they would be no default route to a client.
+        _ => {
+            let (whole, rest): (BTreeSet<IpNet>, BTreeSet<IpNet>) =
+                wanted.iter().partition(|net| net.prefix_len() <= 1);
+            without(&rest, &own).into_iter().chain(nested).chain(whole).collect()
+        }
     }
 }
 
@@ -214,6 +219,21 @@ mod tests {
                 .collect();
             assert_eq!(own, Vec::<IpNet>::new());
         }
+    }
+
+    #[test]
+    fn a_default_route_is_never_cut() {
+        let mut network = network();
+        let a = network.nodes.get_mut("a").unwrap();
+        a.local = vec!["192.168.1.0/24".parse().unwrap()];
+        for written in
+            [&["0.0.0.0/0"][..], &["0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"], &["::/0", "10.0.0.0/24"]]
+        {
+            network.nodes.get_mut("a").unwrap().routes = Routes::Only(set(written).into_iter().collect());
+            assert_eq!(derive_for_spoke(&network, &network.nodes["a"], Timestamp(0)), set(written));
+        }
+        network.nodes.get_mut("a").unwrap().routes = Routes::Only(vec!["192.168.0.0/23".parse().unwrap()]);
+        assert_eq!(derive_for_spoke(&network, &network.nodes["a"], Timestamp(0)), set(&["192.168.0.0/24"]));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct Reading {
     pub problems: Vec<Problem>,
     /// Where each key stands, in the order of the file.
     pub places: Vec<KeyPlace>,
+    /// Where the values of the document's hooks stand, in its order of each key.
+    pub hooks: Vec<KeyPlace>,
 }
 
 /// Where a key stands.
@@ -38,7 +40,7 @@ pub fn read(text: &str, file: &str) -> Reading {
     let place =
         |e: &super::walk::Entry| KeyPlace { key: e.key, section: e.section, line: e.line, column: e.column };
     let places = walk.entries.iter().map(place).collect();
-    Reading { document: walk.document, problems, places }
+    Reading { document: walk.document, problems, places, hooks: walk.hooks }
 }
 
 /// Reads a text that must be right; [`read`] tells the warnings of such a text, too.
@@ -121,6 +123,16 @@ mod tests {
         let codes: Vec<_> =
             problems.iter().map(|p| (p.code.as_str(), p.place.as_str(), p.is_error())).collect();
         assert_eq!(codes, [("repeated-key", "f:8:1", false), ("repeated-key", "f:13:1", false)]);
+    }
+
+    #[test]
+    fn a_comment_behind_a_header_is_a_note() {
+        let text = format!("[Interface] # me\n[Peer]# alice\nPublicKey = {KEY} # not this\n");
+        let document = parse(&text, "f").unwrap();
+        assert_eq!(
+            (&*document.interface.notes, &*document.peers[0].notes),
+            (&["me".into()][..], &["alice".into()][..])
+        );
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(super) struct Line<'a> {
     counted: Cell<(usize, usize)>,
     /// What it is.
     pub kind: Kind<'a>,
+    /// The comment behind it, without `#`.
+    pub comment: Option<&'a str>,
 }
 
 /// What a line is. Texts are trimmed.
@@ -53,7 +55,7 @@ impl<'a> Line<'a> {
                 None => Kind::Other(content),
             },
         };
-        Self { number, text, counted: Cell::new((0, 1)), kind }
+        Self { number, text, counted: Cell::new((0, 1)), kind, comment: comment.map(trim) }
     }
 }
 

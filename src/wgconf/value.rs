@@ -157,6 +157,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, Bad> {
         Err(fault) => fault,
     };
     Err(match fault {
+        EndpointError::Url(_) => Bad::new("bad-endpoint", "this is a URL: an endpoint is HOST:PORT", HINT),
         EndpointError::NoPort => Bad::new("bad-endpoint", fault.to_string(), HINT),
         EndpointError::Port(given) => {
             let bad =

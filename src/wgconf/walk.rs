@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
+use super::parse::KeyPlace;
 use super::scan::{self, Kind, Line, is_space, squash, trim};
 use super::value::{self, Bad, shown};
 use super::{Client, Document, Key, Peer, Section};
@@ -68,6 +69,8 @@ pub(super) struct Walk {
     pub faults: Vec<Fault>,
     pub entries: Vec<Entry>,
     pub headers: Vec<Header>,
+    /// Where the hooks of the document stand, in its order of each key.
+    pub hooks: Vec<KeyPlace>,
     drafts: Vec<Draft>,
     /// Comment lines since the last blank line or key.
     comments: Vec<String>,
@@ -193,6 +196,9 @@ impl Walk {
                 self.drafts.push(draft);
             }
         }
+        if let Some(comment) = line.comment {
+            self.note(comment);
+        }
     }
 
     fn entry(&mut self, line: &Line<'_>, name: &str, value: &str) {
@@ -291,6 +297,8 @@ impl Walk {
         if key.is_hook() {
             match value::hook(value) {
                 Ok(hook) => {
+                    let section = self.headers.len() - 1;
+                    self.hooks.push(KeyPlace { key, section, line: place.0, column: place.1 });
                     let i = &mut self.document.interface;
                     match key {
                         Key::PreUp => i.pre_up.push(hook),

@@ -1,0 +1,144 @@
+//! Which file is the relay's: the one that listens, is called, forwards, and has a peer for each client.
+
+use super::finding::Findings;
+use super::{Source, names};
+use crate::model::{Problem, PublicKey, quoted};
+
+/// Finds the relay's file: the one that was named, else the one that most speaks for.
+pub(super) fn find(
+    sources: &[Source<'_>],
+    named: Option<&str>,
+    told: &mut Findings,
+) -> Result<usize, Problem> {
+    if let Some(name) = named {
+        let found = sources.iter().position(|s| s.name == name);
+        return found.ok_or_else(|| {
+            let message = format!("{name} was named as the relay's and is none of the files");
+            Problem::error("no-relay", format!("{name}:1:1"), message, "")
+        });
+    }
+    let points: Vec<i32> = sources.iter().map(|s| points(s, sources)).collect();
+    // Of equals the first one.
+    let best = (0..sources.len()).rev().max_by_key(|i| points[*i]);
+    match best {
+        Some(i) if can_be(&sources[i], sources) => {
+            let equal = (0..sources.len()).find(|j| *j != i && points[*j] == points[i]);
+            if let Some(other) = equal.filter(|j| can_be(&sources[*j], sources)) {
+                told.add(
+                    "which-relay",
+                    format!("{}:1:1", sources[i].name),
+                    format!(
+                        "{} could be the relay's as well; this one is taken, as it comes first",
+                        sources[other].name
+                    ),
+                    format!("import --relay {} takes that one", quoted(sources[other].name)),
+                );
+            }
+            Ok(i)
+        }
+        _ => Err(none(sources)),
+    }
+}
+
+fn none(sources: &[Source<'_>]) -> Problem {
+    let first = sources.first().map_or("", |s| s.name);
+    let (message, hint) = if sources.iter().all(|s| s.reading.document.peers.is_empty()) {
+        let first = if first.is_empty() { "FILE" } else { first };
+        (
+            "none of these files has a [Peer]: there is nothing that a network could be made from",
+            format!("`wgrelay lint {}` says what is wrong in it, line by line", quoted(first)),
+        )
+    } else {
+        (
+            "none of these files is a relay's: each has one peer and calls it",
+            "name the relay's file, too: the one with a [Peer] for each client; --relay FILE says which it is".into(),
+        )
+    };
+    Problem::error("no-relay", format!("{first}:1:1"), message, hint)
+}
+
+fn is_named(source: &Source<'_>, sources: &[Source<'_>]) -> bool {
+    let has =
+        |other: &Source<'_>, key: PublicKey| other.reading.document.peers.iter().any(|p| p.public_key == key);
+    let mut others = sources.iter().filter(|o| !std::ptr::eq(*o, source));
+    source.key.is_some_and(|key| others.any(|o| has(o, key)))
+}
+
+fn forwards(source: &Source<'_>) -> bool {
+    source.hooks.own || source.hooks.forwards_everything.is_some() || !source.hooks.masquerades.is_empty()
+}
+
+/// Whether there is more to a file than one peer that it calls.
+fn can_be(source: &Source<'_>, sources: &[Source<'_>]) -> bool {
+    let document = &source.reading.document;
+    let listens = document.interface.listen_port.is_some_and(|p| p > 0);
+    document.peers.len() > 1
+        || document.peers.iter().any(|p| p.endpoint.is_none())
+        || (!document.peers.is_empty() && (is_named(source, sources) || (listens && forwards(source))))
+}
+
+fn points(source: &Source<'_>, sources: &[Source<'_>]) -> i32 {
+    let document = &source.reading.document;
+    let interface = &document.interface;
+    let port = interface.listen_port.filter(|p| *p > 0);
+    let others = || sources.iter().filter(|o| !std::ptr::eq(*o, source));
+    let named_by =
+        others().filter(|o| o.reading.document.peers.iter().any(|p| Some(p.public_key) == source.key));
+    let called = others().flat_map(|o| &o.reading.document.peers).any(|p| {
+        Some(p.public_key) == source.key && p.endpoint.as_ref().is_some_and(|e| Some(e.port) == port)
+    });
+    let sends_everything = document.peers.iter().any(|p| p.allowed_ips.iter().any(|n| n.prefix_len() <= 1));
+    let several = document.peers.len() > 1;
+    let waits = document.peers.iter().any(|p| p.endpoint.is_none());
+    let keeps_alive = document.peers.iter().any(|p| p.keepalive.is_some_and(|k| k > 0));
+    let first = interface.addresses.first().is_some_and(|a| match a.addr() {
+        std::net::IpAddr::V4(ip) => ip.octets()[3] <= 1,
+        std::net::IpAddr::V6(ip) => ip.segments()[7] <= 1,
+    });
+    let signs = [
+        (several, 12),
+        (waits, 8),
+        (called, 4),
+        (port.is_some(), 3),
+        (forwards(source), 3),
+        (interface.save_config == Some(true), 2),
+        (first, 1),
+        (names::is_interface(source.stem), 1),
+        (sends_everything, -8),
+        (!interface.dns.is_empty(), -2),
+        (keeps_alive, -1),
+        (document.peers.is_empty(), -100),
+    ];
+    let named_by = i32::try_from(named_by.count()).unwrap_or(i32::MAX / 100);
+    signs.iter().filter(|(is, _)| *is).map(|(_, points)| points).sum::<i32>() + named_by.min(1_000_000) * 4
+}
+
+/// Tells of files that have nothing to do with the relay: neither knows the other's key, so they are no part of its network.
+pub(super) fn strangers(sources: &[Source<'_>], relay: usize, key: Option<PublicKey>) -> Vec<Problem> {
+    let peers = &sources[relay].reading.document.peers;
+    let addresses = |s: &Source<'_>| -> bool {
+        s.key.is_none()
+            && s.reading.document.interface.addresses.iter().any(|a| {
+                peers
+                    .iter()
+                    .flat_map(|p| &p.allowed_ips)
+                    .any(|n| n.prefix_len() == n.max_prefix_len() && n.addr() == a.addr())
+            })
+    };
+    let is_known = |s: &Source<'_>| {
+        s.key.is_some_and(|k| Some(k) == key || peers.iter().any(|p| p.public_key == k))
+            || s.reading.document.peers.iter().any(|p| Some(p.public_key) == key)
+            || addresses(s)
+    };
+    let others = sources.iter().enumerate().filter(|(i, _)| *i != relay).map(|(_, s)| s);
+    let strangers = others.filter(|s| !is_known(s));
+    strangers
+        .map(|s| {
+            let message = format!(
+                "{} has no key in common with {}, the relay's: it belongs to another network",
+                s.name, sources[relay].name
+            );
+            Problem::error("foreign-file", format!("{}:1:1", s.name), message, "leave it out")
+        })
+        .collect()
+}

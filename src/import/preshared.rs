@@ -1,0 +1,78 @@
+//! Preshared keys: kept where there are any, told where the two ends do not have the same.
+
+use super::Source;
+use super::finding::Findings;
+use super::spokes::Spoke;
+use crate::config::Secrets;
+use crate::model::{Network, PresharedKey};
+use crate::wgconf::Key;
+
+/// Keeps preshared keys where there are any; a pair without one gets a new one.
+pub(super) fn preshared_keys(
+    sources: &[Source<'_>],
+    relay: usize,
+    spokes: &[Spoke],
+    network: &mut Network,
+    secrets: &mut Secrets,
+    make: &mut dyn FnMut() -> PresharedKey,
+    told: &mut Findings,
+) {
+    let hub = &sources[relay];
+    let ours = |s: &Spoke| s.peer().and_then(|i| hub.reading.document.peers[i].preshared_key.clone());
+    let theirs = |s: &Spoke| s.relay_peer(sources).and_then(|p| p.preshared_key.clone());
+    let Some(hub_node) = network.relays().next().map(|r| r.name.clone()) else { return };
+    if spokes.iter().all(|s| ours(s).is_none() && theirs(s).is_none()) {
+        return;
+    }
+    network.preshared_keys = true;
+    let keys = secrets.preshared_keys.entry(hub_node).or_default();
+    for spoke in spokes {
+        let (ours, theirs) = (ours(spoke), theirs(spoke));
+        let place = || {
+            spoke
+                .peer()
+                .map_or_else(|| format!("{}:1:1", hub.name), |i| hub.place_in_peer(i, Key::PresharedKey))
+        };
+        let name = &spoke.node.name;
+        if let (Some(a), Some(b)) = (&ours, &theirs)
+            && a != b
+        {
+            told.add(
+                "preshared-key",
+                place(),
+                format!(
+                    "the preshared key with {name} is not the one in its own file: no handshake succeeds"
+                ),
+                format!("this one is taken; give {name} a new file: `wgrelay export {name}`"),
+            );
+        }
+        // Without its file, nobody knows what the spoke has.
+        if let (true, Some(of_relay), Some(source)) =
+            (ours.is_some() != theirs.is_some(), spoke.peer(), spoke.source(sources))
+        {
+            let (has, lacks, place) = if ours.is_some() {
+                (hub.name, source.name, hub.place_in_peer(of_relay, Key::PresharedKey))
+            } else {
+                (source.name, hub.name, source.place(Key::PresharedKey))
+            };
+            told.add(
+                "preshared-key",
+                place,
+                format!("{has} has a preshared key of the relay and {name}, and {lacks} has none: no handshake succeeds"),
+                format!("it is taken; give {name} a new file: `wgrelay export {name}`"),
+            );
+        }
+        let key = ours.or(theirs).unwrap_or_else(|| {
+            told.add(
+                "preshared-key",
+                place(),
+                format!("{name} has no preshared key where others have: it gets one"),
+                format!(
+                    "give {name} a new file: `wgrelay export {name}`; or preshared_keys = false under [network]"
+                ),
+            );
+            make()
+        });
+        keys.insert(name.clone(), key);
+    }
+}

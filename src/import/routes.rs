@@ -1,0 +1,102 @@
+//! What each client sends into the tunnel, kept as written where it is not what the network gives it anyway.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Source;
+use super::finding::Findings;
+use super::spokes::Spoke;
+use crate::model::{Network, NodeName, Routes, Timestamp, derive_for_spoke};
+use crate::wgconf::Key;
+
+const PRIVATE: [&str; 7] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// Whether every address of a prefix is one that the Internet has no way to.
+pub(super) fn is_private(net: &IpNet) -> bool {
+    PRIVATE.iter().filter_map(|t| t.parse::<IpNet>().ok()).any(|p| p.contains(net))
+}
+
+/// Whether a prefix leads to the Internet: it is public, or as wide as only a list of everything has it.
+pub(super) fn leads_out(net: &IpNet, network: &Network) -> bool {
+    !is_private(net) && !network.subnets().iter().any(|t| t.contains(net))
+}
+
+/// Keeps what clients send into the tunnel: everything, what the network gives them, or what is written.
+pub(super) fn keep(sources: &[Source<'_>], spokes: &[Spoke], network: &mut Network, told: &mut Findings) {
+    for spoke in spokes {
+        let (Some(source), Some(peer)) = (spoke.source(sources), spoke.relay_peer(sources)) else { continue };
+        let name = &spoke.node.name;
+        let allowed: BTreeSet<IpNet> = peer.allowed_ips.iter().copied().collect();
+        let wanted = derive_for_spoke(network, &network.nodes[name], Timestamp(0));
+        let everything =
+            [0, 1].map(|v6| IpNet::new_assert(if v6 == 0 { [0; 4].into() } else { [0; 16].into() }, 0));
+        let routes = if everything.iter().all(|net| allowed.contains(net)) {
+            Routes::Full
+        } else if allowed == wanted {
+            Routes::Split
+        } else {
+            narrow(source, network, name, &allowed, &wanted, told);
+            let mut list = peer.allowed_ips.clone();
+            let mut seen = BTreeSet::new();
+            list.retain(|net| seen.insert(*net));
+            Routes::Only(list)
+        };
+        if let Some(node) = network.nodes.get_mut(name) {
+            node.routes = routes;
+        }
+    }
+}
+
+/// Tells what a client does not reach that is there: other nodes' addresses and sites.
+fn narrow(
+    source: &Source<'_>,
+    network: &Network,
+    name: &NodeName,
+    allowed: &BTreeSet<IpNet>,
+    wanted: &BTreeSet<IpNet>,
+    told: &mut Findings,
+) {
+    let is_sent = |net: &IpNet| allowed.iter().any(|a| a.contains(net));
+    let own: Vec<IpNet> = network.nodes[name].sites.iter().map(|s| s.subnet).collect();
+    let others = network.nodes.values().filter(|n| n.name != *name);
+    let lost: Vec<IpNet> = others
+        .flat_map(|n| n.host_prefixes().into_iter().chain(n.sites.iter().map(|s| s.subnet)))
+        .filter(|net| !is_sent(net) && !own.iter().any(|o| o.contains(net)))
+        .collect();
+    let missing: Vec<IpNet> =
+        wanted.iter().filter(|w| !is_sent(w) && lost.iter().any(|l| w.contains(l))).copied().collect();
+    if missing.is_empty() {
+        return;
+    }
+    let behind = |net: &IpNet| {
+        let owner = network.nodes.values().find(|n| n.sites.iter().any(|s| s.subnet == *net));
+        owner.map_or_else(|| net.to_string(), |o| format!("{net} (behind {})", o.name))
+    };
+    let list: Vec<String> = missing.iter().map(behind).collect();
+    let plain: Vec<String> = missing.iter().map(|n| format!("\"{n}\"")).collect();
+    told.add(
+        "narrow-allowed-ips",
+        source.place(Key::AllowedIps),
+        format!("AllowedIPs lack {}: {name} reaches nothing there, and nothing there reaches it", list.join(", ")),
+        format!(
+            "kept as it is, for `wgrelay check` to show; routes = \"split\" under [node.{name}] sends all of it, and \
+             local = [{}] says that it is attached there itself",
+            plain.join(", ")
+        ),
+    );
+}
+
+/// The addresses of hosts that are peers' own: no place of somebody else's, whoever sends to them.
+pub(super) fn is_host(net: &IpNet, addresses: &BTreeSet<IpAddr>) -> bool {
+    net.prefix_len() == net.max_prefix_len() && addresses.contains(&net.addr())
+}
