@@ -24,7 +24,7 @@ use networks::{
 use wgrelay::export::qr::{Code, Style};
 use wgrelay::export::{ExportError, Exported, Hooks, Keys, node_conf};
 use wgrelay::firewall::hooks;
-use wgrelay::model::{NodeName, PresharedKey, Problem};
+use wgrelay::model::{NodeName, Platform, PresharedKey, Problem};
 use wgrelay::wgconf::{self, Client, Comments, Key};
 
 /// Exports with hooks of the tests' own, so that a changed firewall changes no kept file.
@@ -194,7 +194,19 @@ fn faults() {
 
     let mut injected = windows.clone();
     injected.dns = vec!["1.1.1.1\nPostUp = touch /tmp/x".into()];
-    assert!(matches!(code(node_conf(&network, keys, &injected, &no_hooks, NOW)), ExportError::Dns { .. }));
+    let exported = node_conf(&network, keys, &injected, &no_hooks, NOW).unwrap();
+    assert!(!exported.text().contains("PostUp") && exported.document.interface.dns.is_empty());
+    assert_eq!(exported.problems.len(), 1, "{:?}", exported.problems);
+    for (platform, taken) in [(Platform::Android, 1), (Platform::Windows, 2)] {
+        let mut odd = windows.clone();
+        (odd.platform, odd.dns) =
+            (platform, ["9.9.9.9", "my_home.lan", "münchen.de"].map(str::to_owned).into());
+        let exported = node_conf(&network, keys, &odd, &no_hooks, NOW).unwrap();
+        assert_eq!(exported.document.interface.dns.len(), taken, "{platform:?}");
+        let client = exported.client;
+        assert!(!wgconf::lint(&exported.text(), "f", client).iter().any(Problem::is_error), "{platform:?}");
+        assert_eq!(exported.problems.iter().filter(|p| p.code == "bad-search-domain").count(), 3 - taken);
+    }
 
     let wsl_key = private_key("wsl");
     let wsl_keys = Keys { private_key: Some(&wsl_key), ..keys };
@@ -237,6 +249,65 @@ fn wg_quick_and_wg_take_every_file() {
     // Both can say no.
     assert!(real::wg_quick_strip("[Interface]\nSaveConfig = maybe\n").is_err());
     assert!(real::wg_setconf("[Interface]\nAddress = 10.0.0.1/24\n").is_err());
+}
+
+/// wg-quick's reading costs the square of a line's length; with lines of many kilobytes it took half a minute here.
+#[test]
+fn many_sites_are_read_at_once() {
+    let mut network = home().network;
+    let template = network.nodes["docker"].sites[0].clone();
+    let sites = (0..34).map(|n| wgrelay::model::Site {
+        subnet: format!("10.{n}.0.0/16").parse().unwrap(),
+        ..template.clone()
+    });
+    node_mut(&mut network, "docker").sites = sites.collect();
+    let case = Case { network, ..home() };
+    let exported =
+        export_with(&case, "docker", &hooks(&case.network, &case.network.nodes["docker"], NOW)).unwrap();
+    let text = exported.text();
+    let longest = text.lines().map(str::len).max().unwrap();
+    assert!(longest < 1000, "a line of {longest} bytes");
+    if real::has("wg-quick") {
+        let began = std::time::Instant::now();
+        real::wg_quick_strip(&text).unwrap();
+        let took = began.elapsed();
+        eprintln!("wg-quick reads the file of 34 sites in {took:?}");
+        assert!(took < std::time::Duration::from_secs(100), "{took:?}");
+    }
+}
+
+/// Pieces of a long hook, run by bash as wg-quick runs them, do what the whole does.
+#[test]
+fn a_hook_in_pieces_is_the_same_to_bash() {
+    let mut network = home().network;
+    let template = network.nodes["docker"].sites[0].clone();
+    let sites = (0..34).map(|n| wgrelay::model::Site {
+        subnet: format!("10.{n}.0.0/16").parse().unwrap(),
+        ..template.clone()
+    });
+    node_mut(&mut network, "docker").sites = sites.collect();
+    let lines = hooks(&network, &network.nodes["docker"], NOW);
+    let folder = tempfile::tempdir().unwrap();
+    for line in lines.pre_up.iter().chain(&lines.post_up).chain(&lines.post_down) {
+        // Nothing is run: only whether bash can read it, and what the pieces put together.
+        let here = line.replace("/run/", &format!("{}/", folder.path().display())).replace("%i", "wg9");
+        let (command, reads) = match here.split_once("; . ") {
+            Some((_, file)) => (format!("bash -n {file} && cat {file}"), true),
+            None if here.starts_with("printf %s") => (here.clone(), false),
+            None => (format!("bash -n <<'EOF'\n{here}\nEOF\n"), false),
+        };
+        let output = std::process::Command::new("bash").args(["-c", &command]).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            &here[..here.len().min(200)],
+            String::from_utf8_lossy(&output.stderr)
+        );
+        if reads {
+            let whole = String::from_utf8(output.stdout).unwrap();
+            assert!(whole.len() > 400 && whole.contains("wg9") && !whole.contains("%i"), "{whole}");
+        }
+    }
 }
 
 #[test]

@@ -204,7 +204,9 @@ fn qr(
     node: &Node,
 ) -> Result<Zeroizing<String>, Fault> {
     let code = code(exported, node)?;
-    let style = if ctx.out.colored() && !ctx.out.json { Style::Colour } else { Style::Plain };
+    // The colours are no decoration: without them, a light terminal shows the code the wrong way round.
+    let shown = is_stdout(out) && std::io::stdout().is_terminal();
+    let style = if (shown || ctx.out.colored()) && !ctx.out.json { Style::Colour } else { Style::Plain };
     // Into a file, and for a program, there is no terminal to be too small.
     let size = if is_stdout(out) && !ctx.out.json {
         terminal_size::terminal_size().map(|(w, h)| (w.0, h.0))

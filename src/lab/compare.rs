@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::topology::{INTERNET, Place, PlaceKind, Topology};
-use crate::model::{Network, Node, NodeName, PortRange, PortSpec, Routes, Timestamp, Verdict};
+use crate::model::{Network, Node, NodeName, Platform, PortRange, PortSpec, Routes, Timestamp, Verdict};
 use crate::plan::{Facts, ForeignRoute, Link};
 use crate::reach::{self, Flow, Reason, Session, World, assumed_facts, trace};
 
@@ -260,7 +260,14 @@ fn ports(network: &Network) -> Vec<PortSpec> {
 
 /// The analyser's world, with the lab's links in the place of what it would assume.
 fn world(network: &Network, topology: &Topology, now: Timestamp) -> World {
-    let world = World::assumed(network, now).without_docker_masquerade();
+    // Whatever the clients of other platforms do, here every node is Linux.
+    let mut linux = network.clone();
+    linux
+        .nodes
+        .values_mut()
+        .filter(|n| n.platform.binds_to_uplink())
+        .for_each(|n| n.platform = Platform::Linux);
+    let world = World::assumed(&linux, now).without_docker_masquerade();
     topology.spaces.iter().enumerate().fold(world, |world, (index, space)| match &space.node {
         Some(name) => match network.nodes.get(name) {
             Some(node) => world.with_facts(name, facts(network, node, topology, index)),

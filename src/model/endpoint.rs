@@ -34,6 +34,9 @@ pub enum EndpointError {
     /// Not a number of 1 to 65535.
     #[error("{0:?} is not a UDP port: use 1 to 65535")]
     Port(String),
+    /// A URL.
+    #[error("{0:?} is a URL: an endpoint is a host and a UDP port, without http://")]
+    Url(String),
     /// Neither an address nor a name.
     #[error(
         "{0:?} is neither an address nor a host name (write an IPv6 address in brackets: [2001:db8::1]:51820)"
@@ -79,6 +82,9 @@ fn is_host_name(text: &str) -> bool {
 impl FromStr for Endpoint {
     type Err = EndpointError;
     fn from_str(text: &str) -> Result<Self, EndpointError> {
+        if text.contains("://") {
+            return Err(EndpointError::Url(text.into()));
+        }
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, tail) = rest.split_once(']').ok_or_else(|| EndpointError::Host(text.into()))?;
             let ip: Ipv6Addr = host.parse().map_err(|_| EndpointError::Host(host.into()))?;
@@ -133,6 +139,9 @@ mod tests {
         assert!("2001:db8::1:51820".parse::<Endpoint>().is_err());
         assert!("300.1.1.1:51820".parse::<Endpoint>().is_err());
         assert!("a b:1".parse::<Endpoint>().is_err());
+        for url in ["http://vpn.example.org", "https://vpn.example.org:51820/x"] {
+            assert_eq!(Endpoint::parse_with_default_port(url), Err(EndpointError::Url(url.into())));
+        }
         assert_eq!(
             Endpoint::parse_with_default_port("2001:db8::1").unwrap().to_string(),
             "[2001:db8::1]:51820"

@@ -77,6 +77,11 @@ impl Platform {
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(_, p)| *p == self).map_or("linux", |(s, _)| s)
     }
+    /// Says whether its client keeps its own packets out of the tunnel whatever AllowedIPs hold: Windows' binds its socket to the
+    /// link of the default route, Android's is protected by its VPN service, Apple's is outside by the system's extension.
+    pub const fn binds_to_uplink(self) -> bool {
+        matches!(self, Self::Windows | Self::Macos | Self::Ios | Self::Android)
+    }
     /// Says whether `wg-quick(8)` of Linux reads this node's configuration.
     pub const fn is_linux(self) -> bool {
         matches!(self, Self::Linux | Self::Docker)

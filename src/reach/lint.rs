@@ -51,6 +51,7 @@ pub fn lint(network: &Network, now: Timestamp) -> Vec<Problem> {
         swallowed_lan(spokes, allowed, &mut out);
     }
     mtu(network, now, &mut out);
+    dns(network, now, &mut out);
     out.sort();
     out
 }
@@ -161,13 +162,17 @@ fn names(spokes: &[&Node]) -> String {
     }
 }
 
-/// An endpoint that the spoke itself would look for in the tunnel. A full tunnel marks its own packets and is safe.
+/// An endpoint that the spoke itself would look for in the tunnel. A full tunnel marks its own packets and is safe, and so is a
+/// client that keeps them outside anyway.
 fn endpoint_inside(
     called: &[(&Node, IpAddr)],
     spokes: &[&Node],
     allowed: &BTreeSet<IpNet>,
     out: &mut Vec<Problem>,
 ) {
+    if spokes[0].platform.binds_to_uplink() {
+        return;
+    }
     for (relay, ip) in called {
         let Some(net) = allowed.iter().find(|n| n.prefix_len() > 0 && n.contains(ip)) else { continue };
         out.push(Problem::warning(
@@ -206,7 +211,61 @@ fn swallowed_lan(spokes: &[&Node], allowed: &BTreeSet<IpNet>, out: &mut Vec<Prob
     }
 }
 
+/// Entries of `dns` that the node's client has no use for.
+fn dns(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
+    for node in network.nodes.values().filter(|n| n.is_active(now) && !n.dns.is_empty()) {
+        let place = || format!("node.{}.dns", node.name);
+        let is_server = |text: &&String| text.parse::<IpAddr>().is_ok();
+        if node.platform.is_linux() && !node.dns.iter().any(|text| is_server(&text)) {
+            out.push(Problem::warning(
+                "search-domain-alone",
+                place(),
+                format!("dns of {} names no server: wg-quick sets search domains only beside one", node.name),
+                "add the address of the server that knows them",
+            ));
+        }
+        for domain in node.dns.iter().filter(|text| !is_server(text)) {
+            let what = if !domain.is_ascii() {
+                "no client takes another name than one of letters, digits and hyphens"
+            } else if node.platform == Platform::Android && domain.contains('_') {
+                "WireGuard for Android refuses a file with an underscore there"
+            } else {
+                continue;
+            };
+            out.push(Problem::warning(
+                "bad-search-domain",
+                place(),
+                format!("{domain:?} in dns of {}: {what}", node.name),
+                if domain.is_ascii() {
+                    "call the domain otherwise"
+                } else {
+                    "write it as DNS does, beginning with xn--"
+                },
+            ));
+        }
+    }
+}
+
+/// A node that sends IPv6 into a tunnel whose MTU is less than IPv6 can do with.
+fn mtu6(network: &Network, node: &Node, now: Timestamp, out: &mut Vec<Problem>) {
+    let mtu = network.mtu_of(node);
+    if mtu >= MTU_V6 || node.is_relay() {
+        return;
+    }
+    let allowed = derive_for_spoke(network, node, now);
+    let Some(net) = allowed.iter().find(|n| n.addr().is_ipv6()) else { return };
+    out.push(Problem::warning(
+        "mtu-without-ipv6",
+        format!("node.{}.mtu", node.name),
+        format!("{net} goes into the tunnel of {}, whose MTU of {mtu} bytes lets no IPv6 through", node.name),
+        format!("use {MTU_V6} or more, or take the IPv6 prefixes out of its routes"),
+    ));
+}
+
 fn mtu(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
+    for node in network.spokes().filter(|n| n.is_active(now)) {
+        mtu6(network, node, now, out);
+    }
     let active = || network.nodes.values().filter(|n| n.is_active(now));
     let over_v6 = active()
         .any(|n| matches!(n.endpoint.as_ref().map(|e| &e.host), Some(EndpointHost::Ip(IpAddr::V6(_)))));

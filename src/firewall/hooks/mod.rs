@@ -5,6 +5,7 @@
 //! that comes back with another bridge. `#` would begin a comment and appears nowhere.
 
 mod forwarding;
+mod short;
 
 use super::Surroundings;
 use super::compile::{SiteMatch, compile};
@@ -69,6 +70,7 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
             iptables_down.join("; ")
         ),
     ]);
+    let [pre_up, post_up, post_down] = [pre_up, post_up, post_down].map(short::short);
     Hooks { pre_up, post_up, post_down }
 }
 

@@ -50,8 +50,9 @@ impl Walk<'_> {
                 return Err(Cause::NoSession { node: side, peer: other, why: Silence::Strict });
             }
         }
-        let reaches =
-            |from: NodeId, endpoint: std::net::SocketAddr| !world.host(from).swallows(endpoint.ip());
+        let reaches = |from: NodeId, endpoint: std::net::SocketAddr| {
+            world.node(from).platform.binds_to_uplink() || !world.host(from).swallows(endpoint.ip())
+        };
         let can_start = there.endpoint.is_some_and(|e| reaches(id, e));
         let is_kept = here.keepalive.is_some() && here.endpoint.is_some_and(|e| reaches(peer, e));
         if can_start || is_kept {
