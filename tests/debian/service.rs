@@ -148,7 +148,7 @@ fn a_session_that_ends_takes_neither_agent_nor_waiter_with_it() {
         for n in $(seq 300); do [ -e made ] && break; sleep 0.1; done; cat said; ls made
         # What wgrelay started is not in it.
         agent=$(cat /run/wgrelay/wg0/pid); waiter=$(cat /run/wgrelay/wg0/waiter)
-        grep system.slice/wgrelay-agent-wg0-$agent.scope /proc/$agent/cgroup
+        grep -E 'system.slice/wgrelay-agent-wg0-[0-9]+.scope' /proc/$agent/cgroup
         grep system.slice/wgrelay-confirm-wg0-$waiter.scope /proc/$waiter/cgroup
         systemctl show -P Description wgrelay-confirm-wg0-$waiter.scope | grep 'goes back unless it is confirmed'
         systemctl stop session-7.scope; fails systemctl is-active session-7.scope
