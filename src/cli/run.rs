@@ -1,7 +1,7 @@
 //! `run`: the agent, in the foreground or on behalf of an `up`.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::args::{BackendChoice as Typed, Run};
@@ -28,7 +28,7 @@ use crate::host::systemd;
 use crate::lab::hold::end_with_lab;
 use crate::model::InterfaceName;
 use crate::plan::Backend;
-use crate::status::{Status, metrics};
+use crate::status::{Repairs, Status, metrics};
 use crate::store::folder::Folder;
 
 /// Runs the agent until it is told to end.
@@ -228,6 +228,8 @@ struct Looking {
     runtime: Runtime,
     device: Option<LocalDevice>,
     memory: Memory,
+    /// What the agent had to repair of late.
+    repairs: Arc<Mutex<Repairs>>,
 }
 
 impl Looking {
@@ -238,6 +240,7 @@ impl Looking {
             runtime: runtime.clone(),
             device,
             memory: Memory::default(),
+            repairs: Arc::default(),
         }
     }
 
@@ -256,7 +259,16 @@ impl Looking {
 
     fn status(&self) -> Result<Status, Fault> {
         let open = || machine(self.device.as_ref());
-        read_with(&self.ctx.later(), &self.name, &self.runtime, &self.memory, open)
+        let ctx = self.ctx.later();
+        let mut status = read_with(&ctx, &self.name, &self.runtime, &self.memory, open)?;
+        let mut repairs = self.repairs();
+        status.repairs_in_a_minute = Some(repairs.in_a_minute(ctx.now));
+        status.problems.extend(repairs.problem(&self.name, ctx.now));
+        Ok(status)
+    }
+
+    fn repairs(&self) -> MutexGuard<'_, Repairs> {
+        self.repairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(self) -> Tell {
@@ -299,6 +311,7 @@ impl Looking {
                 Ok(Reconciled::Looked(repair)) => repair,
                 Err(error) => return Looked::Failed { why: error.to_string(), restricted: false },
             };
+            self.repairs().note(&repair.lines, self.ctx.later().now);
             for line in repair.lines {
                 tracing::info!(kind = line.kind, target = line.target, "repaired");
             }

@@ -30,6 +30,11 @@ pub fn metrics(status: &Status) -> String {
     for (code, count) in codes {
         let _ = writeln!(out, "wgrelay_problems{{network={network},code={}}} {count}", label(code));
     }
+    if let Some(times) = status.repairs_in_a_minute {
+        let help = "How often the agent repaired this host in the last minute.";
+        family(&mut out, "wgrelay_repairs_last_minute", "gauge", help);
+        let _ = writeln!(out, "wgrelay_repairs_last_minute{{network={network}}} {times}");
+    }
     let peers: Vec<(String, &super::PeerStatus)> = status
         .peers
         .iter()
@@ -99,6 +104,7 @@ mod tests {
             drift: Vec::new(),
             problems: vec![Problem::warning("pending", "x", "x", "")],
             went_back_at: None,
+            repairs_in_a_minute: Some(3),
             goes_back_in: None,
         };
         let text = metrics(&status);
@@ -111,6 +117,7 @@ mod tests {
                 "wgrelay_healthy{network=\"wg0\",node=\"wsl\"} 1".into(),
                 "wgrelay_drift{network=\"wg0\"} 0".into(),
                 "wgrelay_problems{network=\"wg0\",code=\"pending\"} 1".into(),
+                "wgrelay_repairs_last_minute{network=\"wg0\"} 3".into(),
                 format!("wgrelay_peer_health{{{of},health=\"online\"}} 1"),
                 format!("wgrelay_peer_last_handshake_seconds{{{of}}} 1700000000"),
                 format!("wgrelay_peer_receive_bytes_total{{{of}}} 10"),

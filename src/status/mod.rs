@@ -3,6 +3,7 @@
 mod duration;
 mod health;
 mod metrics;
+mod repairs;
 mod went_back;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use duration::duration;
 pub use health::{Health, health};
 pub use metrics::metrics;
+pub use repairs::Repairs;
 pub use went_back::WentBack;
 
 use crate::dataplane::DeviceReport;
@@ -99,6 +101,9 @@ pub struct Status {
     pub goes_back_in: Option<u64>,
     /// When the last change that nobody confirmed went back, until the next `up` or `down`; `null`: none did.
     pub went_back_at: Option<Timestamp>,
+    /// How often the agent repaired this host in the last minute; `null`: no agent told.
+    #[serde(default)]
+    pub repairs_in_a_minute: Option<usize>,
 }
 
 impl Status {
@@ -166,6 +171,7 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         problems,
         goes_back_in,
         went_back_at: went_back.map(|change| change.at),
+        repairs_in_a_minute: None,
     }
 }
 

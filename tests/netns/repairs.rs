@@ -237,6 +237,11 @@ fn the_hundredth_fault_is_repaired_as_the_first_was() {
         }
         longest = longest.max(repaired(&t.relay, &faults[round % faults.len()]));
     }
+    // Somebody who changes things back all the time is told of.
+    let status = relay.status();
+    assert!(status["problems"].to_string().contains("repair-fight"), "{status}");
+    assert!(status["repairs_in_a_minute"].as_u64().is_some_and(|times| times >= 10), "{status}");
+    assert!(relay.call(&["status"]).stderr.contains("times in the last minute"));
     // The last look has ended.
     std::thread::sleep(Duration::from_secs(1));
     let (descriptors, memory) = held();
