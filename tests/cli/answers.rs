@@ -92,10 +92,15 @@ fn what_is_no_configuration_is_told_so() {
     sandbox.write("g.conf", b"garbage\n");
     let path = sandbox.path("g.conf").display().to_string();
     sandbox.run(&["import", &path]).exits(3).tells(&["has a [Peer]", "wgrelay lint"]);
-    // What is no text is no configuration either: of `lint` the answer is no.
+    // A text in another encoding is read, with a warning.
     sandbox.write("u.conf", b"[Interface]\n# \xff\n");
     let path = sandbox.path("u.conf").display().to_string();
-    let place = format!("{path}:1:1: error[not-text]");
-    sandbox.run(&["import", &path]).exits(3).tells(&[&place, "save it as UTF-8"]);
-    sandbox.run(&["lint", &path]).exits(4).tells(&[&place]);
+    sandbox.run(&["import", &path]).exits(3).tells(&["has a [Peer]", "wgrelay lint"]);
+    let place = format!("{path}:1:1: warning[not-utf-8]");
+    sandbox.run(&["lint", &path]).exits(0).tells(&[&place, "save it as UTF-8"]);
+    // What is no text is no configuration either: of `lint` the answer is no.
+    sandbox.write("n.conf", b"\x00\x01\xfe\xff\n");
+    let path = sandbox.path("n.conf").display().to_string();
+    sandbox.run(&["import", &path]).exits(3).tells(&["has a [Peer]", "wgrelay lint"]);
+    sandbox.run(&["lint", &path]).exits(4).tells(&["error[syntax]"]);
 }
