@@ -15,6 +15,8 @@ enum Kind {
     Text,
     Number,
     Flag,
+    /// Or this word.
+    FlagOr(&'static str),
     List,
     /// `split`, `full`, or a list of prefixes.
     Routes,
@@ -30,7 +32,7 @@ const NODE_KEYS: &[(&str, Kind)] = &[
     ("address6", Kind::Text),
     ("bridge", Kind::Elsewhere("edit [[node.NAME.bridge]] in the file")),
     ("dns", Kind::List),
-    ("egress", Kind::Flag),
+    ("egress", Kind::FlagOr("all")),
     ("enabled", Kind::Flag),
     ("endpoint", Kind::Text),
     ("expires", Kind::Text),
@@ -110,7 +112,8 @@ fn setting(key: &str, kind: Kind, values: &[String]) -> Result<Setting, Fault> {
                 format!("such as: {key} 25"),
             )
         })?),
-        Kind::Flag => Setting::Flag(match one()? {
+        Kind::FlagOr(word) if values == [word] => Setting::Text(word.into()),
+        Kind::Flag | Kind::FlagOr(_) => Setting::Flag(match one()? {
             "true" | "yes" | "on" => true,
             "false" | "no" | "off" => false,
             other => {

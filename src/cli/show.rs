@@ -32,6 +32,7 @@ struct Shown {
     keepalive: Option<u16>,
     listen_port: Option<u16>,
     egress: bool,
+    egress_all: bool,
     local: Vec<String>,
     sites: Vec<ShownSite>,
     /// What the hosts of its sites have to be told so that they go out by it.
@@ -104,6 +105,7 @@ fn shown(network: &Network, node: &Node, now: Timestamp) -> Shown {
         keepalive: network.keepalive_of(node),
         listen_port: node.listen_port(),
         egress: node.egress,
+        egress_all: node.egress_all,
         local: texts(&node.local),
         sites: node.sites.iter().map(shown_site).collect(),
         hosts: node.sites.iter().filter_map(site_hosts).collect(),
@@ -236,7 +238,8 @@ fn text(out: &Output, node: &Shown) -> String {
     }
     line("no_proxy", &some(&node.no_proxy));
     if node.egress {
-        line("egress", &["full-tunnel spokes leave to the Internet here".into()]);
+        let to = if node.egress_all { "anywhere" } else { "to the Internet" };
+        line("egress", &[format!("full-tunnel spokes leave {to} here")]);
     }
     // Two for the margin, thirteen for the heading.
     let room = out.width().map(|w| w.saturating_sub(15));

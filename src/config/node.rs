@@ -80,8 +80,10 @@ pub(super) fn node_table(
             at.local.push(net.mark);
         }
     }
-    if let Some(flag) = section.flag("egress", source) {
-        (node.egress, at.egress) = (flag.value, Some(flag.mark));
+    if let Some(egress) = section.flag_or("egress", "all", source) {
+        at.egress = Some(egress.mark);
+        node.egress = egress.value != Some(false);
+        node.egress_all = egress.value.is_none();
     }
     if let Some(flag) = section.flag("enabled", source) {
         node.enabled = flag.value;

@@ -99,7 +99,7 @@ pub fn render_node(node: &Node) -> String {
         put("local", list(node.local.iter().map(ToString::to_string)));
     }
     if node.egress {
-        put("egress", "true".into());
+        put("egress", if node.egress_all { text("all") } else { "true".into() });
     }
     if !node.dns.is_empty() {
         put("dns", list(&node.dns));

@@ -144,6 +144,19 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// Reads a flag that may be one word as well: `None` is that word.
+    pub(super) fn flag_or(&self, key: &str, word: &str, source: &mut Source<'_>) -> Option<At<Option<bool>>> {
+        let value = &self.table.get(key)?.value;
+        match &value.kind {
+            Kind::Flag(flag) => Some(At { value: Some(*flag), mark: mark_of(value) }),
+            Kind::Text(text) if **text == *word => Some(At { value: None, mark: mark_of(value) }),
+            _ => {
+                self.wrong_type(key, &format!("true, false or {word:?}"), value, source);
+                None
+            }
+        }
+    }
+
     /// Reads a list of texts; an entry that is none is told and left out.
     pub(super) fn list(&self, key: &str, source: &mut Source<'_>) -> Option<Vec<At<&'t str>>> {
         let value = &self.table.get(key)?.value;

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::compile::{BESIDE, FROM_SITE, OPENED, TO_SITE};
+use super::compile::{BESIDE, FROM_SITE, NEAR, OPENED, SERVICES, TO_SITE};
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Table};
 
 /// What to load and what takes it away again: the text of one `iptables-restore` call each.
@@ -26,9 +26,11 @@ struct Writer<'a> {
 /// Returns the rules of one family; `None` where it has none.
 pub fn restore(table: &Table, family: Family) -> Option<Restore> {
     let mut out = Restore { up: String::new(), down: String::new() };
-    for (iptables_table, hook, attached) in
-        [("filter", Hook::Forward, "FORWARD"), ("nat", Hook::Postrouting, "POSTROUTING")]
-    {
+    for (iptables_table, hook, attached) in [
+        ("filter", Hook::Forward, "FORWARD"),
+        ("nat", Hook::Postrouting, "POSTROUTING"),
+        ("filter", Hook::Input, "INPUT"),
+    ] {
         let Some(chain) = table.chains.iter().find(|c| c.hook == hook) else { continue };
         let mut w = Writer { table, family, chains: Vec::new(), rules: Vec::new() };
         let entry = w.chain(chain);
@@ -132,6 +134,9 @@ pub(super) fn suffix(chain: &str) -> &'static str {
         "forward" => "-f",
         "postrouting" => "-n",
         "mark" => "-m",
+        "input" => "-i",
+        SERVICES => "-v",
+        NEAR => "-e",
         BESIDE => "-b",
         OPENED => "-o",
         FROM_SITE => "-s",
@@ -143,6 +148,7 @@ pub(super) fn suffix(chain: &str) -> &'static str {
 /// Says whether an accept only means that a packet is not the network's.
 fn is_left_to_others(chain: &str, rule: &Rule) -> bool {
     rule.matches.iter().all(is_elsewhere)
+        || chain.ends_with(suffix("input"))
         || chain.ends_with(suffix(BESIDE)) && rule.matches == [Match::Ct(CtState::EstablishedRelated)]
 }
 
@@ -156,6 +162,7 @@ fn family_of(m: &Match) -> Option<Family> {
         Match::Saddr { family, .. }
         | Match::Daddr { family, .. }
         | Match::Icmp(family)
+        | Match::OriginalDaddr(family, _)
         | Match::Nfproto(family) => Some(*family),
         _ => None,
     }
@@ -169,7 +176,9 @@ fn plain(m: &Match) -> Option<String> {
         Match::Oif { name, is } => format!("{}-o {name}", not(*is)),
         Match::Saddr { with: Addresses::Net(net), is, .. } => format!("{}-s {net}", not(*is)),
         Match::Daddr { with: Addresses::Net(net), is, .. } => format!("{}-d {net}", not(*is)),
-        // Whose program it is says which family.
+        Match::Dnatted => "-m conntrack --ctstate DNAT".into(),
+        // Whose program it is says which family; an original destination is written where the host is known.
+        Match::OriginalDaddr(..) => return None,
         Match::Saddr { .. } | Match::Daddr { .. } | Match::Nfproto(_) => return None,
         Match::Ct(CtState::EstablishedRelated) => "-m conntrack --ctstate ESTABLISHED,RELATED".into(),
         Match::Ct(CtState::Invalid) => "-m conntrack --ctstate INVALID".into(),

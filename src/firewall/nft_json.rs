@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use nftables::batch::Batch;
 use nftables::expr::{
-    BinaryOperation, CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, RT,
-    RTKey, Range, TcpOption,
+    BinaryOperation, CT, CTDir, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix,
+    RT, RTKey, Range, TcpOption,
 };
 use nftables::schema::{
     Chain, Element, NfCmd, NfListObject, Nftables, Rule, Set, SetFlag, SetType, SetTypeValue, Table,
@@ -85,6 +85,7 @@ fn chain_object(table: &str, chain: &rule::Chain) -> Chain<'static> {
     let (kind, hook, prio) = match chain.hook {
         rule::Hook::Forward => (Some(NfChainType::Filter), Some(NfHook::Forward), Some(0)),
         rule::Hook::Postrouting => (Some(NfChainType::NAT), Some(NfHook::Postrouting), Some(100)),
+        rule::Hook::Input => (Some(NfChainType::Filter), Some(NfHook::Input), Some(0)),
         rule::Hook::Mark => (Some(NfChainType::Filter), Some(NfHook::Forward), Some(-150)),
         rule::Hook::Incoming => (Some(NfChainType::Filter), Some(NfHook::Prerouting), Some(-150)),
         rule::Hook::Outgoing => (Some(NfChainType::Filter), Some(NfHook::Postrouting), Some(-150)),
@@ -130,8 +131,9 @@ fn meta(key: MetaKey) -> Expression<'static> {
     Expression::Named(NamedExpression::Meta(Meta { key }))
 }
 
-fn ct(key: &str) -> Expression<'static> {
-    Expression::Named(NamedExpression::CT(CT { key: key.to_string().into(), family: None, dir: None }))
+/// A key of connection tracking. nft 1.0.6 takes the family as part of it.
+fn ct(key: &str, dir: Option<CTDir>) -> Expression<'static> {
+    Expression::Named(NamedExpression::CT(CT { key: key.to_string().into(), family: None, dir }))
 }
 
 fn payload(protocol: &str, field: &str) -> Expression<'static> {
@@ -172,6 +174,17 @@ fn statements(m: &rule::Match) -> Vec<Statement<'static>> {
         rule::Match::Daddr { family, with, is: yes } => {
             vec![is(payload(family.nft(), "daddr"), addresses(with), *yes)]
         }
+        rule::Match::Dnatted => {
+            let left = ct("status", None);
+            vec![Statement::Match(Match { left, right: string("dnat"), op: Operator::IN })]
+        }
+        rule::Match::OriginalDaddr(family, set) => {
+            vec![is(
+                ct(&format!("{} daddr", family.nft()), Some(CTDir::Original)),
+                string(&format!("@{set}")),
+                true,
+            )]
+        }
         rule::Match::Nfproto(family) => {
             let name = match family {
                 rule::Family::V4 => "ipv4",
@@ -180,7 +193,7 @@ fn statements(m: &rule::Match) -> Vec<Statement<'static>> {
             vec![is(meta(MetaKey::Nfproto), string(name), true)]
         }
         rule::Match::Ct(state) => {
-            let left = ct("state");
+            let left = ct("state", None);
             let right = match state {
                 rule::CtState::Invalid => string("invalid"),
                 rule::CtState::EstablishedRelated => {
@@ -190,7 +203,7 @@ fn statements(m: &rule::Match) -> Vec<Statement<'static>> {
             vec![Statement::Match(Match { left, right, op: Operator::IN })]
         }
         rule::Match::Marked(mark) => vec![is(meta(MetaKey::Mark), Expression::Number(*mark), true)],
-        rule::Match::FlowMarked(mark) => vec![is(ct("mark"), Expression::Number(*mark), true)],
+        rule::Match::FlowMarked(mark) => vec![is(ct("mark", None), Expression::Number(*mark), true)],
         rule::Match::Tcp(first, last) => ports("tcp", *first, *last),
         rule::Match::Udp(first, last) => ports("udp", *first, *last),
         rule::Match::Icmp(family) => {
@@ -223,9 +236,9 @@ fn action(action: &rule::Action) -> Statement<'static> {
             })),
             value: Expression::Named(NamedExpression::RT(RT { key: RTKey::MTU, family: None })),
         }),
-        rule::Action::SaveMark => Statement::Mangle(Mangle { key: ct("mark"), value: meta(MetaKey::Mark) }),
+        rule::Action::SaveMark => Statement::Mangle(Mangle { key: ct("mark", None), value: meta(MetaKey::Mark) }),
         rule::Action::RestoreMark => {
-            Statement::Mangle(Mangle { key: meta(MetaKey::Mark), value: ct("mark") })
+            Statement::Mangle(Mangle { key: meta(MetaKey::Mark), value: ct("mark", None) })
         }
         rule::Action::Mark(mark) => {
             Statement::Mangle(Mangle { key: meta(MetaKey::Mark), value: marked(*mark) })

@@ -34,6 +34,8 @@ fn match_text(m: &Match) -> String {
         Match::Oif { name, is } => format!("oifname {}\"{name}\"", not(*is)),
         Match::Saddr { family, with: a, is } => format!("{} saddr {}{}", family.nft(), not(*is), with(a)),
         Match::Daddr { family, with: a, is } => format!("{} daddr {}{}", family.nft(), not(*is), with(a)),
+        Match::Dnatted => "ct status dnat".into(),
+        Match::OriginalDaddr(family, set) => format!("ct original {} daddr @{set}", family.nft()),
         Match::Nfproto(Family::V4) => "meta nfproto ipv4".into(),
         Match::Nfproto(Family::V6) => "meta nfproto ipv6".into(),
         Match::Ct(CtState::EstablishedRelated) => "ct state established,related".into(),
@@ -53,6 +55,7 @@ pub fn hook_text(chain: &Chain) -> &'static str {
     match chain.hook {
         Hook::Forward => "type filter hook forward priority 0; policy accept;",
         Hook::Postrouting => "type nat hook postrouting priority 100; policy accept;",
+        Hook::Input => "type filter hook input priority 0; policy accept;",
         Hook::Mark => "type filter hook forward priority -150; policy accept;",
         Hook::Incoming => "type filter hook prerouting priority -150; policy accept;",
         Hook::Outgoing => "type filter hook postrouting priority -150; policy accept;",

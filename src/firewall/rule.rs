@@ -102,6 +102,10 @@ pub enum Match {
         /// Whether it is inside (`true`) or outside.
         is: bool,
     },
+    /// Its destination was rewritten on this host: `ct status dnat`.
+    Dnatted,
+    /// The destination that the flow's first packet had, in this set.
+    OriginalDaddr(Family, String),
     /// Any packet of a family.
     Nfproto(Family),
     /// Connection tracking.
@@ -166,6 +170,8 @@ pub enum Hook {
     Forward,
     /// `type nat hook postrouting priority 100`
     Postrouting,
+    /// `type filter hook input priority 0`
+    Input,
     /// `type filter hook forward priority -150`: marks are set here, for those who look at them at 0.
     Mark,
     /// `type filter hook prerouting priority -150`: before the route of what comes in is looked up.

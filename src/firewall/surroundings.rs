@@ -29,6 +29,10 @@ pub struct Surroundings {
     pub bridged: BTreeSet<String>,
     /// Other networks' tunnels: what enters them is their tables' matter.
     pub tunnels: BTreeSet<String>,
+    /// This host's own addresses.
+    pub own: BTreeSet<IpNet>,
+    /// What this host reaches by another route than a default one.
+    pub near: BTreeSet<IpNet>,
     /// What the node is attached to itself (`local`), and by which link.
     pub attached: Vec<(IpNet, String)>,
 }
@@ -52,6 +56,9 @@ impl Surroundings {
             let found = facts.links.iter().filter(|(name, link)| *name != ours && wanted(link));
             found.map(|(name, _)| name.clone()).collect::<BTreeSet<String>>()
         };
+        let addresses = || others().flat_map(|link| &facts.links[link].addresses).copied();
+        // Two halves of everything are a default route, too.
+        let routed = facts.routes.iter().filter(|r| r.device != ours).map(|r| r.dst);
         Self {
             opened4: others().filter(|link| !is_global && is_opened(&forwarding_v4(link))).cloned().collect(),
             opened6: is_opened(ALL_V6),
@@ -59,6 +66,11 @@ impl Surroundings {
             bridged: links(&|link| bridged && link.kind == "bridge"),
             tunnels: links(&|link| is_tunnel(&link.alias)),
             attached: attached(node, facts),
+            own: addresses()
+                .chain(network.interface_addresses(node))
+                .map(|a| IpNet::from(a.addr()))
+                .collect(),
+            near: routed.chain(addresses().map(|a| a.trunc())).filter(|net| net.prefix_len() > 1).collect(),
         }
     }
 

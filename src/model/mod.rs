@@ -6,6 +6,7 @@
 mod allocate;
 mod allowed_ips;
 mod endpoint;
+pub mod is_private;
 mod key;
 mod masked;
 mod name;

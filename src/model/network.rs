@@ -215,6 +215,8 @@ pub struct Node {
     pub listen_port: Option<u16>,
     /// On a relay: whether full-tunnel spokes leave to the Internet here.
     pub egress: bool,
+    /// With `egress`: whether they reach private networks, and those that the relay is attached to, as well.
+    pub egress_all: bool,
 }
 
 impl Node {
@@ -239,6 +241,7 @@ impl Node {
             keepalive: None,
             listen_port: None,
             egress: false,
+            egress_all: false,
         }
     }
     /// Says whether this node is a relay.

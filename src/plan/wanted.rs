@@ -11,7 +11,7 @@ use super::{Facts, Keys, bridge, full_tunnel, path_mtu, read_only, two_homes};
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
 use crate::firewall::{SiteMatch, Surroundings, Table, compile, forwarding_v4, ifalias, table_name};
-use crate::model::{EndpointHost, Network, Node, Problem, Timestamp, claimed_by_spoke, derive_for_spoke};
+use crate::model::{EndpointHost, Network, Node, PlaceRef, Problem, Timestamp, claimed_by_spoke, derive_for_spoke};
 
 /// A wanted state, and what to say about it.
 #[derive(Debug, Clone)]
@@ -53,6 +53,7 @@ pub fn wanted(
     }
     problems.extend(wsl::reachability(network, node, facts));
     problems.extend(facts.wsl.filter(|_| backend == Backend::Kernel).and_then(wsl::deaf_kernel));
+    problems.extend(from_outside(network, node));
     let peers = peers(network, node, keys, facts, now, &mut problems);
     let carrier = path_mtu::carrier(network, node, peers.values(), facts);
     let mtu = path_mtu::mtu(network, node, carrier.as_ref(), &mut problems);
@@ -176,6 +177,19 @@ fn dns(network: &Network, node: &Node, is_full: bool) -> Option<Problem> {
             join(&servers[..1], "")
         ),
     ))
+}
+
+/// A rule that would have no effect must not look as if it had one.
+fn from_outside(network: &Network, node: &Node) -> Option<Problem> {
+    let at = network.allow.iter().position(|rule| rule.from.contains(&PlaceRef::Internet))?;
+    node.is_relay().then(|| {
+        Problem::error(
+            "from-internet",
+            format!("allow[{at}]"),
+            "a rule of [[allow]] lets flows in from the Internet, and none comes by it",
+            "take \"internet\" out of `from`: what the relay's own DNAT sends into the network passes without a rule",
+        )
+    })
 }
 
 fn peers(
@@ -313,6 +327,12 @@ fn forwarding<'a>(
         for route in facts.routes.iter().filter(|r| is_default(r, false)) {
             v4(&route.device);
         }
+    }
+    if node.egress && node.egress_all {
+        let has_v4 = |l: &super::Link| l.master.is_none() && l.addresses.iter().any(|a| a.addr().is_ipv4());
+        facts.links.iter().filter(|(name, l)| *name != "lo" && has_v4(l)).for_each(|(name, _)| {
+            v4(name);
+        });
     }
     if node.sites.iter().any(|s| s.egress) {
         // Outside are the networks on the node's other bridges, too.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::model::is_private::is_private;
 use crate::model::{Network, NodeName, PlaceRef, nearest};
 
 /// A start or an end of a flow.
@@ -60,8 +61,10 @@ pub fn place(network: &Network, text: &str) -> Result<Place, Unknown> {
     match PlaceRef::parse(text) {
         Some(PlaceRef::Node(name)) if network.nodes.contains_key(&name) => Ok(Place::Node(name)),
         Some(PlaceRef::Internet) => Ok(Place::Internet),
-        Some(PlaceRef::Address(ip)) => address(network, ip)
-            .ok_or_else(|| unknown(format!("{ip} lies in no site and is no node's address"), known(network))),
+        Some(PlaceRef::Address(ip)) => address(network, ip).ok_or_else(|| {
+            let (why, hint) = outside(network, ip);
+            unknown(format!("{ip} lies in no site and is no node's address{why}"), hint)
+        }),
         Some(PlaceRef::Prefix(net)) => prefix(network, net).ok_or_else(|| {
             let sites = inside(network, net);
             let hint = if sites.is_empty() {
@@ -116,6 +119,19 @@ fn address(network: &Network, ip: IpAddr) -> Option<Place> {
     let on_bridge = bridges.flat_map(|b| &b.addresses).any(|a| a.contains(&ip));
     // A site may surround the tunnel subnet; there the tunnel wins.
     (of_node || (in_site || on_bridge) && !in_tunnel).then_some(Place::Address(ip))
+}
+
+/// Tells what a full tunnel makes of an address that is no place, and what to do.
+fn outside(network: &Network, ip: IpAddr) -> (String, String) {
+    let Some(exit) = network.relays().find(|n| n.egress) else { return (String::new(), known(network)) };
+    if is_private(ip) && !exit.egress_all {
+        let name = &exit.name;
+        return (
+            format!(", and it is private: the egress of {name} leads to the Internet, not there"),
+            format!("a [[node.NAME.site]] that holds it, or egress = \"all\" under [node.{name}]"),
+        );
+    }
+    (String::new(), format!("ask for internet, which stands for what the egress of {} leads to", exit.name))
 }
 
 fn prefix(network: &Network, net: IpNet) -> Option<Place> {

@@ -44,6 +44,8 @@ pub struct Packet<'a> {
     pub oif: &'a str,
     /// Connection tracking.
     pub tracking: Tracking,
+    /// Where its flow was going before this host rewrote its destination; `None`: it did not.
+    pub dnatted: Option<IpAddr>,
 }
 
 /// What comes out of a hook.
@@ -133,6 +135,11 @@ fn holds(table: &Table, condition: &Match, packet: &Packet<'_>, compared: &mut C
         Match::Oif { name, is } => (packet.oif == name) == *is,
         Match::Saddr { family, with, is } => address(table, *family, with, packet.src, *is),
         Match::Daddr { family, with, is } => address(table, *family, with, packet.dst, *is),
+        Match::Dnatted => packet.dnatted.is_some(),
+        Match::OriginalDaddr(family, set) => {
+            let with = Addresses::Set(set.clone());
+            packet.dnatted.is_some_and(|ip| address(table, *family, &with, ip, true))
+        }
         Match::Nfproto(family) => is_of(*family, packet.src),
         Match::Ct(CtState::EstablishedRelated) => packet.tracking == Tracking::Established,
         Match::Ct(CtState::Invalid) => packet.tracking == Tracking::Invalid,
@@ -234,6 +241,7 @@ mod tests {
             iif: Some("wg0"),
             oif: "eth0",
             tracking: Tracking::New,
+            dnatted: None,
         }
     }
 

@@ -368,6 +368,7 @@ impl<'w> Walk<'w> {
             iif: Some(host.name_of(came_by)),
             oif: host.name_of(&way.dev),
             tracking,
+            dnatted: None,
         };
         let result = evaluate(table, Hook::Forward, &packet);
         self.was_compared(&result.compared);
@@ -483,6 +484,7 @@ impl<'w> Walk<'w> {
                 iif: came_by.map(|dev| host.name_of(dev)),
                 oif,
                 tracking: Tracking::New,
+                dnatted: None,
             };
             evaluate(table, Hook::Postrouting, &packet)
         });

@@ -226,7 +226,12 @@ impl Roll {
                 list.dedup();
                 list
             };
-            let (from, to) = (ends(), ends());
+            let (mut from, to) = (ends(), ends());
+            // Nothing comes from the Internet by a rule, and `up` says so.
+            from.retain(|place| place != "internet");
+            if from.is_empty() {
+                from.push("*".into());
+            }
             self.net.allow.push(Allow { from, to, ports: dice.pick(&PORTS).to_vec() });
         }
     }

@@ -22,6 +22,7 @@ mod repairs;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod rig_works;
+mod services;
 mod sessions;
 mod sites;
 mod strangers;

@@ -44,6 +44,7 @@ impl Builder<'_> {
         for tunnel in &self.around.tunnels {
             rules.push(rule([Match::Oif { name: tunnel.clone(), is: true }], Action::Accept));
         }
+        rules.push(rule([Match::Dnatted], Action::Jump(super::SERVICES.into())));
         rules.push(rule([], Action::Jump(FROM_SITE.into())));
         rules.extend(self.site_egress(sites));
         rules.push(rule([], Action::Jump(OPENED.into())));

@@ -5,8 +5,12 @@
 //! What is neither from nor to the tunnel is others' own, but where only this network made the host forward it ([`beside`]).
 
 mod beside;
+mod egress;
+mod services;
 
 pub(super) use beside::{BESIDE, FROM_SITE, OPENED, TO_SITE};
+pub(super) use egress::NEAR;
+pub(super) use services::SERVICES;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,10 +21,7 @@ use super::Surroundings;
 use super::prefixes::aggregate;
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Set, Table};
 use super::table_name;
-use crate::model::{
-    AllowRule, Network, Node, PlaceRef, PortSpec, Routes, Site, Timestamp, derive_for_spoke, places,
-    prefixes_of,
-};
+use crate::model::{AllowRule, Network, Node, PlaceRef, PortSpec, Site, Timestamp, places, prefixes_of};
 
 /// How rules recognise a site of this node: by the link that leads there, or, where that name is
 /// not known when the rule is written (an exported file), by not being the tunnel.
@@ -56,9 +57,11 @@ pub fn compile(
     }
     let tunnel = network.name.to_string();
     let mut b = Builder { network, node, now, tunnel, around, sets: BTreeMap::new() };
-    let mut chains = vec![b.pairs()];
+    let mut chains = vec![b.pairs(), b.services()];
+    chains.extend(b.near());
     chains.extend(b.beside(sites));
     chains.push(b.forward(sites));
+    chains.push(b.input());
     let postrouting = b.postrouting(sites);
     if !postrouting.rules.is_empty() {
         chains.push(postrouting);
@@ -148,6 +151,7 @@ impl Builder<'_> {
             rule([Match::TcpSyn], Action::ClampMss),
             rule([Match::Ct(CtState::EstablishedRelated)], Action::Accept),
             rule([Match::Ct(CtState::Invalid)], Action::Drop),
+            rule([Match::Dnatted], Action::Jump(SERVICES.into())),
         ]);
         let pairs = || Action::Jump("pairs".into());
         if self.node.is_relay() {
@@ -170,79 +174,6 @@ impl Builder<'_> {
         rules.push(rule([iif], Action::Drop));
         rules.push(rule([oif], Action::Drop));
         Chain { name: "forward".into(), hook: Hook::Forward, rules }
-    }
-
-    /// Full-tunnel spokes on their way out to the Internet by this relay.
-    fn egress_forward(&mut self) -> Vec<Rule> {
-        if !(self.node.is_relay() && self.node.egress) {
-            return Vec::new();
-        }
-        let (places, spokes) = (self.places(), self.egress_sources());
-        let allow = self.network.allow.clone();
-        let mut rules = Vec::new();
-        for family in Family::BOTH {
-            let Some(places) = self.set("inside", &places, family) else { continue };
-            let outside = Match::Daddr { family, with: places, is: false };
-            if allow.is_empty() {
-                let Some(with) = self.set("egress", &spokes, family) else { continue };
-                let from = Match::Saddr { family, with, is: true };
-                rules.push(rule([self.iif(true), self.oif(false), from, outside], Action::Accept));
-                continue;
-            }
-            for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
-                let from = self.prefixes(&r.from);
-                let Some(with) = self.set(&format!("out{i}_"), &from, family) else { continue };
-                let from = Match::Saddr { family, with, is: true };
-                let ends = vec![self.iif(true), self.oif(false), from, outside.clone()];
-                rules.extend(accept_ports(&ends, &r.ports, family));
-            }
-        }
-        rules
-    }
-
-    /// The hosts of a site go where their gateway goes: into the tunnel, where that takes everything.
-    fn behind_full_tunnel(&mut self, sites: &[(&Site, SiteMatch)]) -> Vec<Rule> {
-        if self.node.is_relay() {
-            return Vec::new();
-        }
-        let sends = derive_for_spoke(self.network, self.node, self.now);
-        let (places, allow) = (self.places(), self.network.allow.clone());
-        let mut rules = Vec::new();
-        for (site, link) in sites.iter().filter(|(s, _)| s.is_gateway() || s.egress) {
-            let family = Family::of(&site.subnet);
-            if !sends.iter().any(|net| net.prefix_len() == 0 && Family::of(net) == family) {
-                continue;
-            }
-            let Some(inside) = self.set("inside", &places, family) else { continue };
-            let came_by = match link {
-                SiteMatch::Link(name) => Match::Iif { name: name.clone(), is: true },
-                SiteMatch::Subnet => self.iif(false),
-            };
-            let from = Match::Saddr { family, with: Addresses::Net(site.subnet), is: true };
-            let outside = Match::Daddr { family, with: inside, is: false };
-            let ends = vec![came_by, self.oif(true), from, outside];
-            if allow.is_empty() {
-                rules.push(Rule { matches: ends, action: Action::Accept });
-                continue;
-            }
-            for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
-                let allowed = self.prefixes(&r.from);
-                let Some(with) = self.set(&format!("out{i}_"), &allowed, family) else { continue };
-                let mut ends = ends.clone();
-                ends.push(Match::Saddr { family, with, is: true });
-                rules.extend(accept_ports(&ends, &r.ports, family));
-            }
-        }
-        rules
-    }
-
-    /// The tunnel addresses (and sites) of spokes that send more than the network into the tunnel.
-    fn egress_sources(&self) -> BTreeSet<IpNet> {
-        self.network
-            .spokes()
-            .filter(|n| n.is_active(self.now) && !matches!(n.routes, Routes::Split))
-            .flat_map(crate::model::claimed_by_spoke)
-            .collect()
     }
 
     fn postrouting(&mut self, sites: &[(&Site, SiteMatch)]) -> Chain {
@@ -274,9 +205,9 @@ impl Builder<'_> {
             rules.push(Rule { matches, action });
         }
         if self.node.is_relay() && self.node.egress {
-            let (places, spokes) = (self.places(), self.egress_sources());
+            let spokes = self.egress_sources();
             for family in Family::BOTH {
-                let Some(inside) = self.set("inside", &places, family) else { continue };
+                let Some(inside) = self.kept(family) else { continue };
                 let Some(from) = self.set("egress", &spokes, family) else { continue };
                 let matches = [
                     self.oif(false),

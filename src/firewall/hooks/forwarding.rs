@@ -19,6 +19,36 @@ pub(super) fn forwarding(network: &Network, node: &Node) -> Vec<String> {
             &both(has_v6, "-I TABLE-o -i $b -o $b -j RETURN"),
         )
     ));
+    for family in Family::BOTH.into_iter().filter(|f| *f == Family::V4 || has_v6) {
+        let word = family.nft();
+        let addresses = match family {
+            Family::V4 => "$(ip -4 -o addr show | sed -n 's/.* inet \\([0-9.]*\\).*/\\1/p')",
+            Family::V6 => "$(ip -6 -o addr show | sed -n 's/.* inet6 \\([0-9a-f:]*\\).*/\\1/p')",
+        };
+        let service = either(
+            &format!("nft add rule inet TABLE services ct status dnat ct original {word} daddr $a accept"),
+            &format!(
+                "{} -w -A TABLE-v -m conntrack --ctstate DNAT --ctorigdst $a -j ACCEPT",
+                program(family)
+            ),
+        );
+        lines.push(format!("for a in {addresses}; do {service}; done"));
+        if node.is_relay() && node.egress && !node.egress_all {
+            let routes = match family {
+                Family::V4 => {
+                    "$(ip -4 -o route show | sed -n 's/^\\([0-9][0-9./]*\\) .*/\\1/p' | grep -v '/[01]$' | sort -u)"
+                }
+                Family::V6 => {
+                    "$(ip -6 -o route show | sed -n 's/^\\([0-9a-f:]*:[0-9a-f:/]*\\) .*/\\1/p' | sort -u)"
+                }
+            };
+            let near = either(
+                &format!("nft add rule inet TABLE near {word} daddr $n drop"),
+                &format!("{} -w -A TABLE-e -d $n -j DROP", program(family)),
+            );
+            lines.push(format!("for n in {routes}; do {near}; done"));
+        }
+    }
     let ends = node.sites.iter().map(|s| (s.subnet, s.interface.as_ref(), true));
     for (net, interface, opens) in ends.chain(node.local.iter().map(|net| (net.trunc(), None, false))) {
         let family = Family::of(&net);
@@ -46,6 +76,9 @@ pub(super) fn forwarding(network: &Network, node: &Node) -> Vec<String> {
     if node.egress || site_egress {
         // Answers from outside come in by the uplink.
         lines.push(format!("for d in {}; do {}; done", links_of("ip -4 -o route show default"), open_link()));
+    }
+    if node.egress && node.egress_all {
+        lines.push(format!("for d in {}; do {}; done", links_of("ip -4 -o route show"), open_link()));
     }
     if site_egress {
         // Outside are the networks on the node's other bridges, too.

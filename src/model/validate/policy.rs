@@ -13,6 +13,15 @@ impl<'n> Check<'n> {
             for (place, mark) in rule.from.iter().chain(&rule.to).zip(marks) {
                 self.place(place, *mark, sites, egress);
             }
+            let from_outside = rule.from.iter().zip(marks).filter(|(place, _)| **place == PlaceRef::Internet);
+            for (_, mark) in from_outside {
+                self.warn(
+                    *mark,
+                    "from-internet",
+                    "`wgrelay up` refuses this: no flow comes from outside by a rule of [[allow]]".into(),
+                    "what the relay's own DNAT sends into the network passes without a rule",
+                );
+            }
         }
         for (promise, [from, to]) in network.expect.iter().zip(&self.marks.expect) {
             self.place(&promise.from, *from, sites, egress);

@@ -1,0 +1,112 @@
+//! The way out of a full tunnel: to the Internet, which is what a default route leads to and nobody's own network.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
+use super::{Addresses, Builder, Chain, Family, Hook, Match, Rule, Site, SiteMatch, accept_ports, rule};
+use crate::firewall::Action;
+use crate::model::{PlaceRef, Routes, derive_for_spoke, is_private};
+
+/// The chain that ends what is not the Internet, filled where an exported file is loaded.
+pub(in crate::firewall) const NEAR: &str = "near";
+
+impl Builder<'_> {
+    /// The set of what an egress does not lead to: the network's own places, and, unless it leads anywhere, private
+    /// networks and those that this host is attached to.
+    pub(super) fn kept(&mut self, family: Family) -> Option<Addresses> {
+        let mut kept = self.places();
+        if self.node.egress_all {
+            return self.set("inside", &kept, family);
+        }
+        kept.extend(is_private::PREFIXES.iter().filter_map(|text| text.parse::<IpNet>().ok()));
+        kept.extend(&self.around.near);
+        self.set("kept", &kept, family)
+    }
+
+    /// Where the host is not known yet, what it is attached to is found when the rules are loaded.
+    pub(super) fn near(&self) -> Option<Chain> {
+        let is_later = self.around.opened_later && self.node.is_relay() && self.node.egress;
+        (is_later && !self.node.egress_all).then(|| Chain {
+            name: NEAR.into(),
+            hook: Hook::None,
+            rules: Vec::new(),
+        })
+    }
+
+    /// Full-tunnel spokes on their way out to the Internet by this relay.
+    pub(super) fn egress_forward(&mut self) -> Vec<Rule> {
+        if !(self.node.is_relay() && self.node.egress) {
+            return Vec::new();
+        }
+        let spokes = self.egress_sources();
+        let allow = self.network.allow.clone();
+        let mut rules = Vec::new();
+        if self.around.opened_later && !self.node.egress_all {
+            rules.push(rule([self.iif(true), self.oif(false)], Action::Jump(NEAR.into())));
+        }
+        for family in Family::BOTH {
+            let Some(places) = self.kept(family) else { continue };
+            let outside = Match::Daddr { family, with: places, is: false };
+            if allow.is_empty() {
+                let Some(with) = self.set("egress", &spokes, family) else { continue };
+                let from = Match::Saddr { family, with, is: true };
+                rules.push(rule([self.iif(true), self.oif(false), from, outside], Action::Accept));
+                continue;
+            }
+            for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
+                let from = self.prefixes(&r.from);
+                let Some(with) = self.set(&format!("out{i}_"), &from, family) else { continue };
+                let from = Match::Saddr { family, with, is: true };
+                let ends = vec![self.iif(true), self.oif(false), from, outside.clone()];
+                rules.extend(accept_ports(&ends, &r.ports, family));
+            }
+        }
+        rules
+    }
+
+    /// The tunnel addresses (and sites) of spokes that send more than the network into the tunnel.
+    pub(super) fn egress_sources(&self) -> BTreeSet<IpNet> {
+        self.network
+            .spokes()
+            .filter(|n| n.is_active(self.now) && !matches!(n.routes, Routes::Split))
+            .flat_map(crate::model::claimed_by_spoke)
+            .collect()
+    }
+
+    /// The hosts of a site go where their gateway goes: into the tunnel, where that takes everything.
+    pub(super) fn behind_full_tunnel(&mut self, sites: &[(&Site, SiteMatch)]) -> Vec<Rule> {
+        if self.node.is_relay() {
+            return Vec::new();
+        }
+        let sends = derive_for_spoke(self.network, self.node, self.now);
+        let (places, allow) = (self.places(), self.network.allow.clone());
+        let mut rules = Vec::new();
+        for (site, link) in sites.iter().filter(|(s, _)| s.is_gateway() || s.egress) {
+            let family = Family::of(&site.subnet);
+            if !sends.iter().any(|net| net.prefix_len() == 0 && Family::of(net) == family) {
+                continue;
+            }
+            let Some(inside) = self.set("inside", &places, family) else { continue };
+            let came_by = match link {
+                SiteMatch::Link(name) => Match::Iif { name: name.clone(), is: true },
+                SiteMatch::Subnet => self.iif(false),
+            };
+            let from = Match::Saddr { family, with: Addresses::Net(site.subnet), is: true };
+            let outside = Match::Daddr { family, with: inside, is: false };
+            let ends = vec![came_by, self.oif(true), from, outside];
+            if allow.is_empty() {
+                rules.push(Rule { matches: ends, action: Action::Accept });
+                continue;
+            }
+            for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
+                let allowed = self.prefixes(&r.from);
+                let Some(with) = self.set(&format!("out{i}_"), &allowed, family) else { continue };
+                let mut ends = ends.clone();
+                ends.push(Match::Saddr { family, with, is: true });
+                rules.extend(accept_ports(&ends, &r.ports, family));
+            }
+        }
+        rules
+    }
+}
