@@ -236,7 +236,9 @@ fn action(action: &rule::Action) -> Statement<'static> {
             })),
             value: Expression::Named(NamedExpression::RT(RT { key: RTKey::MTU, family: None })),
         }),
-        rule::Action::SaveMark => Statement::Mangle(Mangle { key: ct("mark", None), value: meta(MetaKey::Mark) }),
+        rule::Action::SaveMark => {
+            Statement::Mangle(Mangle { key: ct("mark", None), value: meta(MetaKey::Mark) })
+        }
         rule::Action::RestoreMark => {
             Statement::Mangle(Mangle { key: meta(MetaKey::Mark), value: ct("mark", None) })
         }

@@ -11,7 +11,9 @@ use super::{Facts, Keys, bridge, full_tunnel, path_mtu, read_only, two_homes};
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
 use crate::firewall::{SiteMatch, Surroundings, Table, compile, forwarding_v4, ifalias, table_name};
-use crate::model::{EndpointHost, Network, Node, PlaceRef, Problem, Timestamp, claimed_by_spoke, derive_for_spoke};
+use crate::model::{
+    EndpointHost, Network, Node, PlaceRef, Problem, Timestamp, claimed_by_spoke, derive_for_spoke,
+};
 
 /// A wanted state, and what to say about it.
 #[derive(Debug, Clone)]

@@ -199,6 +199,10 @@ mod tests {
         let now = Timestamp::from(std::time::UNIX_EPOCH);
         let lines = hooks(&network, &network.nodes[&relay], now);
         let up = [&lines.pre_up[..], &lines.post_up[..]].concat().join("\n");
+        // Long commands are written in pieces.
+        let up = [">", ">>"]
+            .iter()
+            .fold(up, |up, to| up.replace(&format!("' {to} /run/wgrelay-q-%i.sh\nprintf %s '"), ""));
         assert!(up.contains("-A wgrelay-q-%i-f ! -i %i ! -o %i -j RETURN\\n"), "iptables: {up}");
         assert!(up.contains("iifname != \"%i\" oifname != \"%i\" accept;"), "nft: {up}");
         assert!(up.contains("-I $c -i %i -o %i -m comment --comment wgrelay-q-%i -j ACCEPT"), "{up}");
