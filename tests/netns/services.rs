@@ -48,6 +48,8 @@ fn what_the_owner_sends_on_by_dnat_is_a_service_of_the_host() {
         .ok();
     // From an address that the laptop has no other way to than the tunnel.
     t.internet.ip("route add 192.168.39.45/32 dev br0 src 203.0.113.1");
+    // As on a host with Docker: answers find their way.
+    t.relay.set_sysctl("ipv4/conf/docker0/forwarding", "1");
     let trial = || {
         clients_up(&t, &relay);
         assert!(ping(&t.windows, "192.168.3.1"), "the tunnel carries");

@@ -169,7 +169,10 @@ impl Death {
             return Default::default();
         };
         let name = world.name(*node);
-        let fix = if world.is_internet(*dst) {
+        let fix = if world.is_internet(*dst) && world.node(*node).egress {
+            // A way out there is, and it leads to the Internet alone.
+            format!("egress = \"all\" under [node.{name}], or a [[node.NAME.site]] that holds {dst}")
+        } else if world.is_internet(*dst) {
             let spoke = world
                 .by_tunnel_address(*src)
                 .map(|id| world.node(id))
