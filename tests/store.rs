@@ -192,7 +192,7 @@ fn what_is_no_text_is_told_with_its_place() {
     let path = base.path().join("network.toml");
     fs::write(&path, b"abc\xff").unwrap();
     assert!(matches!(read_text(&path), Err(StoreError::NotText { offset: 3, .. })));
-    fs::File::create(&path).unwrap().set_len(17 * 1024 * 1024).unwrap();
+    fs::File::create(&path).unwrap().set_len(65 * 1024 * 1024).unwrap();
     assert!(matches!(read_text(&path), Err(StoreError::TooLarge { .. })));
 }
 
