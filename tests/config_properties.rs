@@ -137,6 +137,7 @@ fn network() -> impl Strategy<Value = Network> {
                 mtu,
                 preshared_keys,
                 nodes,
+                forward: Vec::new(),
                 allow: rules
                     .iter()
                     .map(|(a, b, c)| AllowRule {

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::target::Target;
 use super::transaction::{Failure, apply_plan};
+use crate::config::reread_network;
 use crate::firewall::forwarding_v4;
 use crate::host::agent_process::Runtime;
 use crate::host::host_lock::HostLock;
+use crate::host::owner_of;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError, Scope};
-use crate::model::{Problem, Timestamp};
+use crate::model::{PortSpec, Problem, Timestamp};
 use crate::plan::bridge::Links;
 use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, bridge, diff, in_the_way, wanted};
 
@@ -204,7 +206,34 @@ fn wish(
     if applied.is_none() {
         wish.problems.extend(in_the_way(&target.network, target.this(), facts));
     }
+    wish.problems.extend(taken_ports(target, applied, facts));
     wish
+}
+
+/// Tells of ports that are to lead on and that somebody on this host has. One that leads on already stays: who came later
+/// is not heard there, and that is not for a repair to change.
+fn taken_ports(target: &Target, applied: Option<&Applied>, facts: &Facts) -> Vec<Problem> {
+    let own = target.network.forward.iter().enumerate().filter(|(_, f)| f.is_on(target.this()));
+    let old =
+        applied.filter(|_| !target.network.forward.is_empty()).and_then(|a| reread_network(&a.network_text));
+    let is_new = |f: &crate::model::Forward| old.as_ref().is_none_or(|n| !n.forward.contains(f));
+    own.filter(|(_, f)| is_new(f))
+        .filter_map(|(i, forward)| {
+            let (protocol, taken) = match forward.port {
+                PortSpec::Udp(_) => ("udp", &facts.udp_ports),
+                _ => ("tcp", &facts.tcp_ports),
+            };
+            let range = forward.called();
+            let port = *taken.range(range.first..=range.last).next()?;
+            let owner = owner_of(protocol, port).unwrap_or_else(|| "somebody".into());
+            Some(Problem::error(
+                "port-taken",
+                format!("forward[{i}]"),
+                format!("{owner} has {protocol}/{port} on this host, which is to lead to {}", forward.to),
+                format!("stop {owner}, or lead another port"),
+            ))
+        })
+        .collect()
 }
 
 /// Reads a host's facts, with the values that its switches had before this network set them.

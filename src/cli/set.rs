@@ -32,6 +32,7 @@ const NODE_KEYS: &[(&str, Kind)] = &[
     ("address6", Kind::Text),
     ("bridge", Kind::Elsewhere("edit [[node.NAME.bridge]] in the file")),
     ("dns", Kind::List),
+    ("groups", Kind::List),
     ("egress", Kind::FlagOr("all")),
     ("enabled", Kind::Flag),
     ("endpoint", Kind::Text),

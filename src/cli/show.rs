@@ -180,6 +180,8 @@ fn concerns(rule: &AllowRule, node: &Node) -> bool {
     rule.from.iter().chain(&rule.to).any(|place| match place {
         PlaceRef::Any => true,
         PlaceRef::Internet => node.egress,
+        PlaceRef::Lan(_) => false,
+        PlaceRef::Group(group) => node.groups.contains(group),
         PlaceRef::Node(name) => *name == node.name,
         PlaceRef::Prefix(net) => own.iter().any(|o| o.contains(net) || net.contains(o)),
         PlaceRef::Address(ip) => own.iter().any(|o| o.contains(ip)),

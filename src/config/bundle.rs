@@ -93,6 +93,7 @@ impl Bundle {
             "network",
             "node",
             "allow",
+            "forward",
             "expect",
             "private_keys",
             "preshared_keys",
@@ -162,6 +163,7 @@ fn outline(node: &Node) -> Node {
     let mut out = Node::new(node.name.clone(), node.role, node.address, node.public_key);
     out.platform = node.platform;
     out.address6 = node.address6;
+    out.groups.clone_from(&node.groups);
     out.enabled = node.enabled;
     out.expires = node.expires;
     out.sites = node.sites.clone();

@@ -255,8 +255,9 @@ impl NetworkDocument {
             rename(layout.line_start(line.start), depth);
         }
         for span in mentions(&document, old) {
-            let quote = &self.text[span.start..=span.start];
-            edits.push((span.clone(), format!("{quote}{new}{quote}")));
+            // As `docker`, or as a part of `docker:443` and `lan:docker`.
+            let renamed = self.text[span.clone()].replacen(old.as_str(), new.as_str(), 1);
+            edits.push((span.clone(), renamed));
         }
         let at = edits.first().map_or(0, |(r, _)| r.start);
         self.splice(edits, &format!("rename node {old}"), at, |d| {
@@ -448,7 +449,7 @@ fn own_lines(
 /// Where rules name a node: the spans of the texts, quotes included.
 fn mentions(document: &Document<String>, name: &NodeName) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    for rules in ["allow", "expect"] {
+    for rules in ["allow", "expect", "forward"] {
         let item = document.as_table().get(rules);
         let mut tables: Vec<&dyn TableLike> = Vec::new();
         if let Some(list) = item.and_then(Item::as_array_of_tables) {
@@ -457,13 +458,18 @@ fn mentions(document: &Document<String>, name: &NodeName) -> Vec<Range<usize>> {
         if let Some(list) = item.and_then(Item::as_array) {
             tables.extend(list.iter().filter_map(|v| v.as_inline_table()).map(|t| t as &dyn TableLike));
         }
-        for end in tables.iter().flat_map(|t| ["from", "to"].map(|k| t.get(k))).flatten() {
+        for end in tables.iter().flat_map(|t| ["from", "to", "on"].map(|k| t.get(k))).flatten() {
             let texts: Vec<&Value> = match end.as_value() {
                 Some(Value::Array(list)) => list.iter().collect(),
                 Some(value) => vec![value],
                 None => Vec::new(),
             };
-            let named = texts.into_iter().filter(|v| v.as_str() == Some(name.as_str()));
+            let is_named = |text: &str| {
+                let whole = text.strip_prefix("lan:").unwrap_or(text);
+                let part = text.split_once(':').filter(|_| rules == "forward").map(|(who, _)| who);
+                whole == name.as_str() || part == Some(name.as_str())
+            };
+            let named = texts.into_iter().filter(|v| v.as_str().is_some_and(is_named));
             found.extend(named.filter_map(Value::span));
         }
     }

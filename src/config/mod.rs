@@ -5,6 +5,7 @@
 
 mod bundle;
 mod document;
+mod forward;
 mod in_comments;
 mod layout;
 mod network;

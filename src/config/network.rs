@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::forward::forward_table;
 use super::node::node_table;
 use super::places::Places;
 use super::rules::{allow_table, expect_table};
@@ -18,7 +19,7 @@ pub(super) const FORMAT: i64 = 1;
 /// The least MTU in bytes that IPv4 asks of a link for whole datagrams (RFC 791); `wg-quick(8)` clients refuse less.
 pub(super) const MIN_MTU: u16 = 576;
 
-const TOP_KEYS: &[&str] = &["format", "network", "node", "allow", "expect"];
+const TOP_KEYS: &[&str] = &["format", "network", "node", "allow", "forward", "expect"];
 const NETWORK_KEYS: &[&str] = &["name", "subnet", "subnet6", "keepalive", "mtu", "preshared_keys"];
 /// Reads network.toml. `file` is what places call it.
 pub fn parse_network(bytes: &[u8], file: &str) -> Parsed<Network> {
@@ -94,6 +95,7 @@ fn network_of(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
         preshared_keys: true,
         nodes: BTreeMap::new(),
         allow: Vec::new(),
+        forward: Vec::new(),
         expect: Vec::new(),
     };
     let mut marks = Marks { complete: !source.torn, ..Marks::default() };
@@ -130,6 +132,9 @@ fn network_of(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
     }
     for section in top.tables("allow", source) {
         allow_table(&section, &mut network, &mut marks, source);
+    }
+    for section in top.tables("forward", source) {
+        forward_table(&section, &mut network, &mut marks, source);
     }
     for section in top.tables("expect", source) {
         expect_table(&section, &mut network, &mut marks, source);

@@ -27,6 +27,7 @@ const NODE_KEYS: &[&str] = &[
     "listen_port",
     "routes",
     "local",
+    "groups",
     "egress",
     "dns",
     "mtu",
@@ -78,6 +79,15 @@ pub(super) fn node_table(
         if let Some(net) = section.prefix_of("local", &text, source) {
             node.local.push(net.value);
             at.local.push(net.mark);
+        }
+    }
+    for text in section.list("groups", source).unwrap_or_default() {
+        match text.value.parse::<NodeName>() {
+            Ok(name) => node.groups.push(name),
+            Err(why) => {
+                let message = format!("{:?} cannot be a group's name: {why}", text.value);
+                source.error(text.mark, "bad-name", message, "names as nodes have: staff, team-2");
+            }
         }
     }
     if let Some(egress) = section.flag_or("egress", "all", source) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Bridge, DEFAULT_KEEPALIVE, DEFAULT_MTU, Nat, Network, Node, Platform, Role, Routes, Site,
+    Bridge, DEFAULT_KEEPALIVE, DEFAULT_MTU, ForwardSource, Nat, Network, Node, Platform, Role, Routes, Site,
 };
 
 /// Writes a whole file. Values at their default are left out; the header comment may have several lines.
@@ -44,6 +44,22 @@ pub fn render_network(network: &Network, header_comment: Option<&str>) -> String
         if !rule.ports.is_empty() {
             writeln!(out, "ports = {}", list(rule.ports.iter().map(ToString::to_string)))
                 .expect("a String takes every write");
+        }
+    }
+    for forward in &network.forward {
+        out.push_str("\n[[forward]]\n");
+        let mut put =
+            |key: &str, value: String| writeln!(out, "{key} = {value}").expect("a String takes every write");
+        if let Some(on) = &forward.on {
+            put("on", text(on.as_str()));
+        }
+        put("port", text(&forward.port.to_string()));
+        put("to", text(&forward.to.to_string()));
+        if !forward.from.is_empty() {
+            put("from", list(forward.from.iter().map(ToString::to_string)));
+        }
+        if forward.source != ForwardSource::Auto {
+            put("source", text(forward.source.as_str()));
         }
     }
     for promise in &network.expect {
@@ -97,6 +113,9 @@ pub fn render_node(node: &Node) -> String {
     }
     if !node.local.is_empty() {
         put("local", list(node.local.iter().map(ToString::to_string)));
+    }
+    if !node.groups.is_empty() {
+        put("groups", list(node.groups.iter().map(ToString::to_string)));
     }
     if node.egress {
         put("egress", if node.egress_all { text("all") } else { "true".into() });

@@ -323,6 +323,7 @@ mod tests {
                 .map(|n| (n.name.clone(), n))
                 .collect(),
             allow: vec![],
+            forward: Vec::new(),
             expect: vec![],
         }
     }

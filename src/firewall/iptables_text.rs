@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::compile::{BESIDE, FROM_SITE, NEAR, OPENED, SERVICES, TO_SITE};
+use super::compile::{BESIDE, DSTNAT, FORWARDS, FROM_SITE, NEAR, OPENED, SERVICES, TO_SITE};
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Table};
 
 /// What to load and what takes it away again: the text of one `iptables-restore` call each.
@@ -28,6 +28,7 @@ pub fn restore(table: &Table, family: Family) -> Option<Restore> {
     let mut out = Restore { up: String::new(), down: String::new() };
     for (iptables_table, hook, attached) in [
         ("filter", Hook::Forward, "FORWARD"),
+        ("nat", Hook::Dstnat, "PREROUTING"),
         ("nat", Hook::Postrouting, "POSTROUTING"),
         ("filter", Hook::Input, "INPUT"),
     ] {
@@ -36,11 +37,17 @@ pub fn restore(table: &Table, family: Family) -> Option<Restore> {
         let entry = w.chain(chain);
         if hook == Hook::Forward {
             // What is filled later has to be there.
-            for inner in table.chains.iter().filter(|c| c.hook == Hook::None) {
+            for inner in table.chains.iter().filter(|c| c.hook == Hook::None && c.name != FORWARDS) {
                 if !w.chains.contains(&format!("{}{}", table.name, suffix(&inner.name))) {
                     w.chain(inner);
                 }
             }
+        }
+        if hook == Hook::Dstnat
+            && let Some(forwards) = table.chains.iter().find(|c| c.name == FORWARDS)
+            && !w.chains.contains(&format!("{}{}", table.name, suffix(FORWARDS)))
+        {
+            w.chain(forwards);
         }
         if w.chains.is_empty() {
             continue;
@@ -53,8 +60,12 @@ pub fn restore(table: &Table, family: Family) -> Option<Restore> {
         for rule in &w.rules {
             let _ = writeln!(out.up, "{rule}");
         }
-        let _ = writeln!(out.up, "-I {attached} 1 -j {entry}");
-        let _ = writeln!(out.down, "-D {attached} -j {entry}");
+        // What this host sends itself goes the same way.
+        let also = (hook == Hook::Dstnat).then_some("OUTPUT");
+        for attached in [Some(attached), also].into_iter().flatten() {
+            let _ = writeln!(out.up, "-I {attached} 1 -j {entry}");
+            let _ = writeln!(out.down, "-D {attached} -j {entry}");
+        }
         for name in &w.chains {
             let _ = writeln!(out.down, "-F {name}");
         }
@@ -93,6 +104,11 @@ impl Writer<'_> {
             Action::Accept => "ACCEPT".to_string(),
             Action::Drop => "DROP".to_string(),
             Action::Masquerade => "MASQUERADE".to_string(),
+            Action::Dnat(ip, _) if ip.is_ipv6() != (self.family == Family::V6) => return,
+            Action::Dnat(ip, port) => {
+                let bare = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+                format!("DNAT --to-destination {bare}{}", port.map_or_else(String::new, |p| format!(":{p}")))
+            }
             Action::Mark(mark) => format!("MARK --set-xmark {:#x}/{:#x}", mark.value, mark.mask),
             Action::SaveMark => "CONNMARK --save-mark".to_string(),
             Action::RestoreMark => "CONNMARK --restore-mark".to_string(),
@@ -135,6 +151,8 @@ pub(super) fn suffix(chain: &str) -> &'static str {
         "postrouting" => "-n",
         "mark" => "-m",
         "input" => "-i",
+        DSTNAT => "-d",
+        FORWARDS => "-w",
         SERVICES => "-v",
         NEAR => "-e",
         BESIDE => "-b",

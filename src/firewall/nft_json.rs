@@ -14,7 +14,7 @@ use nftables::expr::{
 use nftables::schema::{
     Chain, Element, NfCmd, NfListObject, Nftables, Rule, Set, SetFlag, SetType, SetTypeValue, Table,
 };
-use nftables::stmt::{JumpTarget, Mangle, Match, Operator, Statement};
+use nftables::stmt::{JumpTarget, Mangle, Match, NAT, NATFamily, Operator, Statement};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 
 use super::rule;
@@ -85,6 +85,8 @@ fn chain_object(table: &str, chain: &rule::Chain) -> Chain<'static> {
     let (kind, hook, prio) = match chain.hook {
         rule::Hook::Forward => (Some(NfChainType::Filter), Some(NfHook::Forward), Some(0)),
         rule::Hook::Postrouting => (Some(NfChainType::NAT), Some(NfHook::Postrouting), Some(100)),
+        rule::Hook::Dstnat => (Some(NfChainType::NAT), Some(NfHook::Prerouting), Some(-100)),
+        rule::Hook::Output => (Some(NfChainType::NAT), Some(NfHook::Output), Some(-100)),
         rule::Hook::Input => (Some(NfChainType::Filter), Some(NfHook::Input), Some(0)),
         rule::Hook::Mark => (Some(NfChainType::Filter), Some(NfHook::Forward), Some(-150)),
         rule::Hook::Incoming => (Some(NfChainType::Filter), Some(NfHook::Prerouting), Some(-150)),
@@ -228,6 +230,12 @@ fn action(action: &rule::Action) -> Statement<'static> {
         rule::Action::Accept => Statement::Accept(None),
         rule::Action::Drop => Statement::Drop(None),
         rule::Action::Jump(chain) => Statement::Jump(JumpTarget { target: chain.clone().into() }),
+        rule::Action::Dnat(ip, port) => Statement::DNAT(Some(NAT {
+            addr: Some(string(&ip.to_string())),
+            family: Some(if ip.is_ipv6() { NATFamily::IP6 } else { NATFamily::IP }),
+            port: port.map(|p| Expression::Number(p.into())),
+            flags: None,
+        })),
         rule::Action::Masquerade => Statement::Masquerade(None),
         rule::Action::ClampMss => Statement::Mangle(Mangle {
             key: Expression::Named(NamedExpression::TcpOption(TcpOption {

@@ -9,6 +9,13 @@ pub fn rule_text(rule: &Rule) -> String {
         Action::Accept => "accept".into(),
         Action::Drop => "drop".into(),
         Action::Jump(chain) => format!("jump {chain}"),
+        Action::Dnat(ip, port) => {
+            let (word, bare) = if ip.is_ipv6() { ("ip6", format!("[{ip}]")) } else { ("ip", ip.to_string()) };
+            match port {
+                Some(port) => format!("dnat {word} to {bare}:{port}"),
+                None => format!("dnat {word} to {ip}"),
+            }
+        }
         Action::Masquerade => "masquerade".into(),
         Action::ClampMss => "tcp option maxseg size set rt mtu".into(),
         Action::SaveMark => "ct mark set meta mark".into(),
@@ -55,6 +62,8 @@ pub fn hook_text(chain: &Chain) -> &'static str {
     match chain.hook {
         Hook::Forward => "type filter hook forward priority 0; policy accept;",
         Hook::Postrouting => "type nat hook postrouting priority 100; policy accept;",
+        Hook::Dstnat => "type nat hook prerouting priority -100; policy accept;",
+        Hook::Output => "type nat hook output priority -100; policy accept;",
         Hook::Input => "type filter hook input priority 0; policy accept;",
         Hook::Mark => "type filter hook forward priority -150; policy accept;",
         Hook::Incoming => "type filter hook prerouting priority -150; policy accept;",

@@ -142,6 +142,8 @@ pub enum Action {
     Drop,
     /// Goes on in a chain of the same table, and comes back where that says nothing.
     Jump(String),
+    /// Goes to another address, and to another port where one is given.
+    Dnat(std::net::IpAddr, Option<u16>),
     /// Takes the address of the link it leaves by.
     Masquerade,
     /// Lowers the TCP MSS to what the route's MTU carries.
@@ -170,6 +172,10 @@ pub enum Hook {
     Forward,
     /// `type nat hook postrouting priority 100`
     Postrouting,
+    /// `type nat hook prerouting priority -100`
+    Dstnat,
+    /// `type nat hook output priority -100`
+    Output,
     /// `type filter hook input priority 0`
     Input,
     /// `type filter hook forward priority -150`: marks are set here, for those who look at them at 0.

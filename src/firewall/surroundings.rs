@@ -68,6 +68,7 @@ impl Surroundings {
             attached: attached(node, facts),
             own: addresses()
                 .chain(network.interface_addresses(node))
+                .filter(|a| !a.addr().is_loopback())
                 .map(|a| IpNet::from(a.addr()))
                 .collect(),
             near: routed.chain(addresses().map(|a| a.trunc())).filter(|net| net.prefix_len() > 1).collect(),

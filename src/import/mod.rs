@@ -198,6 +198,7 @@ fn empty(
         preshared_keys: false,
         nodes: BTreeMap::new(),
         allow: Vec::new(),
+        forward: Vec::new(),
         expect: Vec::new(),
     };
     Ok((network, Secrets::default()))

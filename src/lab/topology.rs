@@ -501,7 +501,10 @@ impl<'n> Builder<'n> {
     fn allows(&self, source: IpAddr, target: IpAddr) -> bool {
         let covers = |place: &PlaceRef, ip: IpAddr| match place {
             PlaceRef::Any => true,
-            PlaceRef::Internet => false,
+            PlaceRef::Internet | PlaceRef::Lan(_) => false,
+            PlaceRef::Group(name) => {
+                self.network.group(name).any(|n| n.host_prefixes().iter().any(|p| p.contains(&ip)))
+            }
             PlaceRef::Node(name) => {
                 let node = self.network.nodes.get(name);
                 node.is_some_and(|n| n.host_prefixes().iter().any(|p| p.contains(&ip)))

@@ -79,6 +79,7 @@ mod tests {
             preshared_keys: true,
             nodes,
             allow: vec![],
+            forward: Vec::new(),
             expect: vec![],
         }
     }

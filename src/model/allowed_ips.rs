@@ -32,7 +32,8 @@ pub fn places(network: &Network, now: Timestamp) -> BTreeSet<IpNet> {
 pub fn prefixes_of(network: &Network, place: &PlaceRef, now: Timestamp) -> BTreeSet<IpNet> {
     match place {
         PlaceRef::Any => places(network, now),
-        PlaceRef::Internet => BTreeSet::new(),
+        PlaceRef::Internet | PlaceRef::Lan(_) => BTreeSet::new(),
+        PlaceRef::Group(name) => network.group(name).flat_map(Node::host_prefixes).collect(),
         PlaceRef::Node(name) => network.nodes.get(name).into_iter().flat_map(Node::host_prefixes).collect(),
         PlaceRef::Prefix(net) => [net.trunc()].into(),
         PlaceRef::Address(ip) => [IpNet::from(*ip)].into(),
@@ -176,6 +177,7 @@ mod tests {
             preshared_keys: true,
             nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
             allow: vec![],
+            forward: Vec::new(),
             expect: vec![],
         }
     }

@@ -6,6 +6,7 @@
 mod allocate;
 mod allowed_ips;
 mod endpoint;
+mod forward;
 pub mod is_private;
 mod key;
 mod masked;
@@ -22,6 +23,7 @@ pub mod validate;
 pub use allocate::{Exhausted, next_address, next_address6};
 pub use allowed_ips::{claimed_by_spoke, derive_for_spoke, places, prefixes_of, reachable_sites, without};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, EndpointHost};
+pub use forward::{Destination, DestinationError, Forward, ForwardSource, Target};
 pub use key::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use masked::{could_be_key, masked, masked_to_pieces, shown};
 pub use name::{InterfaceName, NameError, NodeName};

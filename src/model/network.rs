@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{AllowRule, DEFAULT_PORT, Endpoint, Expectation, InterfaceName, NodeName, PublicKey, Timestamp};
+use super::{
+    AllowRule, DEFAULT_PORT, Endpoint, Expectation, Forward, InterfaceName, NodeName, PublicKey, Timestamp,
+};
 
 /// Seconds between keepalives unless told otherwise: short enough for the usual NAT's 30 s (`wg(8)`).
 pub const DEFAULT_KEEPALIVE: u16 = 25;
@@ -32,6 +34,8 @@ pub struct Network {
     pub nodes: BTreeMap<NodeName, Node>,
     /// Who may talk to whom; empty: everyone to everyone.
     pub allow: Vec<AllowRule>,
+    /// Ports of the relay that lead on.
+    pub forward: Vec<Forward>,
     /// What must stay true.
     pub expect: Vec<Expectation>,
 }
@@ -201,6 +205,8 @@ pub struct Node {
     pub local: Vec<IpNet>,
     /// What it sends into the tunnel.
     pub routes: Routes,
+    /// What it belongs to: `"@NAME"` in rules stands for all nodes of a group.
+    pub groups: Vec<NodeName>,
     /// `false`: kept in the file, absent from the network.
     pub enabled: bool,
     /// When it stops being a member; `None`: never.
@@ -234,6 +240,7 @@ impl Node {
             bridges: Vec::new(),
             local: Vec::new(),
             routes: Routes::Split,
+            groups: Vec::new(),
             enabled: true,
             expires: None,
             dns: Vec::new(),
@@ -274,6 +281,10 @@ impl Network {
     /// Returns the spokes, by name.
     pub fn spokes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values().filter(|n| !n.is_relay())
+    }
+    /// Returns the nodes of a group, by name.
+    pub fn group(&self, name: &NodeName) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(move |n| n.groups.contains(name))
     }
     /// Returns the tunnel subnets.
     pub fn subnets(&self) -> Vec<IpNet> {

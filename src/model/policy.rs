@@ -15,6 +15,10 @@ pub enum PlaceRef {
     Any,
     /// `"internet"`: whatever is outside the network, by an egress node.
     Internet,
+    /// `"lan:NODE"`: a host on the link by which that node reaches the Internet, which sends to it what it likes.
+    Lan(NodeName),
+    /// `"@NAME"`: the nodes of a group, by their tunnel addresses.
+    Group(NodeName),
     /// A node, by its tunnel addresses.
     Node(NodeName),
     /// A prefix: a site or a part of one.
@@ -30,7 +34,11 @@ impl PlaceRef {
             "*" => Self::Any,
             "internet" => Self::Internet,
             _ => {
-                if let Ok(ip) = text.parse::<IpAddr>() {
+                if let Some(name) = text.strip_prefix("lan:") {
+                    Self::Lan(name.parse().ok()?)
+                } else if let Some(name) = text.strip_prefix('@') {
+                    Self::Group(name.parse().ok()?)
+                } else if let Ok(ip) = text.parse::<IpAddr>() {
                     Self::Address(ip)
                 } else if text.contains('/') {
                     Self::Prefix(text.parse().ok()?)
@@ -47,6 +55,8 @@ impl fmt::Display for PlaceRef {
         match self {
             Self::Any => f.write_str("*"),
             Self::Internet => f.write_str("internet"),
+            Self::Lan(name) => write!(f, "lan:{name}"),
+            Self::Group(name) => write!(f, "@{name}"),
             Self::Node(name) => write!(f, "{name}"),
             Self::Prefix(net) => write!(f, "{net}"),
             Self::Address(ip) => write!(f, "{ip}"),

@@ -324,7 +324,8 @@ fn forwarding<'a>(
     for (_, link) in sites.iter().filter(|(net, _)| matches!(net, IpNet::V4(_))) {
         v4(link);
     }
-    if node.egress || node.sites.iter().any(|s| s.egress) {
+    let leads_on = network.forward.iter().any(|f| f.is_on(node));
+    if node.egress || leads_on || node.sites.iter().any(|s| s.egress) {
         // Answers from outside come in by the uplink.
         for route in facts.routes.iter().filter(|r| is_default(r, false)) {
             v4(&route.device);

@@ -6,6 +6,7 @@ use super::flow::probes;
 use super::judge::judge;
 use super::lint::lint;
 use super::matrix::{Matrix, Pair, matrix};
+use super::outside::{Led, intrusions, led};
 use super::place::{Place, place};
 use super::world::World;
 use crate::model::{Expectation, Network, PlaceRef, Problem, Timestamp, Verdict};
@@ -19,6 +20,10 @@ pub struct Check {
     pub classes: Vec<Vec<Place>>,
     /// The answers, over the first members of the classes.
     pub pairs: Vec<Pair>,
+    /// What comes of the ports that lead on.
+    pub forwards: Vec<Led>,
+    /// What somebody reaches who stands outside and has a route: empty where nobody does.
+    pub outside: Vec<Pair>,
     /// Warnings, and an error for each promise that is broken.
     pub problems: Vec<Problem>,
 }
@@ -37,7 +42,8 @@ pub fn check(network: &Network, now: Timestamp) -> Check {
     let mut problems = lint(network, now);
     problems.extend(expectations(&world, &matrix));
     let Matrix { classes, pairs } = matrix;
-    Check { version: 1, classes, pairs, problems }
+    let (forwards, outside) = (led(network, now), intrusions(&world));
+    Check { version: 1, classes, pairs, forwards, outside, problems }
 }
 
 /// Judges every `[[expect]]`; an error `expectation-broken` for each that does not hold.
@@ -109,6 +115,10 @@ fn expand(world: &World, matrix: &Matrix, place_ref: &PlaceRef) -> Vec<Place> {
     match place_ref {
         PlaceRef::Any => of_classes().filter(|p| *p != Place::Internet).collect(),
         PlaceRef::Internet => vec![Place::Internet],
+        PlaceRef::Group(name) => network.group(name).map(|n| Place::Node(n.name.clone())).collect(),
+        PlaceRef::Lan(name) => {
+            network.nodes.get(name).map(|n| Place::Lan(n.name.clone())).into_iter().collect()
+        }
         PlaceRef::Node(name) => {
             network.nodes.get(name).map(|n| Place::Node(n.name.clone())).into_iter().collect()
         }

@@ -215,7 +215,7 @@ fn kinds(network: &Network, places: &[Place]) -> Kinds {
         let key = match place {
             Place::Node(name) => network.nodes.get(name).map(|n| marks.kind(n)),
             Place::Site(_) | Place::Address(_) => None,
-            Place::Internet | Place::Outside(_) => Some("internet".into()),
+            Place::Internet | Place::Outside(_) | Place::Lan(_) => Some(place.to_string()),
         };
         match key {
             Some(key) => {
@@ -292,7 +292,8 @@ impl<'n> Marks<'n> {
             PlaceRef::Node(name) => {
                 network.nodes.get(name).into_iter().flat_map(Node::host_prefixes).collect()
             }
-            PlaceRef::Any | PlaceRef::Internet => Vec::new(),
+            PlaceRef::Group(name) => network.group(name).flat_map(Node::host_prefixes).collect(),
+            PlaceRef::Any | PlaceRef::Internet | PlaceRef::Lan(_) => Vec::new(),
         };
         let side = |places: &[PlaceRef]| places.iter().flat_map(of).collect::<Vec<IpNet>>();
         let mut groups: Vec<Vec<IpNet>> =

@@ -26,9 +26,10 @@ pub(super) struct Probe {
 
 /// The fewest probes that between them meet every port rule of the network: ICMP first, then TCP and UDP from low to high.
 pub(super) fn probes(network: &Network) -> Vec<Probe> {
-    let specs = || network.allow.iter().flat_map(|r| &r.ports);
-    let tcp = specs().filter_map(|p| if let PortSpec::Tcp(r) = p { Some(*r) } else { None });
-    let udp = specs().filter_map(|p| if let PortSpec::Udp(r) = p { Some(*r) } else { None });
+    let forwarded = || network.forward.iter().flat_map(|f| [f.port, f.at_target()]);
+    let specs = || network.allow.iter().flat_map(|r| r.ports.iter().copied()).chain(forwarded());
+    let tcp = specs().filter_map(|p| if let PortSpec::Tcp(r) = p { Some(r) } else { None });
+    let udp = specs().filter_map(|p| if let PortSpec::Udp(r) = p { Some(r) } else { None });
     let mut out = vec![Probe { spec: PortSpec::Icmp, protocol: Protocol::Icmp }];
     out.extend(alike(tcp).map(|r| Probe { spec: PortSpec::Tcp(r), protocol: Protocol::Tcp(r.first) }));
     out.extend(alike(udp).map(|r| Probe { spec: PortSpec::Udp(r), protocol: Protocol::Udp(r.first) }));

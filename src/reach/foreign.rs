@@ -24,13 +24,15 @@ pub(super) struct Passing<'p> {
     pub oif: &'p str,
     /// Whether it belongs to a flow that passed before.
     pub established: bool,
+    /// Whether this host rewrote its flow's destination.
+    pub dnatted: bool,
     /// Whether it got its destination back here: raw PREROUTING saw this host's own address.
     pub restored: bool,
 }
 
 impl<'p> Passing<'p> {
     const fn forwarded(self) -> Forwarded<'p> {
-        let Self { src, dst, iif, oif, established, restored: _ } = self;
+        let Self { src, dst, iif, oif, established, restored: _, dnatted: _ } = self;
         Forwarded { src, dst, iif, oif, established }
     }
 }
@@ -175,6 +177,7 @@ fn holds(accept: &Accept, chain: &ForeignChain, packet: Passing<'_>) -> bool {
         // Before routing no packet has a link to leave by.
         && (link(&accept.oif, packet.oif) && *chain != ForeignChain::RawPrerouting || accept.oif.is_none())
         && (!accept.replies || packet.established)
+        && (!accept.dnatted || packet.dnatted)
 }
 
 /// Docker's nftables backend leaves no place for a rule of ours: only its own settings open a bridge.

@@ -18,6 +18,8 @@ pub enum Step {
     Decrypt,
     /// The rules for what is forwarded let it pass.
     Forward,
+    /// It gets another destination.
+    Dnat,
     /// It gets another source address.
     Masquerade,
     /// The answer gets the address back that the packet had.
@@ -34,6 +36,7 @@ impl Step {
             Self::Encrypt => "encrypt",
             Self::Decrypt => "decrypt",
             Self::Forward => "forward",
+            Self::Dnat => "dnat",
             Self::Masquerade => "masquerade",
             Self::Restore => "restore",
             Self::Deliver => "deliver",

@@ -199,6 +199,19 @@ impl Host {
         format!("net/ipv4/conf/{}/forwarding", self.name_of(came_by))
     }
 
+    /// Returns the link of the default route.
+    pub(super) fn uplink(&self, ipv6: bool) -> Option<Dev> {
+        let is_default = |r: &&crate::plan::ForeignRoute| {
+            r.dst.prefix_len() == 0 && r.dst.addr().is_ipv6() == ipv6 && !r.device.is_empty()
+        };
+        self.facts.routes.iter().find(is_default).map(|r| Dev::Link(r.device.clone()))
+    }
+    /// Returns the first address of a link in a family.
+    pub(super) fn address_on(&self, dev: &Dev, ipv6: bool) -> Option<IpAddr> {
+        let Dev::Link(name) = dev else { return None };
+        let addresses = &self.facts.links.get(name)?.addresses;
+        addresses.iter().map(IpNet::addr).find(|a| a.is_ipv6() == ipv6)
+    }
     /// Says whether the tunnel's own packets to this endpoint would be sent into the tunnel.
     pub(super) fn swallows(&self, endpoint: IpAddr) -> bool {
         let mark = self.state.device.as_ref().map_or(0, |d| d.fwmark);

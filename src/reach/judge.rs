@@ -143,7 +143,7 @@ fn owner(spot: Spot) -> Option<NodeId> {
         Spot::Node(id, _) => Some(id),
         Spot::Host(site, _) => Some(site.node),
         Spot::Neighbour(id, _) => Some(id),
-        Spot::Internet(_) => None,
+        Spot::Internet(_) | Spot::Lan(..) => None,
     }
 }
 

@@ -75,6 +75,7 @@ pub(super) fn part_that_tells(network: &Network) -> Network {
     let nodes = nodes.collect();
     Network {
         nodes,
+        forward: Vec::new(),
         expect: Vec::new(),
         allow: network.allow.clone(),
         name: network.name.clone(),

@@ -93,7 +93,7 @@ pub(super) fn places(network: &Network) -> Vec<Place> {
 /// Says whether a pair is a question of this network: to the Internet only those go by it who send everything into it.
 pub(super) fn asks(world: &World, from: &Place, to: &Place) -> bool {
     match (from, to) {
-        (Place::Internet, _) => false,
+        (Place::Internet | Place::Lan(_), _) => false,
         (Place::Node(name), Place::Internet) => world.network().nodes.get(name).is_some_and(sends_everything),
         (Place::Site(net), Place::Internet) => {
             let mut sites = world.network().nodes.values().flat_map(|n| &n.sites);

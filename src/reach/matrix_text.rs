@@ -29,6 +29,15 @@ pub fn matrix_text(check: &Check, width: usize) -> String {
         out += &grid(&matrix, &names, width).unwrap_or_else(|| list(&matrix, &names));
     }
     out += &blocked(&matrix);
+    for led in &check.forwards {
+        let _ = writeln!(out, "\nforward {} of {} -> {}: {}", led.port, led.on, led.to, led.verdict);
+        if let Some(reason) = &led.reason {
+            let _ = writeln!(out, "  {} at {}: {}", reason.code, reason.node, reason.message);
+        }
+    }
+    for pair in &check.outside {
+        let _ = writeln!(out, "\nfrom outside, {} reaches {}: {}", pair.from, pair.to, pair.ports);
+    }
     for problem in &check.problems {
         let word = match problem.severity {
             Severity::Error => "error",

@@ -17,6 +17,7 @@ mod lint;
 mod longest;
 mod matrix;
 mod matrix_text;
+mod outside;
 mod place;
 mod rules;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use lint::lint;
 pub use longest::LongestPrefix;
 pub use matrix::{Matrix, Pair, matrix};
 pub use matrix_text::matrix_text;
+pub use outside::Led;
 pub use place::{Place, Unknown, destination, place};
 pub use rules::{Decision, Evaluation, Packet, Protocol, Tracking, evaluate};
 pub use trace::{Session, Trace, trace};

@@ -21,6 +21,8 @@ pub enum Place {
     Internet,
     /// This address outside the network.
     Outside(IpAddr),
+    /// A host on the link by which a node reaches the Internet; it has a route to all that is behind that node.
+    Lan(NodeName),
 }
 
 /// A text that names no place of the network.
@@ -42,6 +44,7 @@ impl fmt::Display for Place {
             Self::Address(ip) | Self::Outside(ip) => write!(f, "{ip}"),
             Self::Site(net) => write!(f, "{net}"),
             Self::Internet => f.write_str("internet"),
+            Self::Lan(name) => write!(f, "lan:{name}"),
         }
     }
 }
@@ -52,7 +55,7 @@ impl serde::Serialize for Place {
     }
 }
 
-/// Reads a place: a node's name, an address in a site or of a node, a site's subnet or a part of it, `internet`.
+/// Reads a place: a node's name, an address in a site or of a node, a site's subnet or a part of it, `internet`, `lan:NODE`.
 ///
 /// # Errors
 /// [`Unknown`] where the network has no such place; the hint names what is near.
@@ -61,6 +64,7 @@ pub fn place(network: &Network, text: &str) -> Result<Place, Unknown> {
     match PlaceRef::parse(text) {
         Some(PlaceRef::Node(name)) if network.nodes.contains_key(&name) => Ok(Place::Node(name)),
         Some(PlaceRef::Internet) => Ok(Place::Internet),
+        Some(PlaceRef::Lan(name)) if network.nodes.contains_key(&name) => Ok(Place::Lan(name)),
         Some(PlaceRef::Address(ip)) => address(network, ip).ok_or_else(|| {
             let (why, hint) = outside(network, ip);
             unknown(format!("{ip} lies in no site and is no node's address{why}"), hint)

@@ -57,6 +57,8 @@ pub enum Decision {
     Drop,
     /// It goes on with the address of the link it leaves by.
     Masquerade,
+    /// It goes to another address, and to another port where one is given.
+    Dnat(IpAddr, Option<u16>),
 }
 
 /// The decision, the rule that made it, and what it hung on.
@@ -109,6 +111,7 @@ fn run<'t>(
         match &rule.action {
             Action::Accept => return Some((Decision::Accept, rule)),
             Action::Drop => return Some((Decision::Drop, rule)),
+            Action::Dnat(ip, port) => return Some((Decision::Dnat(*ip, *port), rule)),
             Action::Masquerade => return Some((Decision::Masquerade, rule)),
             Action::ClampMss | Action::Mark(_) | Action::SaveMark | Action::RestoreMark => {}
             Action::Jump(name) if depth < MAX_JUMPS => {

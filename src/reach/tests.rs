@@ -45,6 +45,7 @@ fn network(nodes: Vec<Node>) -> Network {
         preshared_keys: false,
         nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
         allow: Vec::new(),
+        forward: Vec::new(),
         expect: Vec::new(),
     }
 }

@@ -4,6 +4,7 @@
 //! leaves behind (connection tracking, sessions) is kept, because the answer lives by it.
 
 mod link;
+mod outside;
 mod tunnel;
 
 use std::net::IpAddr;
@@ -81,6 +82,8 @@ struct Walk<'w> {
     asked: Addresses,
     /// Whether this is the answer.
     answer: bool,
+    /// The node that rewrote the packet's destination, and what it was.
+    rewritten: Option<(NodeId, IpAddr)>,
     compared: Compared,
     /// `None`: nobody reads them.
     hops: Option<Vec<Hop>>,
@@ -106,13 +109,14 @@ pub(super) fn walk(
         entries: Vec::new(),
         sessions: Vec::new(),
         answer: false,
+        rewritten: None,
         compared: Compared::default(),
         hops: record.then(Vec::new),
         mtu: None,
         notes: Vec::new(),
         uncertain: Vec::new(),
     };
-    let there = walk.there(from, bound, &mut at);
+    let there = walk.there(from, bound, to, &mut at);
     let forward = walk.hops.replace(Vec::new()).unwrap_or_default();
     if !record {
         walk.hops = None;
@@ -144,10 +148,10 @@ impl<'w> Walk<'w> {
         }
     }
 
-    fn there(&mut self, from: Spot, bound: bool, at: &mut Addresses) -> Result<Landing, Cause> {
+    fn there(&mut self, from: Spot, bound: bool, to: Spot, at: &mut Addresses) -> Result<Landing, Cause> {
         let world = self.world;
         let first = match from {
-            Spot::Internet(_) => return Err(Cause::NothingInCommon),
+            Spot::Internet(_) | Spot::Lan(..) => self.from_outside(from, to, at)?,
             Spot::Host(site, host) => {
                 if !world.is_active(site.node) {
                     return Err(Cause::Inactive(site.node));
@@ -203,6 +207,7 @@ impl<'w> Walk<'w> {
         let is_home = match (start, landing) {
             (Spot::Node(start, _), Landing::Node(end)) => start == end,
             (Spot::Host(start, _), Landing::Host(end, _)) => start == end,
+            (Spot::Internet(_) | Spot::Lan(..), Landing::Outside(_)) => true,
             _ => false,
         };
         if is_right && is_home {
@@ -304,6 +309,9 @@ impl<'w> Walk<'w> {
         if host.owns(at.src).is_some() {
             return Err(Cause::OwnSource { node: id, src: at.src });
         }
+        if !self.answer && host.owns(at.dst).is_some() {
+            self.lead_on(id, host, came_by, at);
+        }
         if host.owns(at.dst).is_some() {
             self.hop(name, Step::Deliver, *at, || "its own address".into());
             return Ok(None);
@@ -368,7 +376,7 @@ impl<'w> Walk<'w> {
             iif: Some(host.name_of(came_by)),
             oif: host.name_of(&way.dev),
             tracking,
-            dnatted: None,
+            dnatted: self.dnatted(id, at),
         };
         let result = evaluate(table, Hook::Forward, &packet);
         self.was_compared(&result.compared);
@@ -409,6 +417,7 @@ impl<'w> Walk<'w> {
             oif: host.name_of(&way.dev),
             established,
             restored,
+            dnatted: self.dnatted(id, at).is_some(),
         };
         let outcome = foreign::pass(host, packet);
         self.uncertain
@@ -457,11 +466,20 @@ impl<'w> Walk<'w> {
             at.src = host.source(way, at.dst).ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
             self.hop(self.world.name(id), Step::Masquerade, *at, || rule);
         }
+        if self.answer
+            && let Some(asked) = self.dnatted(id, *at)
+        {
+            at.src = asked;
+            self.hop(self.world.name(id), Step::Restore, *at, || {
+                format!("connection tracking: {} stood for {asked}", before.src)
+            });
+        }
+        let first = self.rewritten.filter(|(node, _)| *node == id && !self.answer);
         self.entries.push(Entry {
             node: id,
             passes: came_by.is_some(),
             answered: self.answer,
-            original: (before.src, before.dst),
+            original: (before.src, first.map_or(before.dst, |(_, asked)| asked)),
             answer: (at.dst, at.src),
         });
         self.emit(id, host, way, *at)
@@ -484,7 +502,7 @@ impl<'w> Walk<'w> {
                 iif: came_by.map(|dev| host.name_of(dev)),
                 oif,
                 tracking: Tracking::New,
-                dnatted: None,
+                dnatted: self.dnatted(id, at),
             };
             evaluate(table, Hook::Postrouting, &packet)
         });

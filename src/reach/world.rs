@@ -40,12 +40,18 @@ pub(super) enum Spot {
     Neighbour(NodeId, IpAddr),
     /// Outside.
     Internet(IpAddr),
+    /// Beside a node's uplink: outside as well, with a route to whatever is behind that node.
+    Lan(NodeId, IpAddr),
 }
 
 impl Spot {
     pub(super) const fn address(self) -> IpAddr {
         match self {
-            Self::Node(_, a) | Self::Host(_, a) | Self::Neighbour(_, a) | Self::Internet(a) => a,
+            Self::Node(_, a)
+            | Self::Host(_, a)
+            | Self::Neighbour(_, a)
+            | Self::Internet(a)
+            | Self::Lan(_, a) => a,
         }
     }
 }
@@ -291,6 +297,13 @@ impl World {
                 host.and_then(|ip| self.spot_of(ip)).into_iter().collect()
             }
             Place::Outside(ip) => vec![Spot::Internet(*ip)],
+            Place::Lan(name) => {
+                let families = INTERNET.into_iter().take(1 + usize::from(uses_v6(&self.network)));
+                self.id(name)
+                    .into_iter()
+                    .flat_map(|id| families.clone().map(move |ip| Spot::Lan(id, ip)))
+                    .collect()
+            }
             Place::Internet => INTERNET
                 .into_iter()
                 .take(1 + usize::from(uses_v6(&self.network)))

@@ -60,6 +60,7 @@ fn network(name: &str, subnet: &str, nodes: Vec<Node>) -> Network {
         preshared_keys: true,
         nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
         allow: Vec::new(),
+        forward: Vec::new(),
         expect: Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ mod by_the_agent;
 mod confirm;
 mod exported_sites;
 mod foreign_clients;
+mod forwards;
 mod guide;
 mod hosts;
 mod in_guest;

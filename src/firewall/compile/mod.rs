@@ -6,10 +6,12 @@
 
 mod beside;
 mod egress;
+mod forwards;
 mod services;
 
 pub(super) use beside::{BESIDE, FROM_SITE, OPENED, TO_SITE};
 pub(super) use egress::NEAR;
+pub(super) use forwards::{DSTNAT, FORWARDS};
 pub(super) use services::SERVICES;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +64,7 @@ pub fn compile(
     chains.extend(b.beside(sites));
     chains.push(b.forward(sites));
     chains.push(b.input());
+    chains.extend(b.destinations());
     let postrouting = b.postrouting(sites);
     if !postrouting.rules.is_empty() {
         chains.push(postrouting);
@@ -137,6 +140,7 @@ impl Builder<'_> {
                 rules.extend(accept_ports(&ends, &rule.ports, family));
             }
         }
+        rules.extend(self.forwarded_into_sites());
         Chain { name: "pairs".into(), hook: Hook::None, rules }
     }
 
@@ -177,7 +181,7 @@ impl Builder<'_> {
     }
 
     fn postrouting(&mut self, sites: &[(&Site, SiteMatch)]) -> Chain {
-        let mut rules = Vec::new();
+        let mut rules = self.forward_sources();
         let remote = self.remote();
         // The narrowest first: what a site holds is no part of a wider one around it.
         let mut narrow_first: Vec<&(&Site, SiteMatch)> = sites.iter().collect();

@@ -69,6 +69,18 @@ fn rules_in(
             }
         }
     }
+    if there.forward_drops {
+        for target in network.forward.iter().filter(|f| f.is_on(node)).flat_map(|f| f.targets(network)) {
+            let net = IpNet::from(target);
+            if Family::of(&net) != there.family {
+                continue;
+            }
+            let site = sites.iter().find(|(site, _)| site.subnet.contains(&target));
+            let link = site.map_or_else(tunnel, |(_, link)| Some((*link).to_string()));
+            accept(Accept { oif: link.clone(), dst: Some(net), dnatted: true, ..Accept::default() });
+            accept(Accept { iif: link, src: Some(net), replies: true, ..Accept::default() });
+        }
+    }
     if there.docker_user {
         let guarded = sites.iter().filter(|(site, link)| {
             is_dockers(site, link, facts) && is_guarded(there, network.name.as_str(), link, facts)

@@ -76,6 +76,9 @@ pub struct Facts {
     /// Whether switches below `/proc/sys` cannot be written, as in a container.
     #[serde(default)]
     pub switches_are_read_only: bool,
+    /// TCP ports that somebody listens on.
+    #[serde(default)]
+    pub tcp_ports: BTreeSet<u16>,
     /// UDP ports that somebody has bound, ourselves included.
     #[serde(default)]
     pub udp_ports: BTreeSet<u16>,

@@ -117,6 +117,9 @@ pub struct Accept {
     pub oif: Option<String>,
     /// Only what belongs to a flow that was let through before.
     pub replies: bool,
+    /// Only what this host sends on by its DNAT.
+    #[serde(default)]
+    pub dnatted: bool,
 }
 
 impl fmt::Display for Accept {
@@ -132,6 +135,9 @@ impl fmt::Display for Accept {
         }
         if self.replies {
             f.write_str("-m conntrack --ctstate RELATED,ESTABLISHED ")?;
+        }
+        if self.dnatted {
+            f.write_str("-m conntrack --ctstate DNAT ")?;
         }
         f.write_str("-j ACCEPT")
     }
@@ -154,6 +160,7 @@ impl Accept {
                 "--ctstate" if matches!(*value, "RELATED,ESTABLISHED" | "ESTABLISHED,RELATED") => {
                     accept.replies = true;
                 }
+                "--ctstate" if *value == "DNAT" => accept.dnatted = true,
                 "-j" if *value == "ACCEPT" => accepts = true,
                 _ => return None,
             }
@@ -378,6 +385,7 @@ mod tests {
             iif: Some("wg0".into()),
             oif: Some("br-6a7541fe74a1".into()),
             replies: true,
+            dnatted: false,
         }
     }
 

@@ -32,7 +32,18 @@ pub(super) fn forwarding(network: &Network, node: &Node) -> Vec<String> {
                 program(family)
             ),
         );
-        lines.push(format!("for a in {addresses}; do {service}; done"));
+        let is_on = network.forward.iter().any(|f| {
+            f.is_on(node) && f.targets(network).iter().any(|t| t.is_ipv6() == (family == Family::V6))
+        });
+        let leads = if is_on {
+            let rule = |chain: &str| format!("nft add rule inet TABLE {chain} {word} daddr $a jump forwards");
+            let nft = format!("{}; {}", rule("dstnat"), rule("output"));
+            let iptables = format!("{} -w -t nat -A TABLE-d -d $a -j TABLE-w", program(family));
+            format!("; case $a in 127.*|::1) ;; *) {} ;; esac", either(&nft, &iptables))
+        } else {
+            String::new()
+        };
+        lines.push(format!("for a in {addresses}; do {service}{leads}; done"));
         if node.is_relay() && node.egress && !node.egress_all {
             let routes = match family {
                 Family::V4 => {
@@ -73,7 +84,7 @@ pub(super) fn forwarding(network: &Network, node: &Node) -> Vec<String> {
         lines.push(format!("for d in {links}; do {known}{opened}; done"));
     }
     let site_egress = node.sites.iter().any(|s| s.egress);
-    if node.egress || site_egress {
+    if node.egress || site_egress || network.forward.iter().any(|f| f.is_on(node)) {
         // Answers from outside come in by the uplink.
         lines.push(format!("for d in {}; do {}; done", links_of("ip -4 -o route show default"), open_link()));
     }

@@ -84,6 +84,7 @@ impl LinuxHost {
             docker,
             wsl: facts::wsl(),
             switches_are_read_only: facts::switches_are_read_only(),
+            tcp_ports: facts::tcp_ports(),
             udp_ports: facts::udp_ports(),
             ..Facts::default()
         })

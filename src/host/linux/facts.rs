@@ -68,6 +68,41 @@ pub(super) fn udp_ports() -> BTreeSet<u16> {
     ["udp", "udp6"].map(read).iter().flat_map(|text| text.lines().filter_map(local_port)).collect()
 }
 
+/// Returns the TCP ports that are listened on in the calling thread's network namespace.
+pub(super) fn tcp_ports() -> BTreeSet<u16> {
+    /// `TCP_LISTEN` (include/net/tcp_states.h), the fourth column.
+    const LISTEN: &str = "0A";
+    let read = |file| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let listening = |line: &&str| line.split_whitespace().nth(3) == Some(LISTEN);
+    ["tcp", "tcp6"]
+        .map(read)
+        .iter()
+        .flat_map(|text| text.lines().filter(listening).filter_map(local_port))
+        .collect()
+}
+
+/// Returns the name of the program that has a port, `tcp` or `udp`; `None`: nobody was found.
+pub fn owner_of(protocol: &str, port: u16) -> Option<String> {
+    let read =
+        |file: String| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let text = read(protocol.into()) + &read(format!("{protocol}6"));
+    let of_port = text.lines().filter(|line| local_port(line) == Some(port));
+    let sockets: Vec<String> = of_port
+        .filter_map(|line| line.split_whitespace().nth(9))
+        .filter(|inode| *inode != "0")
+        .map(|inode| format!("socket:[{inode}]"))
+        .collect();
+    let processes = std::fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+    let has_it = |process: &std::path::PathBuf| {
+        let open = std::fs::read_dir(process.join("fd")).ok();
+        let links = open.into_iter().flatten().flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        links.into_iter().any(|link| sockets.iter().any(|s| link.as_os_str() == s.as_str()))
+    };
+    let process = processes.into_iter().find(has_it)?;
+    let name = std::fs::read_to_string(process.join("comm")).ok()?;
+    Some(name.trim().to_owned())
+}
+
 /// Reads the second column of a line of /proc/net/udp: an address and a port in hexadecimal.
 fn local_port(line: &str) -> Option<u16> {
     let (_, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;

@@ -43,6 +43,7 @@ use crate::plan::{
     Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, ifalias, table_name,
 };
 use docker::Engine;
+pub use facts::owner_of;
 use foreign_firewall::Reading;
 use link::NumberedLink;
 use netlink::{Netlink, NetlinkError, Refusal, Request};

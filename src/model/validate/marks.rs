@@ -80,6 +80,8 @@ pub struct Marks {
     pub nodes: BTreeMap<NodeName, NodeMarks>,
     /// For each allow rule, where each of its places stands: `from`, then `to`.
     pub allow: Vec<Vec<Mark>>,
+    /// For each forward, where its `on`, `port` and `to` stand; of a key that is not written, the table.
+    pub forward: Vec<[Mark; 3]>,
     /// For each expectation, where `from` and `to` stand.
     pub expect: Vec<[Mark; 2]>,
     /// Whether the list of nodes and their roles is known to be complete; where it is not, nothing is said to be missing.
@@ -145,6 +147,9 @@ pub(super) fn label(network: &Network, labels: &mut Vec<String>) -> Marks {
             let to = r.to.iter().map(|_| format!("allow[{i}].to"));
             from.chain(to).map(&mut mark).collect()
         })
+        .collect();
+    marks.forward = (0..network.forward.len())
+        .map(|i| ["on", "port", "to"].map(|key| mark(format!("forward[{i}].{key}"))))
         .collect();
     marks.expect = (0..network.expect.len())
         .map(|i| [mark(format!("expect[{i}].from")), mark(format!("expect[{i}].to"))])

@@ -3,6 +3,7 @@
 //! A check works on what could be read: a field that was faulty has no mark, and is left out of every comparison, so one
 //! fault hides no other. Nothing here compares all with all; 5,000 nodes take milliseconds.
 
+mod forwards;
 mod links;
 mod marks;
 mod nodes;
@@ -39,6 +40,7 @@ pub fn validate(network: &Network, marks: &Marks) -> Vec<Finding> {
     let sites = check.sites();
     check.endpoints(&sites);
     check.policy(&sites);
+    check.forwards();
     check.found
 }
 

@@ -13,27 +13,21 @@ impl<'n> Check<'n> {
             for (place, mark) in rule.from.iter().chain(&rule.to).zip(marks) {
                 self.place(place, *mark, sites, egress);
             }
-            let from_outside = rule.from.iter().zip(marks).filter(|(place, _)| **place == PlaceRef::Internet);
+            let is_outside = |place: &PlaceRef| matches!(place, PlaceRef::Internet | PlaceRef::Lan(_));
+            let from_outside = rule.from.iter().zip(marks).filter(|(place, _)| is_outside(place));
             for (_, mark) in from_outside {
                 self.warn(
                     *mark,
                     "from-internet",
                     "`wgrelay up` refuses this: no flow comes from outside by a rule of [[allow]]".into(),
-                    "what the relay's own DNAT sends into the network passes without a rule",
+                    "[[forward]] lets a port of the relay lead into the network",
                 );
             }
         }
         for (promise, [from, to]) in network.expect.iter().zip(&self.marks.expect) {
-            self.place(&promise.from, *from, sites, egress);
+            // From outside one can be kept out without any egress.
+            self.place(&promise.from, *from, sites, true);
             self.place(&promise.to, *to, sites, egress);
-            if promise.from == PlaceRef::Internet {
-                self.warn(
-                    *from,
-                    "from-internet",
-                    "no flow starts in the Internet: nothing there has an address of the network".into(),
-                    "",
-                );
-            }
         }
     }
 
@@ -51,7 +45,18 @@ impl<'n> Check<'n> {
                 }
                 return;
             }
-            PlaceRef::Node(name) => {
+            PlaceRef::Group(name) => {
+                if self.network.group(name).next().is_none() && self.marks.complete {
+                    let groups = self.network.nodes.values().flat_map(|n| &n.groups).map(NodeName::as_str);
+                    let hint = nearest(name.as_str(), groups).map_or_else(
+                        || format!("groups = [\"{name}\"] under the nodes that belong to it"),
+                        |n| format!("did you mean \"@{n}\"?"),
+                    );
+                    self.error(mark, "unknown-place", format!("no node is in the group {name:?}"), hint);
+                }
+                return;
+            }
+            PlaceRef::Node(name) | PlaceRef::Lan(name) => {
                 if !self.network.nodes.contains_key(name) && self.marks.complete {
                     // A suggestion looks at every name: worth it for some mistakes, not for thousands.
                     let near = (self.found.len() < 100)

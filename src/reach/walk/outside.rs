@@ -1,0 +1,75 @@
+//! What comes from outside the network, and what a host leads on by its own DNAT.
+
+use std::net::IpAddr;
+
+use super::{Addresses, Cause, Next, Step, Walk};
+use crate::firewall::{Hook, nft_text};
+use crate::reach::host::{Dev, Host};
+use crate::reach::rules::{Decision, Packet, Protocol, Tracking, evaluate};
+use crate::reach::world::{NodeId, Spot};
+
+impl Walk<'_> {
+    /// Somebody outside sends. What is for a node with an endpoint he calls by its address outside; anything else he has a
+    /// route for, by the node that it is behind: nobody is to be safe only because others have no route.
+    pub(super) fn from_outside(&mut self, from: Spot, to: Spot, at: &mut Addresses) -> Result<Next, Cause> {
+        let world = self.world;
+        let relay = || world.ids().find(|id| world.node(*id).is_relay());
+        let by = match (from, to) {
+            (Spot::Lan(id, _), _) => id,
+            (_, Spot::Host(site, _)) => site.node,
+            (_, Spot::Neighbour(id, _)) => id,
+            (_, Spot::Node(id, _)) if world.node(id).endpoint.is_some() => id,
+            _ => relay().ok_or(Cause::NothingInCommon)?,
+        };
+        if !world.is_active(by) {
+            return Err(Cause::Inactive(by));
+        }
+        let host = world.host(by);
+        let uplink = host.uplink(at.dst.is_ipv6()).ok_or(Cause::NothingInCommon)?;
+        if let Spot::Node(id, tunnel) = to
+            && id == by
+            && tunnel == at.dst
+            && let Some(own) = host.address_on(&uplink, at.dst.is_ipv6())
+        {
+            at.dst = own;
+        }
+        self.asked = *at;
+        Ok(Next::Node(by, uplink))
+    }
+
+    /// Rewrites the destination of what is for this host's own address, where a rule of ours says so.
+    pub(super) fn lead_on(&mut self, id: NodeId, host: &Host, came_by: &Dev, at: &mut Addresses) {
+        let Some(table) = &host.state.firewall else { return };
+        let packet = Packet {
+            src: at.src,
+            dst: at.dst,
+            protocol: self.seen_protocol(),
+            iif: Some(host.name_of(came_by)),
+            oif: "",
+            tracking: Tracking::New,
+            dnatted: None,
+        };
+        let result = evaluate(table, Hook::Dstnat, &packet);
+        self.was_compared(&result.compared);
+        let Decision::Dnat(to, port) = result.decision else { return };
+        self.rewritten = Some((id, at.dst));
+        at.dst = to;
+        self.protocol = match (self.protocol, port) {
+            (Protocol::Tcp(_), Some(port)) => Protocol::Tcp(port),
+            (Protocol::Udp(_), Some(port)) => Protocol::Udp(port),
+            (same, _) => same,
+        };
+        let rule = result.rule.map(nft_text::rule_text).unwrap_or_default();
+        self.hop(self.world.name(id), Step::Dnat, *at, || rule);
+    }
+
+    /// Where the packet's flow was going before this node rewrote its destination.
+    pub(super) fn dnatted(&self, id: NodeId, at: Addresses) -> Option<IpAddr> {
+        if !self.answer {
+            return self.rewritten.filter(|(node, _)| *node == id).map(|(_, asked)| asked);
+        }
+        let of_flow = |e: &&super::Entry| e.node == id && e.answer.0 == at.src && e.original.0 == at.dst;
+        let entry = self.entries.iter().find(of_flow)?;
+        (entry.original.1 != entry.answer.0).then_some(entry.original.1)
+    }
+}
