@@ -118,6 +118,7 @@ fn network() -> impl Strategy<Value = Network> {
                 mtu,
                 preshared_keys: psk,
                 nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
+                forward: Vec::new(),
                 allow: policy.then(rule).into_iter().collect(),
                 expect: promise.then(expect).into_iter().collect(),
             })
