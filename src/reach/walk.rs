@@ -151,7 +151,7 @@ impl<'w> Walk<'w> {
     fn there(&mut self, from: Spot, bound: bool, to: Spot, at: &mut Addresses) -> Result<Landing, Cause> {
         let world = self.world;
         let first = match from {
-            Spot::Internet(_) | Spot::Lan(..) => self.from_outside(from, to, at)?,
+            Spot::Internet(_) | Spot::Lan(..) => self.sent_from_outside(from, to, at)?,
             Spot::Host(site, host) => {
                 if !world.is_active(site.node) {
                     return Err(Cause::Inactive(site.node));

@@ -11,7 +11,12 @@ use crate::reach::world::{NodeId, Spot};
 impl Walk<'_> {
     /// Somebody outside sends. What is for a node with an endpoint he calls by its address outside; anything else he has a
     /// route for, by the node that it is behind: nobody is to be safe only because others have no route.
-    pub(super) fn from_outside(&mut self, from: Spot, to: Spot, at: &mut Addresses) -> Result<Next, Cause> {
+    pub(super) fn sent_from_outside(
+        &mut self,
+        from: Spot,
+        to: Spot,
+        at: &mut Addresses,
+    ) -> Result<Next, Cause> {
         let world = self.world;
         let relay = || world.ids().find(|id| world.node(*id).is_relay());
         let by = match (from, to) {
