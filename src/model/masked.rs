@@ -63,7 +63,7 @@ fn could_be_piece(run: &str) -> bool {
     let letters_only = run.bytes().all(|b| b.is_ascii_alphabetic());
     // A path has slashes and short names between them.
     let is_path = (run.starts_with('/') || !both_cases && run.contains('/'))
-        && run.split('/').all(|name| name.len() < 20);
+        && run.split('/').all(|name| name.len() < 20 && is_name(name));
     let least = match (both_cases, letters_only) {
         (true, false) => 8,
         (true, true) => 12,
@@ -72,6 +72,15 @@ fn could_be_piece(run: &str) -> bool {
         (false, true) => 24,
     };
     run.len() >= least && !is_path && !is_word(run)
+}
+
+/// Says whether a part of a path is a word, a number behind it at the most: `home`, `Networks2027`, `wg0`.
+fn is_name(name: &str) -> bool {
+    let rest = name.strip_prefix(|c: char| c.is_ascii_uppercase()).unwrap_or(name);
+    let digits = rest.trim_start_matches(|c: char| c.is_ascii_lowercase());
+    let one_case =
+        !(name.bytes().any(|b| b.is_ascii_lowercase()) && name.bytes().any(|b| b.is_ascii_uppercase()));
+    one_case || digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Says whether a run is words with a capital each, such as `PersistentKeepalive`.
@@ -99,6 +108,14 @@ mod tests {
             let masked = masked(&format!("there is no key {text} in node.a"));
             assert!(masked.ends_with(" in node.a") && !masked.contains(&text[..8]), "{masked}");
         }
+    }
+
+    #[test]
+    fn a_key_that_begins_like_a_path_is_none() {
+        for text in ["/TEwjEMfQmtZzO/7G3Ga1c88PU0pt2H8", "/kvNBmcEtJKu"] {
+            assert!(could_be_key(text), "{text}");
+        }
+        assert_eq!(masked("no key 6Y{/TEwjEMfQmtZzO/7G3Ga1c88PU0pt2H8= here"), "no key 6Y{…= here");
     }
 
     #[test]
