@@ -1,6 +1,6 @@
 //! Whatever of ours somebody changes on a host, the agent puts it back at once: without waiting for its half-minute's look.
 //!
-//! A busy machine takes its time: the bound here is ten times what docs/architecture.md promises of an idle one.
+//! A busy machine takes its time: the bound here is ten times what docs/adr promises of an idle one.
 
 use std::time::{Duration, Instant};
 
