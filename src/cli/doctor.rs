@@ -9,11 +9,12 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
-use crate::doctor::{Finding, Verdict, answer, findings};
+use crate::doctor::{Finding, Verdict, answer, findings, observed};
 use crate::host::examine::examine;
 use crate::host::resolver;
 use crate::model::EndpointHost;
 use crate::plan::bridge;
+use crate::status::State;
 use crate::store::folder::Folder;
 
 #[derive(Serialize)]
@@ -49,6 +50,13 @@ pub fn doctor(ctx: &Context, args: &Doctor) -> Result<Exit, Fault> {
     );
     if let Some((_, node)) = member.filter(|(_, node)| bridge::has_ports(node)) {
         findings.extend(bridge::silent_resolvers(node, &resolver::silent()).map(Finding::from));
+    }
+    if let Some((network, _)) = member
+        && let Ok(status) = super::status::seen(ctx, &network.name)
+        && status.state != State::Down
+    {
+        let added = observed(&status, &findings);
+        findings.extend(added);
     }
     let (verdict, said) = answer(&findings, member.map(|(network, _)| network));
     if ctx.out.json {

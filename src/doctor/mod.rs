@@ -4,10 +4,12 @@ mod addresses;
 mod data_plane;
 mod filters;
 pub mod kernel;
+mod observed;
 mod upkeep;
 
 use serde::{Deserialize, Serialize};
 
+pub use observed::observed;
 pub use upkeep::Upkeep;
 
 use crate::firewall::foreign::Iptables;
@@ -105,8 +107,8 @@ pub fn answer(findings: &[Finding], network: Option<&Network>) -> (Verdict, Stri
     let things = |one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
     let what = network.map_or_else(|| "wgrelay".into(), |n| n.name.to_string());
     let text = match verdict {
-        Verdict::Ok => format!("{what} works here: nothing is to be put right"),
-        Verdict::Warning => format!("{what} works here, with {}", things("warning")),
+        Verdict::Ok => format!("{what}: nothing to put right was found"),
+        Verdict::Warning => format!("{what}: {}", things("warning")),
         Verdict::Error => format!("{what} does not work here: {} to put right", things("error")),
     };
     (verdict, text)
@@ -122,8 +124,8 @@ mod tests {
         let error = Finding::error("c", "c", "");
         let text =
             |found: &[&Finding]| answer(&found.iter().map(|f| (*f).clone()).collect::<Vec<_>>(), None).1;
-        assert_eq!(text(&[]), "wgrelay works here: nothing is to be put right");
-        assert_eq!(text(&[&ok, &warning]), "wgrelay works here, with 1 warning");
+        assert_eq!(text(&[]), "wgrelay: nothing to put right was found");
+        assert_eq!(text(&[&ok, &warning]), "wgrelay: 1 warning");
         assert_eq!(
             text(&[&warning, &error, &ok, &error]),
             "wgrelay does not work here: 2 errors to put right"

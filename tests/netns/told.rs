@@ -197,7 +197,9 @@ fn the_first_line_of_doctor_is_the_answer() {
     let relay = Wgrelay::up_on(&t);
     let well = relay.call(&["doctor"]).exits(0);
     let first = well.stdout.lines().next().unwrap_or_default();
-    assert!(first.starts_with("wg0 works here"), "{well}");
+    // Nobody has called yet, which is no bill of health.
+    assert!(first.starts_with("wg0: ") && first.contains("warning"), "{well}");
+    assert!(well.stdout.contains("never heard since the interface was made"), "{well}");
     assert!(well.stdout.contains("wg0 is up"), "{well}");
     assert!(well.stdout.contains("forwards for the links of wg0 alone"), "{well}");
     // Somebody takes the interface away, and the agent, where it could put it back.
