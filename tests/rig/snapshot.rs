@@ -23,6 +23,22 @@ pub struct Snapshot {
     sections: BTreeMap<&'static str, Vec<String>>,
 }
 
+/// The command lines of a node's processes, once none of them only looks: an agent looks at what the kernel tells it of, and
+/// its look is over in a moment.
+fn lasting_processes(node: &Node) -> Vec<String> {
+    let looks =
+        |line: &String| line.contains("nft -j list") || line.contains("tables-") && line.contains("-save");
+    let mut tries = 0;
+    loop {
+        let lines: Vec<String> = node.processes().into_iter().map(|(_, line)| line).collect();
+        tries += 1;
+        if tries > 50 || !lines.iter().any(looks) {
+            return lines;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
 impl Snapshot {
     /// Takes a snapshot. It changes nothing: iptables is asked by its `-save`, which makes no table, and only where the
     /// kernel has tables of that kind. In the guest every process counts; this takes three, and what iptables takes.
@@ -65,7 +81,7 @@ impl Snapshot {
         sections.insert("nft", nft.lines().map(|line| line.trim().to_owned()).collect());
         sections.insert("sysctls", sysctls(node));
         sections.insert("files", files(node));
-        sections.insert("processes", node.processes().into_iter().map(|(_, line)| line).collect());
+        sections.insert("processes", lasting_processes(node));
         Self { sections }
     }
 
