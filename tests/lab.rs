@@ -150,27 +150,29 @@ fn an_interrupted_lab_leaves_nothing() {
 }
 
 /// The processes that a lab started, itself among them: all of them have its mark in their environment.
-fn marked(mark: &str) -> Vec<(i32, String)> {
+fn marked(mark: &str, network: &str) -> Vec<(i32, String)> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let found = entries.filter_map(|e| {
         let pid = e.file_name().to_str()?.parse().ok()?;
         let environment = fs::read(e.path().join("environ")).ok()?;
-        environment.split(|b| *b == 0).any(|v| v == mark.as_bytes()).then_some(())?;
         let line = fs::read(e.path().join("cmdline")).ok()?;
-        Some((pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        // An agent has nothing of its starter's environment, and says whose it is on its command line.
+        let is_agent = line.contains(&format!("--network {network} ")) && line.contains("--attach");
+        (is_agent || environment.split(|b| *b == 0).any(|v| v == mark.as_bytes())).then_some((pid, line))
     });
     found.collect()
 }
 
 /// Waits until a lab's processes are as they should be, and returns them as they are in the end.
-fn marked_until(mark: &str, fine: impl Fn(&[(i32, String)]) -> bool) -> Vec<(i32, String)> {
+fn marked_until(mark: &str, network: &str, fine: impl Fn(&[(i32, String)]) -> bool) -> Vec<(i32, String)> {
     for _ in 0..200 {
-        if fine(&marked(mark)) {
+        if fine(&marked(mark, network)) {
             break;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    marked(mark)
+    marked(mark, network)
 }
 
 /// A namespace lives by its processes and by open files, so where no process is left, none is left.
@@ -191,10 +193,10 @@ fn a_killed_lab_leaves_nothing() {
             .unwrap();
         std::thread::sleep(Duration::from_millis(wait));
         let mark = format!("LABTEST_MARK={value}");
-        agents += marked(&mark).iter().filter(|(_, line)| line.contains("--attach")).count();
+        agents += marked(&mark, "labtest6").iter().filter(|(_, line)| line.contains("--attach")).count();
         child.kill().unwrap();
         child.wait().unwrap();
-        let left = marked_until(&mark, <[_]>::is_empty);
+        let left = marked_until(&mark, "labtest6", <[_]>::is_empty);
         // What a failed test leaves would stand in the way of nobody, but for ever.
         for (pid, _) in &left {
             let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
@@ -218,12 +220,15 @@ fn an_agent_of_a_lab_obeys_sigterm() {
         .output()
         .unwrap();
     assert!(up.status.success(), "{up:?}");
-    let agents: Vec<i32> =
-        marked(&mark).iter().filter(|(_, line)| line.contains("--attach")).map(|(pid, _)| *pid).collect();
+    let agents: Vec<i32> = marked(&mark, "labtest5")
+        .iter()
+        .filter(|(_, line)| line.contains("--attach"))
+        .map(|(pid, _)| *pid)
+        .collect();
     for agent in &agents {
         kill(Pid::from_raw(*agent), Signal::SIGTERM).unwrap();
     }
-    let left = marked_until(&mark, |all| !all.iter().any(|(_, line)| line.contains("--attach")));
+    let left = marked_until(&mark, "labtest5", |all| !all.iter().any(|(_, line)| line.contains("--attach")));
     let (code, text) = run(&[&lab[..], &["down"]].concat());
     assert_eq!(code, 0, "{text}");
     assert_eq!(agents.len(), 3, "an agent for each node");
@@ -246,7 +251,7 @@ fn an_answer_may_take_longer_than_a_call_is_repeated() {
     let up =
         wgrelay(&lab).args(["--backend", "embedded", "up"]).env("LABTEST_SLOW", &value).output().unwrap();
     assert!(up.status.success(), "{up:?}");
-    let agents: Vec<Pid> = marked(&mark)
+    let agents: Vec<Pid> = marked(&mark, "labtest4")
         .iter()
         .filter(|(_, line)| line.contains("--attach"))
         .map(|(pid, _)| Pid::from_raw(*pid))

@@ -24,13 +24,15 @@ struct Writer<'a> {
 }
 
 /// Returns the rules of one family; `None` where it has none.
+///
+/// What is for the host itself is left alone: iptables-nft makes a chain INPUT for a rule in it, and by iptables alone nobody
+/// can tell whether one was there before.
 pub fn restore(table: &Table, family: Family) -> Option<Restore> {
     let mut out = Restore { up: String::new(), down: String::new() };
     for (iptables_table, hook, attached) in [
         ("filter", Hook::Forward, "FORWARD"),
         ("nat", Hook::Dstnat, "PREROUTING"),
         ("nat", Hook::Postrouting, "POSTROUTING"),
-        ("filter", Hook::Input, "INPUT"),
     ] {
         let Some(chain) = table.chains.iter().find(|c| c.hook == hook) else { continue };
         let mut w = Writer { table, family, chains: Vec::new(), rules: Vec::new() };

@@ -216,7 +216,7 @@ fn a_firewalld_that_starts_after_wgrelay_and_a_way_out() {
     let host = site(&place);
     let relay = relay_with_site(&place);
     relay.edit(|text| {
-        text.replace("role = \"relay\"", "role = \"relay\"\negress = true")
+        text.replace("role = \"relay\"", "role = \"relay\"\negress = \"all\"")
             .replace("[node.windows]", "[node.windows]\nroutes = [\"0.0.0.0/1\", \"128.0.0.0/1\"]")
     });
     relay.up().ok();

@@ -179,12 +179,15 @@ fn of_two_folders_at_once_one_brings_its_network_up() {
     let relay = Wgrelay::relay_of(&t, Families::V4);
     let other = Wgrelay { dir: format!("{PLACE}/other"), ..Wgrelay::on(&t.relay) };
     other.ok(&["init", "--endpoint", "192.168.39.45:51820"]);
-    let held = busy(&other);
+    // The one has the host and waits for its folder; the other waits for the host.
+    let held = busy(&relay);
     std::thread::scope(|scope| {
+        let early = scope.spawn(|| relay.up());
+        std::thread::sleep(std::time::Duration::from_secs(1));
         let late = scope.spawn(|| other.up());
         std::thread::sleep(std::time::Duration::from_secs(1));
-        relay.up().ok();
         drop(held);
+        early.join().expect("it ends").ok();
         let refused = late.join().expect("it ends").exits(1);
         assert!(refused.stderr.contains(&format!("brought up from the folder {}", relay.dir)), "{refused}");
     });
