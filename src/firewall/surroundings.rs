@@ -51,7 +51,8 @@ impl Surroundings {
         let is_called =
             |family: &str| facts.sysctl(&format!("net/bridge/bridge-nf-call-{family}")) == Some("1");
         let bridged = is_called("iptables") || is_called("ip6tables");
-        let is_tunnel = |alias: &str| alias.starts_with(IFALIAS_PREFIX);
+        // Bridges that were made for a network bear its mark as its tunnel does, and are no way of its own.
+        let is_tunnel = |link: &Link| link.alias.starts_with(IFALIAS_PREFIX) && link.kind != "bridge";
         let links = |wanted: &dyn Fn(&Link) -> bool| {
             let found = facts.links.iter().filter(|(name, link)| *name != ours && wanted(link));
             found.map(|(name, _)| name.clone()).collect::<BTreeSet<String>>()
@@ -64,7 +65,7 @@ impl Surroundings {
             opened6: is_opened(ALL_V6),
             opened_later: false,
             bridged: links(&|link| bridged && link.kind == "bridge"),
-            tunnels: links(&|link| is_tunnel(&link.alias)),
+            tunnels: links(&is_tunnel),
             attached: attached(node, facts),
             own: addresses()
                 .chain(network.interface_addresses(node))
@@ -93,4 +94,27 @@ fn attached(node: &Node, facts: &Facts) -> Vec<(IpNet, String)> {
         facts.links.iter().find(|(_, link)| has_one(link)).map(|(name, _)| name.clone())
     };
     node.local.iter().map(IpNet::trunc).filter_map(|net| Some((net, link(&net)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::firewall::fixture::relay_alone;
+    use crate::firewall::ifalias;
+
+    #[test]
+    fn a_bridge_with_a_mark_of_ours_is_no_tunnel() {
+        let (network, relay) = relay_alone();
+        let mut facts = Facts::default();
+        let marked = |kind: &str, name: &str| Link {
+            kind: kind.into(),
+            alias: ifalias(&name.parse().unwrap()),
+            ..Link::default()
+        };
+        facts.links.insert("br-ext".into(), marked("bridge", "wg0"));
+        facts.links.insert("wg1".into(), marked("tun", "wg1"));
+        facts.links.insert("wg2".into(), marked("wireguard", "wg2"));
+        let around = Surroundings::of(&network, &network.nodes[&relay], &facts, &BTreeMap::new());
+        assert_eq!(around.tunnels, ["wg1", "wg2"].map(String::from).into());
+    }
 }

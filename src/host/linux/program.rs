@@ -21,10 +21,11 @@ const FOLDERS: [&str; 7] = [
     "/usr/local/bin",
     "/run/current-system/sw/bin",
 ];
-/// How long a program may take, and what more for so many bytes that it is given: nft loads tables of thousands of peers in a
-/// second, and changes their sets in several on a busy machine.
+/// How long a program may take that is asked, and how long one that is given something to do, with so many bytes a second on
+/// top: nft loads tables of thousands of peers in a second, and changes their sets in several on a busy machine.
 const LIMIT: Duration = Duration::from_secs(5);
-const BYTES_A_SECOND: usize = 2_000;
+const LIMIT_TO_CHANGE: Duration = Duration::from_secs(20);
+const BYTES_A_SECOND: usize = 5_000;
 /// How long one may take that was ended for its time a moment ago, and how long that is remembered: whoever calls it ten times
 /// is not to wait ten times.
 const LIMIT_ONCE_SLOW: Duration = Duration::from_secs(1);
@@ -37,8 +38,9 @@ const DIES_WITHIN: Duration = Duration::from_millis(200);
 /// # Errors
 /// It cannot be started, or takes longer than it may; [`io::ErrorKind::NotFound`]: it is nowhere.
 pub(super) fn run(name: &str, args: &[&str], input: Option<&[u8]>) -> io::Result<Output> {
-    let more = input.map_or(0, |bytes| bytes.len() / BYTES_A_SECOND);
-    run_within(LIMIT + Duration::from_secs(more as u64), name, args, input)
+    let limit = input
+        .map_or(LIMIT, |bytes| LIMIT_TO_CHANGE + Duration::from_secs((bytes.len() / BYTES_A_SECOND) as u64));
+    run_within(limit, name, args, input)
 }
 
 /// The same for a program with a time limit of its own.
