@@ -76,7 +76,9 @@ pub fn reconcile<H: Host>(
         }
         other => other?,
     };
-    let Some((applied, target)) = recorded else { return Ok(Reconciled::Nothing) };
+    let Some((applied, mut target)) = recorded else { return Ok(Reconciled::Nothing) };
+    // An agent that was started before its folder was moved knows it by another name; the record's stays.
+    target.dir.clone_from(&applied.dir);
     drop(reading);
     hold(host, &target, runtime, applied.backend, now, extent).map(Reconciled::Looked)
 }
