@@ -1,6 +1,6 @@
 //! A node's bridges: links that we make, and the links of the host that become their ports.
 //!
-//! [`LinkState`] is what such a link has by itself, wanted and observed alike; [`ahead`] says how a host will look once they
+//! [`LinkState`] is what such a link has by itself, wanted and observed alike; `ahead` says how a host will look once they
 //! stand; [`settle`] hands over what stood on the ports.
 
 mod ahead;
