@@ -11,7 +11,12 @@ pub const MASK: &str = "…";
 
 /// Says whether a text holds what could be a key or a piece of one: of a text out of a file that holds keys.
 pub fn could_be_key(text: &str) -> bool {
-    text.split(|c| !is_of_key(c)).any(could_be_piece)
+    let mut found = false;
+    without_runs(text, |run, padded| {
+        found |= could_be_piece(run, padded);
+        found
+    });
+    found
 }
 
 /// Quotes a text for a message: cut short, and hidden where it could be a key.
@@ -29,7 +34,7 @@ pub fn shown(text: &str) -> String {
 /// Returns a sentence without the words in it that could be keys or most of one: for what may be quoted otherwise, where a
 /// key may have been pasted.
 pub fn masked(sentence: &str) -> String {
-    without_runs(sentence, |run| run.len() >= MOST && could_be_piece(run))
+    without_runs(sentence, |run, padded| run.len() >= MOST && could_be_piece(run, padded))
 }
 
 /// Returns a sentence without the words in it that could be pieces of keys: for what comes out of a file that holds some.
@@ -37,15 +42,17 @@ pub fn masked_to_pieces(sentence: &str) -> String {
     without_runs(sentence, could_be_piece)
 }
 
-fn without_runs(sentence: &str, hidden: impl Fn(&str) -> bool) -> String {
+/// `hidden` is asked with each run of the characters that keys are made of, and whether the padding of base64 is behind it.
+fn without_runs(sentence: &str, mut hidden: impl FnMut(&str, bool) -> bool) -> String {
     let mut out = String::with_capacity(sentence.len());
     let mut rest = sentence;
     while let Some(start) = rest.find(is_of_key) {
         let run = &rest[start..];
         let run = &run[..run.find(|c| !is_of_key(c)).unwrap_or(run.len())];
         out.push_str(&rest[..start]);
-        out.push_str(if hidden(run) { MASK } else { run });
-        rest = &rest[start + run.len()..];
+        let behind = &rest[start + run.len()..];
+        out.push_str(if hidden(run, behind.starts_with('=')) { MASK } else { run });
+        rest = behind;
     }
     out.push_str(rest);
     out
@@ -57,10 +64,11 @@ fn is_of_key(c: char) -> bool {
 
 /// Says whether a run of such characters looks like nothing but a piece of a key: 32 bytes are 43 characters of base64, which
 /// mix what words do not, or 64 of hex.
-fn could_be_piece(run: &str) -> bool {
+fn could_be_piece(run: &str, padded: bool) -> bool {
     let has = |kind: fn(&u8) -> bool| run.bytes().any(|b| kind(&b));
     let both_cases = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
     let letters_only = run.bytes().all(|b| b.is_ascii_alphabetic());
+    let is_hex = run.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     // A path has slashes and short names between them.
     let is_path = (run.starts_with('/') || !both_cases && run.contains('/'))
         && run.split('/').all(|name| name.len() < 20 && is_name(name));
@@ -68,10 +76,11 @@ fn could_be_piece(run: &str) -> bool {
         (true, false) => 8,
         (true, true) => 12,
         // Docker's names for its bridges have 12 digits of hex.
-        (false, false) => 13,
+        (false, false) if is_hex => 13,
+        (false, false) => 12,
         (false, true) => 24,
     };
-    run.len() >= least && !is_path && !is_word(run)
+    run.len() + usize::from(padded) >= least && !is_path && !is_word(run)
 }
 
 /// Says whether a part of a path is a word, a number behind it at the most: `home`, `Networks2027`, `wg0`.
@@ -108,6 +117,14 @@ mod tests {
             let masked = masked(&format!("there is no key {text} in node.a"));
             assert!(masked.ends_with(" in node.a") && !masked.contains(&text[..8]), "{masked}");
         }
+    }
+
+    #[test]
+    fn the_padding_of_base64_is_a_part_of_the_piece() {
+        for text in ["FZSQPsLtyhQ=", "[\"FZSQPsLtyhQ=\"]", "AB3DE5GH7JKL"] {
+            assert!(could_be_key(text), "{text}");
+        }
+        assert_eq!(masked_to_pieces("a PersistentKeepalive=25"), "a PersistentKeepalive=25");
     }
 
     #[test]

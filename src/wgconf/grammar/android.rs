@@ -11,6 +11,8 @@ use super::{
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Outside,
+    /// In a section that was told already: its lines are no further faults.
+    Unknown,
     Interface,
     Peer,
 }
@@ -38,8 +40,12 @@ pub(super) fn refusals(text: &str) -> Vec<Refusal> {
                 state = State::Peer;
                 peers.push((number, false));
             } else {
+                state = State::Unknown;
                 refused.part(number, line, content, ("unknown-section", "it knows [Interface] and [Peer]"));
             }
+            continue;
+        }
+        if state == State::Unknown {
             continue;
         }
         if state == State::Outside {
