@@ -31,3 +31,6 @@ pub use transaction::{Failure, Outcome, apply, apply_plan};
 pub use trial::{before, go_back};
 pub use up::{Refusal, Up, obstacles, plan, up};
 pub use wsl::wsl_advice;
+
+/// Of the machine, what every shell needs as it is.
+pub use crate::host::{confine::close_inherited, log_file::Log, random};

@@ -7,8 +7,8 @@ use super::context::{Context, Loaded, find_node};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
+use crate::app::random;
 use crate::config::{EditError, NetworkDocument, Secrets, parse_network};
-use crate::host::random;
 use crate::model::{
     Nat, Network, Node, Platform, Problem, PublicKey, Role as NodeRole, Site, SiteInterface, next_address,
     next_address6,

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Output;
-use crate::host::random;
+use crate::app::random;
 use crate::model::PrivateKey;
 
 /// Prints a new private key.

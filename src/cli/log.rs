@@ -3,7 +3,7 @@
 use tracing_subscriber::filter::LevelFilter;
 
 use super::args::Command;
-use crate::host::log_file::Log;
+use crate::app::Log;
 
 /// Starts to log. A process that was started without a terminal has its log to itself.
 pub fn log(verbose: u8, command: &Command) {

@@ -53,7 +53,7 @@ use exit::Exit;
 use fault::Fault;
 use output::Output;
 
-use crate::host::confine::close_inherited;
+use crate::app::{close_inherited, random};
 use crate::model::masked;
 
 /// Runs the command line.
@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
     if makes_keys(command) {
-        crate::host::random::ready()?;
+        random::ready()?;
     }
     match command {
         Command::Init(args) => init::init(ctx, args),

@@ -6,7 +6,7 @@ use super::edit::{edit_fault, edit_with, no_secret};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
-use crate::host::random;
+use crate::app::random;
 use crate::model::{Network, Node};
 
 /// Gives a node a new key pair, and new preshared keys with its peers.
