@@ -21,8 +21,7 @@ pub struct Down {
     pub errors: Vec<HostError>,
 }
 
-/// Takes a network away from this host, also one that waits for a confirmation. The caller holds the lock. Works without
-/// the network's file.
+/// Takes a network away from this host, also one that waits for a confirmation. Works without the network's file.
 ///
 /// # Errors
 /// The host cannot be read.
@@ -31,9 +30,9 @@ pub fn down<H: Host>(
     dir: &Path,
     network: &InterfaceName,
     runtime: &Runtime,
-    _on_host: &HostLock,
+    on_host: &HostLock,
 ) -> Result<Down, HostError> {
-    runtime.end_trial()?;
+    runtime.end_trial(on_host)?;
     take_away(machine, dir, network, runtime)
 }
 

@@ -1,32 +1,71 @@
-//! What the commands and the agent do to a host: up, down, status, and the agent's look around.
+//! The procedures, one each for every shell: init, import, check, trace, plan, up, down, confirm, status, doctor, service, and the
+//! agent's look around.
 //!
-//! One procedure each, so that `up`, the agent's repair and `down` cannot disagree. Files and the machine are
-//! reached through host/ alone; deciding is the pure layers' work. The transaction is generic over [`crate::host::Host`], so that every
-//! step is tested against a host in memory, failures included.
+//! A procedure takes a [`Session`] (folder, network, clock, who listens), its locks as guards and what was asked for as a type;
+//! it returns data and tells of what happens on the way as an [`Event`]. Words are the shells'. Files and the machine are
+//! reached through store/ and host/ alone; deciding is the pure layers' work. What is done to a host is generic over
+//! [`crate::host::Host`], so that every step is tested against a host in memory, failures included.
 
 mod backend;
+mod bring_up;
+mod check;
+mod commit_confirm;
+mod compare;
+mod doctor;
 mod down;
+mod elsewhere;
+mod event;
 #[cfg(test)]
 mod fake;
+mod fault;
 mod glance;
 mod half_made;
+mod import;
+mod init;
 mod look;
 mod memory;
+mod preflight;
 mod reconcile;
 pub mod revisions;
+mod service;
+mod session;
+mod status;
+mod take_down;
 mod target;
+mod this_host;
+mod trace;
 mod transaction;
 mod trial;
 mod up;
 mod wsl;
 
 pub use backend::{BackendChoice, choose, end_outdated, host, host_ahead, host_for, host_to_look, standing};
+pub use bring_up::{BringUp, BroughtUp, bring_up};
+pub use check::check;
+pub use commit_confirm::{Confirmed, confirm, wait_for_confirmation};
+pub use compare::{Compared, compare_with_host};
+pub use doctor::{Diagnosis, diagnose};
 pub use down::{Down, down};
+pub use elsewhere::dir_to_take_down;
+pub(crate) use elsewhere::refuse as refuse_elsewhere;
+pub use event::{Event, Listener, Nobody, Work, Working};
+pub use fault::{Fault, FaultKind};
 pub use glance::glance;
+pub use import::import;
+pub use init::{Made, NewNetwork, init, profile_fault};
 pub use look::{Look, look, recorded_target};
 pub use memory::Memory;
 pub use reconcile::{Extent, Reconciled, Repair, reconcile};
+pub(crate) use service::to_run;
+pub use service::{AgentNow, Installed, Removed, install_service, remove_service, restart_leaves_down};
+pub use session::{Asked, Loaded, Session, find_node};
+pub(crate) use status::read_status;
+pub use status::{Answer, status, status_again, status_is_of_this_node};
+pub use take_down::{TakenDown, take_down};
 pub use target::Target;
+pub(crate) use this_host::agent_command;
+pub use this_host::name_of_what_is_up;
+pub use trace::{TypedFlow, trace};
 pub use transaction::{Failure, Outcome, apply, apply_plan};
 pub use trial::{before, go_back};
 pub use up::{Refusal, Up, obstacles, plan, up};

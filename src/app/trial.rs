@@ -60,7 +60,7 @@ pub fn before<H: Host>(
     }))
 }
 
-/// Goes back: to the network that was applied, else to nothing. The caller holds the lock.
+/// Goes back: to the network that was applied, else to nothing.
 ///
 /// # Errors
 /// See [`Refusal`]; what is there then is as it was, and going back can be tried again.
@@ -100,6 +100,6 @@ pub fn go_back<H: Host>(
         let _ = hold(host, &target, runtime, before.backend, now, Extent::Restrictions)?;
     }
     outcome?;
-    runtime.end_trial()?;
+    runtime.end_trial(on_host)?;
     Ok(())
 }

@@ -1,19 +1,15 @@
-//! What every command starts from: where the networks are, which one is meant, and what its files say.
+//! What every command starts from: the procedures' session, and where words go.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::args::Global;
-use super::fault::Fault;
+use super::events::Talk;
 use super::output::Output;
-use super::progress::Progress;
 use super::typed::Typed;
-use crate::config::{Bundle, Secrets, parse_network, places_of};
-use crate::host::user::User;
-use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest, quoted};
-use crate::store::files::{StoreError, WriterLock};
-use crate::store::folder::{Folder, settled};
-use crate::store::{Note, Snapshot};
+use crate::app::{Asked, Session};
+use crate::model::{NodeName, Timestamp, quoted};
 
 /// Where networks are unless told otherwise.
 const DEFAULT_DIR: &str = "/etc/wgrelay";
@@ -23,282 +19,63 @@ const DEFAULT_DIR: &str = "/etc/wgrelay";
 pub struct Context {
     /// Where words go.
     pub out: Output,
-    /// Folder with one folder per network.
-    pub dir: PathBuf,
-    /// Whether somebody named that folder, on the command line or in the environment.
-    pub dir_is_named: bool,
-    /// Which network, as typed.
-    network: Option<String>,
-    /// Which node, as typed.
-    node: Option<NodeName>,
-    /// The time of this run.
-    pub now: Timestamp,
+    /// What the procedures start from.
+    session: Session,
 }
 
-/// A network file that was read without errors.
-pub struct Loaded {
-    /// Its folder.
-    pub folder: Folder,
-    /// What it says.
-    pub network: Network,
-    /// Its text.
-    pub text: String,
-    /// Warnings.
-    pub warnings: Vec<Problem>,
-    /// The files of the same revision, for what else is read of them.
-    pub snapshot: Snapshot,
-}
-
-impl Loaded {
-    /// Gives problems that were found in the network their places in its file.
-    pub fn located(&self, problems: Vec<Problem>) -> Vec<Problem> {
-        if problems.is_empty() {
-            return problems;
-        }
-        let places = places_of(self.text.as_bytes(), &self.folder.network_path().display().to_string());
-        problems.into_iter().map(|p| places.located(p)).collect()
+impl std::ops::Deref for Context {
+    type Target = Session;
+    fn deref(&self) -> &Session {
+        &self.session
     }
 }
 
 impl Context {
     /// Makes the context of a run.
-    #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
     pub fn new(global: Global, out: Output) -> Self {
         let named = global.dir.or_else(dir_of_environment);
-        let dir_is_named = named.is_some();
-        let dir = named.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR));
-        Self {
-            out,
-            dir,
-            dir_is_named,
+        let asked = Asked {
+            dir_is_named: named.is_some(),
+            dir: named.unwrap_or_else(|| PathBuf::from(DEFAULT_DIR)),
             network: global.network,
             node: global.node,
-            now: SystemTime::now().into(),
-        }
-        .telling()
-    }
-
-    /// Lets what is printed propose commands for the same network in the same folder.
-    fn telling(mut self) -> Self {
-        let dir = Some(self.dir.as_path()).filter(|dir| *dir != Path::new(DEFAULT_DIR));
-        let node = self.node.as_ref().map(NodeName::as_str);
-        self.out = self.out.proposing(Typed::new(dir, self.network.as_deref(), node));
-        self
+            command: Some(command_line()),
+            clock: now,
+        };
+        let out = proposing(out, &asked.dir, asked.network.as_deref(), asked.node.as_ref());
+        let talk = Arc::new(Talk::new(out.clone()));
+        Self { out, session: Session::new(asked, talk) }
     }
 
     /// Returns the same context at this moment, for a command that goes on.
-    #[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
     pub fn later(&self) -> Self {
-        Self { now: SystemTime::now().into(), ..self.clone() }
+        Self { session: self.session.later(), ..self.clone() }
     }
 
     /// Returns the same with the folder's one name, for commands that record it or compare it with what is recorded.
     #[must_use]
     pub fn settled(&self) -> Self {
-        Self { dir: settled(self.dir.clone()), ..self.clone() }
+        Self { session: self.session.settled(), ..self.clone() }
     }
 
     /// Returns the same with a folder of another name, which proposed commands then name, too.
     #[must_use]
     pub fn in_folder(&self, dir: PathBuf) -> Self {
-        Self { dir, ..self.clone() }.telling()
-    }
-
-    /// Returns the network's name as typed, checked; `None`: not given.
-    pub fn network_name(&self) -> Result<Option<InterfaceName>, Fault> {
-        let parse = |text: &String| {
-            text.parse().map_err(|e| {
-                Fault::usage(format!("--network {text:?}: {e}"), "it is the interface's name, such as wg0")
-            })
-        };
-        self.network.as_ref().map(parse).transpose()
-    }
-
-    /// Finds the folder of the network that is meant.
-    pub fn folder(&self) -> Result<Folder, Fault> {
-        if let Some(name) = self.network_name()? {
-            return self.named(&name);
-        }
-        let names = Folder::list(&self.dir)?;
-        match names.as_slice() {
-            [only] => Ok(Folder::new(&self.dir, only)),
-            [] => Err(Fault::failed(
-                format!("there is no network in {}", self.dir.display()),
-                "`wgrelay init` writes one; `--dir DIR` looks elsewhere",
-            )),
-            many => {
-                let list: Vec<String> = many.iter().map(ToString::to_string).collect();
-                Err(Fault::usage(
-                    format!(
-                        "there are {} networks in {}: {}",
-                        many.len(),
-                        self.dir.display(),
-                        list.join(", ")
-                    ),
-                    "say which one with --network NAME",
-                ))
-            }
-        }
-    }
-
-    /// Finds the folder of a network by its name; of one that is not there, the names that it may have been meant for.
-    fn named(&self, name: &InterfaceName) -> Result<Folder, Fault> {
-        let folder = Folder::new(&self.dir, name);
-        let names = Folder::list(&self.dir)?;
-        if folder.exists() || names.is_empty() {
-            return Ok(folder);
-        }
-        let names: Vec<&str> = names.iter().map(InterfaceName::as_str).collect();
-        let near = nearest(name.as_str(), names.iter().copied());
-        let hint = near.map_or_else(|| known(&names), |n| format!("did you mean {n}?"));
-        Err(Fault::usage(format!("there is no network {name} in {}", self.dir.display()), hint))
-    }
-
-    /// Takes the writer's lock of a network, waiting for another command.
-    pub fn lock(&self, folder: &Folder) -> Result<WriterLock, Fault> {
-        is_there(folder)?;
-        let _progress = Progress::of(&self.out, "waiting for another command that is changing this network");
-        Ok(folder.lock()?)
-    }
-
-    /// Takes the same lock for a command that changes the host: a read-only folder keeps nobody from that.
-    pub fn lock_to_apply(&self, folder: &Folder) -> Result<WriterLock, Fault> {
-        is_there(folder)?;
-        let _progress = Progress::of(&self.out, "waiting for another command that is changing this network");
-        let lock = folder.lock_to_apply()?;
-        if !lock.excludes() {
-            self.out.say(&format!(
-                "{} is read-only and has no lock file: do not run two commands at once",
-                folder.path().display()
-            ));
-        }
-        Ok(lock)
-    }
-
-    /// Reads the network; every fault of the file at once.
-    pub fn load_network(&self) -> Result<Loaded, Fault> {
-        let folder = self.folder()?;
-        let loaded = self.load_from(folder)?;
-        for warning in &loaded.warnings {
-            self.out.problem(warning);
-        }
-        Ok(loaded)
-    }
-
-    /// Reads the network of a folder, saying nothing.
-    pub fn load_from(&self, folder: Folder) -> Result<Loaded, Fault> {
-        let snapshot = folder.snapshot()?;
-        let bytes = snapshot.network()?;
-        let file = folder.network_path().display().to_string();
-        let parsed = parse_network(&bytes, &file);
-        let Some(network) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
-        if network.name.as_str() != folder.name().as_str() {
-            return Err(Fault::invalid(vec![Problem::error(
-                "name-mismatch",
-                format!("{file}:1:1"),
-                format!(
-                    "the folder is {}, and the network in it calls itself {}",
-                    folder.name(),
-                    network.name
-                ),
-                "rename the folder, or correct `name`",
-            )]));
-        }
-        // `parse_network` accepted it, so it is UTF-8.
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let mut warnings = parsed.problems;
-        if let Some(bundle) = snapshot.installed_bundle()?
-            && Bundle::is_edited(&network, &bundle.this, &bundle.made_from)
-        {
-            warnings.push(Problem::warning(
-                "edited-bundle",
-                format!("{file}:1:1"),
-                "this network was edited after its bundle was made: the other nodes may not have it so",
-                "change it where the bundle was made, and export it again",
-            ));
-        }
-        Ok(Loaded { folder, network, text, warnings, snapshot })
-    }
-
-    /// Reads the secrets that belong to a network.
-    pub fn load_secrets(&self, loaded: &Loaded) -> Result<Secrets, Fault> {
-        let nodes = loaded.network.nodes.keys();
-        let exposed = |error: StoreError| Fault {
-            hint: loaded.folder.replaced_keys(&error, nodes.clone()),
-            ..Fault::from(error)
-        };
-        let bytes = loaded.snapshot.secrets().map_err(exposed)?;
-        let file = loaded.folder.secrets_path().display().to_string();
-        // A bundle brings one node's secrets only, and that is the point of it.
-        let parsed = if loaded.snapshot.installed_bundle()?.is_some() {
-            Secrets::parse(bytes.as_bytes(), &file)
-        } else {
-            Secrets::parse_for(bytes.as_bytes(), &file, &loaded.network)
-        };
-        let Some(secrets) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
-        for problem in &parsed.problems {
-            self.out.problem(problem);
-        }
-        Ok(secrets)
-    }
-
-    /// Reads the secrets without asking whether they fit the network: for the command that makes them fit.
-    pub fn load_secrets_as_they_are(&self, loaded: &Loaded) -> Result<Secrets, Fault> {
-        let bytes = loaded.snapshot.secrets()?;
-        let parsed = Secrets::parse(bytes.as_bytes(), &loaded.folder.secrets_path().display().to_string());
-        parsed.value.ok_or_else(|| Fault::invalid(parsed.problems))
-    }
-
-    /// Reads a network as an `up` found it, with the secrets of today; `None`: they do not fit each other any more.
-    pub fn load_as_it_was(&self, folder: &Folder, text: &str) -> Option<(Network, Secrets)> {
-        let network = parse_network(text.as_bytes(), "the network last up").value?;
-        let snapshot = folder.snapshot().ok()?;
-        let bytes = snapshot.secrets().ok()?;
-        let parsed = if snapshot.installed_bundle().ok()?.is_some() {
-            Secrets::parse(bytes.as_bytes(), "secrets.toml")
-        } else {
-            Secrets::parse_for(bytes.as_bytes(), "secrets.toml", &network)
-        };
-        Some((network, parsed.value?))
-    }
-
-    /// Says for the history who changes the network, by what command, and why.
-    #[expect(clippy::disallowed_methods, reason = "the arguments are the command line's to read")]
-    pub fn note(&self, why: impl Into<String>) -> Note {
-        let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
-        let command = std::iter::once("wgrelay".into()).chain(words).collect::<Vec<String>>().join(" ");
-        let User { uid, name } = User::of_this_process();
-        Note { at: self.now.0, uid: Some(uid), user: name, command: Some(command), why: why.into() }
-    }
-
-    /// Returns `--node` as typed.
-    pub const fn node_as_typed(&self) -> Option<&NodeName> {
-        self.node.as_ref()
-    }
-
-    /// Finds the node that this host is: `--node`, else the installed bundle's, else the only relay.
-    pub fn this_node<'n>(&self, loaded: &'n Loaded) -> Result<&'n Node, Fault> {
-        let name = match &self.node {
-            Some(name) => Some(name.clone()),
-            None => loaded.snapshot.installed_bundle()?.map(|b| b.this),
-        };
-        if let Some(name) = name {
-            return find_node(&loaded.network, &name);
-        }
-        let relays: Vec<&Node> = loaded.network.relays().collect();
-        match relays.as_slice() {
-            [only] => Ok(only),
-            _ => Err(Fault::usage("which node is this host?", "say it with --node NAME")),
-        }
+        let out = proposing(self.out.clone(), &dir, self.network_as_typed(), self.node_as_typed());
+        let talk = Arc::new(Talk::new(out.clone()));
+        Self { session: self.session.in_folder(dir, talk), out }
     }
 }
 
-/// Tells of a network that is not there as such, and not of its lock.
-fn is_there(folder: &Folder) -> Result<(), Fault> {
-    if !folder.exists() {
-        folder.read_network()?;
-    }
-    Ok(())
+/// Lets what is printed propose commands for the same network in the same folder.
+fn proposing(out: Output, dir: &Path, network: Option<&str>, node: Option<&NodeName>) -> Output {
+    let dir = Some(dir).filter(|dir| *dir != Path::new(DEFAULT_DIR));
+    out.proposing(Typed::new(dir, network, node.map(NodeName::as_str)))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line is where the clock is read")]
+fn now() -> Timestamp {
+    SystemTime::now().into()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is the command line's to read")]
@@ -306,23 +83,8 @@ fn dir_of_environment() -> Option<PathBuf> {
     std::env::var_os("WGRELAY_DIR").filter(|d| !d.is_empty()).map(PathBuf::from)
 }
 
-/// Finds a node by name, or tells which there are.
-pub fn find_node<'n>(network: &'n Network, name: &NodeName) -> Result<&'n Node, Fault> {
-    network.nodes.get(name).ok_or_else(|| {
-        let names: Vec<&str> = network.nodes.keys().map(NodeName::as_str).collect();
-        let near = nearest(name.as_str(), names.iter().copied());
-        let hint = near.map_or_else(|| known(&names), |n| format!("did you mean {n}?"));
-        Fault::usage(format!("there is no node {name} in {}", network.name), hint)
-    })
-}
-
-fn known(names: &[&str]) -> String {
-    const SHOWN: usize = 12;
-    let more = names.len().saturating_sub(SHOWN);
-    let list = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    match (names.len(), more) {
-        (1, _) => format!("there is {list} alone"),
-        (_, 0) => format!("there are {list}"),
-        _ => format!("there are {list} and {more} more"),
-    }
+#[expect(clippy::disallowed_methods, reason = "the arguments are the command line's to read")]
+fn command_line() -> String {
+    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    std::iter::once("wgrelay".into()).chain(words).collect::<Vec<String>>().join(" ")
 }

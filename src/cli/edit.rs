@@ -3,11 +3,12 @@
 use zeroize::Zeroizing;
 
 use super::args::{Add, Edit, Rename};
-use super::context::{Context, Loaded, find_node};
+use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
 use crate::app::random;
+use crate::app::{Loaded, Session, find_node};
 use crate::config::{EditError, NetworkDocument, Secrets, parse_network};
 use crate::model::{
     Nat, Network, Node, Platform, Problem, PublicKey, Role as NodeRole, Site, SiteInterface, next_address,
@@ -144,14 +145,14 @@ pub(super) fn edit(
     up: bool,
     change: impl FnOnce(&Loaded, &mut NetworkDocument, &mut Secrets) -> Result<String, Fault>,
 ) -> Result<Exit, Fault> {
-    edit_with(ctx, up, Context::load_secrets, change)
+    edit_with(ctx, up, Session::load_secrets, change)
 }
 
 /// The same with secrets read by `read`: what mends them must not need them to be right.
 pub(super) fn edit_with(
     ctx: &Context,
     up: bool,
-    read: impl FnOnce(&Context, &Loaded) -> Result<Secrets, Fault>,
+    read: impl FnOnce(&Session, &Loaded) -> Result<Secrets, Fault>,
     change: impl FnOnce(&Loaded, &mut NetworkDocument, &mut Secrets) -> Result<String, Fault>,
 ) -> Result<Exit, Fault> {
     let folder = ctx.folder()?;

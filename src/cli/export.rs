@@ -9,12 +9,13 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::args::{Export, Format};
-use super::context::{Context, Loaded, find_node};
+use super::context::Context;
 use super::exit::Exit;
 use super::export_format;
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
 use super::output::Role;
 use super::progress::Progress;
+use crate::app::{Loaded, find_node};
 use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
 use crate::export::{Exported, Hooks, Keys, node_conf};
@@ -59,7 +60,7 @@ pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
 /// On a host that came with a bundle, keys of other nodes are missing by design, and new ones would help nobody.
 fn explained(loaded: &Loaded, node: &Node, fault: Fault) -> Fault {
     match loaded.snapshot.installed_bundle() {
-        Ok(Some(bundle)) if bundle.this != node.name && fault.exit == Exit::Failed => Fault {
+        Ok(Some(bundle)) if bundle.this != node.name && fault.kind == FaultKind::Failed => Fault {
             hint: format!(
                 "this host came with a bundle, which holds the keys of {} alone: export {} where the bundle was made",
                 bundle.this, node.name

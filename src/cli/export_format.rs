@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::args::{Export, Format};
-use super::context::{Context, find_node};
+use super::context::Context;
 use super::exit::Exit;
 use super::export::{is_stdout, out_fault};
 use super::fault::Fault;
 use super::output::Role;
+use crate::app::find_node;
 use crate::export::Exported;
 use crate::export::format::{
     ClientFormat, Files, ListFormat, PowerShell, client_files, list_file, powershell,

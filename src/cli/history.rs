@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::exit::Exit;
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
 use super::output::Role;
 use super::table::{Cell, Narrow, table};
 use crate::app::revisions::{self, Difference, NotRestored};
@@ -60,7 +60,7 @@ impl From<NotRestored> for Fault {
             NotRestored::Invalid(problems) => {
                 let problems = problems.into_iter().filter(crate::model::Problem::is_error).collect();
                 let message = "it holds no network that is valid now; nothing was changed";
-                Self { exit: Exit::Invalid, problems, ..Self::failed(message, "") }
+                Self { kind: FaultKind::Invalid, problems, ..Self::failed(message, "") }
             }
             not @ NotRestored::NotABackup(_) => Self::failed(not, "`wgrelay backup FILE` writes one"),
         }

@@ -1,176 +1,38 @@
 //! `init`: a whole network from a profile, with what this machine tells about itself filled in.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-
-use ipnet::{IpNet, Ipv4Net};
-
 use super::args::Init;
 use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
-use crate::config::profile::{self, ProfileError, ProfileValues};
-use crate::config::{Secrets, parse_network, rehome};
-use crate::firewall::foreign::wsl;
-use crate::host::discover::{self, Discovery};
-use crate::host::random;
-use crate::model::{
-    Endpoint, EndpointHost, Network, Node, NodeName, Platform, PrivateKey, Site, SiteInterface,
-};
-use crate::store::Contents;
-use crate::store::folder::Folder;
+use crate::app::{self, Made, NewNetwork};
+use crate::model::{Network, Node, Platform};
 
 /// Writes a new network.
 pub fn init(ctx: &Context, args: &Init) -> Result<Exit, Fault> {
-    let found = discover::discover();
-    let typed = args.endpoint.as_deref().map(Endpoint::parse_with_default_port).transpose();
-    let typed = typed.map_err(|e| {
-        Fault::usage(format!("--endpoint: {e}"), "such as vpn.example.org or 203.0.113.7:51820")
-    })?;
-    // A profile's own endpoint stands: it is an example to correct. What this machine tells fills a gap.
-    let endpoint =
-        typed.clone().or_else(|| if has_endpoint(&args.profile) { None } else { found.endpoint() });
-    let values = ProfileValues {
-        name: ctx.network_name()?,
-        endpoint: endpoint.clone(),
+    let asked = NewNetwork {
+        profile: args.profile.clone(),
+        endpoint: args.endpoint.clone(),
         subnet: args.subnet,
         subnet6: args.subnet6,
     };
-    let mut private_keys: BTreeMap<NodeName, PrivateKey> = BTreeMap::new();
-    let mut make = |name: &NodeName| {
-        let key = random::private_key();
-        let public = key.public_key();
-        private_keys.insert(name.clone(), key);
-        public
-    };
-    let text = profile::instantiate(&args.profile, &values, &mut make).map_err(|e| profile_fault(&e))?;
-    let network = parse_network(text.as_bytes(), "profile").value.ok_or_else(|| {
-        Fault::failed(
-            "the profile does not make a valid network",
-            "this is a fault of wgrelay: please report it",
-        )
-    })?;
-    let (text, network, taken) = take_over(text, network, &found);
-    let secrets = Secrets { private_keys, preshared_keys: preshared(&network) };
-
-    let folder = Folder::new(&ctx.dir, &network.name);
-    let contents = Contents::new(text.as_bytes(), Some(secrets.render().as_bytes()));
-    folder.create(&contents, ctx.note(format!("made from the profile {}", args.profile)))?;
-    for line in taken {
+    let made = app::init(ctx, &asked)?;
+    for line in &made.taken {
         ctx.out.say(&format!("{} {line}", ctx.out.paint_talk(Role::Good, "took:")));
     }
-    tell(ctx, &folder, &network, args, &found, typed.is_none())?;
+    tell(ctx, &made, &args.profile)?;
     Ok(Exit::Done)
 }
 
-/// Takes over the subnets that Docker's engine tells of the networks that the profile names, and the address of the one
-/// container that may be the node on them; says what it took.
-fn take_over(text: String, network: Network, found: &Discovery) -> (String, Network, Vec<String>) {
-    let mut taken = Vec::new();
-    let mut new = text.clone();
-    let named = |s: &Site| match &s.interface {
-        Some(SiteInterface::Docker(name)) => Some((name.clone(), s.subnet)),
-        _ => None,
-    };
-    let sites: Vec<(String, IpNet)> = network.relays().flat_map(|r| &r.sites).filter_map(named).collect();
-    for (name, subnet) in sites {
-        let (Some(there), IpNet::V4(from)) = (found.docker.as_ref().and_then(|d| d.get(&name)), subnet)
-        else {
-            continue;
-        };
-        let subnets = there.subnets.iter().filter_map(|net| match net {
-            IpNet::V4(net) => Some(net.trunc()),
-            IpNet::V6(_) => None,
-        });
-        let to = subnets.clone().find(|net| *net == from).or_else(|| subnets.clone().next());
-        let Some(to) = to else { continue };
-        let known = container_addresses(&network, &name, from, found);
-        let moved = rehome(&new, from, to, &known);
-        if moved == new {
-            continue;
-        }
-        if to != from {
-            taken.push(format!("{to} of Docker's network {name}, in place of {from}"));
-        }
-        taken.extend(
-            known
-                .iter()
-                .filter(|(a, b)| a != b)
-                .map(|(a, b)| format!("{b} of its container, in place of {a}")),
-        );
-        new = moved;
-    }
-    match parse_network(new.as_bytes(), "profile").value {
-        Some(network) if !taken.is_empty() => (new, network, taken),
-        _ => (text, network, Vec::new()),
-    }
-}
-
-/// The addresses that bridges of nodes have on a Docker network, with those of the only container with a second home there.
-fn container_addresses(
-    network: &Network,
-    name: &str,
-    subnet: Ipv4Net,
-    found: &Discovery,
-) -> BTreeMap<Ipv4Addr, Ipv4Addr> {
-    let bridges = network.spokes().flat_map(|n| &n.bridges).flat_map(|b| &b.addresses);
-    let own = bridges.filter_map(|a| match a.addr() {
-        std::net::IpAddr::V4(ip) if subnet.contains(&ip) => Some(ip),
-        _ => None,
-    });
-    let there = found.containers.iter().filter(|c| c.networks.contains_key(name) && c.networks.len() > 1);
-    let (own, there): (Vec<Ipv4Addr>, Vec<_>) = (own.collect(), there.collect());
-    match (own.as_slice(), there.as_slice()) {
-        ([own], [container]) => container.addresses.get(name).map(|ip| (*own, *ip)).into_iter().collect(),
-        _ => BTreeMap::new(),
-    }
-}
-
-/// Says whether a profile tells where its relay is.
-fn has_endpoint(name: &str) -> bool {
-    profile::text(name).is_some_and(|text| text.lines().any(|line| line.trim_start().starts_with("endpoint")))
-}
-
-fn preshared(network: &Network) -> BTreeMap<NodeName, BTreeMap<NodeName, crate::model::PresharedKey>> {
-    if !network.preshared_keys {
-        return BTreeMap::new();
-    }
-    let spokes = || network.spokes().map(|s| (s.name.clone(), random::preshared_key())).collect();
-    network.relays().map(|r| (r.name.clone(), spokes())).collect()
-}
-
-pub(super) fn profile_fault(error: &ProfileError) -> Fault {
-    match error {
-        ProfileError::Unknown { name } => {
-            let near = crate::model::nearest(name, profile::names());
-            Fault::usage(error, near.map_or_else(String::new, |n| format!("did you mean {n}?")))
-        }
-        ProfileError::TooSmall { .. } => Fault::usage(error, "use a larger --subnet"),
-        ProfileError::Invalid(problems) => Fault {
-            problems: problems.clone(),
-            ..Fault::usage("these values do not make a valid network", "")
-        },
-        ProfileError::Edit(_) => Fault::failed(error, "this is a fault of wgrelay: please report it"),
-    }
-}
-
 /// A few lines: what was chosen, what to look at, what to do next.
-fn tell(
-    ctx: &Context,
-    folder: &Folder,
-    network: &Network,
-    args: &Init,
-    found: &Discovery,
-    guessed: bool,
-) -> Result<(), Fault> {
-    let out = &ctx.out;
+fn tell(ctx: &Context, made: &Made, profile: &str) -> Result<(), Fault> {
+    let (out, Made { folder, network, .. }) = (&ctx.out, made);
     let file = folder.network_path().display().to_string();
     if out.json {
         out.json(&serde_json::json!({
-            "version": 1, "network": network.name, "profile": args.profile, "file": file,
+            "version": 1, "network": network.name, "profile": profile, "file": file,
             "endpoint": network.relays().filter_map(|r| r.endpoint.as_ref()).map(ToString::to_string).next(),
-            "endpoint_guessed": guessed,
+            "endpoint_guessed": made.endpoint_is_guessed,
             "nodes": network.nodes.keys().collect::<Vec<_>>(),
         }))?;
         return Ok(());
@@ -180,13 +42,13 @@ fn tell(
         out.paint(Role::Good, "wrote"),
         out.paint(Role::Name, network.name.as_str()),
         folder.path().display(),
-        args.profile
+        profile
     );
     for node in network.nodes.values() {
         text += &format!("  {}\n", node_line(node));
     }
     out.prose(&text)?;
-    for warning in warnings(network, &args.profile, found, guessed) {
+    for warning in &made.to_check {
         out.say(&format!("{} {warning}", out.paint_talk(Role::Warn, "check:")));
     }
     out.say(&format!("{} {}", out.paint_talk(Role::Head, "next:"), next(ctx, network)));
@@ -222,68 +84,4 @@ pub(super) fn node_line(node: &Node) -> String {
         }
     }
     line
-}
-
-/// What was guessed, and what this machine does not have.
-fn warnings(network: &Network, profile: &str, found: &Discovery, guessed: bool) -> Vec<String> {
-    let mut list = Vec::new();
-    if profile == profile::DEFAULT && found.wsl.is_none() && found.docker.is_none() {
-        list.push(
-            "this profile is for WSL with Docker, and this host has neither: road-warrior (phones and laptops) or \
-             site-to-site (two offices) may suit better; remove the folder, and `wgrelay init --profile NAME`"
-                .into(),
-        );
-    }
-    for relay in network.relays().filter(|_| guessed) {
-        match &relay.endpoint {
-            Some(endpoint) => list.extend(endpoint_warning(endpoint, found)),
-            None => list.push(format!("{} has no endpoint: give it one, or no spoke finds it", relay.name)),
-        }
-    }
-    for relay in network.relays() {
-        let Some((mode, port)) = found.wsl.zip(relay.listen_port()) else { continue };
-        let told = wsl::refusal(mode).or_else(|| wsl::consequence(mode, port, found.address, &relay.name));
-        list.extend(told.map(|problem| format!("{}: {}", problem.message, problem.hint)));
-    }
-    let wanted = network.relays().flat_map(|r| &r.sites).filter_map(|s| match &s.interface {
-        Some(SiteInterface::Docker(name)) => Some((name, s.subnet)),
-        _ => None,
-    });
-    for (name, subnet) in wanted {
-        match found.docker.as_ref().map(|d| d.get(name)) {
-            None => list
-                .push(format!("no Docker engine answers here; the site {subnet} expects its network {name}")),
-            Some(None) => {
-                list.push(format!("Docker has no network {name} yet; the site {subnet} waits for it"));
-            }
-            Some(Some(n)) if !n.subnets.contains(&subnet) => {
-                let has: Vec<String> = n.subnets.iter().map(ToString::to_string).collect();
-                list.push(format!(
-                    "Docker's network {name} is {}, not {subnet}: correct the site's `subnet`",
-                    has.join(", ")
-                ));
-            }
-            Some(Some(_)) => {}
-        }
-    }
-    list
-}
-
-fn endpoint_warning(endpoint: &Endpoint, found: &Discovery) -> Option<String> {
-    let EndpointHost::Ip(ip) = endpoint.host else {
-        return Some(format!(
-            "the endpoint {endpoint} is the profile's example: correct it, or use --endpoint"
-        ));
-    };
-    if !found.is_local(ip) {
-        let here = found.address.map_or_else(String::new, |a| format!(" (it has {a})"));
-        return Some(format!(
-            "the endpoint {endpoint} is not an address of this machine{here}: right where a router \
-             forwards UDP {} here, otherwise correct `endpoint`",
-            endpoint.port
-        ));
-    }
-    Some(format!(
-        "the endpoint {endpoint} is a guess from this machine's address: correct it where it is wrong"
-    ))
 }

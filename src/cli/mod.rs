@@ -6,14 +6,13 @@ mod confirm;
 mod context;
 mod doctor;
 mod edit;
-mod elsewhere;
+mod events;
 mod exit;
 mod export;
 mod export_format;
 mod fault;
 mod graph;
 mod history;
-mod host_side;
 mod import;
 mod init;
 mod interrupt;
@@ -28,7 +27,7 @@ mod output;
 mod paint;
 mod printable;
 mod progress;
-mod refused;
+mod root;
 mod rotate;
 mod run;
 mod secret_json;
@@ -96,8 +95,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(fault) => {
-            fault.tell(&ctx.out);
-            fault.exit.into()
+            fault::tell(&fault, &ctx.out);
+            Exit::from(fault.kind).into()
         }
     }
 }

@@ -1,17 +1,18 @@
 //! `rotate`: new keys for a node, and who has to hear of it.
 
 use super::args::Rotate;
-use super::context::{Context, find_node};
+use super::context::Context;
 use super::edit::{edit_fault, edit_with, no_secret};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
 use crate::app::random;
+use crate::app::{Session, find_node};
 use crate::model::{Network, Node};
 
 /// Gives a node a new key pair, and new preshared keys with its peers.
 pub fn rotate(ctx: &Context, args: &Rotate) -> Result<Exit, Fault> {
-    edit_with(ctx, args.up, Context::load_secrets_as_they_are, |loaded, document, secrets| {
+    edit_with(ctx, args.up, Session::load_secrets_as_they_are, |loaded, document, secrets| {
         let node = find_node(&loaded.network, &args.name)?;
         let public_key = match args.public_key {
             Some(key) => {

@@ -1,11 +1,12 @@
 //! `set`: one key of a node, or of the network.
 
 use super::args::Set;
-use super::context::{Context, find_node};
+use super::context::Context;
 use super::edit::{edit, edit_fault};
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
+use crate::app::find_node;
 use crate::config::Setting;
 use crate::model::{Network, nearest, quoted};
 

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::args::Show;
-use super::context::{Context, find_node};
+use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::{Output, Role};
 use super::table::wrapped;
+use crate::app::find_node;
 use crate::model::{
     AllowRule, Network, Node, NodeName, Platform, Routes, Site, Timestamp, claimed_by_spoke, derive_for_spoke,
 };

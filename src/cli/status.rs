@@ -2,46 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use super::confirm::look_after;
 use super::context::Context;
-use super::elsewhere;
 use super::exit::Exit;
 use super::fault::Fault;
-use super::host_side::runtime;
 use super::output::{Output, Role};
-use super::refused::keeps_down;
 use super::table::{Cell, Narrow, table};
-use crate::app::{self, Memory, look, standing};
-use crate::host::HostError;
-use crate::host::LinuxHost;
-use crate::host::agent_process::Runtime;
-use crate::host::boot_clock::since_boot;
-use crate::host::went_back;
-use crate::host::wireguard::embedded::ask_status;
-use crate::model::{InterfaceName, Problem};
-use crate::status::{Health, Inputs, PeerStatus, State, Status, duration, status as judge};
-use crate::store::folder::Folder;
+use crate::app::{self, Answer};
+use crate::model::Problem;
+use crate::status::{Health, PeerStatus, State, Status, duration};
 
 /// Shows the status.
 pub fn status(ctx: &Context) -> Result<Exit, Fault> {
-    let name = network_name(ctx)?;
-    is_this_node(ctx, &name)?;
-    look_after(ctx, &name)?;
-    let told = ask_status(&runtime(&name)?, &ctx.dir);
-    if let Some((json, state)) = &told
-        && ctx.out.json
-        && *state != State::Down
-    {
-        ctx.out.json_text(json)?;
-        return Ok(if *state == State::Up { Exit::Done } else { Exit::No });
-    }
-    let mut status = understood(ctx, &name, told)?;
-    let mut kept_down = Vec::new();
-    if status.state == State::Down {
-        kept_down = keeps_down(ctx, &name);
-        kept_down.retain(|problem| !status.problems.contains(problem));
-        status.problems.extend(kept_down.iter().cloned());
-    }
+    let (status, kept_down) = match app::status(ctx, ctx.out.json)? {
+        Answer::Told { json, state } => {
+            ctx.out.json_text(&json)?;
+            return Ok(if state == State::Up { Exit::Done } else { Exit::No });
+        }
+        Answer::Seen { status, kept_down } => (status, kept_down),
+    };
     if ctx.out.json {
         ctx.out.json(&status)?;
     } else {
@@ -54,122 +32,12 @@ pub fn status(ctx: &Context) -> Result<Exit, Fault> {
             ctx.out.say(&format!("{n} more of {code}: `wgrelay status --json` tells each"));
         }
         if status.state == State::Down {
-            let when = if kept_down.is_empty() { "" } else { ", once that is put right" };
+            let when = if kept_down { ", once that is put right" } else { "" };
             let hint = ctx.out.paint_talk(Role::Head, "hint:");
             ctx.out.say(&format!("{hint} `wgrelay up` brings it up{when}"));
         }
     }
     Ok(if status.is_healthy() { Exit::Done } else { Exit::No })
-}
-
-fn cannot_go_back(name: &InterfaceName, why: &str) -> Problem {
-    Problem::error(
-        "cannot-go-back",
-        format!("network {name}"),
-        format!("the change was not confirmed, and cannot go back: {why}"),
-        "make that right: it is tried again every few seconds; `wgrelay down` takes all of it away",
-    )
-}
-
-/// The network that is meant.
-pub(super) fn network_name(ctx: &Context) -> Result<InterfaceName, Fault> {
-    match ctx.network_name()? {
-        Some(name) => Ok(name),
-        None => Ok(ctx.folder()?.name().clone()),
-    }
-}
-
-/// Says no where another node is asked for than the one that this host was brought up as: its peers are not here.
-pub(super) fn is_this_node(ctx: &Context, name: &InterfaceName) -> Result<(), Fault> {
-    let Some(asked) = ctx.node_as_typed() else { return Ok(()) };
-    match runtime(name)?.read_applied(&ctx.dir)? {
-        Some(applied) if applied.node != *asked => Err(Fault::usage(
-            format!("this host was brought up as {}, and is not {asked}", applied.node),
-            format!(
-                "leave --node out for this host; `wgrelay --node {} show {asked}` tells of {asked}",
-                applied.node
-            ),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Takes the agent's word, which has the network in mind, or looks at the host.
-pub(super) fn seen(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
-    understood(ctx, name, ask_status(&runtime(name)?, &ctx.dir))
-}
-
-fn understood(ctx: &Context, name: &InterfaceName, told: Option<(Vec<u8>, State)>) -> Result<Status, Fault> {
-    told.and_then(|(json, _)| serde_json::from_slice(&json).ok()).map_or_else(|| read(ctx, name), Ok)
-}
-
-/// Looks at the host, or says what the file alone tells.
-fn read(ctx: &Context, name: &InterfaceName) -> Result<Status, Fault> {
-    let runtime = runtime(name)?;
-    read_with(ctx, name, &runtime, &Memory::default(), || app::host(&runtime, &[]))
-}
-
-/// The same in a process that looks again and again.
-pub(super) fn read_with(
-    ctx: &Context,
-    name: &InterfaceName,
-    runtime: &Runtime,
-    memory: &Memory,
-    open: impl FnOnce() -> Result<LinuxHost, HostError> + Send,
-) -> Result<Status, Fault> {
-    if let Some(mut seen) = look(&ctx.dir, name, runtime, ctx.now, memory, open)? {
-        let goes_back_in = match runtime.unconfirmed(&ctx.dir)? {
-            Some(trial) => Some(trial.left(since_boot()?)),
-            None => None,
-        };
-        let is_over = goes_back_in.is_some_and(|left| left.is_zero());
-        seen.problems
-            .extend(runtime.waiter_words().filter(|_| is_over).map(|why| cannot_go_back(name, &why)));
-        let node = &seen.network.nodes[&seen.node];
-        return Ok(judge(Inputs {
-            network: &seen.network,
-            node,
-            backend: seen.backend,
-            report: seen.report.as_ref(),
-            drift: seen.drift,
-            problems: seen.problems,
-            goes_back_in,
-            went_back: went_back::read(&Folder::new(&ctx.dir, name)),
-            now: ctx.now,
-        }));
-    }
-    // Never applied since this host started: the file tells what would be.
-    let loaded = ctx.load_from(Folder::new(&ctx.dir, name))?;
-    let node = ctx.this_node(&loaded)?;
-    // A kernel that lists no links has no interface of ours either.
-    let backend = standing(name).ok().flatten();
-    let elsewhere = runtime.applied_elsewhere(&ctx.dir)?;
-    let unrecorded = backend.map(|_| match elsewhere {
-        Some(dir) => elsewhere::problem(ctx, name, &dir),
-        None => no_record(name),
-    });
-    Ok(judge(Inputs {
-        network: &loaded.network,
-        node,
-        backend,
-        report: None,
-        drift: Vec::new(),
-        problems: unrecorded.into_iter().collect(),
-        goes_back_in: None,
-        went_back: went_back::read(&loaded.folder),
-        now: ctx.now,
-    }))
-}
-
-fn no_record(name: &InterfaceName) -> Problem {
-    Problem::warning(
-        "no-record",
-        format!("interface {name}"),
-        format!(
-            "the interface {name} stands, and the record of what was applied is missing: who is online is not told"
-        ),
-        "run `wgrelay up` again",
-    )
 }
 
 /// So many problems of a kind are told one by one.

@@ -11,7 +11,8 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::interrupt::interruptions;
-use super::status::{is_this_node, network_name, seen, text};
+use super::status::text;
+use crate::app;
 
 /// How long a picture stands, in milliseconds.
 const EVERY: u16 = 1000;
@@ -19,12 +20,11 @@ const EVERY: u16 = 1000;
 /// Shows the status until it is left with q or Ctrl-C, or the reader goes away.
 pub fn watch(ctx: &Context) -> Result<Exit, Fault> {
     let interrupted = interruptions()?;
-    let name = network_name(ctx)?;
-    is_this_node(ctx, &name)?;
+    app::status_is_of_this_node(ctx)?;
     let screen = if io::stdout().is_terminal() && !ctx.out.json { Some(Screen::open()?) } else { None };
     let mut healthy = true;
     while !interrupted.load(Ordering::SeqCst) {
-        let status = seen(&ctx.later(), &name)?;
+        let status = app::status_again(&ctx.later())?;
         healthy = status.is_healthy();
         let picture = if ctx.out.json {
             ctx.out.json_line(&status)?

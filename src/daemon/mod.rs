@@ -8,6 +8,7 @@
     reason = "the agent lives on the machine: sockets, processes, the clock"
 )]
 
+pub mod agent;
 mod control_socket;
 mod device;
 mod metrics;

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::agent_process::Runtime;
+use super::host_lock::HostLock;
 use super::linux::confine;
 use super::runtime::{Place, UNCONFIRMED_FILE, WAITER_FILE, WAITER_LOG};
 use crate::host::HostError;
@@ -134,11 +135,11 @@ impl Runtime {
         Ok(files::write_atomic(&path, 0o600, &zeroize::Zeroizing::new(text))?)
     }
 
-    /// Ends the trial: nothing goes back any more. The caller holds the lock, so nothing is going back just now.
+    /// Ends the trial: nothing goes back any more. Under the lock, so that nothing is going back just now.
     ///
     /// # Errors
     /// A file cannot be removed.
-    pub fn end_trial(&self) -> Result<(), HostError> {
+    pub fn end_trial(&self, _on_host: &HostLock) -> Result<(), HostError> {
         for name in [UNCONFIRMED_FILE, WAITER_LOG] {
             let path = self.folder().join(name);
             match std::fs::remove_file(&path) {

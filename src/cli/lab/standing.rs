@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use super::super::args::Lab as Args;
 use super::super::context::Context;
 use super::super::exit::Exit;
-use super::super::fault::Fault;
+use super::super::fault::{Fault, FaultKind};
 use super::super::interrupt::interruptions;
 use super::super::output::Role;
 use super::super::table::wrapped;
@@ -52,8 +52,8 @@ pub(super) fn up(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
         }
         let code = child.wait().ok().and_then(|s| s.code());
         let said = said.trim().trim_start_matches("error: ");
-        let exit = if code == Some(3) { Exit::Invalid } else { Exit::Failed };
-        return Err(Fault { exit, ..Fault::failed(said, "") });
+        let kind = if code == Some(3) { FaultKind::Invalid } else { FaultKind::Failed };
+        return Err(Fault { kind, ..Fault::failed(said, "") });
     }
     if ctx.out.json {
         ctx.out.result(line.trim())?;

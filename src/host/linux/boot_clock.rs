@@ -15,3 +15,8 @@ pub fn since_boot() -> Result<Duration, HostError> {
         clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(|e| HostError::new("read", "CLOCK_BOOTTIME", e))?;
     Ok(time.into())
 }
+
+/// Sleeps.
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

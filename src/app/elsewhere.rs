@@ -1,43 +1,46 @@
 //! A network that is up here from another folder than the one that is meant: two folders may hold a network of one name,
 //! and the interface of that name belongs to one of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::context::Context;
 use super::fault::Fault;
+use super::session::Session;
 use crate::host::agent_process::Runtime;
 use crate::model::{InterfaceName, Problem, quoted};
 
-/// Says no where a network of this name is up from another folder.
-pub fn refuse(ctx: &Context, name: &InterfaceName, runtime: &Runtime) -> Result<(), Fault> {
-    match runtime.applied_elsewhere(&ctx.dir)? {
+/// Refuses where a network of this name is up from another folder.
+pub(crate) fn refuse(session: &Session, name: &InterfaceName, runtime: &Runtime) -> Result<(), Fault> {
+    match runtime.applied_elsewhere(&session.dir)? {
         None => Ok(()),
         Some(dir) => Err(Fault::failed(
-            format!("{}; nothing was changed", told(name, &dir, &ctx.dir)),
+            format!("{}; nothing was changed", told(name, &dir, &session.dir)),
             format!("{} first, where this one is to take its place", command(&dir, name, "down")),
         )),
     }
 }
 
-/// Returns the context for taking a network down: the folder that it is up from, where none was named. Where another was
+/// Returns the folder whose network is to be taken down: the one that it is up from, where none was named. Where another was
 /// named, it is somebody else's network that is meant, and stays.
-pub fn to_take_down(ctx: &Context, name: &InterfaceName, runtime: &Runtime) -> Result<Context, Fault> {
-    match runtime.applied_elsewhere(&ctx.dir)? {
-        None => Ok(ctx.clone()),
-        Some(dir) if !ctx.dir_is_named => Ok(ctx.in_folder(dir)),
+///
+/// # Errors
+/// It is up from another folder than the one that was named.
+pub fn dir_to_take_down(session: &Session, name: &InterfaceName) -> Result<PathBuf, Fault> {
+    match Runtime::here(name)?.applied_elsewhere(&session.dir)? {
+        None => Ok(session.dir.clone()),
+        Some(dir) if !session.dir_is_named => Ok(dir),
         Some(dir) => Err(Fault::failed(
-            format!("{}; nothing was taken down", told(name, &dir, &ctx.dir)),
+            format!("{}; nothing was taken down", told(name, &dir, &session.dir)),
             format!("{} takes it down", command(&dir, name, "down")),
         )),
     }
 }
 
 /// Tells of it in a status.
-pub fn problem(ctx: &Context, name: &InterfaceName, dir: &Path) -> Problem {
+pub(super) fn problem(session: &Session, name: &InterfaceName, dir: &Path) -> Problem {
     Problem::warning(
         "up-elsewhere",
         format!("interface {name}"),
-        format!("{}: who is online is not told", told(name, dir, &ctx.dir)),
+        format!("{}: who is online is not told", told(name, dir, &session.dir)),
         format!("{} tells it", command(dir, name, "status")),
     )
 }

@@ -1,0 +1,38 @@
+//! The procedure of `check`: is the file sound, who reaches whom, and are the promises kept?
+
+use super::event::Work;
+use super::fault::Fault;
+use super::session::{Loaded, Session};
+use crate::host::docker::Engine;
+use crate::model::{Problem, Site, SiteInterface};
+use crate::plan::wrong_docker_subnets;
+use crate::reach::{self, Check};
+
+/// Checks a network. The problems are those of its file, of its secrets, of who reaches whom, and of Docker on this host, in
+/// that order; what both the reader and the check warn of is told once.
+///
+/// # Errors
+/// The network's file is invalid, or cannot be read.
+pub fn check(session: &Session) -> Result<Check, Fault> {
+    let folder = session.folder()?;
+    let work = session.begin(Work::Checking);
+    let loaded = session.load_from(folder)?;
+    let mut check = reach::check(&loaded.network, session.now);
+    drop(work);
+    let mut problems = loaded.warnings.clone();
+    let told: Vec<String> = problems.iter().map(|p| p.code.clone()).collect();
+    problems.extend(loaded.folder.exposed_secrets(loaded.network.nodes.keys()));
+    let found = check.problems.drain(..).filter(|p| p.is_error() || !told.contains(&p.code));
+    problems.extend(loaded.located(found.collect()));
+    problems.extend(wrong_here(session, &loaded));
+    check.problems = problems;
+    Ok(check)
+}
+
+/// Tells where Docker, on the host that is a node, has another subnet than the file.
+fn wrong_here(session: &Session, loaded: &Loaded) -> Vec<Problem> {
+    let is_docker = |site: &Site| matches!(site.interface, Some(SiteInterface::Docker(_)));
+    let here = session.this_node(loaded).ok().filter(|node| node.sites.iter().any(is_docker));
+    let networks = here.and_then(|_| Engine::here()?.networks());
+    here.zip(networks).map_or_else(Vec::new, |(node, networks)| wrong_docker_subnets(node, &networks))
+}

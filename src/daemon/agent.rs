@@ -1,0 +1,306 @@
+//! The procedures of `run`: the agent in the foreground, and the two processes of an `up`'s agent.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::supervise::supervise;
+use super::{End, Glance, LocalDevice, Looked, Metrics, Reconcile, Serving, Tell, Told, listen_at, serve};
+use crate::app::{self, BackendChoice, Event, Fault, Memory, Reconciled, Session};
+use crate::host::agent_process::{AgentLock, Runtime};
+use crate::host::confine::{detached, give_up_rights};
+use crate::host::docker::Engine;
+use crate::host::scope::{Part, leave_session};
+use crate::host::systemd;
+use crate::host::{HostError, LinuxHost};
+use crate::model::InterfaceName;
+use crate::plan::Backend;
+use crate::status::{Repairs, Status, metrics};
+use crate::store::folder::Folder;
+
+fn network_name(session: &Session) -> Result<InterfaceName, Fault> {
+    session.network_name()?.ok_or_else(|| Fault::usage("an agent of `up` needs --network", ""))
+}
+
+/// Starts the agent of an `up`, and another one when it dies; `is_final` says with which codes it is left dead. Returns whether
+/// all ended well.
+///
+/// # Errors
+/// It cannot be started.
+pub fn supervised(session: &Session, mtu: u16, is_final: impl Fn(i32) -> bool) -> Result<bool, Fault> {
+    let name = network_name(session)?;
+    leave_session(Part::Agent, &name);
+    give_up_rights(&session.dir);
+    let words = app::agent_command(&session.dir, &name)?;
+    let agent = |more: &[&str]| {
+        let mut command = detached(&words[0]);
+        command.args(&words[1..]).args(more);
+        command
+    };
+    let mtu = mtu.to_string();
+    let code = supervise(agent(&["--host", &mtu]), || agent(&["--resume"]), is_final)
+        .map_err(|e| Fault::failed(format!("cannot start the agent of {name}: {e}"), ""))?;
+    Ok(code == 0)
+}
+
+/// Hosts the embedded device for an `up` that holds the lock and waits. Returns whether all ended well.
+///
+/// # Errors
+/// The device cannot be made, or ended by itself.
+pub fn attached(session: &Session, mtu: u16) -> Result<bool, Fault> {
+    let name = network_name(session)?;
+    let runtime = Runtime::here(&name)?;
+    let alive = AgentLock::take(&runtime)?;
+    let device = LocalDevice::of(&runtime);
+    device.start(&name, mtu)?;
+    let end = serve(Looking::new(session, &name, &runtime, Some(device)).serving())?;
+    finish(session, &name, &runtime, None, &end, alive)
+}
+
+/// Goes on where the agent before died: brings up what was applied, unless somebody took it down, or brought it up, meanwhile.
+/// Returns whether all ended well.
+///
+/// # Errors
+/// It cannot be brought up, or the device ended by itself.
+pub fn resumed(session: &Session) -> Result<bool, Fault> {
+    let name = network_name(session)?;
+    let folder = Folder::new(&session.dir, &name);
+    let runtime = Runtime::here(&name)?;
+    let (alive, device);
+    {
+        let on_host = runtime.lock_to_apply()?;
+        let applied = runtime.read_applied(&session.dir)?.filter(|applied| !applied.network_text.is_empty());
+        let Some(applied) = applied.filter(|applied| applied.backend == Backend::Embedded) else {
+            return Ok(true);
+        };
+        if runtime.agent_pid().is_some() {
+            return Ok(true);
+        }
+        alive = AgentLock::take(&runtime)?;
+        let target = {
+            let _read = folder.lock_to_apply()?;
+            app::recorded_target(&session.dir, &folder, &applied)?
+        };
+        device = LocalDevice::of(&runtime);
+        let mut host = machine(Some(&device))?;
+        app::up(&mut host, &target, &runtime, Backend::Embedded, session.now, &on_host)?;
+    }
+    tracing::info!("{name} is up again");
+    let end = serve(Looking::new(session, &name, &runtime, Some(device.clone())).serving())?;
+    finish(session, &name, &runtime, Some(&device), &end, alive)
+}
+
+/// Brings the network up, holds it, and takes it down at the end. Returns whether all ended well.
+///
+/// # Errors
+/// It cannot be brought up, or the device ended by itself.
+pub fn foreground(
+    session: &Session,
+    choice: BackendChoice,
+    metrics_at: Option<SocketAddr>,
+) -> Result<bool, Fault> {
+    let hangs_up = !ignores_hangup();
+    give_up_rights(&session.dir);
+    let folder = session.folder()?;
+    let name = folder.name().clone();
+    let runtime = Runtime::here(&name)?;
+    app::refuse_elsewhere(session, &name, &runtime)?;
+    let listener = match metrics_at.map(|at| listener_at(session, at)).transpose() {
+        // Nobody is there to choose another port, and packets matter more than counting them.
+        Err(fault) if systemd::waits() => {
+            session.tell(Event::Failed(fault));
+            None
+        }
+        other => other?,
+    };
+    let alive = AgentLock::take(&runtime)?;
+    let device;
+    {
+        let on_host = runtime.lock_to_apply()?;
+        // Whoever had it may have brought up another folder's network.
+        app::refuse_elsewhere(session, &name, &runtime)?;
+        let (target, last) = {
+            let _read = folder.lock_to_apply()?;
+            app::to_run(session, &folder, &runtime)?
+        };
+        let choice = match (choice, last) {
+            // A kernel that lost its WireGuard since must not keep the network down.
+            (BackendChoice::Auto, Some(Backend::Embedded)) => BackendChoice::Only(Backend::Embedded),
+            (choice, _) => choice,
+        };
+        let (_, backend) =
+            app::host_for(app::host(&runtime, &[])?, &runtime, &[], &session.dir, &name, choice)?;
+        device = (backend == Backend::Embedded).then(|| LocalDevice::of(&runtime));
+        let mut host = machine(device.as_ref())?;
+        let done = app::up(&mut host, &target, &runtime, backend, session.now, &on_host)?;
+        session.tell(Event::Up { network: name.clone(), node: target.node.clone(), backend });
+        done.problems.iter().for_each(|problem| session.warn(problem));
+        if folder.read_network().is_ok_and(|bytes| bytes != target.text.as_bytes()) {
+            session.tell(Event::NewerFile);
+        }
+    }
+    systemd::notify_ready();
+    let looking = Looking::new(session, &name, &runtime, device.clone());
+    let metrics = listener.map(|listener| looking.metrics(listener));
+    let end = serve(Serving { metrics, hangs_up, ..looking.serving() })?;
+    finish(session, &name, &runtime, device.as_ref(), &end, alive)
+}
+
+/// Takes the network down after a signal; whoever asked over the socket does so himself.
+fn finish(
+    session: &Session,
+    name: &InterfaceName,
+    runtime: &Runtime,
+    device: Option<&LocalDevice>,
+    end: &End,
+    alive: AgentLock,
+) -> Result<bool, Fault> {
+    match end {
+        End::Stopped => Ok(true),
+        End::Signal => {
+            let on_host = runtime.lock_to_apply()?;
+            let mut host = machine(device)?;
+            let done = app::down(&mut host, &session.dir, name, runtime, &on_host)?;
+            // The folder counts as a living agent's until the lock is given back.
+            drop(alive);
+            if done.errors.is_empty() {
+                runtime.remove()?;
+            }
+            let is_down = done.errors.is_empty();
+            done.errors.into_iter().for_each(|error| session.tell(Event::Failed(error.into())));
+            Ok(is_down)
+        }
+        End::Device(why) => Err(Fault::failed(
+            format!("the embedded data plane of {name} ended: {why}"),
+            "`wgrelay up` starts it again",
+        )),
+    }
+}
+
+/// Says whether whoever started this process wants it to outlive its terminal, as nohup(1) does.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Signal 1 is the lowest bit.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+fn machine(device: Option<&LocalDevice>) -> Result<LinuxHost, HostError> {
+    let host = LinuxHost::open()?.with_docker(Engine::here());
+    Ok(match device {
+        Some(device) => host.with_embedded(Box::new(device.clone())),
+        None => host,
+    })
+}
+
+/// Takes the address of the metrics, before anything is changed.
+fn listener_at(session: &Session, at: SocketAddr) -> Result<TcpListener, Fault> {
+    let (listener, is_there) = listen_at(at).map_err(|e| {
+        Fault::failed(format!("metrics cannot be served at {at}: {e}"), "choose another address or port")
+    })?;
+    if !is_there {
+        session.tell(Event::AddressMissing(at.ip()));
+    }
+    Ok(listener)
+}
+
+/// What the agent looks at the host with, again and again: for its own repairs, for `status` and for metrics.
+#[derive(Clone)]
+struct Looking {
+    session: Session,
+    name: InterfaceName,
+    runtime: Runtime,
+    device: Option<LocalDevice>,
+    memory: Memory,
+    /// What the agent had to repair of late.
+    repairs: Arc<Mutex<Repairs>>,
+}
+
+impl Looking {
+    fn new(session: &Session, name: &InterfaceName, runtime: &Runtime, device: Option<LocalDevice>) -> Self {
+        Self {
+            session: session.clone(),
+            name: name.clone(),
+            runtime: runtime.clone(),
+            device,
+            memory: Memory::default(),
+            repairs: Arc::default(),
+        }
+    }
+
+    fn serving(self) -> Serving {
+        Serving {
+            network: self.name.clone(),
+            runtime: self.runtime.clone(),
+            device: self.device.clone(),
+            reconcile: self.clone().reconcile(),
+            glance: self.clone().glance(),
+            status: self.tell(),
+            metrics: None,
+            hangs_up: false,
+        }
+    }
+
+    fn status(&self) -> Result<Status, Fault> {
+        let open = || machine(self.device.as_ref());
+        let session = self.session.later();
+        let mut status = app::read_status(&session, &self.name, &self.runtime, &self.memory, open)?;
+        let mut repairs = self.repairs();
+        status.repairs_in_a_minute = Some(repairs.in_a_minute(session.now));
+        status.problems.extend(repairs.problem(&self.name, session.now));
+        Ok(status)
+    }
+
+    fn repairs(&self) -> MutexGuard<'_, Repairs> {
+        self.repairs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(self) -> Tell {
+        Arc::new(move |dir| {
+            if *dir != self.session.dir {
+                return Err("this agent serves another folder".into());
+            }
+            let status = self.status().map_err(|fault| fault.message)?;
+            let json = serde_json::to_vec_pretty(&status).map_err(|e| e.to_string())?;
+            Ok(Told { state: status.state, json })
+        })
+    }
+
+    /// Each time somebody asks, the host is looked at as `status` looks at it.
+    fn metrics(&self, listener: TcpListener) -> Metrics {
+        let looking = self.clone();
+        let render = move || looking.status().map(|status| metrics(&status)).map_err(|fault| fault.message);
+        Metrics { listener, render: Arc::new(render) }
+    }
+
+    fn glance(self) -> Glance {
+        Arc::new(move || {
+            let now = self.session.later().now;
+            app::glance(&self.session.dir, &self.name, &self.runtime, &self.memory, now)
+        })
+    }
+
+    fn reconcile(self) -> Reconcile {
+        Arc::new(move |extent| {
+            let look = || {
+                let mut host = machine(self.device.as_ref())?;
+                let now = self.session.later().now;
+                let (dir, name) = (&self.session.dir, &self.name);
+                app::reconcile(&mut host, dir, name, &self.runtime, &self.memory, now, extent)
+            };
+            let repair = match look() {
+                Ok(Reconciled::Nothing) => return Looked::Right,
+                Ok(Reconciled::Busy) => return Looked::Busy,
+                Ok(Reconciled::Looked(repair)) => repair,
+                Err(error) => return Looked::Failed { why: error.to_string(), restricted: false },
+            };
+            self.repairs().note(&repair.lines, self.session.later().now);
+            for line in repair.lines {
+                tracing::info!(kind = line.kind, target = line.target, "repaired");
+            }
+            match repair.failed {
+                None => Looked::Right,
+                Some(error) => Looked::Failed { why: error.to_string(), restricted: repair.restricted },
+            }
+        })
+    }
+}
