@@ -220,6 +220,7 @@ fn what_does_not_go_together_is_told() {
     };
     refused(&["laptop", "--format", "prometheus"], "takes none");
     refused(&["laptop", "--format", "powershell"], "laptop is no Windows node");
+    refused(&["laptop", "--format", "compose"], "laptop runs in no container");
     refused(&["--all", "--out", "x", "--format", "uci"], "--all does not go with --format uci");
     refused(&[], "which node?");
 }

@@ -54,7 +54,11 @@ pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
             .map_err(|f| explained(&loaded, node, f))?;
         return export_format::export_client(ctx, &loaded.network, node, &exported, client, args);
     }
-    one(ctx, &loaded, &secrets, node, args).map_err(|fault| explained(&loaded, node, fault))
+    let made = match args.format {
+        Format::Compose => export_format::compose_file(ctx, &loaded.network, &secrets, node, args),
+        _ => one(ctx, &loaded, &secrets, node, args),
+    };
+    made.map_err(|fault| explained(&loaded, node, fault))
 }
 
 /// On a host that came with a bundle, keys of other nodes are missing by design, and new ones would help nobody.
@@ -172,7 +176,7 @@ fn conf_with(
     node_conf(network, keys, node, hooks, now).map_err(|e| Fault::failed(&e, e.hint()))
 }
 
-fn bundle(network: &Network, secrets: &Secrets, node: &Node) -> Result<Zeroizing<String>, Fault> {
+pub(super) fn bundle(network: &Network, secrets: &Secrets, node: &Node) -> Result<Zeroizing<String>, Fault> {
     let made = Bundle::make(network, secrets, &node.name)
         .ok_or_else(|| Fault::usage(format!("there is no node {}", node.name), ""))?;
     if made.secrets.private_keys.is_empty() {

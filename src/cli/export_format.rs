@@ -9,9 +9,10 @@ use super::export::{is_stdout, out_fault};
 use super::fault::Fault;
 use super::output::Role;
 use crate::app::find_node;
+use crate::config::Secrets;
 use crate::export::Exported;
 use crate::export::format::{
-    ClientFormat, Files, ListFormat, PowerShell, client_files, list_file, powershell,
+    ClientFormat, Files, ListFormat, PowerShell, client_files, compose, list_file, powershell,
 };
 use crate::model::{Network, Node, NodeName, Platform, Problem};
 use crate::store::batch::Batch;
@@ -41,7 +42,7 @@ pub(super) const fn list(format: Format) -> Option<ListFormat> {
 
 /// Says whether `--all` writes it, a file a node.
 pub(super) const fn is_for_all(format: Format) -> bool {
-    client(format).is_none() && !matches!(format, Format::PowerShell)
+    client(format).is_none() && !matches!(format, Format::PowerShell | Format::Compose)
 }
 
 /// Exports a list of all nodes.
@@ -96,6 +97,38 @@ pub(super) fn powershell_script(
     let distribution = distribution();
     let asked = PowerShell { network, node, relay, distribution: distribution.as_deref() };
     write(ctx, &Files { files: vec![powershell(&asked)], problems: Vec::new() }, Some(name), args)
+}
+
+/// Exports a compose file; where it goes to a file, the bundle that it mounts goes beside it.
+pub(super) fn compose_file(
+    ctx: &Context,
+    network: &Network,
+    secrets: &Secrets,
+    node: &Node,
+    args: &Export,
+) -> Result<Exit, Fault> {
+    if node.platform != Platform::Docker {
+        return Err(Fault::usage(
+            format!("{} runs in no container: its platform is {}", node.name, node.platform.as_str()),
+            format!("`wgrelay set {} platform docker` where it does", node.name),
+        ));
+    }
+    let bundle = format!("{}.bundle", node.name);
+    let program =
+        std::env::current_exe().map_or_else(|_| "/usr/bin/wgrelay".into(), |path| path.display().to_string());
+    let made = Files { files: vec![compose(network, node, &program, &bundle)], problems: Vec::new() };
+    if let Some(out) = args.out.as_deref().filter(|path| !is_stdout(Some(path))) {
+        let beside = out.with_file_name(&bundle);
+        write_private(&beside, super::export::bundle(network, secrets, node)?.as_bytes())
+            .map_err(out_fault)?;
+        ctx.out.say(&format!(
+            "{} the bundle of {} to {} (mode 0600: it holds a private key)",
+            ctx.out.paint_talk(Role::Good, "wrote"),
+            node.name,
+            beside.display()
+        ));
+    }
+    write(ctx, &made, Some(&node.name), args)
 }
 
 /// Which of WSL's distributions this is, where it is one.

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use crate::rig::node::{Node, Output};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docker/engine");
+pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docker/engine");
 /// Where the engine listens and keeps its data: the node's own /run, so that it is found where engines usually are.
 const PLACE: &str = "/run";
 /// How long an engine may take to start: in the guest on a busy machine a minute is not enough.
@@ -113,6 +113,12 @@ impl<'a> Engine<'a> {
 pub fn prepare(version: &str) {
     let status = Command::new(SCRIPT).args(["prepare", version]).status().expect("the script starts");
     assert!(status.success(), "no engine {version}: {status}");
+}
+
+/// Fetches docker compose, once for a machine; from outside, as nodes have no network.
+pub fn prepare_compose(version: &str) {
+    let status = Command::new(SCRIPT).args(["prepare-compose", version]).status().expect("the script starts");
+    assert!(status.success(), "no docker compose {version}: {status}");
 }
 
 fn spawn(node: &Node, version: &str, iptables: &str, options: &[&str]) -> Child {

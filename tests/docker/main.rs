@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests make namespaces, files, sockets and processes")]
 
 mod beside;
+mod compute_node;
 mod design;
 mod engine;
 mod engine_29;

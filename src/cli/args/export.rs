@@ -37,6 +37,8 @@ pub enum Format {
     /// A script for Windows' administrator, where the relay runs in WSL on that PC
     #[value(name = "powershell")]
     PowerShell,
+    /// A compose file for a node in a container; with --out its bundle is written beside it
+    Compose,
 }
 
 impl Format {
@@ -56,6 +58,7 @@ impl Format {
             Self::Prometheus => "prometheus",
             Self::Ansible => "ansible",
             Self::PowerShell => "powershell",
+            Self::Compose => "compose",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! after them. Each is text; what a program cannot say is told as a problem.
 
 mod ansible;
+mod compose;
 mod mikrotik;
 mod network_manager;
 mod networkd;
@@ -13,6 +14,7 @@ mod wiped;
 
 use zeroize::Zeroizing;
 
+pub use compose::compose;
 pub use powershell::{PowerShell, powershell};
 
 use super::Exported;
