@@ -100,7 +100,7 @@ impl Target {
 }
 
 fn keys(network: &Network, node: &Node, secrets: &Secrets) -> Keys {
-    let others = network.nodes.values().filter(|n| n.is_relay() != node.is_relay());
+    let others = network.nodes.values().filter(|n| n.name != node.name && (n.is_relay() || node.is_relay()));
     let preshared_keys = others
         .filter_map(|other| {
             let (relay, spoke) = if node.is_relay() { (node, other) } else { (other, node) };

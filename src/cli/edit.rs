@@ -11,8 +11,8 @@ use crate::app::random;
 use crate::app::{Loaded, Session, find_node};
 use crate::config::{EditError, NetworkDocument, Secrets, parse_network};
 use crate::model::{
-    Nat, Network, Node, Platform, Problem, PublicKey, Role as NodeRole, Site, SiteInterface, next_address,
-    next_address6,
+    Nat, Network, Node, NodeName, Platform, Problem, PublicKey, Role as NodeRole, Site, SiteInterface,
+    next_address, next_address6,
 };
 use crate::store::files::WriterLock;
 use crate::store::{Contents, Store as _};
@@ -104,7 +104,8 @@ fn site(text: &str) -> Result<Site, Fault> {
 /// Removes a node and its keys.
 pub fn remove(ctx: &Context, args: &Edit) -> Result<Exit, Fault> {
     edit(ctx, args.up, |loaded, document, secrets| {
-        if find_node(&loaded.network, &args.name)?.is_relay() {
+        let node = find_node(&loaded.network, &args.name)?;
+        if node.is_relay() && loaded.network.relays().count() == 1 {
             return Err(Fault::failed(
                 format!("{} is the relay, and a network needs one", args.name),
                 "edit the file where the relay is to be another one",
@@ -170,7 +171,7 @@ pub(super) fn edit_with(
     let said = change(&loaded, &mut document, &mut secrets)?;
     let edited =
         Edited { text: document.to_string(), secrets: (secrets != secrets_before).then_some(secrets), said };
-    write(ctx, &loaded, &lock, &edited)?;
+    write(ctx, &loaded, &lock, edited, &secrets_before)?;
     drop(lock);
     then_up(ctx, up)
 }
@@ -189,16 +190,31 @@ pub(super) fn then_up(ctx: &Context, up: bool) -> Result<Exit, Fault> {
     super::up::up(&ctx.settled(), &args)
 }
 
-fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> Result<(), Fault> {
+fn write(
+    ctx: &Context,
+    loaded: &Loaded,
+    lock: &WriterLock,
+    mut edited: Edited,
+    secrets_before: &Secrets,
+) -> Result<(), Fault> {
     if edited.text != loaded.text || edited.secrets.is_some() {
         let file = loaded.folder.network_path().display().to_string();
         let parsed = parse_network(edited.text.as_bytes(), &file);
-        if parsed.value.is_none() {
+        let Some(network) = &parsed.value else {
             let problems: Vec<Problem> = parsed.problems.into_iter().filter(Problem::is_error).collect();
             return Err(Fault {
                 problems,
                 ..Fault::failed("the network would not be valid any more; nothing was changed", "")
             });
+        };
+        let new = new_pairs(&loaded.network, network);
+        if !new.is_empty() {
+            let secrets = edited.secrets.get_or_insert_with(|| secrets_before.clone());
+            for (relay, other) in &new {
+                if secrets.preshared_key(relay, other).is_none() {
+                    secrets.set_preshared_key(relay, other, random::preshared_key());
+                }
+            }
         }
         let told = |p: &Problem| loaded.warnings.iter().any(|w| w.code == p.code && w.message == p.message);
         for warning in parsed.problems.iter().filter(|p| !told(p)) {
@@ -226,6 +242,17 @@ fn write(ctx: &Context, loaded: &Loaded, lock: &WriterLock, edited: &Edited) -> 
         ctx.out.prose(&edited.said)?;
     }
     Ok(())
+}
+
+/// The pairs that share a preshared key since a node became a relay: it and every other node.
+fn new_pairs(before: &Network, after: &Network) -> Vec<(NodeName, NodeName)> {
+    let was_relay = |node: &Node| before.nodes.get(&node.name).is_some_and(Node::is_relay);
+    if !after.preshared_keys || after.relays().all(was_relay) {
+        return Vec::new();
+    }
+    let pairs =
+        after.key_pairs().filter(|(relay, other)| !was_relay(relay) || other.is_relay() && !was_relay(other));
+    pairs.map(|(relay, other)| (relay.name.clone(), other.name.clone())).collect()
 }
 
 pub(super) fn edit_fault(error: &EditError) -> Fault {

@@ -41,8 +41,7 @@ pub fn rotate(ctx: &Context, args: &Rotate) -> Result<Exit, Fault> {
         if loaded.network.preshared_keys {
             for other in peers(&loaded.network, node) {
                 let (relay, spoke) = if node.is_relay() { (node, other) } else { (other, node) };
-                let keys = secrets.preshared_keys.entry(relay.name.clone()).or_default();
-                keys.insert(spoke.name.clone(), random::preshared_key());
+                secrets.set_preshared_key(&relay.name, &spoke.name, random::preshared_key());
             }
         }
         let to_export = if node.is_relay() { peers(&loaded.network, node) } else { vec![node] };
@@ -59,7 +58,11 @@ pub fn rotate(ctx: &Context, args: &Rotate) -> Result<Exit, Fault> {
     })
 }
 
-/// The nodes that a node has sessions with: of every pair one is a relay.
+/// The nodes that a node shares keys with: of every pair one is a relay.
 fn peers<'n>(network: &'n Network, node: &Node) -> Vec<&'n Node> {
-    network.nodes.values().filter(|other| other.is_relay() != node.is_relay()).collect()
+    network
+        .nodes
+        .values()
+        .filter(|other| other.name != node.name && (other.is_relay() || node.is_relay()))
+        .collect()
 }

@@ -48,6 +48,7 @@ const NODE_KEYS: &[(&str, Kind)] = &[
         "public_key",
         Kind::Elsewhere("`wgrelay rotate NAME --public-key VALUE` changes it, with what hangs on it"),
     ),
+    ("relays", Kind::List),
     ("role", Kind::Text),
     ("routes", Kind::Routes),
     ("site", Kind::Elsewhere("edit [[node.NAME.site]] in the file")),

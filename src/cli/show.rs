@@ -9,9 +9,7 @@ use super::fault::Fault;
 use super::output::{Output, Role};
 use super::table::wrapped;
 use crate::app::find_node;
-use crate::model::{
-    AllowRule, Network, Node, NodeName, Platform, Routes, Site, Timestamp, claimed_by_spoke, derive_for_spoke,
-};
+use crate::model::{AllowRule, Network, Node, NodeName, Platform, Routes, Site, Timestamp};
 
 /// A node as `show --json` tells it.
 #[derive(Serialize)]
@@ -162,11 +160,10 @@ fn shown_site(site: &Site) -> ShownSite {
 }
 
 fn allowed_ips(network: &Network, node: &Node, now: Timestamp) -> Vec<PeerAllowed> {
-    let peers = network.nodes.values().filter(|o| o.is_relay() != node.is_relay() && o.is_active(now));
-    peers
+    network
+        .peers_of(node, now)
         .map(|peer| {
-            let prefixes =
-                if node.is_relay() { claimed_by_spoke(peer) } else { derive_for_spoke(network, node, now) };
+            let prefixes = network.allowed_ips(node, peer, now);
             let allowed_ips = prefixes.iter().map(ToString::to_string).collect();
             PeerAllowed { peer: peer.name.clone(), allowed_ips }
         })

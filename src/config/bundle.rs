@@ -164,6 +164,7 @@ fn outline(node: &Node) -> Node {
     out.platform = node.platform;
     out.address6 = node.address6;
     out.groups.clone_from(&node.groups);
+    out.relays.clone_from(&node.relays);
     out.enabled = node.enabled;
     out.expires = node.expires;
     out.sites = node.sites.clone();

@@ -29,7 +29,7 @@ pub enum EditError {
     #[error("there is a node {0} already")]
     Exists(NodeName),
     /// Rules name the node, and would lose their meaning.
-    #[error("node {name} is named by [[allow]] or [[expect]] on line {}", joined(.lines))]
+    #[error("node {name} is named by a rule, or by relays, on line {}", joined(.lines))]
     Mentioned {
         /// The node.
         name: NodeName,
@@ -472,6 +472,11 @@ fn mentions(document: &Document<String>, name: &NodeName) -> Vec<Range<usize>> {
             let named = texts.into_iter().filter(|v| v.as_str().is_some_and(is_named));
             found.extend(named.filter_map(Value::span));
         }
+    }
+    let nodes = document.as_table().get("node").and_then(Item::as_table_like);
+    for node in nodes.into_iter().flat_map(TableLike::iter).filter_map(|(_, item)| item.as_table_like()) {
+        let listed = node.get("relays").and_then(Item::as_array).into_iter().flatten();
+        found.extend(listed.filter(|v| v.as_str() == Some(name.as_str())).filter_map(Value::span));
     }
     found.sort_by_key(|s| s.start);
     found

@@ -130,6 +130,7 @@ fn network_of(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
             }
         }
     }
+    rank_relays(&mut network, &marks);
     for section in top.tables("allow", source) {
         allow_table(&section, &mut network, &mut marks, source);
     }
@@ -140,6 +141,23 @@ fn network_of(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
         expect_table(&section, &mut network, &mut marks, source);
     }
     (network, marks)
+}
+
+/// Gives the relays their places, and, where there are several, the spokes that list none all of them in that order.
+fn rank_relays(network: &mut Network, marks: &Marks) {
+    let mut order: Vec<NodeName> = network.relays().map(|relay| relay.name.clone()).collect();
+    order.sort_by_key(|name| marks.nodes.get(name).map_or(0, |at| at.node.0));
+    for (rank, name) in order.iter().enumerate() {
+        if let Some(relay) = network.nodes.get_mut(name) {
+            relay.rank = rank;
+        }
+    }
+    if order.len() < 2 {
+        return;
+    }
+    for spoke in network.nodes.values_mut().filter(|node| !node.is_relay() && node.relays.is_empty()) {
+        spoke.relays.clone_from(&order);
+    }
 }
 
 fn network_table(section: &Section<'_>, network: &mut Network, marks: &mut Marks, source: &mut Source<'_>) {

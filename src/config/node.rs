@@ -28,6 +28,7 @@ const NODE_KEYS: &[&str] = &[
     "routes",
     "local",
     "groups",
+    "relays",
     "egress",
     "dns",
     "mtu",
@@ -87,6 +88,21 @@ pub(super) fn node_table(
             Err(why) => {
                 let message = format!("{:?} cannot be a group's name: {why}", text.value);
                 source.error(text.mark, "bad-name", message, "names as nodes have: staff, team-2");
+            }
+        }
+    }
+    if let Some(listed) = section.list("relays", source) {
+        at.relays = section.value("relays").map(mark_of);
+        for text in listed {
+            match text.value.parse::<NodeName>() {
+                Ok(name) => {
+                    node.relays.push(name);
+                    at.each_relay.push(text.mark);
+                }
+                Err(why) => {
+                    let message = format!("{:?} cannot be a relay's name: {why}", text.value);
+                    source.error(text.mark, "bad-name", message, "the names of nodes with role = \"relay\"");
+                }
             }
         }
     }

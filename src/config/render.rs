@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Bridge, DEFAULT_KEEPALIVE, DEFAULT_MTU, ForwardSource, Nat, Network, Node, Platform, Role, Routes, Site,
+    Bridge, DEFAULT_KEEPALIVE, DEFAULT_MTU, ForwardSource, Nat, Network, Node, NodeName, Platform, Role,
+    Routes, Site,
 };
 
 /// Writes a whole file. Values at their default are left out; the header comment may have several lines.
@@ -31,9 +32,14 @@ pub fn render_network(network: &Network, header_comment: Option<&str>) -> String
         put("preshared_keys", "false".into());
     }
     // Relays first: the file then reads from the middle of the network outwards.
+    let order: Vec<&NodeName> = network.relays().map(|relay| &relay.name).collect();
     for node in network.relays().chain(network.spokes()) {
         out.push('\n');
-        out.push_str(&render_node(node));
+        if order.iter().copied().eq(&node.relays) {
+            out.push_str(&render_node(&Node { relays: Vec::new(), ..node.clone() }));
+        } else {
+            out.push_str(&render_node(node));
+        }
     }
     for rule in &network.allow {
         out.push_str("\n[[allow]]\n");
@@ -116,6 +122,9 @@ pub fn render_node(node: &Node) -> String {
     }
     if !node.groups.is_empty() {
         put("groups", list(node.groups.iter().map(ToString::to_string)));
+    }
+    if !node.relays.is_empty() {
+        put("relays", list(node.relays.iter().map(ToString::to_string)));
     }
     if node.egress {
         put("egress", if node.egress_all { text("all") } else { "true".into() });

@@ -64,9 +64,19 @@ impl Secrets {
         source.finish(Some(secrets))
     }
 
-    /// Returns the preshared key between a relay and a spoke.
-    pub fn preshared_key(&self, relay: &NodeName, spoke: &NodeName) -> Option<&PresharedKey> {
-        self.preshared_keys.get(relay)?.get(spoke)
+    /// Returns the preshared key between a relay and a spoke, or between two relays, whichever is named first.
+    pub fn preshared_key(&self, relay: &NodeName, other: &NodeName) -> Option<&PresharedKey> {
+        let below = |a: &NodeName, b: &NodeName| self.preshared_keys.get(a)?.get(b);
+        below(relay, other).or_else(|| below(other, relay))
+    }
+
+    /// Puts the preshared key between a relay and another node in, in the place of the one that is there.
+    pub fn set_preshared_key(&mut self, relay: &NodeName, other: &NodeName, key: PresharedKey) {
+        if let Some(there) = self.preshared_keys.get_mut(other).and_then(|keys| keys.get_mut(relay)) {
+            *there = key;
+            return;
+        }
+        self.preshared_keys.entry(relay.clone()).or_default().insert(other.clone(), key);
     }
 
     /// Says whether these bytes are one of the keys.
@@ -279,13 +289,13 @@ pub(super) fn misfits(network: &Network, secrets: &Secrets) -> Vec<(KeyOf, Probl
         }
     }
     if network.preshared_keys {
-        for relay in network.relays() {
-            for spoke in network.spokes().filter(|s| secrets.preshared_key(&relay.name, &s.name).is_none()) {
-                let message = format!("relay {} and node {} have no preshared key", relay.name, spoke.name);
+        for (relay, other) in network.key_pairs() {
+            if secrets.preshared_key(&relay.name, &other.name).is_none() {
+                let message = format!("relay {} and node {} have no preshared key", relay.name, other.name);
                 let hint =
-                    format!("`wgrelay rotate {}` makes one; preshared_keys = false does without", spoke.name);
+                    format!("`wgrelay rotate {}` makes one; preshared_keys = false does without", other.name);
                 let problem = Problem::error("missing-preshared-key", "", message, hint);
-                found.push(((Some(relay.name.clone()), spoke.name.clone()), problem));
+                found.push(((Some(relay.name.clone()), other.name.clone()), problem));
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::config::network_as_comments;
 pub use crate::firewall::Hooks;
 use crate::model::{
     DEFAULT_MTU, Endpoint, EndpointHost, Network, Node, NodeName, Platform, PresharedKey, PrivateKey,
-    Problem, Timestamp, claimed_by_spoke, derive_for_spoke,
+    Problem, Timestamp, derive_for_spoke,
 };
 use crate::wgconf::{self, Client, Comments, Dns, Document, Hook, HookError, Interface};
 
@@ -113,13 +113,13 @@ pub fn node_conf(
     let interface = interface(network, keys, node, hooks, now, &mut problems)?;
     let mut peers = Vec::new();
     if node.is_relay() {
-        for spoke in network.spokes().filter(|s| s.is_active(now)) {
-            peers.push(spoke_as_peer(network, keys, node, spoke)?);
+        for peer in network.peers_of(node, now) {
+            peers.push(peer_of_relay(network, keys, node, peer, now)?);
         }
     } else {
         let allowed =
             allowed_ips_as_read(network, carried(network, node, derive_for_spoke(network, node, now)));
-        for relay in network.relays().filter(|r| r.is_active(now)) {
+        if let Some(relay) = network.home_of(node, now) {
             warn_of_endpoint(node, relay, &allowed, &mut problems);
             peers.push(relay_as_peer(network, keys, node, relay, allowed.clone())?);
         }
@@ -203,7 +203,7 @@ const IPV6_BACK: &str = "if [ -e /run/wgrelay-q-%i.ipv6 ]; then rm /run/wgrelay-
 fn needs_ipv6(network: &Network, node: &Node, now: Timestamp) -> bool {
     let is_v6 = |net: &IpNet| matches!(net, IpNet::V6(_));
     let sends = if node.is_relay() {
-        network.spokes().flat_map(claimed_by_spoke).collect()
+        network.peers_of(node, now).flat_map(|peer| network.allowed_ips(node, peer, now)).collect()
     } else {
         derive_for_spoke(network, node, now)
     };
@@ -279,17 +279,19 @@ fn preshared_key(
     }
 }
 
-fn spoke_as_peer(
+fn peer_of_relay(
     network: &Network,
     keys: Keys<'_>,
     relay: &Node,
-    spoke: &Node,
+    other: &Node,
+    now: Timestamp,
 ) -> Result<wgconf::Peer, ExportError> {
-    let mut peer = wgconf::Peer::new(spoke.public_key);
-    peer.comments = vec![spoke.name.to_string()];
-    peer.preshared_key = preshared_key(network, keys, relay, spoke)?;
-    peer.allowed_ips = allowed_ips_as_read(network, claimed_by_spoke(spoke));
-    peer.endpoint = spoke.endpoint.clone();
+    let mut peer = wgconf::Peer::new(other.public_key);
+    peer.comments = vec![other.name.to_string()];
+    peer.preshared_key = preshared_key(network, keys, relay, other)?;
+    peer.allowed_ips = allowed_ips_as_read(network, network.allowed_ips(relay, other, now));
+    peer.endpoint = other.endpoint.clone();
+    peer.keepalive = network.keepalive_towards(relay, other);
     Ok(peer)
 }
 

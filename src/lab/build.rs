@@ -359,9 +359,8 @@ fn fresh_copy(network: &Network, text: &str, topology: &Topology) -> Result<(Str
         }
     }
     if network.preshared_keys {
-        for relay in network.relays() {
-            let keys = network.spokes().map(|s| (s.name.clone(), random::preshared_key())).collect();
-            secrets.preshared_keys.insert(relay.name.clone(), keys);
+        for (relay, other) in network.key_pairs() {
+            secrets.set_preshared_key(&relay.name, &other.name, random::preshared_key());
         }
     }
     Ok((document.to_string(), secrets))

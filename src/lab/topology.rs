@@ -485,9 +485,9 @@ impl<'n> Builder<'n> {
         let sends = |node: &Node, ip: IpAddr| {
             node.is_relay() || derive_for_spoke(self.network, node, self.now).iter().any(|p| p.contains(&ip))
         };
-        // Between a relay and a spoke nobody forwards; into a site its node does, and between spokes the relay.
-        let spokes = !a.node.is_relay() && !b.node.is_relay();
-        let forwarded = spokes || a.site.is_some() || b.site.is_some();
+        // Between peers nobody forwards; into a site its node does, and between others a relay.
+        let forwarded =
+            !self.network.are_peers(a.node, b.node, self.now) || a.site.is_some() || b.site.is_some();
         let returns = b.site.is_none_or(|s| s.knows_the_way || s.site.is_masqueraded());
         Some(
             returns

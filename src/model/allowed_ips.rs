@@ -49,7 +49,8 @@ fn allowed_by_policy(network: &Network, spoke: &Node, now: Timestamp) -> BTreeSe
     let is_own =
         |nets: &BTreeSet<IpNet>| nets.iter().any(|n| own.iter().any(|o| o.contains(n) || n.contains(o)));
     // Policy rules what is forwarded; a relay's own address is its own firewall's matter.
-    let mut out: BTreeSet<IpNet> = network.relays().flat_map(Node::host_prefixes).collect();
+    let home = network.home_of(spoke, now).into_iter();
+    let mut out: BTreeSet<IpNet> = home.flat_map(Node::host_prefixes).collect();
     for rule in &network.allow {
         let (from, to) = (all(&rule.from), all(&rule.to));
         if is_own(&from) {

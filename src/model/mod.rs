@@ -12,6 +12,7 @@ mod key;
 mod masked;
 mod name;
 mod network;
+mod peering;
 mod policy;
 mod prefixes;
 mod problem;

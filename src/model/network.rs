@@ -44,7 +44,7 @@ pub struct Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The hub: every spoke's only peer.
+    /// A hub: what spokes peer with.
     Relay,
     /// A client, with or without sites behind it.
     Spoke,
@@ -187,6 +187,10 @@ pub struct Node {
     pub name: NodeName,
     /// Relay or spoke.
     pub role: Role,
+    /// On a relay: its place among the relays of the file, from 0; else 0.
+    pub rank: usize,
+    /// On a spoke: the relays that it may use, its home first; empty where the network has one relay.
+    pub relays: Vec<NodeName>,
     /// What it runs on.
     pub platform: Platform,
     /// Its IPv4 address in the tunnel.
@@ -231,6 +235,8 @@ impl Node {
         Self {
             name,
             role,
+            rank: 0,
+            relays: Vec::new(),
             platform: Platform::Linux,
             address,
             address6: None,
@@ -274,9 +280,11 @@ impl Node {
 }
 
 impl Network {
-    /// Returns the relays, by name.
-    pub fn relays(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(|n| n.is_relay())
+    /// Returns the relays, as they follow each other in the file.
+    pub fn relays(&self) -> impl Iterator<Item = &Node> + Clone {
+        let mut relays: Vec<&Node> = self.nodes.values().filter(|n| n.is_relay()).collect();
+        relays.sort_by_key(|relay| relay.rank);
+        relays.into_iter()
     }
     /// Returns the spokes, by name.
     pub fn spokes(&self) -> impl Iterator<Item = &Node> {

@@ -58,7 +58,7 @@ impl Keys {
                 );
             }
         }
-        let peers = network.nodes.values().filter(|n| n.is_relay() != node.is_relay() && n.is_active(now));
+        let peers = network.peers_of(node, now);
         for peer in peers.filter(|n| network.preshared_keys && !self.preshared_keys.contains_key(&n.name)) {
             missing.preshared_keys.insert(peer.public_key);
             let (relay, spoke) = if node.is_relay() { (node, peer) } else { (peer, node) };

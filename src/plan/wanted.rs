@@ -11,9 +11,7 @@ use super::{Facts, Keys, bridge, full_tunnel, path_mtu, read_only, two_homes};
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
 use crate::firewall::{SiteMatch, Surroundings, Table, compile, forwarding_v4, ifalias, table_name};
-use crate::model::{
-    EndpointHost, Network, Node, PlaceRef, Problem, Timestamp, claimed_by_spoke, derive_for_spoke,
-};
+use crate::model::{EndpointHost, Network, Node, PlaceRef, Problem, Timestamp};
 
 /// A wanted state, and what to say about it.
 #[derive(Debug, Clone)]
@@ -202,14 +200,11 @@ fn peers(
     now: Timestamp,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<crate::model::PublicKey, Peer> {
-    let others = network.nodes.values().filter(|n| n.name != node.name && n.is_active(now));
-    // Every pair has a relay in it: spokes peer with relays only.
-    others
-        .filter(|other| node.is_relay() != other.is_relay())
+    network
+        .peers_of(node, now)
         .map(|other| {
-            let allowed_ips =
-                if node.is_relay() { claimed_by_spoke(other) } else { derive_for_spoke(network, node, now) };
-            let keepalive = if node.is_relay() { None } else { network.keepalive_of(node) };
+            let allowed_ips = network.allowed_ips(node, other, now);
+            let keepalive = network.keepalive_towards(node, other);
             let endpoint = endpoint(other, facts, problems);
             // Keys that are stored and not asked for would keep this side from those that export none.
             let preshared_key =

@@ -368,6 +368,7 @@ impl<'n> Marks<'n> {
                 node.enabled,
                 node.expires,
                 &node.routes,
+                &node.relays,
                 node.endpoint.as_ref().map(|e| e.socket_addr().is_some()),
                 self.network.keepalive_of(node),
                 addresses.iter().map(|a| (self.groups_of(*a), in_site(a))).collect::<Vec<_>>(),

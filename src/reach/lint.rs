@@ -42,11 +42,19 @@ pub fn lint(network: &Network, now: Timestamp) -> Vec<Problem> {
     for spoke in network.spokes().filter(|n| n.is_active(now)) {
         keepalive(network, spoke, &mut out);
         let allowed = derive_for_spoke(&part, spoke, now);
-        let key = format!("{:?}{:?}{}{allowed:?}", spoke.routes, spoke.local, spoke.platform.as_str());
+        let key = format!(
+            "{:?}{:?}{:?}{}{allowed:?}",
+            spoke.routes,
+            spoke.local,
+            spoke.relays,
+            spoke.platform.as_str()
+        );
         let key = if spoke.sites.is_empty() { key } else { format!("{key}{}", spoke.name) };
         alike.entry(key).or_insert_with(|| (Vec::new(), allowed)).0.push(spoke);
     }
     for (spokes, allowed) in alike.values() {
+        let of_home = |(relay, _): &&(&Node, IpAddr)| network.are_peers(relay, spokes[0], now);
+        let called: Vec<_> = called.iter().filter(of_home).copied().collect();
         endpoint_inside(&called, spokes, allowed, &mut out);
         swallowed_lan(spokes, allowed, &mut out);
     }
@@ -288,11 +296,10 @@ fn mtu(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
             tell(format!("node.{}.mtu", node.name), mtu, format!("the MTU of {}", node.name), String::new());
         }
     }
-    let Some(relay) = network.relays().find(|r| r.is_active(now)) else { return };
-    let least = network.mtu_of(relay);
-    let wider: Vec<&Node> =
-        network.spokes().filter(|n| n.is_active(now) && network.mtu_of(n) > least).collect();
-    if let Some(first) = wider.first() {
+    for relay in network.relays().filter(|r| r.is_active(now)) {
+        let least = network.mtu_of(relay);
+        let wider: Vec<&Node> = network.peers_of(relay, now).filter(|n| network.mtu_of(n) > least).collect();
+        let Some(first) = wider.first() else { continue };
         out.push(Problem::warning(
             "mtu-narrows",
             format!("node.{}.mtu", relay.name),

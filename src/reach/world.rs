@@ -192,6 +192,10 @@ impl World {
     pub(super) fn is_active(&self, id: NodeId) -> bool {
         self.node(id).is_active(self.now)
     }
+    /// The relay that a spoke is at home on.
+    pub(super) fn home(&self, spoke: &Node) -> Option<&Node> {
+        self.network.home_of(spoke, self.now)
+    }
     pub(super) fn site(&self, id: SiteId) -> &Site {
         &self.node(id.node).sites[id.index]
     }

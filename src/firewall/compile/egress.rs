@@ -68,8 +68,8 @@ impl Builder<'_> {
     /// The tunnel addresses (and sites) of spokes that send more than the network into the tunnel.
     pub(super) fn egress_sources(&self) -> BTreeSet<IpNet> {
         self.network
-            .spokes()
-            .filter(|n| n.is_active(self.now) && !matches!(n.routes, Routes::Split))
+            .peers_of(self.node, self.now)
+            .filter(|n| !n.is_relay() && !matches!(n.routes, Routes::Split))
             .flat_map(crate::model::claimed_by_spoke)
             .collect()
     }

@@ -203,7 +203,11 @@ fn rejected(
     facts: &Facts,
 ) -> Option<Problem> {
     let tunnel = network.name.as_str();
-    let relay = network.relays().next()?;
+    let has_it = |relay: &&Node| {
+        let own = |l: &crate::plan::Link| l.addresses.iter().any(|a| a.addr() == IpAddr::V4(relay.address));
+        facts.links.get(tunnel).is_some_and(own)
+    };
+    let relay = network.relays().find(has_it).or_else(|| network.relays().next())?;
     let inside = IpAddr::V4(relay.address);
     let host = |net: IpNet| net.hosts().nth(1).unwrap_or(net.addr());
     let mut ways: Vec<(&str, &str, IpAddr, IpAddr)> = Vec::new();

@@ -30,6 +30,11 @@ impl Check<'_> {
                 let message = format!("{} are several ports, and {} names one", forward.port, forward.to);
                 self.error(*to, "bad-destination", message, "leave the port out: each leads to its own");
             }
+            if forward.on.is_none() && network.relays().nth(1).is_some() {
+                let message =
+                    format!("{} says not whose port it is, and there are several relays", forward.port);
+                self.error(*port, "no-relay", message, "add on = \"NAME\", a relay's");
+            }
             let listens = network.relays().find(|r| forward.is_on(r)).and_then(Node::listen_port);
             let is_ours = matches!(forward.port, PortSpec::Udp(_))
                 && listens.is_some_and(|p| (range.first..=range.last).contains(&p));

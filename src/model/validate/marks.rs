@@ -33,6 +33,10 @@ pub struct NodeMarks {
     pub keepalive: Option<Mark>,
     /// `egress`.
     pub egress: Option<Mark>,
+    /// `relays`; `None`: not written.
+    pub relays: Option<Mark>,
+    /// One for each of the node's `relays`, in order.
+    pub each_relay: Vec<Mark>,
     /// One for each of the node's sites, in order.
     pub sites: Vec<SiteMarks>,
     /// One for each of the node's bridges, in order.
@@ -131,6 +135,8 @@ pub(super) fn label(network: &Network, labels: &mut Vec<String>) -> Marks {
             mtu: node.mtu.and_then(|_| field("mtu")),
             keepalive: node.keepalive.and_then(|_| field("keepalive")),
             egress: field("egress"),
+            relays: Some(&node.relays).filter(|list| !list.is_empty()).and_then(|_| field("relays")),
+            each_relay: node.relays.iter().filter_map(|_| field("relays")).collect(),
             local: node.local.iter().filter_map(|_| field("local")).collect(),
             sites,
             bridges,

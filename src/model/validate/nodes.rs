@@ -62,20 +62,8 @@ impl<'n> Check<'n> {
                 "give one node role = \"relay\" and an endpoint",
             );
         }
-        if let [(first, _), rest @ ..] = relays.as_slice() {
-            for (node, at) in rest {
-                self.error(
-                    at.role.unwrap_or(at.node),
-                    "several-relays",
-                    format!(
-                        "node {} is a second relay beside {}: a network has one for now",
-                        node.name, first.name
-                    ),
-                    "make it a spoke, or give it a network of its own",
-                );
-            }
-        }
-        let egress = relays.iter().any(|(n, _)| n.egress);
+        self.homes();
+        let several = relays.len() > 1;
         for (node, at) in &relays {
             if !at.has_endpoint {
                 self.warn(
@@ -89,7 +77,14 @@ impl<'n> Check<'n> {
                 self.warn(
                     at.node,
                     "relay-disabled",
-                    format!("relay {} is disabled: no packet passes between nodes", node.name),
+                    if several {
+                        format!(
+                            "relay {} is disabled: its spokes are at home on the next of their list",
+                            node.name
+                        )
+                    } else {
+                        format!("relay {} is disabled: no packet passes between nodes", node.name)
+                    },
                     format!("enable it: `wgrelay enable {}`", node.name),
                 );
             }
@@ -115,16 +110,73 @@ impl<'n> Check<'n> {
                     "set it on the relay; for the hosts of a site, on the site",
                 );
             }
-            if node.routes == Routes::Full && !egress && self.marks.complete && !node.is_relay() {
+            if node.routes == Routes::Full && self.marks.complete && !node.is_relay() && !self.leads_out(node)
+            {
                 self.warn(
                     at.routes.unwrap_or(at.node),
                     "no-egress",
                     format!(
-                        "node {} sends everything into the tunnel, and no relay lets it out to the Internet",
-                        node.name
+                        "node {} sends everything into the tunnel, and {} lets it out to the Internet",
+                        node.name,
+                        if several { "its relay does not" } else { "no relay" },
                     ),
                     "set egress = true on the relay, or routes = \"split\"",
                 );
+            }
+        }
+    }
+
+    /// Says whether the relay that a spoke is at home on, whenever that is, lets it out.
+    fn leads_out(&self, spoke: &Node) -> bool {
+        let relay = match spoke.relays.first() {
+            Some(home) => self.network.nodes.get(home),
+            None => self.nodes.iter().map(|(n, _)| *n).find(|n| n.is_relay()),
+        };
+        relay.is_some_and(|relay| relay.egress)
+    }
+
+    /// Each name of `relays` is a relay's, once, and on a spoke.
+    fn homes(&mut self) {
+        for (node, at) in self.nodes.clone() {
+            let Some(mark) = at.relays else { continue };
+            if node.is_relay() {
+                self.error(
+                    mark,
+                    "relays-of-relay",
+                    format!("{} is a relay, and relays peer with each other whatever they list", node.name),
+                    "take the line away; it belongs on spokes",
+                );
+                continue;
+            }
+            if at.each_relay.is_empty() {
+                let message = format!("relays of {} is empty: it would have no peer", node.name);
+                self.error(mark, "no-relay", message, "list the relays by preference, or take the line away");
+            }
+            for (index, (name, mark)) in node.relays.iter().zip(&at.each_relay).enumerate() {
+                match self.network.nodes.get(name) {
+                    _ if node.relays[..index].contains(name) => {
+                        self.error(
+                            *mark,
+                            "repeated-relay",
+                            format!("relays of {} has {name} twice", node.name),
+                            "keep the first",
+                        );
+                    }
+                    Some(relay) if relay.is_relay() => {}
+                    Some(_) => self.error(
+                        *mark,
+                        "unknown-relay",
+                        format!("relays of {} names {name}, which is a spoke", node.name),
+                        format!("name a relay, or give {name} role = \"relay\""),
+                    ),
+                    None if !self.marks.complete => {}
+                    None => self.error(
+                        *mark,
+                        "unknown-relay",
+                        format!("relays of {} names {name}, and there is no such node", node.name),
+                        "the names of nodes with role = \"relay\"",
+                    ),
+                }
             }
         }
     }

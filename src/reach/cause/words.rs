@@ -275,7 +275,7 @@ fn not_allowed(world: &World, id: NodeId, dst: IpAddr) -> (String, String) {
 
 /// The line of a spoke whose `routes` are a list: in the network file, and in the client's own.
 fn extend_routes(world: &World, node: &Node, prefix: IpNet) -> String {
-    let relay = world.network().relays().next().map_or("the relay", |r| r.name.as_str());
+    let relay = world.home(node).map_or("the relay", |r| r.name.as_str());
     let name = &node.name;
     format!(
         "extend AllowedIPs of [Peer] {relay} in {name}.conf with {prefix}: add it to routes under [node.{name}], \

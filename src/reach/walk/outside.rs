@@ -18,12 +18,14 @@ impl Walk<'_> {
         at: &mut Addresses,
     ) -> Result<Next, Cause> {
         let world = self.world;
+        let home = |id| world.home(world.node(id)).and_then(|relay| world.id(&relay.name));
         let relay = || world.ids().find(|id| world.node(*id).is_relay());
         let by = match (from, to) {
             (Spot::Lan(id, _), _) => id,
             (_, Spot::Host(site, _)) => site.node,
             (_, Spot::Neighbour(id, _)) => id,
             (_, Spot::Node(id, _)) if world.node(id).endpoint.is_some() => id,
+            (_, Spot::Node(id, _)) => home(id).or_else(relay).ok_or(Cause::NothingInCommon)?,
             _ => relay().ok_or(Cause::NothingInCommon)?,
         };
         if !world.is_active(by) {
