@@ -523,10 +523,10 @@ impl<'n> Builder<'n> {
     /// Full-tunnel spokes reach the Internet, which sees the relay; hosts of an egress site do, and it sees their node.
     fn egress(&mut self, nodes: &[&Node]) {
         let underlay = |node: &Node| self.top.underlay.get(&node.name).map(|a| IpAddr::V4(*a));
-        let relay = nodes.iter().find(|n| n.is_relay() && n.egress);
         let mut asking: Vec<(usize, Option<IpAddr>)> = Vec::new();
         for (from, node) in nodes.iter().enumerate() {
-            if let Some(relay) = relay.filter(|_| node.routes == Routes::Full) {
+            let home = self.network.home_of(node, self.now).filter(|relay| relay.egress);
+            if let Some(relay) = home.filter(|_| node.routes == Routes::Full) {
                 asking.push((from, underlay(relay)));
             }
         }

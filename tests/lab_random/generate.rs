@@ -104,6 +104,36 @@ impl Roll {
         if self.dice.one_in(2) {
             self.policy();
         }
+        if self.dice.one_in(3) {
+            self.relays();
+        }
+    }
+
+    /// Makes up to three of the nodes relays beside the first, and gives some of the others a home of their own.
+    fn relays(&mut self) {
+        let dice = &mut self.dice;
+        let mut relays = vec![0];
+        for node in self.net.nodes.iter_mut().skip(1).take(3) {
+            if dice.one_in(3) {
+                continue;
+            }
+            relays.push(node.number);
+            node.relay = true;
+            (node.routes, node.local, node.keepalive) = (Routes::Split, Vec::new(), None);
+            (node.endpoint, node.egress) = (!dice.one_in(12), dice.one_in(3));
+        }
+        for node in self.net.nodes.iter_mut().filter(|n| !n.is_relay()) {
+            if dice.one_in(3) {
+                continue;
+            }
+            let mut left = relays.clone();
+            for _ in 0..=dice.below(relays.len() as u64) {
+                if !left.is_empty() {
+                    let at = usize::try_from(dice.below(left.len() as u64)).unwrap();
+                    node.relays.push(left.remove(at));
+                }
+            }
+        }
     }
 
     fn node(&mut self, number: usize, full: bool) {

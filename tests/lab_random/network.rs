@@ -15,7 +15,7 @@ pub struct Random {
     pub dual: bool,
     /// Seconds between keepalives of spokes that say nothing else.
     pub keepalive: u16,
-    /// The first is the relay.
+    /// The first is a relay.
     pub nodes: Vec<Node>,
     /// Who may talk to whom.
     pub allow: Vec<Allow>,
@@ -24,8 +24,12 @@ pub struct Random {
 /// A node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Its number: 0 is the relay.
+    /// Its number: 0 is a relay.
     pub number: usize,
+    /// Whether it is a further relay.
+    pub relay: bool,
+    /// `relays`, by number; empty: unset.
+    pub relays: Vec<usize>,
     /// Whether it has an IPv6 address, where the tunnel has IPv6.
     pub v6: bool,
     /// Whether the others know where it is.
@@ -127,15 +131,25 @@ impl Node {
         format!("{letter}BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
     }
 
-    fn text(&self, dual: bool) -> String {
+    /// Says whether it is a relay.
+    pub fn is_relay(&self) -> bool {
+        self.number == 0 || self.relay
+    }
+
+    fn text(&self, dual: bool, relays: &[usize]) -> String {
         let mut text = format!("[node.{}]\npublic_key = \"{}\"\n", self.name(), self.key());
         let mut line = |l: String| writeln!(text, "{l}").unwrap();
         line(format!("address = \"{}\"", self.address()));
         if dual && self.v6 {
             line(format!("address6 = \"fd77::{}\"", self.number + 1));
         }
-        if self.number == 0 {
+        if self.is_relay() {
             line("role = \"relay\"".into());
+        }
+        let listed: Vec<String> =
+            self.relays.iter().filter(|n| relays.contains(n)).map(|n| format!("n{n}")).collect();
+        if !listed.is_empty() && !self.is_relay() {
+            line(format!("relays = {listed:?}"));
         }
         if self.endpoint {
             line(format!("endpoint = \"{}\"", self.endpoint()));
@@ -206,8 +220,9 @@ impl Random {
         if self.keepalive != 25 {
             writeln!(text, "keepalive = {}", self.keepalive).unwrap();
         }
+        let relays: Vec<usize> = self.nodes.iter().filter(|n| n.is_relay()).map(|n| n.number).collect();
         for node in &self.nodes {
-            text += &node.text(self.dual);
+            text += &node.text(self.dual, &relays);
         }
         let known =
             |place: &&String| !place.starts_with('n') || self.nodes.iter().any(|n| n.name() == **place);

@@ -26,6 +26,8 @@ pub fn smaller(net: &Random) -> Vec<Random> {
     push(&|n| n.dual = false);
     push(&|n| n.keepalive = 25);
     for i in 0..net.nodes.len() {
+        push(&|n| n.nodes[i].relay = false);
+        push(&|n| n.nodes[i].relays.clear());
         push(&|n| n.nodes[i].local.clear());
         push(&|n| n.nodes[i].routes = Routes::Split);
         push(&|n| n.nodes[i].keepalive = None);

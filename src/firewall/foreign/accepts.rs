@@ -204,8 +204,8 @@ fn rejected(
 ) -> Option<Problem> {
     let tunnel = network.name.as_str();
     let has_it = |relay: &&Node| {
-        let own = |l: &crate::plan::Link| l.addresses.iter().any(|a| a.addr() == IpAddr::V4(relay.address));
-        facts.links.get(tunnel).is_some_and(own)
+        let link = facts.links.get(tunnel);
+        link.is_some_and(|l| l.addresses.iter().any(|a| a.addr() == IpAddr::V4(relay.address)))
     };
     let relay = network.relays().find(has_it).or_else(|| network.relays().next())?;
     let inside = IpAddr::V4(relay.address);

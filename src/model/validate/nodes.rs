@@ -116,9 +116,9 @@ impl<'n> Check<'n> {
                     at.routes.unwrap_or(at.node),
                     "no-egress",
                     format!(
-                        "node {} sends everything into the tunnel, and {} lets it out to the Internet",
+                        "node {} sends everything into the tunnel, and {} to the Internet",
                         node.name,
-                        if several { "its relay does not" } else { "no relay" },
+                        if several { "its relay does not let it out" } else { "no relay lets it out" },
                     ),
                     "set egress = true on the relay, or routes = \"split\"",
                 );
