@@ -17,7 +17,7 @@ use super::hop::{Hop, Step, shown};
 use super::host::{Dev, Host, Way};
 use super::rules::{Decision, Packet, Protocol, Tracking, evaluate};
 use super::world::{NodeId, SiteId, Spot, World};
-use crate::firewall::{Action, CtState, Hook, Match, Rule, Table, nft_text};
+use crate::firewall::{Hook, nft_text};
 use crate::model::{PortRange, PortSpec};
 
 /// More nodes than this are never on a path: spokes meet at a relay.
@@ -58,8 +58,8 @@ enum Landing {
 /// A flow that a node's connection tracking knows.
 struct Entry {
     node: NodeId,
-    /// Whether it is only passed on there; otherwise it starts there.
-    passes: bool,
+    /// The links that it comes by and leaves by where it is only passed on; otherwise it starts there.
+    passes: Option<(Dev, Dev)>,
     /// Whether the answer was seen there, too.
     answered: bool,
     original: (IpAddr, IpAddr),
@@ -227,19 +227,26 @@ impl<'w> Walk<'w> {
     /// A connection's third packet goes the way of the first. A host that forwarded that one and never saw the answer holds
     /// this one for invalid, and its rules drop it.
     fn third_packet(&mut self) -> Result<(), Cause> {
-        let Some(entry) = self.entries.iter().find(|e| e.passes && !e.answered) else { return Ok(()) };
-        self.compared.push(Comparison::Kind);
-        if !matches!(self.protocol, Protocol::Tcp(_)) {
+        let one_sided = self.entries.iter().filter(|e| !e.answered);
+        let Some((entry, links)) = one_sided.filter_map(|e| Some((e, e.passes.as_ref()?))).next() else {
             return Ok(());
-        }
-        let node = entry.node;
-        let drops = |table: &Table| {
-            let chains = table.chains.iter().filter(|c| c.hook == Hook::Forward);
-            let is_drop =
-                |r: &Rule| r.action == Action::Drop && r.matches.contains(&Match::Ct(CtState::Invalid));
-            chains.flat_map(|c| &c.rules).any(is_drop)
         };
-        if !self.world.host(node).state.firewall.as_ref().is_some_and(drops) {
+        let (node, host) = (entry.node, self.world.host(entry.node));
+        let dropped = matches!(self.protocol, Protocol::Tcp(_)) && {
+            let packet = Packet {
+                src: entry.original.0,
+                dst: entry.answer.0,
+                protocol: self.protocol,
+                iif: Some(host.name_of(&links.0)),
+                oif: host.name_of(&links.1),
+                tracking: Tracking::Invalid,
+                dnatted: None,
+            };
+            let table = host.state.firewall.as_ref();
+            table.is_some_and(|t| evaluate(t, Hook::Forward, &packet).decision == Decision::Drop)
+        };
+        self.compared.push(Comparison::Kind);
+        if !dropped {
             return Ok(());
         }
         self.answer = false;
@@ -477,7 +484,7 @@ impl<'w> Walk<'w> {
         let first = self.rewritten.filter(|(node, _)| *node == id && !self.answer);
         self.entries.push(Entry {
             node: id,
-            passes: came_by.is_some(),
+            passes: came_by.map(|dev| (dev.clone(), way.dev.clone())),
             answered: self.answer,
             original: (before.src, first.map_or(before.dst, |(_, asked)| asked)),
             answer: (at.dst, at.src),
