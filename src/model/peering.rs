@@ -112,7 +112,7 @@ mod tests {
             node("a", Role::Spoke, 3, &["eu", "us"]),
             node("b", Role::Spoke, 4, &["us", "eu"]),
         ];
-        let mut network = crate::model::Network {
+        let mut network = Network {
             name: "wg0".parse().unwrap(),
             subnet: "10.0.0.0/24".parse().unwrap(),
             subnet6: None,
