@@ -10,6 +10,8 @@
     reason = "tests read their cases and run the program; a fault of a case is a failure"
 )]
 
+#[path = "import/kept.rs"]
+mod kept;
 #[path = "import/round_trip.rs"]
 mod round_trip;
 

@@ -8,6 +8,7 @@ mod choose;
 mod command;
 mod finding;
 mod hooks;
+mod kept;
 mod names;
 mod own;
 mod preshared;
@@ -123,6 +124,9 @@ pub fn import(files: &[File<'_>], mut wishes: Wishes<'_>) -> Result<Imported, Ve
         wishes.preshared_key,
         &mut told,
     );
+    if validate_network(&network).iter().all(|p| !p.is_error()) {
+        kept::tell_lost(&sources, relay, &spokes, &network, wishes.now, &mut told);
+    }
     finished(files, network, secrets, told)
 }
 
