@@ -50,6 +50,7 @@ fn run(files: &[(String, String)]) -> Result<Imported, Vec<Problem>> {
         Wishes {
             name: None,
             relay: None,
+            running: None,
             now: NOW,
             docker: &BTreeMap::new(),
             preshared_key: &mut preshared_key,
@@ -199,6 +200,7 @@ fn a_docker_network_is_called_by_its_name_where_an_engine_answers() {
         Wishes {
             name: Some("home".parse().unwrap()),
             relay: None,
+            running: None,
             now: NOW,
             docker: &docker,
             preshared_key: &mut none,

@@ -96,6 +96,12 @@ impl Session {
         Self { dir: settled(self.dir.clone()), ..self.clone() }
     }
 
+    /// Returns the same for one network, whatever was typed.
+    #[must_use]
+    pub fn of_network(&self, name: &InterfaceName) -> Self {
+        Self { network: Some(name.to_string()), ..self.clone() }
+    }
+
     /// Tells whoever listens.
     pub fn tell(&self, event: Event) {
         self.listener.hear(event);

@@ -11,8 +11,10 @@ use crate::wgconf::Client;
 
 /// `export` has a file of its own: its forms are many.
 mod export;
+mod import;
 
 pub use export::{Export, Format, Graph, GraphFormat};
+pub use import::Import;
 
 /// clap's own, but for what is wrong: its yellow is hard to read on white.
 const STYLES: Styles = Styles::styled()
@@ -83,8 +85,9 @@ pub enum Color {
 }
 
 /// Which data plane to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum BackendChoice {
+    #[default]
     /// The kernel's where an interface can be made and hears packets, else the embedded one
     Auto,
     /// The kernel's WireGuard
@@ -104,7 +107,9 @@ pub enum Command {
     #[command(
         after_help = "NODE-wg0.conf names a node and the network; NODE.conf a node. What was wrong in the files is told.\n\n\
                             Examples:\n  wgrelay import wsl-wg0.conf windows.conf docker.conf\n  \
-                            wgrelay import /etc/wireguard/wg0.conf     clients without their files keep their keys"
+                            wgrelay import /etc/wireguard/wg0.conf     clients without their files keep their keys\n  \
+                            wgrelay import --live wg0                  the relay as it runs here\n  \
+                            wgrelay import --live wg0 --take-over      and ours instead of wg-quick's, peers called at once"
     )]
     Import(Import),
     /// Add a spoke, with its keys
@@ -291,17 +296,6 @@ pub struct Init {
     pub subnet6: Option<ipnet::Ipv6Net>,
 }
 
-/// `import`
-#[derive(Debug, Args)]
-pub struct Import {
-    /// The relay's .conf, and its clients'
-    #[arg(required_unless_present = "relay", value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// The relay's, where the files do not tell
-    #[arg(long, value_name = "FILE")]
-    pub relay: Option<PathBuf>,
-}
-
 /// `add`
 #[derive(Debug, Args)]
 pub struct Add {
@@ -427,7 +421,7 @@ pub struct PlanArgs {
 }
 
 /// `up`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Up {
     /// Apply even where a promise (an expect table) would be broken
     #[arg(long)]

@@ -181,13 +181,7 @@ pub(super) fn then_up(ctx: &Context, up: bool) -> Result<Exit, Fault> {
     if !up {
         return Ok(Exit::Done);
     }
-    let args = super::args::Up {
-        force: false,
-        bundle: None,
-        backend: super::args::BackendChoice::Auto,
-        confirm: None,
-    };
-    super::up::up(&ctx.settled(), &args)
+    super::up::up(&ctx.settled(), &super::args::Up::default())
 }
 
 fn write(

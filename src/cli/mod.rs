@@ -46,7 +46,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use args::{Cli, Command, Import};
 use context::Context;
 use exit::Exit;
 use fault::Fault;
@@ -170,6 +170,7 @@ const fn is_about_this_host(command: &Command) -> bool {
             | Command::Status(_)
             | Command::Run(_)
             | Command::Service(_)
+            | Command::Import(Import { take_over: true, .. })
     )
 }
 

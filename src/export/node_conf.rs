@@ -275,7 +275,7 @@ fn preshared_key(
     }
     match (keys.preshared_key)(&relay.name, &spoke.name) {
         None => Err(ExportError::NoPresharedKey { relay: relay.name.clone(), spoke: spoke.name.clone() }),
-        key => Ok(key),
+        Some(key) => Ok(Some(key).filter(PresharedKey::is_some)),
     }
 }
 

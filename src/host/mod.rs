@@ -21,5 +21,5 @@ pub mod went_back;
 pub use api::{Host, HostError, Scope};
 pub use linux::{
     LinuxHost, boot_clock, confine, discover, docker, examine, kernel_news, owner_of, program, resolver,
-    scope, sysctl, systemd, wireguard,
+    scope, sysctl, systemd, wg_quick, wireguard,
 };

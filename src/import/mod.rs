@@ -14,6 +14,7 @@ mod own;
 mod preshared;
 mod relay;
 mod routes;
+mod running;
 mod spokes;
 mod subnet;
 
@@ -27,7 +28,7 @@ use crate::model::{
     DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, PresharedKey, Problem, PublicKey, Role,
     Timestamp, masked_to_pieces,
 };
-use crate::wgconf::{Key, Reading};
+use crate::wgconf::{Document, Key, Reading};
 use finding::Findings;
 use hooks::Hooks;
 
@@ -50,11 +51,13 @@ pub struct Wishes<'w> {
     pub name: Option<InterfaceName>,
     /// The relay's file, as it is called among the files; `None`: they tell.
     pub relay: Option<&'w str>,
+    /// A file of an interface that runs, as it is called among the files, and what it runs with.
+    pub running: Option<(&'w str, &'w Document)>,
     /// The moment at which nodes of an export are members or not.
     pub now: Timestamp,
     /// Docker's networks on this host, by subnet.
     pub docker: &'w BTreeMap<IpNet, String>,
-    /// Makes a preshared key for a pair that has none in a network where others have one.
+    /// Makes a preshared key for a node of an export that none of the files has.
     pub preshared_key: &'w mut dyn FnMut() -> PresharedKey,
 }
 
@@ -86,8 +89,13 @@ struct Source<'f> {
 /// # Errors
 /// No file is a relay's, the relay's lacks what nothing else tells, or what came out is no valid network.
 pub fn import(files: &[File<'_>], mut wishes: Wishes<'_>) -> Result<Imported, Vec<Problem>> {
-    let sources: Vec<Source<'_>> = files.iter().map(Source::read).collect();
+    let mut sources: Vec<Source<'_>> = files.iter().map(Source::read).collect();
     let mut told = Findings::default();
+    if let Some((name, document)) = wishes.running
+        && let Some(source) = sources.iter_mut().find(|s| s.name == name)
+    {
+        running::take_over(source, document, &mut told);
+    }
     let relay = choose::find(&sources, wishes.relay, &mut told).map_err(|problem| vec![problem])?;
     let strangers = choose::strangers(&sources, relay, relay::key(&sources, relay));
     if !strangers.is_empty() {
@@ -115,15 +123,7 @@ pub fn import(files: &[File<'_>], mut wishes: Wishes<'_>) -> Result<Imported, Ve
     }
     relay::sites(&sources, relay, &spokes, &mut network, &hub_name, wishes.docker, &mut told);
     routes::keep(&sources, &spokes, &mut network, &mut told);
-    preshared::preshared_keys(
-        &sources,
-        relay,
-        &spokes,
-        &mut network,
-        &mut secrets,
-        wishes.preshared_key,
-        &mut told,
-    );
+    preshared::preshared_keys(&sources, relay, &spokes, &mut network, &mut secrets, &mut told);
     if validate_network(&network).iter().all(|p| !p.is_error()) {
         kept::tell_lost(&sources, relay, &spokes, &network, wishes.now, &mut told);
     }

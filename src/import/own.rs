@@ -9,7 +9,9 @@ use ipnet::IpNet;
 use super::finding::Findings;
 use super::{Source, Wishes};
 use crate::config::{Secrets, parse_network};
-use crate::model::{DEFAULT_MTU, Network, Node, PublicKey, Timestamp, claimed_by_spoke, derive_for_spoke};
+use crate::model::{
+    DEFAULT_MTU, Network, Node, PresharedKey, PublicKey, Timestamp, claimed_by_spoke, derive_for_spoke,
+};
 use crate::wgconf::Document;
 
 /// The network that a relay's file tells, if its own lines and those of the other files are still what it would export.
@@ -94,7 +96,7 @@ fn is_relays(network: &Network, hub: &Node, document: &Document, now: Timestamp)
             spokes.get(&peer.public_key).is_some_and(|spoke| {
                 sorted(&peer.allowed_ips) == claimed_by_spoke(spoke)
                     && peer.endpoint == spoke.endpoint
-                    && peer.preshared_key.is_some() == network.preshared_keys
+                    && (peer.preshared_key.is_none() || network.preshared_keys)
                     && peer.keepalive.is_none()
             })
         })
@@ -108,7 +110,7 @@ fn is_spokes(network: &Network, hub: &Node, node: &Node, document: &Document, no
         && sorted(&peer.allowed_ips) == allowed
         && peer.endpoint == hub.endpoint
         && peer.keepalive == network.keepalive_of(node)
-        && peer.preshared_key.is_some() == network.preshared_keys
+        && (peer.preshared_key.is_none() || network.preshared_keys)
 }
 
 /// The keys that the files hold; a spoke that is in none of them, as one that was switched off, gets a preshared key.
@@ -130,7 +132,10 @@ fn secrets(
         }
         let peers = sources[relay].reading.document.peers.iter().filter(|p| p.public_key == node.public_key);
         let others = own.into_iter().flat_map(|s| &s.reading.document.peers);
-        let key = peers.chain(others).find_map(|p| p.preshared_key.clone());
+        // A pair whose files have none has none; one that is in no file gets one.
+        let sections = || peers.clone().chain(others.clone());
+        let key = sections().find_map(|p| p.preshared_key.clone());
+        let key = key.or_else(|| sections().next().map(|_| PresharedKey::NONE));
         let key = key.unwrap_or_else(|| (wishes.preshared_key)());
         secrets.preshared_keys.entry(hub.name.clone()).or_default().insert(node.name.clone(), key);
     }

@@ -7,14 +7,13 @@ use crate::config::Secrets;
 use crate::model::{Network, PresharedKey};
 use crate::wgconf::Key;
 
-/// Keeps preshared keys where there are any; a pair without one gets a new one.
+/// Keeps preshared keys where there are any; a pair without one stays without: nobody needs a new file.
 pub(super) fn preshared_keys(
     sources: &[Source<'_>],
     relay: usize,
     spokes: &[Spoke],
     network: &mut Network,
     secrets: &mut Secrets,
-    make: &mut dyn FnMut() -> PresharedKey,
     told: &mut Findings,
 ) {
     let hub = &sources[relay];
@@ -66,12 +65,10 @@ pub(super) fn preshared_keys(
             told.add(
                 "preshared-key",
                 place(),
-                format!("{name} has no preshared key where others have: it gets one"),
-                format!(
-                    "give {name} a new file: `wgrelay export {name}`; or preshared_keys = false under [network]"
-                ),
+                format!("{name} has no preshared key where others have: it stays so, written as zeros in secrets.toml"),
+                format!("`wgrelay rotate {name}` makes it new keys; it needs a new file then"),
             );
-            make()
+            PresharedKey::NONE
         });
         keys.insert(name.clone(), key);
     }

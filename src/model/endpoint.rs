@@ -105,6 +105,12 @@ impl FromStr for Endpoint {
     }
 }
 
+impl From<SocketAddr> for Endpoint {
+    fn from(at: SocketAddr) -> Self {
+        Self { host: EndpointHost::Ip(at.ip()), port: at.port() }
+    }
+}
+
 impl fmt::Display for EndpointHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -184,6 +184,16 @@ secret! {
     PresharedKey
 }
 
+impl PresharedKey {
+    /// A pair without one: WireGuard takes a preshared key of zeros for none.
+    pub const NONE: Self = Self([0; KEY_LEN]);
+
+    /// Says whether it is one at all; zeros are none.
+    pub fn is_some(&self) -> bool {
+        self.0 != [0; KEY_LEN]
+    }
+}
+
 impl PrivateKey {
     /// Makes a private key of 32 random bytes, clamped as X25519 wants it (RFC 7748, section 5).
     pub fn from_random(mut bytes: [u8; KEY_LEN]) -> Self {

@@ -207,8 +207,8 @@ fn peers(
             let keepalive = network.keepalive_towards(node, other);
             let endpoint = endpoint(other, facts, problems);
             // Keys that are stored and not asked for would keep this side from those that export none.
-            let preshared_key =
-                keys.preshared_keys.get(&other.name).filter(|_| network.preshared_keys).cloned();
+            let preshared_key = keys.preshared_keys.get(&other.name);
+            let preshared_key = preshared_key.filter(|k| network.preshared_keys && k.is_some()).cloned();
             (other.public_key, Peer { preshared_key, endpoint, keepalive, allowed_ips })
         })
         .collect()

@@ -6,4 +6,5 @@
 mod need;
 mod package;
 mod service;
+mod taken_over;
 mod tree;

@@ -27,4 +27,5 @@ mod services;
 mod sessions;
 mod sites;
 mod strangers;
+mod taken_over;
 mod told;

@@ -23,6 +23,7 @@ mod route;
 pub mod scope;
 pub mod sysctl;
 pub mod systemd;
+pub mod wg_quick;
 pub mod wireguard;
 
 use std::collections::{BTreeMap, BTreeSet};

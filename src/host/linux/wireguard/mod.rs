@@ -2,6 +2,7 @@
 
 pub mod embedded;
 mod kernel;
+pub mod running;
 
 use std::collections::BTreeMap;
 
