@@ -113,12 +113,19 @@ fn network() -> impl Strategy<Value = Network> {
     let top = (any::<bool>(), any::<u16>(), 1280..=9000u16, any::<bool>());
     (top, vec(sketch(), 1..8), vec((0..5usize, 0..5usize, 0..4usize), 0..4)).prop_map(
         |((dual, keepalive, mtu, preshared_keys), sketches, rules)| {
-            let nodes: BTreeMap<NodeName, Node> = sketches
-                .iter()
-                .enumerate()
-                .map(|(i, s)| node(i, s, dual))
-                .map(|n| (n.name.clone(), n))
-                .collect();
+            let mut all: Vec<Node> = sketches.iter().enumerate().map(|(i, s)| node(i, s, dual)).collect();
+            if let [first, second, spokes @ ..] = all.as_mut_slice()
+                && sketches[0].flags[5]
+            {
+                (second.role, second.rank) = (Role::Relay, 1);
+                let mut relays = vec![first.name.clone(), second.name.clone()];
+                for spoke in spokes {
+                    // By turns the file's order, which is not written, and another.
+                    spoke.relays.clone_from(&relays);
+                    relays.reverse();
+                }
+            }
+            let nodes: BTreeMap<NodeName, Node> = all.into_iter().map(|n| (n.name.clone(), n)).collect();
             let first = nodes.keys().next().unwrap().clone();
             let place = |i: usize| match i {
                 0 => PlaceRef::Any,
@@ -153,6 +160,7 @@ fn network() -> impl Strategy<Value = Network> {
                         to: place(*b),
                         port: ports(*c).next(),
                         verdict: if a > b { Verdict::Reaches } else { Verdict::Blocked },
+                        survives: a % 3 == 0,
                     })
                     .collect(),
             }
@@ -219,7 +227,10 @@ proptest! {
         let node = Node::new(new.clone(), Role::Spoke, [10, 88, 0, 200].into(), PublicKey::from_bytes([200; 32]));
         document.add_node(&node).unwrap();
         let with = parse_network(document.as_str().as_bytes(), "f").value.unwrap();
-        prop_assert_eq!(&with.nodes[&new], &node);
+        // Of several relays it lists none: it may use all.
+        let relays: Vec<NodeName> = network.relays().map(|relay| relay.name.clone()).collect();
+        let relays = if relays.len() > 1 { relays } else { Vec::new() };
+        prop_assert_eq!(&with.nodes[&new], &Node { relays, ..node });
         prop_assert_eq!(with.nodes.len(), network.nodes.len() + 1);
         document.remove_node(&new).unwrap();
         prop_assert_eq!(document.as_str(), &text);

@@ -7,6 +7,7 @@
 //! `NODE: docker VERSION on BRIDGE`, `NODE: iptables drops`, `NODE: nft TABLE CHAIN POLICY [LINK…]` (the links that it names),
 //! `NODE: filters unread: WHY`, `NODE: without rules in CHAIN` (ours, in theirs), `NODE: firewalld default ZONE`,
 //! `NODE: firewalld zone ZONE has LINK`, `NODE: without policy NAME` (ours, in firewalld).
+//! `losses.txt`, where there is one, holds commands (`$ check --without NODE`), each followed by what it prints.
 //! `UPDATE_CASES=1` rewrites what is printed.
 
 #![expect(
@@ -23,11 +24,13 @@ use wgrelay::config::parse_network;
 use wgrelay::firewall::Family;
 use wgrelay::firewall::foreign::firewalld::FirewalldFacts;
 use wgrelay::firewall::foreign::{Iptables, IptablesFacts, NftForward};
-use wgrelay::model::{AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Site, Timestamp};
+use wgrelay::model::{
+    AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Site, Timestamp, Verdict,
+};
 use wgrelay::plan::{Backend, DockerEngine, Facts, ForeignRoute, HostState, Keys, wanted};
 use wgrelay::reach::{
-    Check, Code, Flow, LongestPrefix, Trace, World, assumed_facts, check, destination, expectations, lint,
-    matrix, matrix_text, place, trace, trace_text,
+    Check, Code, Flow, LongestPrefix, Place, Trace, World, assumed_facts, check, destination, expectations,
+    lint, losses, losses_text, matrix, matrix_text, place, trace, trace_text,
 };
 
 /// 2026-11-24T00:00:00Z.
@@ -229,6 +232,99 @@ fn every_code_has_a_case() {
         seen.extend(traces(&folder, &world).into_iter().filter_map(|(_, t)| Some(t.reason?.code)));
     }
     assert_eq!(seen, BTreeSet::from(Code::ALL));
+}
+
+#[test]
+fn what_a_death_takes_away() {
+    for folder in folders().iter().filter(|f| f.join("losses.txt").exists()) {
+        let (network, path) = (network(folder), folder.join("losses.txt"));
+        let mut fresh = String::new();
+        for line in read(&path).lines() {
+            let Some(node) = line.strip_prefix("$ check --without ") else { continue };
+            let told = losses_text(&losses(&network, &[node.parse().unwrap()], NOW));
+            fresh += &format!("{line}\n{told}\n");
+        }
+        golden(&path, &fresh);
+    }
+}
+
+/// How many pairs of other places a dead node takes away, one after the other.
+fn counted(network: &Network, dead: &NodeName) -> (usize, usize) {
+    let before = World::assumed(network, NOW);
+    let after = World::assumed(network, NOW).with_dead(dead);
+    let all = matrix(&before).classes.concat();
+    let others: Vec<&Place> = all.iter().filter(|p| **p != Place::Node(dead.clone())).collect();
+    let (mut of, mut lost) = (0, 0);
+    let reaches = |world: &World, from: &Place, to: &Place| {
+        let flow = Flow { from: from.clone(), to: to.clone(), port: None };
+        trace(world, &flow).verdict == Verdict::Reaches
+    };
+    for from in &others {
+        for to in others.iter().filter(|to| *to != from && **to != &Place::Internet) {
+            if reaches(&before, from, to) {
+                of += 1;
+                lost += usize::from(!reaches(&after, from, to));
+            }
+        }
+    }
+    (of, lost)
+}
+
+/// Two relays, and so many spokes of which every other one has a site, by turns at home on each.
+fn two_relays(spokes: usize) -> Network {
+    let mut text = String::from("[network]\nname = \"wg0\"\nsubnet = \"10.88.0.0/16\"\n");
+    for i in 1..=spokes + 2 {
+        let mut key = [9; 32];
+        key[0] = u8::try_from(i).unwrap();
+        let key = PublicKey::from_bytes(key);
+        text += &format!("[node.n{i:03}]\naddress = \"10.88.0.{i}\"\npublic_key = \"{key}\"\n");
+        match i {
+            1 | 2 => text += &format!("role = \"relay\"\nendpoint = \"198.51.100.{i}:51820\"\n"),
+            _ if i % 4 < 2 => text += "relays = [\"n002\", \"n001\"]\n",
+            _ => {}
+        }
+        if i % 2 == 1 {
+            text += &format!("[[node.n{i:03}.site]]\nsubnet = \"172.20.{i}.0/24\"\ngateway = true\n");
+        }
+    }
+    parse_network(text.as_bytes(), "network.toml").value.unwrap()
+}
+
+#[test]
+fn losses_are_what_counting_pair_by_pair_finds() {
+    // By places, and by classes of them.
+    for network in [two_relays(8), two_relays(50)] {
+        for name in ["n001", "n002", "n003"] {
+            let found = losses(&network, &[name.parse().unwrap()], NOW);
+            let loss = &found.without[0];
+            assert_eq!((loss.of, loss.at_once.count), counted(&network, &loss.node), "{name}");
+            let after = loss.after_failover.as_ref().map(|after| after.count);
+            // Nobody else has the dead relay's own site.
+            let sites = if name == "n001" { Some(true) } else { None };
+            match name {
+                "n003" => assert_eq!(after, None),
+                _ => assert_eq!(after.map(|n| n > 0), sites.or(Some(false)), "{name}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_promise_that_is_to_survive_is_judged_without_each_relay() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/reach/several-relays");
+    let mut network = network(&folder);
+    for promise in &mut network.expect {
+        promise.survives = true;
+    }
+    // What leads to the office goes by us alone, but its own list has eu, too.
+    assert!(!check(&network, NOW).is_broken(), "{:?}", check(&network, NOW).problems);
+    let only: NodeName = "us".parse().unwrap();
+    network.nodes.get_mut("office").unwrap().relays = vec![only];
+    let broken: Vec<String> =
+        check(&network, NOW).problems.into_iter().filter(|p| p.is_error()).map(|p| p.message).collect();
+    assert_eq!(broken.len(), 1, "{broken:?}");
+    assert!(broken[0].starts_with("laptop -> 192.168.50.0/24 is promised as reaches, and it is blocked"));
+    assert!(broken[0].ends_with(" without us"), "{broken:?}");
 }
 
 /// A relay, 100 gateways with a site each, 899 plain spokes, and a policy with ports.

@@ -2,11 +2,11 @@
 
 use super::event::Work;
 use super::fault::Fault;
-use super::session::{Loaded, Session};
+use super::session::{Loaded, Session, find_node};
 use crate::host::docker::Engine;
-use crate::model::{Problem, Site, SiteInterface};
+use crate::model::{Node, NodeName, Problem, Site, SiteInterface};
 use crate::plan::wrong_docker_subnets;
-use crate::reach::{self, Check};
+use crate::reach::{self, Check, Losses};
 
 /// Checks a network. The problems are those of its file, of its secrets, of who reaches whom, and of Docker on this host, in
 /// that order; what both the reader and the check warn of is told once.
@@ -27,6 +27,29 @@ pub fn check(session: &Session) -> Result<Check, Fault> {
     problems.extend(wrong_here(session, &loaded));
     check.problems = problems;
     Ok(check)
+}
+
+/// Works out who loses whom when a node dies; for `any`, when each relay and each node with a site does, one at a time.
+///
+/// # Errors
+/// The network's file is invalid, or has no such node.
+pub fn losses(session: &Session, node: &str) -> Result<Losses, Fault> {
+    let folder = session.folder()?;
+    let work = session.begin(Work::Checking);
+    let loaded = session.load_from(folder)?;
+    let network = &loaded.network;
+    let nodes = if node == "any" {
+        let carries = |n: &&Node| n.is_active(session.now) && (n.is_relay() || !n.sites.is_empty());
+        network.nodes.values().filter(carries).map(|n| n.name.clone()).collect()
+    } else {
+        let name = node
+            .parse::<NodeName>()
+            .map_err(|why| Fault::usage(format!("--without {node:?}: {why}"), "a node, or any"))?;
+        vec![find_node(network, &name)?.name.clone()]
+    };
+    let losses = reach::losses(network, &nodes, session.now);
+    drop(work);
+    Ok(losses)
 }
 
 /// Tells where Docker, on the host that is a node, has another subnet than the file.

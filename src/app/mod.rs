@@ -43,7 +43,7 @@ mod wsl;
 
 pub use backend::{BackendChoice, choose, end_outdated, host, host_ahead, host_for, host_to_look, standing};
 pub use bring_up::{BringUp, BroughtUp, bring_up};
-pub use check::check;
+pub use check::{check, losses};
 pub use commit_confirm::{Confirmed, confirm, wait_for_confirmation};
 pub use compare::{Compared, compare_with_host};
 pub use doctor::{Diagnosis, diagnose};

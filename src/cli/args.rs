@@ -10,9 +10,11 @@ use crate::model::NodeName;
 use crate::wgconf::Client;
 
 /// `export` has a file of its own: its forms are many.
+mod check;
 mod export;
 mod import;
 
+pub use check::Check;
 pub use export::{Export, Format, Graph, GraphFormat};
 pub use import::Import;
 
@@ -184,9 +186,10 @@ pub enum Command {
     /// Check the network: every fault of the file, who reaches whom, the promises
     #[command(
         after_help = "Exit codes: 3 the file is invalid, 4 a broken [[expect]]; blocked pairs and warnings do \
-                            not count.\n\nExamples:\n  wgrelay check\n  wgrelay check --json"
+                            not count.\n\nExamples:\n  wgrelay check\n  wgrelay check --json\n  \
+                            wgrelay check --without eu     who loses whom when that node dies"
     )]
-    Check,
+    Check(Check),
     /// Follow a packet there and back, and say where it ends and what to do
     #[command(
         after_help = "FROM and TO are nodes, addresses, or the subnet of a site (a host there).\n\nExamples:\n  \

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::args::Check;
 use super::context::Context;
 use super::exit::Exit;
 use super::fault::{Fault, FaultKind};
@@ -22,8 +23,25 @@ struct Invalid<'a> {
 /// Columns of a result that goes to no terminal.
 const COLUMNS: usize = 100;
 
-/// Checks the network.
-pub fn check(ctx: &Context) -> Result<Exit, Fault> {
+/// Checks the network, or tells what the death of nodes takes away.
+pub fn check(ctx: &Context, args: &Check) -> Result<Exit, Fault> {
+    match &args.without {
+        Some(node) => without(ctx, node),
+        None => whole(ctx),
+    }
+}
+
+fn without(ctx: &Context, node: &str) -> Result<Exit, Fault> {
+    let losses = app::losses(ctx, node)?;
+    if ctx.out.json {
+        ctx.out.json(&losses)?;
+    } else {
+        ctx.out.prose(&reach::losses_text(&losses))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn whole(ctx: &Context) -> Result<Exit, Fault> {
     let mut check = match app::check(ctx) {
         Err(fault) if ctx.out.json && fault.kind == FaultKind::Invalid => {
             ctx.out.json(&Invalid { version: 1, classes: [], pairs: [], problems: &fault.problems })?;

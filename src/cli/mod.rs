@@ -123,7 +123,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Show(args) => show::show(ctx, args),
         Command::List => list::list(ctx),
         Command::Export(args) => export::export(ctx, args),
-        Command::Check => check::check(ctx),
+        Command::Check(args) => check::check(ctx, args),
         Command::Graph(args) => graph::graph(ctx, args),
         Command::Trace(args) => trace::trace(ctx, args),
         Command::Plan(args) => up::plan(ctx, args),

@@ -79,6 +79,9 @@ pub fn render_network(network: &Network, header_comment: Option<&str>) -> String
             put("port", &port.to_string());
         }
         put("verdict", &promise.verdict.to_string());
+        if promise.survives {
+            out.push_str("survives = true\n");
+        }
     }
     out
 }

@@ -62,7 +62,7 @@ pub(super) fn expect_table(
     marks: &mut Marks,
     source: &mut Source<'_>,
 ) {
-    section.known(&["from", "to", "port", "verdict"], source);
+    section.known(&["from", "to", "port", "verdict", "survives"], source);
     for key in ["from", "to"] {
         section.required(key, "a node, an address or a site's subnet", source);
     }
@@ -75,10 +75,12 @@ pub(super) fn expect_table(
     let port = section.parsed::<PortSpec>("port", "bad-port", source);
     let words = [("reaches", Verdict::Reaches), ("blocked", Verdict::Blocked)];
     let verdict = section.word("verdict", &words, source);
+    let survives = section.flag("survives", source);
     if let (Some(from), Some(to)) = (from, to) {
         marks.expect.push([from.mark, to.mark]);
         // Where the verdict could not be read the places are checked all the same.
         let (port, verdict) = (port.map(|p| p.value), verdict.map_or(Verdict::Reaches, |v| v.value));
-        network.expect.push(Expectation { from: from.value, to: to.value, port, verdict });
+        let survives = survives.is_some_and(|flag| flag.value);
+        network.expect.push(Expectation { from: from.value, to: to.value, port, verdict, survives });
     }
 }

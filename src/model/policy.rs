@@ -170,6 +170,8 @@ pub struct Expectation {
     pub port: Option<PortSpec>,
     /// What must come out.
     pub verdict: Verdict,
+    /// Whether that must stay so without any one of the relays.
+    pub survives: bool,
 }
 
 #[cfg(test)]

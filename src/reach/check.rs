@@ -5,11 +5,12 @@ use serde::Serialize;
 use super::flow::probes;
 use super::judge::judge;
 use super::lint::lint;
+use super::loss::without;
 use super::matrix::{Matrix, Pair, matrix};
 use super::outside::{Led, intrusions, led};
 use super::place::{Place, place};
 use super::world::World;
-use crate::model::{Expectation, Network, PlaceRef, Problem, Timestamp, Verdict};
+use crate::model::{Expectation, Network, Node, PlaceRef, Problem, Timestamp, Verdict};
 
 /// What `check` says; serialises as the program's JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,6 +42,7 @@ pub fn check(network: &Network, now: Timestamp) -> Check {
     let matrix = matrix(&world);
     let mut problems = lint(network, now);
     problems.extend(expectations(&world, &matrix));
+    problems.extend(survivals(network, now));
     let Matrix { classes, pairs } = matrix;
     let (forwards, outside) = (led(network, now), intrusions(&world));
     Check { version: 1, classes, pairs, forwards, outside, problems }
@@ -49,12 +51,53 @@ pub fn check(network: &Network, now: Timestamp) -> Check {
 /// Judges every `[[expect]]`; an error `expectation-broken` for each that does not hold.
 pub fn expectations(world: &World, matrix: &Matrix) -> Vec<Problem> {
     let network = world.network();
-    network.expect.iter().enumerate().filter_map(|(i, e)| broken(world, matrix, i, e)).collect()
+    network.expect.iter().enumerate().filter_map(|(i, e)| broken(world, matrix, i, e, None)).collect()
 }
 
-fn broken(world: &World, matrix: &Matrix, index: usize, promise: &Expectation) -> Option<Problem> {
+/// Judges the promises that are to survive the death of any one relay, once its spokes are at home elsewhere; not those that
+/// speak of the dead one itself.
+fn survivals(network: &Network, now: Timestamp) -> Vec<Problem> {
+    let survivors: Vec<(usize, &Expectation)> =
+        network.expect.iter().enumerate().filter(|(_, promise)| promise.survives).collect();
+    if survivors.is_empty() {
+        return Vec::new();
+    }
+    let relays = network.relays().filter(|relay| relay.is_active(now));
+    let of_relay = |relay: &Node| {
+        let left = without(network, &relay.name);
+        let world = World::assumed(&left, now).with_dead(&relay.name);
+        let matrix = matrix(&world);
+        let dead = Place::Node(relay.name.clone());
+        let broken = |(index, promise): &(usize, &Expectation)| {
+            let mut problem = broken(&world, &matrix, *index, promise, Some(&dead))?;
+            problem.message = format!("{} without {}", problem.message, relay.name);
+            Some(problem)
+        };
+        survivors.iter().filter_map(broken).collect::<Vec<_>>()
+    };
+    relays.flat_map(of_relay).collect()
+}
+
+fn broken(
+    world: &World,
+    matrix: &Matrix,
+    index: usize,
+    promise: &Expectation,
+    but: Option<&Place>,
+) -> Option<Problem> {
     let at = format!("expect[{index}]");
     let (from, to) = (expand(world, matrix, &promise.from), expand(world, matrix, &promise.to));
+    let (from, to) = match but {
+        Some(dead) if from.contains(dead) || to.contains(dead) => {
+            let rest = |places: Vec<Place>| places.into_iter().filter(|p| p != dead).collect::<Vec<_>>();
+            let (from, to) = (rest(from), rest(to));
+            if from.is_empty() || to.is_empty() {
+                return None;
+            }
+            (from, to)
+        }
+        _ => (from, to),
+    };
     if from.is_empty() || to.is_empty() {
         let missing = if from.is_empty() { &promise.from } else { &promise.to };
         return Some(Problem::error(

@@ -63,7 +63,7 @@ impl Class {
 
 /// Returns the classes.
 pub(super) fn classes(world: &World, probes: &[Probe], places: &[Place]) -> Vec<Class> {
-    let kinds = kinds(world.network(), places);
+    let kinds = kinds(world, places);
     let mut asked =
         Asked { world, probes, places, kinds: &kinds, known: HashMap::new(), answers: HashMap::new() };
     let groups = asked.groups();
@@ -205,15 +205,21 @@ fn merge(groups: &[Group], table: &[Vec<u32>]) -> Vec<Vec<usize>> {
 }
 
 /// Sorts nodes by what they are but for name, key and addresses.
-fn kinds(network: &Network, places: &[Place]) -> Kinds {
+fn kinds(world: &World, places: &[Place]) -> Kinds {
+    let network = world.network();
     let marks = Marks::of(network);
+    // A host that is off is like no other.
+    let is_dead = |node: &Node| world.id(&node.name).is_some_and(|id| world.is_dead(id));
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let mut kinds = Kinds { of: Vec::new(), members: Vec::new(), last: Vec::new() };
     let mut unit = 0;
     let mut current = Slot { kind: 0, index: 0 };
     for (at, place) in places.iter().enumerate() {
         let key = match place {
-            Place::Node(name) => network.nodes.get(name).map(|n| marks.kind(n)),
+            Place::Node(name) => network
+                .nodes
+                .get(name)
+                .map(|n| if is_dead(n) { format!("only {name}") } else { marks.kind(n) }),
             Place::Site(_) | Place::Address(_) => None,
             Place::Internet | Place::Outside(_) | Place::Lan(_) => Some(place.to_string()),
         };

@@ -310,6 +310,9 @@ impl<'w> Walk<'w> {
         let world = self.world;
         let host = world.host(id);
         let name = world.name(id);
+        if world.is_dead(id) {
+            return Err(Cause::NotUp(id));
+        }
         let asked = at.dst;
         let tracking = self.track(id, at);
         let restored = at.dst != asked;

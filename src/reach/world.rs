@@ -76,6 +76,8 @@ pub struct World {
     /// For each site the host that stands for it.
     stand_ins: HashMap<IpNet, Option<IpAddr>>,
     docker_masquerades: bool,
+    /// The node whose host is off.
+    dead: Option<NodeId>,
     /// An address outside that was asked for by itself.
     outside: Option<IpAddr>,
 }
@@ -109,6 +111,7 @@ impl World {
             inactive_sites: sites(false),
             stand_ins: HashMap::new(),
             docker_masquerades: true,
+            dead: None,
             outside: None,
             network: network.clone(),
             nodes: network.nodes.values().cloned().collect(),
@@ -153,6 +156,16 @@ impl World {
     #[must_use]
     pub fn without_docker_masquerade(mut self) -> Self {
         self.docker_masquerades = false;
+        self
+    }
+
+    /// Returns the world in which one host is off, and nobody was told.
+    #[must_use]
+    pub fn with_dead(mut self, node: &NodeName) -> Self {
+        self.dead = self.id(node);
+        if let Some(id) = self.dead {
+            self.hosts[id] = OnceLock::new();
+        }
         self
     }
 
@@ -206,9 +219,17 @@ impl World {
         self.tunnel.get(&address).copied()
     }
 
+    pub(super) fn is_dead(&self, id: NodeId) -> bool {
+        self.dead == Some(id)
+    }
+
     pub(super) fn host(&self, id: NodeId) -> &Host {
         self.hosts[id].get_or_init(|| {
             let (node, facts) = (self.node(id), &self.facts[id]);
+            if self.is_dead(id) {
+                let off = HostState::default();
+                return Host::new(self.network.name.as_str(), node, off, facts.clone(), Vec::new());
+            }
             let wanted = wanted(&self.network, node, &Keys::default(), Backend::Kernel, facts, self.now);
             // What must not be applied is not there.
             let state = if wanted.is_refused() { HostState::default() } else { wanted.state };

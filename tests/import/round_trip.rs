@@ -108,8 +108,13 @@ fn network() -> impl Strategy<Value = Network> {
             }
             let place = |text: &str| PlaceRef::parse(text).unwrap();
             let rule = || AllowRule { from: vec![place("n0")], to: vec![place("*")], ports: Vec::new() };
-            let expect =
-                || Expectation { from: place("n0"), to: place("hub"), port: None, verdict: Verdict::Reaches };
+            let expect = || Expectation {
+                from: place("n0"),
+                to: place("hub"),
+                port: None,
+                verdict: Verdict::Reaches,
+                survives: false,
+            };
             with_keys(Network {
                 name: "wg7".parse().unwrap(),
                 subnet: "10.9.0.0/24".parse().unwrap(),
