@@ -25,7 +25,7 @@ use wgrelay::firewall::Family;
 use wgrelay::firewall::foreign::firewalld::FirewalldFacts;
 use wgrelay::firewall::foreign::{Iptables, IptablesFacts, NftForward};
 use wgrelay::model::{
-    AllowRule, Nat, Network, Node, NodeName, PlaceRef, PublicKey, Role, Site, Timestamp, Verdict,
+    AllowRule, Nat, Network, Node, NodeName, PlaceRef, Problem, PublicKey, Role, Site, Timestamp, Verdict,
 };
 use wgrelay::plan::{Backend, DockerEngine, Facts, ForeignRoute, HostState, Keys, wanted};
 use wgrelay::reach::{
@@ -321,7 +321,7 @@ fn a_promise_that_is_to_survive_is_judged_without_each_relay() {
     let only: NodeName = "us".parse().unwrap();
     network.nodes.get_mut("office").unwrap().relays = vec![only];
     let broken: Vec<String> =
-        check(&network, NOW).problems.into_iter().filter(|p| p.is_error()).map(|p| p.message).collect();
+        check(&network, NOW).problems.into_iter().filter(Problem::is_error).map(|p| p.message).collect();
     assert_eq!(broken.len(), 1, "{broken:?}");
     assert!(broken[0].starts_with("laptop -> 192.168.50.0/24 is promised as reaches, and it is blocked"));
     assert!(broken[0].ends_with(" without us"), "{broken:?}");
