@@ -23,11 +23,12 @@ use std::path::{Path, PathBuf};
 use wgrelay::config::parse_network;
 use wgrelay::firewall::Family;
 use wgrelay::firewall::foreign::firewalld::FirewalldFacts;
+use wgrelay::firewall::foreign::routing_rule::{Leads, RoutingRule, RuleDoes, TableRoute};
 use wgrelay::firewall::foreign::{Iptables, IptablesFacts, NftForward};
 use wgrelay::model::{
     AllowRule, Nat, Network, Node, NodeName, PlaceRef, Problem, PublicKey, Role, Site, Timestamp, Verdict,
 };
-use wgrelay::plan::{Backend, DockerEngine, Facts, ForeignRoute, HostState, Keys, wanted};
+use wgrelay::plan::{Backend, DockerEngine, Facts, ForeignRoute, HostState, Keys, Link, wanted};
 use wgrelay::reach::{
     Check, Code, Flow, LongestPrefix, Place, Trace, World, assumed_facts, check, destination, expectations,
     lint, losses, losses_text, matrix, matrix_text, place, trace, trace_text,
@@ -115,6 +116,27 @@ fn found(facts: &mut Facts, what: &str) {
                 mtu: None,
             });
         }
+        ["link", name] => {
+            facts.links.insert((*name).into(), Link { mtu: 1500, up: true, ..Link::default() });
+        }
+        ["rule", priority, "lookup", table] => facts.rules.push(RoutingRule {
+            priority: priority.parse().unwrap(),
+            ipv6: false,
+            inverted: false,
+            from: None,
+            to: None,
+            iif: None,
+            oif: None,
+            mark: None,
+            more: false,
+            suppress: None,
+            does: RuleDoes::Lookup(table.parse().unwrap()),
+        }),
+        ["table", table, dst, "dev", link] => {
+            let leads = Leads::By { device: (*link).into(), gateway: None };
+            let route = TableRoute { dst: dst.parse().unwrap(), leads };
+            facts.tables.entry(table.parse().unwrap()).or_default().push(route);
+        }
         ["strict", "reverse", "path"] => {
             facts.sysctls.insert("net/ipv4/conf/all/rp_filter".into(), "1".into());
         }
@@ -152,7 +174,7 @@ fn found(facts: &mut Facts, what: &str) {
 fn differs(state: &mut HostState, what: &str) {
     let words: Vec<&str> = what.split_whitespace().collect();
     match words.as_slice() {
-        ["strict", ..] => {}
+        ["strict" | "link" | "rule" | "table", ..] => {}
         ["without", "marks"] => state.firewall = None,
         ["without", "route", prefix] => {
             let before = state.routes.len();

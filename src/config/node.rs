@@ -27,12 +27,14 @@ const NODE_KEYS: &[&str] = &[
     "listen_port",
     "routes",
     "local",
+    "except",
     "groups",
     "relays",
     "egress",
     "dns",
     "mtu",
     "keepalive",
+    "fwmark",
     "site",
     "bridge",
 ];
@@ -82,6 +84,12 @@ pub(super) fn node_table(
             at.local.push(net.mark);
         }
     }
+    for text in section.list("except", source).unwrap_or_default() {
+        if let Some(net) = section.prefix_of("except", &text, source) {
+            node.except.push(net.value);
+            at.except.push(net.mark);
+        }
+    }
     for text in section.list("groups", source).unwrap_or_default() {
         match text.value.parse::<NodeName>() {
             Ok(name) => node.groups.push(name),
@@ -122,6 +130,7 @@ pub(super) fn node_table(
     if let Some(k) = section.number("keepalive", 0..=u16::MAX, " seconds, 0 for none", source) {
         (node.keepalive, at.keepalive) = (Some(k.value), Some(k.mark));
     }
+    node.fwmark = section.number("fwmark", 1..=u32::MAX, "", source).map(|m| m.value);
     for section in section.tables("site", source) {
         let (site, marks) = site_table(&section, source);
         node.sites.push(site);

@@ -123,6 +123,9 @@ pub fn render_node(node: &Node) -> String {
     if !node.local.is_empty() {
         put("local", list(node.local.iter().map(ToString::to_string)));
     }
+    if !node.except.is_empty() {
+        put("except", list(node.except.iter().map(ToString::to_string)));
+    }
     if !node.groups.is_empty() {
         put("groups", list(node.groups.iter().map(ToString::to_string)));
     }
@@ -140,6 +143,9 @@ pub fn render_node(node: &Node) -> String {
     }
     if let Some(keepalive) = node.keepalive {
         put("keepalive", keepalive.to_string());
+    }
+    if let Some(mark) = node.fwmark {
+        put("fwmark", format!("{mark:#x}"));
     }
     for site in &node.sites {
         render_site(&mut out, &name, site);

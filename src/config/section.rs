@@ -376,7 +376,7 @@ fn elsewhere(key: &str) -> Option<&'static str> {
         "postup" | "postdown" | "preup" | "predown" => {
             "wgrelay sets up firewall and routes itself; there are no hooks"
         }
-        "table" | "fwmark" | "saveconfig" => "wgrelay takes care of it; there is no such setting",
+        "table" | "saveconfig" => "wgrelay takes care of it; there is no such setting",
         _ => return None,
     })
 }

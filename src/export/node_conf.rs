@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use crate::config::network_as_comments;
 pub use crate::firewall::Hooks;
 use crate::model::{
-    DEFAULT_MTU, Endpoint, EndpointHost, Network, Node, NodeName, Platform, PresharedKey, PrivateKey,
-    Problem, Timestamp, derive_for_spoke,
+    DEFAULT_MTU, Endpoint, EndpointHost, FULL_TUNNEL, Network, Node, NodeName, Platform, PresharedKey,
+    PrivateKey, Problem, Timestamp, conf_mark, derive_for_spoke, has_own_table,
 };
 use crate::wgconf::{self, Client, Comments, Dns, Document, Hook, HookError, Interface};
 
@@ -178,9 +178,16 @@ fn interface(
             pre_up.push(IPV6_ON.to_owned());
             post_up.insert(0, IPV6_BACK.to_owned());
         }
+        let mut post_down = hooks.post_down.clone();
+        out.fwmark = conf_mark(node);
+        out.table = has_own_table(node).then(|| wgconf::Table::Named(FULL_TUNNEL.to_string()));
+        if out.table.is_some() {
+            post_up.extend(into_own_table(true));
+            post_down.extend(into_own_table(false));
+        }
         out.pre_up = hooks_of(node, &pre_up)?;
         out.post_up = hooks_of(node, &post_up)?;
-        out.post_down = hooks_of(node, &hooks.post_down)?;
+        out.post_down = hooks_of(node, &post_down)?;
     } else if !node.sites.is_empty() || node.is_relay() {
         let platform = node.platform.as_str();
         problems.push(Problem::warning(
@@ -199,6 +206,31 @@ const IPV6_ON: &str = "f=/proc/sys/net/ipv6/conf/default/disable_ipv6; if [ -e $
                        touch /run/wgrelay-q-%i.ipv6; fi";
 const IPV6_BACK: &str = "if [ -e /run/wgrelay-q-%i.ipv6 ]; then rm /run/wgrelay-q-%i.ipv6; echo 1 > \
                          /proc/sys/net/ipv6/conf/default/disable_ipv6; fi";
+
+/// What wg-quick does for a default route: everything but marked packets looks into the table, behind the main one's routes, and
+/// answers of the endpoint have the mark of what they answer, for a strict reverse-path filter.
+fn into_own_table(up: bool) -> Vec<String> {
+    let rules = |what: &str, after: &str| {
+        format!(
+            "for f in -4 -6; do ip $f rule {what} pref 32400 table main suppress_prefixlength 0{after}; ip $f rule {what} pref 32401 \
+             not fwmark {FULL_TUNNEL} table {FULL_TUNNEL}{after}; done"
+        )
+    };
+    let name = "wgrelay-q-%i-m";
+    if !up {
+        let table = format!("! command -v nft >/dev/null || nft delete table inet {name} 2>/dev/null || :");
+        return vec![format!("{}; {table}", rules("del", " 2>/dev/null || :"))];
+    }
+    let marks = format!(
+        "table inet {name} {{ chain incoming {{ type filter hook prerouting priority -150; meta l4proto udp meta mark set ct mark; }}; \
+         chain outgoing {{ type filter hook postrouting priority -150; meta l4proto udp meta mark {FULL_TUNNEL} ct mark set meta mark; \
+         }}; }}"
+    );
+    vec![format!(
+        "{}; ! command -v nft >/dev/null || nft -f - <<< '{marks}'; sysctl -q net.ipv4.conf.all.src_valid_mark=1",
+        rules("add", " || :")
+    )]
+}
 
 fn needs_ipv6(network: &Network, node: &Node, now: Timestamp) -> bool {
     let is_v6 = |net: &IpNet| matches!(net, IpNet::V6(_));

@@ -10,9 +10,10 @@ use super::finding::Findings;
 use super::{Source, Wishes};
 use crate::config::{Secrets, parse_network};
 use crate::model::{
-    DEFAULT_MTU, Network, Node, PresharedKey, PublicKey, Timestamp, claimed_by_spoke, derive_for_spoke,
+    DEFAULT_MTU, FULL_TUNNEL, Network, Node, PresharedKey, PublicKey, Timestamp, claimed_by_spoke, conf_mark,
+    derive_for_spoke, has_own_table,
 };
-use crate::wgconf::Document;
+use crate::wgconf::{Document, Table};
 
 /// The network that a relay's file tells, if its own lines and those of the other files are still what it would export.
 pub(super) fn network(
@@ -77,13 +78,14 @@ fn carried(network: &Network, node: &Node, prefixes: impl IntoIterator<Item = Ip
 fn is_interface(network: &Network, node: &Node, document: &Document) -> bool {
     let interface = &document.interface;
     let mtu = node.mtu.or_else(|| Some(network.mtu).filter(|mtu| *mtu != DEFAULT_MTU));
+    let table = has_own_table(node).then(|| Table::Named(FULL_TUNNEL.to_string()));
     let dns: Vec<String> = interface.dns.iter().map(ToString::to_string).collect();
     sorted(&interface.addresses) == carried(network, node, network.interface_addresses(node))
         && interface.listen_port == node.listen_port()
         && interface.mtu == mtu
         && dns == node.dns
-        && interface.table.is_none()
-        && interface.fwmark.is_none()
+        && interface.table == table
+        && interface.fwmark == conf_mark(node)
         && interface.save_config.is_none()
 }
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::addresses::is_usable;
 use super::finding::Findings;
-use super::routes::{is_host, is_private, leads_out};
+use super::routes::{is_host, is_private, leads_out, outside};
 use super::spokes::Spoke;
 use super::{Source, names, with_interface};
 use crate::model::{
@@ -172,7 +172,14 @@ pub(super) fn sites(
     let mut lets_out = false;
     for spoke in spokes {
         let (Some(file), Some(peer)) = (spoke.source(sources), spoke.relay_peer(sources)) else { continue };
-        let nets = || peer.allowed_ips.iter().copied();
+        // The pieces of everything but a few are no places.
+        let is_cut = outside(&peer.allowed_ips.iter().copied().collect()).is_some();
+        let nets = || {
+            peer.allowed_ips
+                .iter()
+                .copied()
+                .filter(|net| !is_cut || !is_private(net) || claimed.contains(net))
+        };
         subnets.extend(nets().filter(|net| is_candidate(net) && is_carried(net)));
         let lost: Vec<String> =
             nets().filter(|n| is_candidate(n) && !is_carried(n)).map(|n| n.to_string()).collect();

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::Source;
 use super::finding::Findings;
 use super::spokes::Spoke;
-use crate::model::{Network, NodeName, Routes, Timestamp, derive_for_spoke};
+use crate::model::{Network, NodeName, Routes, Timestamp, derive_for_spoke, without};
 use crate::wgconf::Key;
 
 const PRIVATE: [&str; 7] = [
@@ -42,6 +42,11 @@ pub(super) fn keep(sources: &[Source<'_>], spokes: &[Spoke], network: &mut Netwo
             [0, 1].map(|v6| IpNet::new_assert(if v6 == 0 { [0; 4].into() } else { [0; 16].into() }, 0));
         let routes = if everything.iter().all(|net| allowed.contains(net)) {
             Routes::Full
+        } else if let Some(outside) = outside(&allowed) {
+            if let Some(node) = network.nodes.get_mut(name) {
+                node.except = outside;
+            }
+            Routes::Full
         } else if allowed == wanted {
             Routes::Split
         } else {
@@ -55,6 +60,17 @@ pub(super) fn keep(sources: &[Source<'_>], spokes: &[Spoke], network: &mut Netwo
             node.routes = routes;
         }
     }
+}
+
+/// Returns what a list of everything but a few prefixes leaves out; `None`: it is no such list.
+pub(super) fn outside(allowed: &BTreeSet<IpNet>) -> Option<Vec<IpNet>> {
+    /// More than these are no list that somebody made of what to leave out.
+    const FEW: usize = 24;
+    let allowed: Vec<IpNet> = allowed.iter().copied().collect();
+    let everything = ["0.0.0.0/0", "::/0"].iter().filter_map(|t| t.parse::<IpNet>().ok()).collect();
+    let left: Vec<IpNet> = without(&everything, &allowed).into_iter().collect();
+    let is_list = (1..=FEW).contains(&left.len()) && left.iter().all(|net| net.prefix_len() >= 7);
+    is_list.then_some(left)
 }
 
 /// Tells what a client does not reach that is there: other nodes' addresses and sites.

@@ -92,8 +92,20 @@ pub fn derive_for_spoke(network: &Network, spoke: &Node, now: Timestamp) -> BTre
         without(&found, &inside)
     });
     match spoke.routes {
-        // A full tunnel keeps its /0: the host's more specific connected routes win over it anyway.
-        Routes::Full => wanted,
+        // Nothing but a default route is one to a client: a full tunnel keeps its /0 where nothing is to stay outside.
+        Routes::Full => {
+            let outside: Vec<IpNet> = outside_of_full(spoke);
+            let split = || derive_for_spoke(network, &Node { routes: Routes::Split, ..spoke.clone() }, now);
+            let is_inside = |place: &IpNet| outside.iter().any(|net| net != place && net.contains(place));
+            // A place of the network inside of it is a longer prefix, and wins.
+            match outside.is_empty() {
+                true => wanted,
+                false => without(&wanted, &outside)
+                    .into_iter()
+                    .chain(split().into_iter().filter(is_inside))
+                    .collect(),
+            }
+        }
         // So do the halves, and one family alone: cut into pieces, they would be no default route to a client.
         _ => {
             let (whole, rest): (BTreeSet<IpNet>, BTreeSet<IpNet>) =
@@ -101,6 +113,33 @@ pub fn derive_for_spoke(network: &Network, spoke: &Node, now: Timestamp) -> BTre
             without(&rest, &own).into_iter().chain(nested).chain(whole).collect()
         }
     }
+}
+
+/// Returns what a full tunnel leaves out: `except`, and what the node is attached to itself.
+pub fn outside_of_full(spoke: &Node) -> Vec<IpNet> {
+    spoke.except.iter().chain(&spoke.local).map(IpNet::trunc).collect()
+}
+
+/// The table and the mark of a full tunnel on Linux: wg-quick(8) uses the same number.
+pub const FULL_TUNNEL: u32 = 51820;
+
+/// Says whether a node's full tunnel leaves something out, on a system where it needs a table of its own for that: a list of
+/// prefixes is no default route to wg-quick, which would look for the endpoint in the tunnel.
+pub fn has_own_table(node: &Node) -> bool {
+    let is_cut = node.routes == Routes::Full && !node.is_relay() && !outside_of_full(node).is_empty();
+    is_cut && node.platform.is_linux()
+}
+
+/// Returns the mark that a node's `.conf` names.
+pub fn conf_mark(node: &Node) -> Option<u32> {
+    let own = node.fwmark.filter(|_| node.platform.is_linux());
+    if has_own_table(node) { Some(FULL_TUNNEL) } else { own }
+}
+
+/// Says whether a spoke sends everything of a family into the tunnel, but for what is to stay outside.
+pub fn is_full_tunnel(spoke: &Node, sends: &BTreeSet<IpNet>, ipv6: bool) -> bool {
+    spoke.routes == Routes::Full
+        || sends.iter().any(|net| net.prefix_len() == 0 && net.addr().is_ipv6() == ipv6)
 }
 
 /// Returns `from` less everything covered by `holes`, splitting prefixes where a hole lies inside.

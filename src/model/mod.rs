@@ -22,7 +22,10 @@ mod timestamp;
 pub mod validate;
 
 pub use allocate::{Exhausted, next_address, next_address6};
-pub use allowed_ips::{claimed_by_spoke, derive_for_spoke, places, prefixes_of, reachable_sites, without};
+pub use allowed_ips::{
+    FULL_TUNNEL, claimed_by_spoke, conf_mark, derive_for_spoke, has_own_table, is_full_tunnel,
+    outside_of_full, places, prefixes_of, reachable_sites, without,
+};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, EndpointHost};
 pub use forward::{Destination, DestinationError, Forward, ForwardSource, Target};
 pub use key::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};

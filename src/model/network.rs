@@ -223,6 +223,10 @@ pub struct Node {
     pub keepalive: Option<u16>,
     /// The UDP port it listens on; `None`: see [`Node::listen_port`].
     pub listen_port: Option<u16>,
+    /// Mark of the tunnel's own packets, for rules of the owner's; `None`: as it needs itself.
+    pub fwmark: Option<u32>,
+    /// With a full tunnel: what stays outside of it.
+    pub except: Vec<IpNet>,
     /// On a relay: whether full-tunnel spokes leave to the Internet here.
     pub egress: bool,
     /// With `egress`: whether they reach private networks, and those that the relay is attached to, as well.
@@ -255,6 +259,8 @@ impl Node {
             listen_port: None,
             egress: false,
             egress_all: false,
+            fwmark: None,
+            except: Vec::new(),
         }
     }
     /// Says whether this node is a relay.

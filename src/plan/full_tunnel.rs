@@ -23,13 +23,13 @@ pub fn table_of(dst: &IpNet) -> u32 {
     if dst.prefix_len() == 0 { TABLE } else { super::MAIN_TABLE }
 }
 
-/// Returns the rules for the families that have a default route.
+/// Returns the rules for the families that have routes in that table.
 pub fn rules(routes: &BTreeSet<Route>) -> BTreeSet<PolicyRule> {
-    routes
-        .iter()
-        .filter(|r| r.dst.prefix_len() == 0)
-        .flat_map(|r| {
-            let ipv6 = matches!(r.dst, IpNet::V6(_));
+    let families: BTreeSet<bool> =
+        routes.iter().filter(|r| r.table == TABLE).map(|r| matches!(r.dst, IpNet::V6(_))).collect();
+    families
+        .into_iter()
+        .flat_map(|ipv6| {
             let tunnel = RuleSelector::NotMarked { mark: TABLE, table: TABLE };
             [
                 PolicyRule { ipv6, priority: PRIORITY_MAIN, selector: RuleSelector::MainWithoutDefault },
@@ -51,14 +51,14 @@ pub fn is_strict(facts: &Facts) -> bool {
 }
 
 /// Returns the chains that give answers of the endpoints the mark of what they answer, so that they pass such a filter.
-pub fn marks() -> [Chain; 2] {
+pub fn marks(mark: u32) -> [Chain; 2] {
     let chain = |name: &str, hook, condition, action| Chain {
         name: name.into(),
         hook,
         rules: vec![Rule { matches: vec![Match::Udp(1, u16::MAX), condition], action }],
     };
     [
-        chain("incoming", Hook::Incoming, Match::FlowMarked(TABLE), Action::RestoreMark),
-        chain("outgoing", Hook::Outgoing, Match::Marked(TABLE), Action::SaveMark),
+        chain("incoming", Hook::Incoming, Match::FlowMarked(mark), Action::RestoreMark),
+        chain("outgoing", Hook::Outgoing, Match::Marked(mark), Action::SaveMark),
     ]
 }

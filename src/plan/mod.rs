@@ -17,6 +17,7 @@ mod full_tunnel;
 mod in_the_way;
 mod keys;
 mod path_mtu;
+mod policy_routing;
 mod read_only;
 mod restrict;
 mod site_link;

@@ -7,11 +7,11 @@ use ipnet::IpNet;
 
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
-use super::{Facts, Keys, bridge, full_tunnel, path_mtu, read_only, two_homes};
+use super::{Facts, Keys, bridge, full_tunnel, path_mtu, policy_routing, read_only, two_homes};
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
 use crate::firewall::{SiteMatch, Surroundings, Table, compile, forwarding_v4, ifalias, table_name};
-use crate::model::{EndpointHost, Network, Node, PlaceRef, Problem, Timestamp};
+use crate::model::{EndpointHost, Network, Node, PlaceRef, Problem, Routes, Timestamp};
 
 /// A wanted state, and what to say about it.
 #[derive(Debug, Clone)]
@@ -62,7 +62,8 @@ pub fn wanted(
     problems.extend(ipv6.as_ref().err().and_then(|why| path_mtu::without_ipv6(network, node, why)));
     let addresses: BTreeSet<IpNet> =
         network.interface_addresses(node).into_iter().filter(|a| is_carried(a)).collect();
-    let mut routes = routes(&peers, &addresses);
+    let goes_whole = node.routes == Routes::Full && !node.is_relay();
+    let mut routes = routes(&peers, &addresses, goes_whole);
     routes.retain(|r| is_carried(&r.dst));
     let rules = full_tunnel::rules(&routes);
     let is_full = !rules.is_empty();
@@ -93,7 +94,7 @@ pub fn wanted(
         // it is put back with the rest.
         sysctls.insert("net/ipv4/conf/all/send_redirects".into(), "0".into());
     }
-    if rules.iter().any(|r| !r.ipv6) {
+    if rules.iter().any(|r| !r.ipv6) || node.fwmark.is_some() {
         // Replies to marked packets pass the reverse-path check only with this (ip-sysctl, src_valid_mark).
         sysctls.insert("net/ipv4/conf/all/src_valid_mark".into(), "1".into());
     }
@@ -116,13 +117,18 @@ pub fn wanted(
         table.chains.extend(docker::nftables::chain(network, &placed, facts));
         table.chains.extend(firewalld::chain(network, node, &placed, facts, now));
     }
-    if rules.iter().any(|r| !r.ipv6) && full_tunnel::is_strict(facts) {
+    let is_marked = rules.iter().any(|r| !r.ipv6) || node.fwmark.is_some();
+    if is_marked && full_tunnel::is_strict(facts) {
         let table = firewall.get_or_insert_with(|| Table {
             name: table_name(&network.name),
             sets: BTreeMap::new(),
             chains: Vec::new(),
         });
-        table.chains.extend(full_tunnel::marks());
+        table.chains.extend(full_tunnel::marks(if is_full {
+            full_tunnel::TABLE
+        } else {
+            node.fwmark.unwrap_or(0)
+        }));
     }
     if facts.switches_are_read_only {
         problems.extend(read_only::leave_out(&mut sysctls, facts));
@@ -131,26 +137,32 @@ pub fn wanted(
         backend,
         private_key: keys.private_key.clone(),
         listen_port: node.listen_port(),
-        fwmark: if is_full { full_tunnel::TABLE } else { 0 },
+        fwmark: if is_full { full_tunnel::TABLE } else { node.fwmark.unwrap_or(0) },
         mtu,
         up: true,
         addresses,
         detached: BTreeSet::new(),
         peers,
     };
-    Wanted {
-        state: HostState {
-            device: Some(device),
-            routes,
-            rules,
-            sysctls,
-            firewall,
-            links,
-            foreign_rules,
-            firewalld: firewalld_policies,
-        },
-        problems,
-    }
+    let mut state = HostState {
+        device: Some(device),
+        routes,
+        rules,
+        sysctls,
+        firewall,
+        links,
+        foreign_rules,
+        firewalld: firewalld_policies,
+    };
+    let placed: Vec<(IpNet, String)> = sites
+        .into_iter()
+        .filter_map(|(site, link)| match link {
+            SiteMatch::Link(name) => Some((site.subnet, name)),
+            SiteMatch::Subnet => None,
+        })
+        .collect();
+    problems.extend(policy_routing::judge(network, node, &mut state, &placed, facts, now));
+    Wanted { state, problems }
 }
 
 /// Tells that the resolver of this host is its owner's to set: name servers in the tunnel answer whoever asks them.
@@ -235,12 +247,19 @@ fn endpoint(node: &Node, facts: &Facts, problems: &mut Vec<Problem>) -> Option<S
 }
 
 /// The routes into the tunnel: every AllowedIPs prefix that the interface's own subnet does not cover.
-fn routes(peers: &BTreeMap<crate::model::PublicKey, Peer>, addresses: &BTreeSet<IpNet>) -> BTreeSet<Route> {
+fn routes(
+    peers: &BTreeMap<crate::model::PublicKey, Peer>,
+    addresses: &BTreeSet<IpNet>,
+    is_full: bool,
+) -> BTreeSet<Route> {
     peers
         .values()
         .flat_map(|p| &p.allowed_ips)
         .filter(|net| !addresses.iter().any(|a| a.trunc().contains(*net)))
-        .map(|net| Route { dst: *net, table: full_tunnel::table_of(net) })
+        .map(|net| Route {
+            dst: *net,
+            table: if is_full { full_tunnel::TABLE } else { full_tunnel::table_of(net) },
+        })
         .collect()
 }
 

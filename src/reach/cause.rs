@@ -11,6 +11,7 @@ use super::foreign;
 use super::host::Dev;
 use super::place::Place;
 use super::world::{NodeId, SiteId, World};
+use crate::firewall::foreign::routing_rule::RoutingRule;
 use crate::model::Routes;
 use words::{denied, refusal};
 
@@ -34,12 +35,13 @@ pub enum Code {
     Expired,
     Overlap,
     ReversePath,
+    PolicyRule,
     UnknownPlace,
 }
 
 impl Code {
     /// Every code, in the order of docs/reasons.md.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NoRoute,
         Self::NotInAllowedIps,
         Self::SourceNotAllowed,
@@ -55,6 +57,7 @@ impl Code {
         Self::Expired,
         Self::Overlap,
         Self::ReversePath,
+        Self::PolicyRule,
         Self::UnknownPlace,
     ];
     /// Returns the code as JSON and text write it.
@@ -75,6 +78,7 @@ impl Code {
             Self::Expired => "expired",
             Self::Overlap => "overlap",
             Self::ReversePath => "reverse-path",
+            Self::PolicyRule => "policy-rule",
             Self::UnknownPlace => "unknown-place",
         }
     }
@@ -154,6 +158,19 @@ pub(super) enum Cause {
         node: NodeId,
         dst: IpAddr,
         by: Option<String>,
+    },
+    /// Others' policy rule takes a packet another way.
+    Ruled {
+        node: NodeId,
+        dst: IpAddr,
+        rule: String,
+        priority: u32,
+        by: Option<String>,
+    },
+    /// Others' policy rule takes what a node answers at its endpoint another way.
+    AnswersDiverted {
+        node: NodeId,
+        rule: Box<RoutingRule>,
     },
     NotAllowed {
         node: NodeId,
@@ -270,6 +287,7 @@ impl Death {
                 _ => Code::Overlap,
             }),
             Cause::NotOnLink { .. } | Cause::Shadowed(_) | Cause::Namesake { .. } => Code::Overlap,
+            Cause::Ruled { .. } | Cause::AnswersDiverted { .. } => Code::PolicyRule,
             Cause::NotAllowed { .. }
             | Cause::NoRoute { .. }
             | Cause::HostHasNoWay { .. }
@@ -316,6 +334,8 @@ impl Death {
             | Cause::NoAddress { node: id, .. }
             | Cause::AddressMissing { node: id, .. }
             | Cause::NoRoute { node: id, .. }
+            | Cause::Ruled { node: id, .. }
+            | Cause::AnswersDiverted { node: id, .. }
             | Cause::NotAllowed { node: id, .. }
             | Cause::NoSession { node: id, .. }
             | Cause::SourceNotAllowed { node: id, .. }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::assume::UPLINK;
 use super::longest::LongestPrefix;
 use crate::firewall::Hook;
+use crate::firewall::foreign::routing_rule::{Asked, Asking, DecidedBy, Leads, RoutingRule, decide};
 use crate::model::{Node, Problem, PublicKey};
 use crate::plan::{
     Facts, HostState, MAIN_TABLE, Peer, PolicyRule, RuleSelector, SiteLink, is_strict, resolve_site,
@@ -46,9 +47,28 @@ pub(super) struct Host {
     pub tunnel: String,
     own: HashMap<IpAddr, Dev>,
     allowed: LongestPrefix<PublicKey>,
-    tables: BTreeMap<u32, LongestPrefix<(Dev, Option<IpAddr>)>>,
-    /// In the order of their priority.
+    tables: BTreeMap<u32, LongestPrefix<Leads>>,
+    /// Ours, in the order of their priority.
     rules: Vec<PolicyRule>,
+}
+
+/// A packet whose route is looked up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sought<'a> {
+    pub dst: IpAddr,
+    /// `None`: the host has not chosen one yet.
+    pub src: Option<IpAddr>,
+    /// The link it came by; `None`: it starts on the host.
+    pub came_by: Option<&'a Dev>,
+}
+
+/// Where others' rules leave a packet.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    pub way: Option<Way>,
+    /// The rule of others that led there; `None`: none did.
+    pub rule: Option<RoutingRule>,
+    pub doubts: Vec<String>,
 }
 
 impl Host {
@@ -77,7 +97,12 @@ impl Host {
     fn index(&mut self) {
         let main = self.tables.entry(MAIN_TABLE).or_default();
         for route in self.facts.routes.iter().filter(|r| !r.device.is_empty() && r.device != self.tunnel) {
-            main.insert(route.dst, (Dev::Link(route.device.clone()), route.gateway));
+            main.insert_new(route.dst, Leads::By { device: route.device.clone(), gateway: route.gateway });
+        }
+        for (table, routes) in &self.facts.tables {
+            for route in routes {
+                self.tables.entry(*table).or_default().insert_new(route.dst, route.leads.clone());
+            }
         }
         for (name, link) in self.facts.links.iter().filter(|(name, _)| **name != self.tunnel) {
             for address in &link.addresses {
@@ -85,12 +110,14 @@ impl Host {
             }
         }
         let Some(device) = self.state.device.as_ref().filter(|d| d.up) else { return };
+        let into_tunnel = || Leads::By { device: self.tunnel.clone(), gateway: None };
+        let main = self.tables.entry(MAIN_TABLE).or_default();
         for address in &device.addresses {
-            main.insert(*address, (Dev::Tunnel, None));
+            main.insert(*address, into_tunnel());
             self.own.insert(address.addr(), Dev::Tunnel);
         }
         for route in &self.state.routes {
-            self.tables.entry(route.table).or_default().insert(route.dst, (Dev::Tunnel, None));
+            self.tables.entry(route.table).or_default().insert(route.dst, into_tunnel());
         }
         self.rules = self.state.rules.iter().cloned().collect();
         self.rules.sort_by_key(|r| r.priority);
@@ -129,20 +156,88 @@ impl Host {
         }
     }
 
-    /// Looks an address up as the kernel does: our policy rules in the order of their priority, then the main table.
+    /// Looks an address up as the network means it: our policy rules in the order of their priority, then the main table.
     pub(super) fn route(&self, dst: IpAddr, mark: u32) -> Option<Way> {
         let mut rules = self.rules.iter().filter(|r| r.ipv6 == dst.is_ipv6());
-        let ruled = rules.find_map(|rule| match rule.selector {
-            RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1),
-            RuleSelector::NotMarked { mark: own, table } if mark != own => self.lookup(table, dst, 0),
-            RuleSelector::NotMarked { .. } => None,
-        });
-        ruled.or_else(|| self.lookup(MAIN_TABLE, dst, 0))
+        let ruled = rules.find_map(|rule| self.by_our_rule(rule, dst, mark));
+        ruled.or_else(|| self.lookup(MAIN_TABLE, dst, 0).flatten())
     }
 
-    fn lookup(&self, table: u32, dst: IpAddr, least: u8) -> Option<Way> {
-        let (prefix, (dev, gateway)) = self.tables.get(&table)?.lookup_from(dst, least)?;
-        Some(Way { dev: dev.clone(), gateway: *gateway, prefix })
+    fn by_our_rule(&self, rule: &PolicyRule, dst: IpAddr, mark: u32) -> Option<Way> {
+        match rule.selector {
+            _ if rule.ipv6 != dst.is_ipv6() => None,
+            RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1).flatten(),
+            RuleSelector::NotMarked { mark: own, table } if mark != own => {
+                self.lookup(table, dst, 0).flatten()
+            }
+            RuleSelector::NotMarked { .. } => None,
+        }
+    }
+
+    /// Looks a packet up as the kernel does, others' rules among ours.
+    pub(super) fn choose(&self, sought: Sought<'_>, mark: u32) -> Chosen {
+        let dst = sought.dst;
+        if self.facts.rules.is_empty() {
+            return Chosen { way: self.route(dst, mark), rule: None, doubts: Vec::new() };
+        }
+        let iif = sought.came_by.map_or("lo", |dev| self.name_of(dev));
+        let others = self.facts.rules.iter().map(|r| (r.priority, Asked::Others(r)));
+        let mut rules: Vec<_> =
+            others.chain(self.rules.iter().map(|r| (r.priority, Asked::Ours(r)))).collect();
+        rules.sort_by_key(|(priority, _)| *priority);
+        let decision = decide(
+            &rules,
+            &Asking { dst, src: sought.src, iif, mark },
+            |table, least| self.lookup(table, dst, least),
+            |rule| self.by_our_rule(rule, dst, mark),
+            || self.lookup(MAIN_TABLE, dst, 0).flatten(),
+        );
+        let rule = match decision.by {
+            DecidedBy::Rule(rule) => Some(rule),
+            DecidedBy::Usual => None,
+        };
+        Chosen { way: decision.way, rule, doubts: decision.doubts }
+    }
+
+    /// Says which rule of others' sends the answers to whoever calls this host at its endpoint by another link, or nowhere.
+    pub(super) fn diverts_answers(&self, endpoint: Option<IpAddr>, peer: IpAddr) -> Option<RoutingRule> {
+        let called = endpoint.and_then(|ip| Some((ip, self.owns(ip)?.clone())));
+        let (src, link) = called.or_else(|| {
+            let uplink = self.uplink(peer.is_ipv6())?;
+            Some((self.address_on(&uplink, peer.is_ipv6())?, uplink))
+        })?;
+        if src.is_ipv6() != peer.is_ipv6() {
+            return None;
+        }
+        let mark = self.state.device.as_ref().map_or(0, |d| d.fwmark);
+        let chosen = self.choose(Sought { dst: peer, src: Some(src), came_by: None }, mark);
+        chosen.rule.filter(|_| chosen.way.is_none_or(|way| way.dev != link))
+    }
+
+    /// Says whether a link is a way out of the host, by whatever table.
+    pub(super) fn leads_out(&self, dev: &Dev, ipv6: bool) -> bool {
+        let Dev::Link(name) = dev else { return false };
+        let is_out = |dst: &IpNet| dst.prefix_len() == 0 && dst.addr().is_ipv6() == ipv6;
+        self.facts.routes.iter().any(|r| is_out(&r.dst) && r.device == *name)
+            || self
+                .facts
+                .tables
+                .values()
+                .flatten()
+                .any(|r| is_out(&r.dst) && matches!(&r.leads, Leads::By { device, .. } if device == name))
+    }
+
+    /// `Some(None)`: a route refuses.
+    fn lookup(&self, table: u32, dst: IpAddr, least: u8) -> Option<Option<Way>> {
+        let (prefix, leads) = self.tables.get(&table)?.lookup_from(dst, least)?;
+        match leads {
+            Leads::Throw => None,
+            Leads::Refuse => Some(None),
+            Leads::By { device, gateway } => {
+                let dev = if *device == self.tunnel { Dev::Tunnel } else { Dev::Link(device.clone()) };
+                Some(Some(Way { dev, gateway: *gateway, prefix }))
+            }
+        }
     }
 
     /// Returns the address that a packet takes which leaves by a link: the one that the route was made with, else the one on

@@ -179,7 +179,8 @@ fn endpoint_inside(
     allowed: &BTreeSet<IpNet>,
     out: &mut Vec<Problem>,
 ) {
-    if spokes[0].platform.binds_to_uplink() {
+    let is_marked = spokes[0].routes == Routes::Full && spokes[0].platform.is_linux();
+    if spokes[0].platform.binds_to_uplink() || is_marked {
         return;
     }
     for (relay, ip) in called {

@@ -29,6 +29,12 @@ impl<T> LongestPrefix<T> {
         }
         self.map.insert(prefix, value);
     }
+    /// Puts a prefix in that is not there yet.
+    pub fn insert_new(&mut self, prefix: IpNet, value: T) {
+        if !self.map.contains_key(&prefix.trunc()) {
+            self.insert(prefix, value);
+        }
+    }
     /// Returns the longest prefix that holds the address.
     pub fn lookup(&self, address: IpAddr) -> Option<(IpNet, &T)> {
         self.lookup_from(address, 0)

@@ -14,7 +14,7 @@ use super::cause::{Cause, Death, Silence};
 use super::compared::{Compared, Comparison};
 use super::foreign::{self, Passing};
 use super::hop::{Hop, Step, shown};
-use super::host::{Dev, Host, Way};
+use super::host::{Dev, Host, Sought, Way};
 use super::rules::{Decision, Packet, Protocol, Tracking, evaluate};
 use super::world::{NodeId, SiteId, Spot, World};
 use crate::firewall::{Hook, nft_text};
@@ -167,7 +167,8 @@ impl<'w> Walk<'w> {
                     return Ok(Landing::Node(id));
                 }
                 self.has_its_address(id, at.src)?;
-                let way = self.way(id, at.dst)?;
+                let src = bound.then_some(at.src);
+                let way = self.way(id, Sought { dst: at.dst, src, came_by: None })?;
                 let picked = if bound { Some(at.src) } else { host.source(&way, at.dst) };
                 at.src = picked.ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
                 self.asked = *at;
@@ -188,7 +189,7 @@ impl<'w> Walk<'w> {
                 if host.owns(at.dst).is_some() {
                     return Ok(());
                 }
-                let way = self.way(id, at.dst)?;
+                let way = self.way(id, Sought { dst: at.dst, src: Some(at.src), came_by: None })?;
                 self.routed(id, host, &way, at);
                 self.emit(id, host, &way, at)?
             }
@@ -196,10 +197,11 @@ impl<'w> Walk<'w> {
             Landing::Neighbour(id, host) => self.neighbour_sends(id, host, at.dst)?,
             Landing::Outside(id) => {
                 let link = outside_link(world.host(id), at.src);
-                if world.host(id).owns(at.dst) != Some(&link) {
-                    return Err(Cause::NoAnswerFromOutside { node: id, src: at.dst });
+                let own = world.host(id).owns(at.dst);
+                match own.filter(|own| **own == link || world.host(id).leads_out(own, at.dst.is_ipv6())) {
+                    Some(own) => Next::Node(id, own.clone()),
+                    None => return Err(Cause::NoAnswerFromOutside { node: id, src: at.dst }),
                 }
-                Next::Node(id, link)
             }
         };
         let landing = self.fly(first, &mut at)?;
@@ -327,7 +329,7 @@ impl<'w> Walk<'w> {
             return Ok(None);
         }
         self.has_its_address(id, at.dst)?;
-        let way = self.way(id, at.dst)?;
+        let way = self.way(id, Sought { dst: at.dst, src: Some(at.src), came_by: Some(came_by) })?;
         let ipv6 = at.dst.is_ipv6();
         if !host.forwards(came_by, ipv6) {
             self.usable(id)?;

@@ -13,10 +13,19 @@ use super::place::Place;
 use crate::model::{Network, Node, NodeName, Problem, PublicKey, Site, SiteInterface, Timestamp};
 use crate::plan::{Backend, Facts, HostState, Keys, two_homes_doubt, wanted};
 
-/// A destination that stands for the Internet (RFC 5737, RFC 3849).
-const INTERNET: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1)),
+/// Destinations that stand for the Internet (RFC 5737, RFC 3849), the first of each family that is beside no host that was
+/// looked at.
+const INTERNET: [&[IpAddr]; 2] = [
+    &[
+        IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+        IpAddr::V4(Ipv4Addr::new(9, 9, 9, 9)),
+    ],
+    &[
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1)),
+        IpAddr::V6(Ipv6Addr::new(0x2620, 0xfe, 0, 0, 0, 0, 0, 0xfe)),
+    ],
 ];
 
 /// A node by its place in the order of names.
@@ -80,6 +89,8 @@ pub struct World {
     dead: Option<NodeId>,
     /// An address outside that was asked for by itself.
     outside: Option<IpAddr>,
+    /// What stands for the Internet in each family.
+    internet: [IpAddr; 2],
 }
 
 impl World {
@@ -113,6 +124,7 @@ impl World {
             docker_masquerades: true,
             dead: None,
             outside: None,
+            internet: [INTERNET[0][0], INTERNET[1][0]],
             network: network.clone(),
             nodes: network.nodes.values().cloned().collect(),
         };
@@ -171,6 +183,7 @@ impl World {
 
     fn attach(&mut self) {
         self.attached = HashMap::new();
+        self.internet = outside_of(&self.facts);
         let tunnel = self.network.name.as_str();
         // Where a node that is no member may be attached, nobody knows; its address there would be a guess.
         for (id, facts) in self.facts.iter().enumerate().filter(|(id, _)| self.nodes[*id].is_active(self.now))
@@ -323,13 +336,14 @@ impl World {
             }
             Place::Outside(ip) => vec![Spot::Internet(*ip)],
             Place::Lan(name) => {
-                let families = INTERNET.into_iter().take(1 + usize::from(uses_v6(&self.network)));
+                let families = self.internet.into_iter().take(1 + usize::from(uses_v6(&self.network)));
                 self.id(name)
                     .into_iter()
                     .flat_map(|id| families.clone().map(move |ip| Spot::Lan(id, ip)))
                     .collect()
             }
-            Place::Internet => INTERNET
+            Place::Internet => self
+                .internet
                 .into_iter()
                 .take(1 + usize::from(uses_v6(&self.network)))
                 .map(Spot::Internet)
@@ -398,7 +412,7 @@ impl World {
         if let Some(id) = self.by_tunnel_address(ip) {
             return self.name(id).to_string();
         }
-        if INTERNET.contains(&ip) {
+        if self.internet.contains(&ip) {
             return "internet".into();
         }
         self.site_of(ip).map_or_else(|| ip.to_string(), |s| self.site(s).subnet.to_string())
@@ -420,9 +434,23 @@ impl World {
         self.ids().find_map(|id| two_homes_doubt(self.node(id), &self.facts[id], ip))
     }
 
-    pub(super) fn is_internet(&self, ip: IpAddr) -> bool {
-        INTERNET.contains(&ip) || self.outside == Some(ip)
+    /// Addresses that anybody outside may have.
+    pub(super) const fn anybody(&self) -> [IpAddr; 2] {
+        self.internet
     }
+
+    pub(super) fn is_internet(&self, ip: IpAddr) -> bool {
+        self.internet.contains(&ip) || self.outside == Some(ip)
+    }
+}
+
+/// The addresses that stand for the Internet where these are the hosts: what one of them has beside itself is its own LAN.
+fn outside_of(facts: &[Facts]) -> [IpAddr; 2] {
+    let is_beside = |ip: &IpAddr| {
+        let routed = facts.iter().flat_map(|f| &f.routes).map(|r| r.dst).filter(|net| net.prefix_len() > 1);
+        routed.into_iter().any(|net| net.contains(ip))
+    };
+    INTERNET.map(|list| *list.iter().find(|ip| !is_beside(ip)).unwrap_or(&list[0]))
 }
 
 /// Says whether a site's hosts have their node as the gateway: as `gateway` says, or Docker, or because they go out by it.

@@ -188,7 +188,7 @@ fn not_confirmed(network: &Network, left: u64) -> Problem {
 /// Warnings that make a network degraded, as every error does; the rest (a newer file, a name that did not resolve yet) are
 /// told only.
 fn is_degrading(code: &str) -> bool {
-    matches!(code, "wsl-kernel-deaf" | "interface-missing" | "peer-away" | "agent-away")
+    matches!(code, "wsl-kernel-deaf" | "interface-missing" | "policy-rule" | "peer-away" | "agent-away")
 }
 
 fn away(peer: &PeerStatus) -> Problem {

@@ -228,3 +228,40 @@ fn a_reject_in_a_chain_that_is_jumped_to_is_opened_or_told() {
         t.spoke.run(&["nft", "flush", "ruleset"]).ok();
     }
 }
+
+#[test]
+fn a_full_tunnel_leaves_out_what_the_file_names() {
+    let Some(t) = Inet::possible() else { return };
+    // By a private prefix around the tunnel's own, by one address, and by what it is attached to.
+    for (out, local) in [("\"192.0.2.90/32\", \"10.0.0.0/8\"", ""), ("", "\"192.0.2.90/32\"")] {
+        let (relay, spoke) = (Wgrelay::on(&t.relay), Wgrelay::on(&t.spoke));
+        relay.write_network(&full("", "", &format!("except = [{out}]\nlocal = [{local}]")));
+        relay.up().ok();
+        let dev = |address: &str| t.spoke.run(&["ip", "route", "get", address]).ok().stdout;
+        t.spoke.set_sysctl("ipv4/conf/all/rp_filter", "1");
+        for client in ["wg-quick", "wgrelay"] {
+            if client == "wg-quick" {
+                wg_quick_up(&t.spoke, "wg0", &relay.ok(&["export", "laptop"])).ok();
+            } else {
+                spoke.up_with(&relay, "laptop").ok();
+            }
+            let answered = (0..20).any(|_| ping(&t.spoke, "10.88.0.1"));
+            assert!(answered, "{client}: the endpoint is found, and the tunnel's own subnet stays in it");
+            assert!(dev(SERVER).contains("dev wg0"), "{client}");
+            assert!(dev("192.0.2.90").contains("dev eth0"), "{client}");
+            assert!(out.is_empty() || dev("10.1.2.3").contains("dev eth0"), "{client}");
+            assert!(dev("10.88.0.7").contains("dev wg0"), "{client}");
+            assert!(ping(&t.spoke, SERVER), "{client}");
+            if client == "wg-quick" {
+                wg_quick_down(&t.spoke, "wg0").ok();
+            } else {
+                spoke.ok(&["down"]);
+            }
+        }
+        t.spoke.set_sysctl("ipv4/conf/all/rp_filter", "0");
+        let rules = t.spoke.run(&["ip", "rule"]).ok().stdout;
+        assert_eq!(rules.lines().count(), 3, "{rules}");
+        assert!(!relay.ok(&["export", "laptop"]).contains("0.0.0.0/0"));
+        relay.ok(&["down"]);
+    }
+}

@@ -18,6 +18,7 @@ mod nothing_left;
 mod own_nodes;
 mod packet;
 mod path_mtu;
+mod policy_rules;
 mod promises;
 mod repairs;
 #[path = "../rig/mod.rs"]

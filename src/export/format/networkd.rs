@@ -31,7 +31,9 @@ pub(super) fn files(name: &str, document: &Document) -> Files {
 
 /// Says whether everything of a family goes into the tunnel.
 fn is_full(document: &Document) -> bool {
-    document.peers.iter().flat_map(|peer| &peer.allowed_ips).any(|net| net.prefix_len() == 0)
+    let into_own =
+        matches!(&document.interface.table, Some(Table::Named(table)) if *table == FULL_TUNNEL.to_string());
+    into_own || document.peers.iter().flat_map(|peer| &peer.allowed_ips).any(|net| net.prefix_len() == 0)
 }
 
 fn write_netdev(out: &mut dyn Write, name: &str, document: &Document) -> fmt::Result {

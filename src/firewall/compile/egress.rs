@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{Addresses, Builder, Chain, Family, Hook, Match, Rule, Site, SiteMatch, accept_ports, rule};
 use crate::firewall::Action;
-use crate::model::{PlaceRef, Routes, derive_for_spoke, is_private};
+use crate::model::{PlaceRef, Routes, derive_for_spoke, is_full_tunnel, is_private};
 
 /// The chain that ends what is not the Internet, filled where an exported file is loaded.
 pub(in crate::firewall) const NEAR: &str = "near";
@@ -84,7 +84,7 @@ impl Builder<'_> {
         let mut rules = Vec::new();
         for (site, link) in sites.iter().filter(|(s, _)| s.is_gateway() || s.egress) {
             let family = Family::of(&site.subnet);
-            if !sends.iter().any(|net| net.prefix_len() == 0 && Family::of(net) == family) {
+            if !is_full_tunnel(self.node, &sends, family == Family::V6) {
                 continue;
             }
             let Some(inside) = self.set("inside", &places, family) else { continue };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ForeignFirewall;
 use super::docker::{DockerContainer, DockerEngine, DockerNetwork};
+use super::routing_rule::{RoutingRule, TableRoute};
 use super::wsl::WslMode;
 
 /// A link of the host.
@@ -50,6 +51,12 @@ pub struct Facts {
     pub links: BTreeMap<String, Link>,
     /// Foreign routes of the main table.
     pub routes: Vec<ForeignRoute>,
+    /// Others' policy rules, by priority; what every host has (local, main, default) is not among them.
+    #[serde(default)]
+    pub rules: Vec<RoutingRule>,
+    /// The tables that these look into, but for the main one.
+    #[serde(default)]
+    pub tables: BTreeMap<u32, Vec<TableRoute>>,
     /// Values of the switches that matter, by path below `/proc/sys`.
     pub sysctls: BTreeMap<String, String>,
     /// The values that switches had before this network set them, by path; from the record of what was applied.

@@ -19,6 +19,7 @@ pub mod input;
 pub(crate) mod iptables;
 pub(crate) mod listen_port_blocked;
 pub(crate) mod nft;
+pub mod routing_rule;
 pub mod wsl;
 
 use docker::DockerNftables;

@@ -142,6 +142,7 @@ fn to_own_address(network: &Network, node: &Node, now: Timestamp) -> (Vec<String
     let into_tunnel = derive_for_spoke(network, node, now);
     for own in network.interface_addresses(node).iter().map(IpNet::addr) {
         let family = if own.is_ipv6() { Family::V6 } else { Family::V4 };
+        // Where something stays outside, the rules are the file's own, and none of wg-quick's drops anything.
         if !into_tunnel.iter().any(|net| net.prefix_len() == 0 && Family::of(net) == family) {
             continue;
         }

@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::docker::Engine;
 use super::foreign_firewall::Reading;
 use super::{LinuxHost, backend_of};
-use super::{facts, nft};
+use super::{facts, nft, route};
 use crate::dataplane::DeviceReport;
 use crate::firewall::foreign::ForeignFirewall;
+use crate::firewall::foreign::routing_rule::RuleDoes;
 use crate::host::HostError;
 use crate::host::join::join;
 use crate::model::InterfaceName;
@@ -63,8 +64,12 @@ impl LinuxHost {
     /// All but the filters of others.
     fn gather_the_rest(&mut self, network: Option<&InterfaceName>) -> Result<Facts, HostError> {
         let links = self.links()?;
-        let routes = self.routes(&links)?;
+        let mut routes = self.routes(&links)?;
         self.routes = Some(routes.own);
+        let rules = route::read_foreign_rules(&mut self.netlink)
+            .map_err(|e| HostError::new("list", "policy rules", e))?;
+        // Without a rule that looks into it no table decides anything.
+        routes.tables.retain(|table, _| rules.iter().any(|r| r.does == RuleDoes::Lookup(*table)));
         if let Some(network) = network
             && let Some(found) = links.get(network.as_str()).filter(|l| l.link.alias == ifalias(network))
         {
@@ -78,6 +83,8 @@ impl LinuxHost {
         Ok(Facts {
             links: links.into_iter().map(|(name, l)| (name, l.link)).collect(),
             routes: routes.foreign,
+            rules,
+            tables: routes.tables,
             engine,
             containers: containers.unwrap_or_default(),
             docker_elsewhere: if self.docker.is_none() { Engine::elsewhere() } else { None },

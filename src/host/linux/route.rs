@@ -14,15 +14,25 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::link::family_of;
 use super::netlink::{Netlink, NetlinkError, Request};
+use crate::firewall::foreign::routing_rule::{Leads, RoutingRule, RuleDoes, TableRoute};
 use crate::plan::{ForeignRoute, MAIN_TABLE, PolicyRule, ROUTE_PROTOCOL, Route, RuleSelector};
+
+/// `RT_TABLE_LOCAL` and `RT_TABLE_DEFAULT` (linux/rtnetlink.h), and the priority of the rule that looks into the main table.
+const LOCAL_TABLE: u32 = 255;
+const DEFAULT_TABLE: u32 = 253;
+const MAIN_PRIORITY: u32 = 32_766;
 
 /// The routes of the host, sorted into ours and others'.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     /// Ours, and those that addresses have.
     pub own: OwnRoutes,
-    /// Others', of the main table.
+    /// Others', of the main table: of several to one prefix the one that is taken comes first.
     pub foreign: Vec<ForeignRoute>,
+    /// The same with their metrics, while they are read.
+    ranked: Vec<(u32, ForeignRoute)>,
+    /// Others', of tables besides.
+    pub tables: BTreeMap<u32, Vec<TableRoute>>,
 }
 
 /// What an observation takes from the host's routes, each with the number of the link that it leaves by.
@@ -44,14 +54,27 @@ pub(super) fn read_all(netlink: &mut Netlink, names: &BTreeMap<u32, String>) -> 
             routes.own.ours.insert((route.link, Route { dst: route.dst, table: route.table }));
         } else if route.table == MAIN_TABLE {
             let device = names.get(&route.link).cloned().unwrap_or_default();
-            let Read { dst, gateway, protocol, mtu, .. } = route;
+            let Read { dst, gateway, protocol, mtu, metric, .. } = route;
             if gateway.is_none() {
                 routes.own.attached.insert((route.link, dst));
             }
-            routes.foreign.push(ForeignRoute { dst, device, gateway, protocol, mtu });
+            routes.ranked.push((metric, ForeignRoute { dst, device, gateway, protocol, mtu }));
+        } else if route.table != LOCAL_TABLE {
+            let leads = match message.header.kind {
+                RouteType::Throw => Leads::Throw,
+                _ if route.link == 0 => Leads::Refuse,
+                _ => Leads::By {
+                    device: names.get(&route.link).cloned().unwrap_or_default(),
+                    gateway: route.gateway,
+                },
+            };
+            routes.tables.entry(route.table).or_default().push(TableRoute { dst: route.dst, leads });
         }
     })?;
-    routes.foreign.sort();
+    let mut ranked = std::mem::take(&mut routes.ranked);
+    ranked.sort_by(|(a, x), (b, y)| (x.dst, a, x).cmp(&(y.dst, b, y)));
+    routes.foreign = ranked.into_iter().map(|(_, route)| route).collect();
+    routes.tables.values_mut().for_each(|table| table.sort());
     Ok(routes)
 }
 
@@ -63,6 +86,7 @@ pub(super) struct Read {
     pub gateway: Option<IpAddr>,
     pub protocol: u8,
     pub mtu: Option<u32>,
+    pub metric: u32,
 }
 
 pub(super) fn read(message: &RouteMessage) -> Option<Read> {
@@ -76,12 +100,13 @@ pub(super) fn read(message: &RouteMessage) -> Option<Read> {
         return None;
     }
     let (mut dst, mut table, mut link, mut gateway) = (unspecified, message.header.table.into(), 0, None);
-    let mut mtu = None;
+    let (mut mtu, mut metric) = (None, 0);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Metrics(list) => {
                 mtu = list.iter().find_map(|m| if let RouteMetric::Mtu(mtu) = m { Some(*mtu) } else { None });
             }
+            RouteAttribute::Priority(number) => metric = *number,
             RouteAttribute::Destination(a) => dst = ip(a)?,
             RouteAttribute::Table(number) => table = *number,
             RouteAttribute::Oif(index) => link = *index,
@@ -99,7 +124,7 @@ pub(super) fn read(message: &RouteMessage) -> Option<Read> {
         }
     }
     let dst = IpNet::new(dst, message.header.destination_prefix_length).ok()?;
-    Some(Read { dst, table, link, gateway, protocol: message.header.protocol.into(), mtu })
+    Some(Read { dst, table, link, gateway, protocol: message.header.protocol.into(), mtu, metric })
 }
 
 pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
@@ -151,7 +176,18 @@ fn message(index: u32, route: &Route) -> RouteMessage {
 
 /// Reads the policy rules that carry our protocol number.
 pub(super) fn read_rules(netlink: &mut Netlink) -> Result<BTreeSet<PolicyRule>, NetlinkError> {
-    let mut rules = BTreeSet::new();
+    Ok(every_rule(netlink)?.iter().filter_map(read_rule).collect())
+}
+
+/// Reads the policy rules of others, by priority: without the three that every host has.
+pub(super) fn read_foreign_rules(netlink: &mut Netlink) -> Result<Vec<RoutingRule>, NetlinkError> {
+    let mut rules: Vec<RoutingRule> = every_rule(netlink)?.iter().filter_map(read_foreign_rule).collect();
+    rules.sort();
+    Ok(rules)
+}
+
+fn every_rule(netlink: &mut Netlink) -> Result<Vec<RuleMessage>, NetlinkError> {
+    let mut rules = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut request = RuleMessage::default();
         request.header.family = family;
@@ -162,12 +198,69 @@ pub(super) fn read_rules(netlink: &mut Netlink) -> Result<BTreeSet<PolicyRule>, 
             }
             other => other?,
         };
-        rules.extend(replies.iter().filter_map(|reply| match reply {
-            RouteNetlinkMessage::NewRule(message) if message.header.family == family => read_rule(message),
+        rules.extend(replies.into_iter().filter_map(|reply| match reply {
+            RouteNetlinkMessage::NewRule(message) if message.header.family == family => Some(message),
             _ => None,
         }));
     }
     Ok(rules)
+}
+
+fn read_foreign_rule(message: &RuleMessage) -> Option<RoutingRule> {
+    let header = &message.header;
+    let mut rule = RoutingRule {
+        priority: 0,
+        ipv6: header.family == AddressFamily::Inet6,
+        inverted: header.flags.contains(RuleFlags::Invert),
+        from: None,
+        to: None,
+        iif: None,
+        oif: None,
+        mark: None,
+        more: header.tos != 0,
+        suppress: None,
+        does: RuleDoes::Nop,
+    };
+    let (mut mark, mut mask, mut goes_to) = (None, None, 0);
+    let mut table: u32 = header.table.into();
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::Priority(n) => rule.priority = *n,
+            RuleAttribute::Source(ip) => rule.from = IpNet::new(*ip, header.src_len).ok(),
+            RuleAttribute::Destination(ip) => rule.to = IpNet::new(*ip, header.dst_len).ok(),
+            RuleAttribute::Iifname(name) => rule.iif = Some(name.clone()),
+            RuleAttribute::Oifname(name) => rule.oif = Some(name.clone()),
+            RuleAttribute::FwMark(n) => mark = Some(*n),
+            RuleAttribute::FwMask(n) => mask = Some(*n),
+            RuleAttribute::SuppressPrefixLen(n) => rule.suppress = u8::try_from(*n).ok(),
+            RuleAttribute::Table(n) => table = *n,
+            RuleAttribute::Goto(n) => goes_to = *n,
+            RuleAttribute::Protocol(p) if u8::from(*p) == ROUTE_PROTOCOL => return None,
+            RuleAttribute::IpProtocol(_)
+            | RuleAttribute::SourcePortRange(_)
+            | RuleAttribute::DestinationPortRange(_)
+            | RuleAttribute::UidRange(_)
+            | RuleAttribute::TunId(_)
+            | RuleAttribute::L3MDev(true) => rule.more = true,
+            _ => {}
+        }
+    }
+    rule.mark = mark.or(mask.map(|_| 0)).map(|mark| (mark, mask.unwrap_or(u32::MAX)));
+    rule.does = match header.action {
+        RuleAction::ToTable => RuleDoes::Lookup(table),
+        RuleAction::Goto => RuleDoes::Goto(goes_to),
+        RuleAction::Blackhole | RuleAction::Unreachable | RuleAction::Prohibit => RuleDoes::Refuse,
+        _ => RuleDoes::Nop,
+    };
+    let is_bare = rule.from.is_none()
+        && rule.to.is_none()
+        && rule.iif.is_none()
+        && rule.mark.is_none()
+        && !rule.more
+        && rule.suppress.is_none();
+    let usual = [(0, LOCAL_TABLE), (MAIN_PRIORITY, MAIN_TABLE), (MAIN_PRIORITY + 1, DEFAULT_TABLE)];
+    let is_usual = |(priority, table)| rule.priority == priority && rule.does == RuleDoes::Lookup(table);
+    (!(is_bare && usual.into_iter().any(is_usual))).then_some(rule)
 }
 
 fn read_rule(message: &RuleMessage) -> Option<PolicyRule> {

@@ -43,6 +43,8 @@ pub struct NodeMarks {
     pub bridges: Vec<BridgeMarks>,
     /// One for each of the node's `local` prefixes, in order.
     pub local: Vec<Mark>,
+    /// One for each prefix, in order.
+    pub except: Vec<Mark>,
 }
 
 /// Where a site's fields stand. `None`: not written, or not valid.
@@ -138,6 +140,7 @@ pub(super) fn label(network: &Network, labels: &mut Vec<String>) -> Marks {
             relays: Some(&node.relays).filter(|list| !list.is_empty()).and_then(|_| field("relays")),
             each_relay: node.relays.iter().filter_map(|_| field("relays")).collect(),
             local: node.local.iter().filter_map(|_| field("local")).collect(),
+            except: node.except.iter().filter_map(|_| field("except")).collect(),
             sites,
             bridges,
             node: mark(format!("node.{name}")),

@@ -88,6 +88,36 @@ impl Death {
                     ),
                 )
             }
+            Cause::Ruled { node, dst, rule, priority, by } => {
+                let way = by.as_ref().map_or_else(|| "nowhere".into(), |link| format!("by {link}"));
+                let ip = if dst.is_ipv6() { "ip -6" } else { "ip" };
+                (
+                    format!("policy rule {rule} of {} sends what is for {dst} {way}", name(node)),
+                    format!(
+                        "{ip} rule add pref {} to {} lookup main on {}",
+                        priority.saturating_sub(1),
+                        world.prefix_of(*dst),
+                        name(node)
+                    ),
+                )
+            }
+            Cause::AnswersDiverted { node, rule } => (
+                format!(
+                    "policy rule {rule} of {} sends what it answers at its endpoint another way",
+                    name(node)
+                ),
+                match rule.spares() {
+                    Some(mark) => format!(
+                        "fwmark = {mark:#x} under [node.{}]: the rule leaves out what bears it",
+                        name(node)
+                    ),
+                    None => format!(
+                        "fwmark = 0xca6c under [node.{}], and ip rule add pref {} fwmark 0xca6c lookup main there",
+                        name(node),
+                        rule.priority.saturating_sub(1)
+                    ),
+                },
+            ),
             Cause::NotAllowed { node, dst } => not_allowed(world, *node, *dst),
             Cause::NoSession { node, peer, why } => no_session(world, *node, *peer, *why),
             Cause::SourceNotAllowed { node, from, src } => source_not_allowed(world, *node, *from, *src),

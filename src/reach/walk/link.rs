@@ -3,15 +3,34 @@
 use std::net::IpAddr;
 
 use super::{Addresses, Cause, Next, Step, Walk};
-use crate::reach::host::{Dev, Host, Way};
+use crate::reach::host::{Dev, Host, Sought, Way};
 use crate::reach::world::{NodeId, SiteId};
 
 impl Walk<'_> {
     /// Finds the route, and says what is wrong where it does not lead to the destination.
-    pub(super) fn way(&self, id: NodeId, dst: IpAddr) -> Result<Way, Cause> {
+    pub(super) fn way(&mut self, id: NodeId, sought: Sought<'_>) -> Result<Way, Cause> {
         let host = self.world.host(id);
-        let way = host.route(dst, 0);
-        match way {
+        let dst = sought.dst;
+        let chosen = host.choose(sought, 0);
+        let name = self.world.name(id);
+        self.uncertain.extend(chosen.doubts.iter().map(|doubt| format!("{name}: {doubt}")));
+        if let Some(rule) = chosen.rule {
+            let usual = host.route(dst, 0).map(|way| way.dev);
+            let is = chosen.way.as_ref().map(|way| way.dev.clone());
+            // Which of its ways out a host takes is its owner's matter.
+            let goes_out = self.world.is_internet(dst) && is.is_some() && usual != Some(Dev::Tunnel);
+            if usual != is && !goes_out {
+                let by = is.map(|dev| host.name_of(&dev).to_owned());
+                return Err(Cause::Ruled {
+                    node: id,
+                    dst,
+                    rule: rule.to_string(),
+                    priority: rule.priority,
+                    by,
+                });
+            }
+        }
+        match chosen.way {
             Some(way) if way.gateway.is_none() || self.world.is_internet(dst) => Ok(way),
             Some(way) if self.by_gateway(id, &way).is_some() => Ok(way),
             astray => Err(self.astray(id, host, astray.as_ref(), dst)),

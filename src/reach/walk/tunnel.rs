@@ -50,6 +50,19 @@ impl Walk<'_> {
                 return Err(Cause::NoSession { node: side, peer: other, why: Silence::Strict });
             }
         }
+        for (side, other) in [(id, peer), (peer, id)] {
+            let Some(endpoint) = &world.node(side).endpoint else { continue };
+            let at = endpoint.socket_addr().map(|a| a.ip());
+            let given = seen_from(side, other).and_then(|p| p.endpoint).map(|e| e.ip());
+            // Whom it does not know may be anybody.
+            let rule = match given {
+                Some(ip) => world.host(side).diverts_answers(at, ip),
+                None => world.anybody().into_iter().find_map(|ip| world.host(side).diverts_answers(at, ip)),
+            };
+            if let Some(rule) = rule {
+                return Err(Cause::AnswersDiverted { node: side, rule: Box::new(rule) });
+            }
+        }
         let reaches = |from: NodeId, endpoint: std::net::SocketAddr| {
             world.node(from).platform.binds_to_uplink() || !world.host(from).swallows(endpoint.ip())
         };
