@@ -91,9 +91,10 @@ struct Mutation {
 
 const MUTATIONS: [Mutation; 12] = [
     Mutation {
-        what: "no rule for established flows",
+        what: "answers taken for flows of their own",
         node: "hub",
-        change: "nft delete rule $t forward handle $(rule forward 'established')",
+        change: "nft replace rule $t pairs handle $(rule pairs 'ct original ip saddr @from0_4') \
+                 ip saddr @from0_4 ip daddr @to0_4 accept",
         from: "laptop",
         to: "10.82.0.10",
         port: "icmp",
@@ -102,8 +103,8 @@ const MUTATIONS: [Mutation; 12] = [
     Mutation {
         what: "source and destination swapped in a policy rule",
         node: "hub",
-        change: "nft replace rule $t pairs handle $(rule pairs 'ip saddr @from0_4') \
-                 ip saddr @to0_4 ip daddr @from0_4 accept",
+        change: "nft replace rule $t pairs handle $(rule pairs 'ct original ip saddr @from0_4') \
+                 ct original ip saddr @to0_4 ct reply ip saddr @from0_4 accept",
         from: "laptop",
         to: "10.82.0.10",
         port: "tcp/9009",
@@ -178,16 +179,16 @@ const MUTATIONS: [Mutation; 12] = [
         node: "hub",
         change: "nft replace rule $t forward handle $(rule forward '^[[:space:]]*iifname \"wlcmut\" drop') \
                  iifname wlcmut accept",
-        from: "laptop",
-        to: "10.81.0.10",
+        from: "west",
+        to: "guest",
         port: "tcp/9009",
         now: "reaches",
     },
     Mutation {
         what: "a port too many",
         node: "hub",
-        change: "nft replace rule $t pairs handle $(rule pairs 'ip saddr @from1_4.*8000-8100') \
-                 ip saddr @from1_4 ip daddr @to1_4 tcp dport 8000-8101 accept",
+        change: "nft replace rule $t pairs handle $(rule pairs 'ct original ip saddr @from1_4.*8000-8100') \
+                 ct original ip saddr @from1_4 ct reply ip saddr @to1_4 meta l4proto tcp ct reply proto-src 8000-8101 accept",
         from: "laptop",
         to: "10.81.0.10",
         port: "tcp/8101",
@@ -196,8 +197,8 @@ const MUTATIONS: [Mutation; 12] = [
     Mutation {
         what: "a port too few",
         node: "hub",
-        change: "nft replace rule $t pairs handle $(rule pairs 'ip saddr @from1_4.*8000-8100') \
-                 ip saddr @from1_4 ip daddr @to1_4 tcp dport 8001-8100 accept",
+        change: "nft replace rule $t pairs handle $(rule pairs 'ct original ip saddr @from1_4.*8000-8100') \
+                 ct original ip saddr @from1_4 ct reply ip saddr @to1_4 meta l4proto tcp ct reply proto-src 8001-8100 accept",
         from: "laptop",
         to: "10.81.0.10",
         port: "tcp/8000",

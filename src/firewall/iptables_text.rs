@@ -5,7 +5,9 @@
 
 use std::fmt::Write as _;
 
-use super::compile::{BESIDE, DSTNAT, FORWARDS, FROM_SITE, NEAR, OPENED, SERVICES, TO_SITE};
+use super::compile::{
+    ANSWERED, BESIDE, DSTNAT, FORWARDS, FROM_SITE, NEAR, OPENED, SERVICES, STRAYS, TO_SITE,
+};
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Table};
 
 /// What to load and what takes it away again: the text of one `iptables-restore` call each.
@@ -15,6 +17,10 @@ pub struct Restore {
     /// Detaches and deletes them.
     pub down: String,
 }
+
+/// Who began a flow, and who answers it.
+const FLOW_FROM: &str = "-m conntrack --ctorigsrc";
+const FLOW_TO: &str = "-m conntrack --ctreplsrc";
 
 struct Writer<'a> {
     table: &'a Table,
@@ -128,6 +134,8 @@ impl Writer<'_> {
             let (flag, set, is) = match m {
                 Match::Saddr { with: Addresses::Set(s), is, .. } => ("-s", s, *is),
                 Match::Daddr { with: Addresses::Set(s), is, .. } => ("-d", s, *is),
+                Match::FlowFrom { with: Addresses::Set(s), .. } => (FLOW_FROM, s, true),
+                Match::FlowTo { with: Addresses::Set(s), is, .. } => (FLOW_TO, s, *is),
                 _ => continue,
             };
             let inner = self.new_chain(&format!("-{}", self.chains.len()));
@@ -158,6 +166,8 @@ pub(super) fn suffix(chain: &str) -> &'static str {
         SERVICES => "-v",
         NEAR => "-e",
         BESIDE => "-b",
+        ANSWERED => "-a",
+        STRAYS => "-u",
         OPENED => "-o",
         FROM_SITE => "-s",
         TO_SITE => "-t",
@@ -169,7 +179,8 @@ pub(super) fn suffix(chain: &str) -> &'static str {
 fn is_left_to_others(chain: &str, rule: &Rule) -> bool {
     rule.matches.iter().all(is_elsewhere)
         || chain.ends_with(suffix("input"))
-        || chain.ends_with(suffix(BESIDE)) && rule.matches == [Match::Ct(CtState::EstablishedRelated)]
+        || chain.ends_with(suffix(BESIDE))
+            && matches!(rule.matches[..], [Match::Ct(CtState::Related) | Match::Expected | Match::Answer])
 }
 
 /// Says whether a condition is that a link is not the tunnel.
@@ -181,6 +192,8 @@ fn family_of(m: &Match) -> Option<Family> {
     match m {
         Match::Saddr { family, .. }
         | Match::Daddr { family, .. }
+        | Match::FlowFrom { family, .. }
+        | Match::FlowTo { family, .. }
         | Match::Icmp(family)
         | Match::OriginalDaddr(family, _)
         | Match::Nfproto(family) => Some(*family),
@@ -200,6 +213,19 @@ fn plain(m: &Match) -> Option<String> {
         // Whose program it is says which family; an original destination is written where the host is known.
         Match::OriginalDaddr(..) => return None,
         Match::Saddr { .. } | Match::Daddr { .. } | Match::Nfproto(_) => return None,
+        Match::FlowFrom { with: Addresses::Net(net), .. } => format!("{FLOW_FROM} {net}"),
+        Match::FlowTo { with: Addresses::Net(net), is, .. } => {
+            let (module, option) = FLOW_TO.rsplit_once(' ')?;
+            format!("{module} {}{option} {net}", not(*is))
+        }
+        Match::FlowFrom { .. } | Match::FlowTo { .. } => return None,
+        Match::FlowTcp(a, b) => format!("-p tcp -m conntrack --ctreplsrcport {a}:{b}"),
+        Match::FlowUdp(a, b) => format!("-p udp -m conntrack --ctreplsrcport {a}:{b}"),
+        Match::Answer => "-m conntrack --ctdir REPLY".into(),
+        Match::Expected => "-m conntrack --ctstatus EXPECTED".into(),
+        Match::Ct(CtState::Stray) => "-m conntrack --ctstate INVALID,UNTRACKED".into(),
+        Match::Ct(CtState::Untracked) => "-m conntrack --ctstate UNTRACKED".into(),
+        Match::Ct(CtState::Related) => "-m conntrack --ctstate RELATED".into(),
         Match::Ct(CtState::EstablishedRelated) => "-m conntrack --ctstate ESTABLISHED,RELATED".into(),
         Match::Ct(CtState::Invalid) => "-m conntrack --ctstate INVALID".into(),
         Match::Tcp(a, b) => format!("-p tcp --dport {a}:{b}"),

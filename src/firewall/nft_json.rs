@@ -156,14 +156,36 @@ fn addresses(with: &rule::Addresses) -> Expression<'static> {
     }
 }
 
-fn ports(protocol: &str, first: u16, last: u16) -> Vec<Statement<'static>> {
+fn range(first: u16, last: u16) -> Expression<'static> {
     let number = |n: u16| Expression::Number(n.into());
-    let right = if first == last {
-        number(first)
-    } else {
-        Expression::Range(Box::new(Range { range: [number(first), number(last)] }))
-    };
-    vec![is(payload(protocol, "dport"), right, true)]
+    if first == last {
+        return number(first);
+    }
+    Expression::Range(Box::new(Range { range: [number(first), number(last)] }))
+}
+
+/// A flow's protocol, and the port that answers. nft 1.0.6 knows what a port is where the protocol is the packet's.
+fn flow_ports(protocol: &str, first: u16, last: u16) -> Vec<Statement<'static>> {
+    vec![
+        is(meta(MetaKey::L4proto), string(protocol), true),
+        is(ct("proto-src", Some(CTDir::Reply)), range(first, last), true),
+    ]
+}
+
+/// The address that a flow's packets of one direction come from.
+fn flow_end(dir: CTDir, family: rule::Family, with: &rule::Addresses, yes: bool) -> Statement<'static> {
+    is(ct(&format!("{} saddr", family.nft()), Some(dir)), addresses(with), yes)
+}
+
+const fn icmp(family: rule::Family) -> &'static str {
+    match family {
+        rule::Family::V4 => "icmp",
+        rule::Family::V6 => "ipv6-icmp",
+    }
+}
+
+fn status(name: &str) -> Statement<'static> {
+    Statement::Match(Match { left: ct("status", None), right: string(name), op: Operator::IN })
 }
 
 fn statements(m: &rule::Match) -> Vec<Statement<'static>> {
@@ -176,10 +198,13 @@ fn statements(m: &rule::Match) -> Vec<Statement<'static>> {
         rule::Match::Daddr { family, with, is: yes } => {
             vec![is(payload(family.nft(), "daddr"), addresses(with), *yes)]
         }
-        rule::Match::Dnatted => {
-            let left = ct("status", None);
-            vec![Statement::Match(Match { left, right: string("dnat"), op: Operator::IN })]
-        }
+        rule::Match::Dnatted => vec![status("dnat")],
+        rule::Match::Expected => vec![status("expected")],
+        rule::Match::Answer => vec![is(ct("direction", None), string("reply"), true)],
+        rule::Match::FlowFrom { family, with } => vec![flow_end(CTDir::Original, *family, with, true)],
+        rule::Match::FlowTo { family, with, is: yes } => vec![flow_end(CTDir::Reply, *family, with, *yes)],
+        rule::Match::FlowTcp(first, last) => flow_ports("tcp", *first, *last),
+        rule::Match::FlowUdp(first, last) => flow_ports("udp", *first, *last),
         rule::Match::OriginalDaddr(family, set) => {
             vec![is(
                 ct(&format!("{} daddr", family.nft()), Some(CTDir::Original)),
@@ -198,6 +223,9 @@ fn statements(m: &rule::Match) -> Vec<Statement<'static>> {
             let left = ct("state", None);
             let right = match state {
                 rule::CtState::Invalid => string("invalid"),
+                rule::CtState::Untracked => string("untracked"),
+                rule::CtState::Stray => Expression::List(vec![string("invalid"), string("untracked")]),
+                rule::CtState::Related => string("related"),
                 rule::CtState::EstablishedRelated => {
                     Expression::List(vec![string("established"), string("related")])
                 }
@@ -206,15 +234,9 @@ fn statements(m: &rule::Match) -> Vec<Statement<'static>> {
         }
         rule::Match::Marked(mark) => vec![is(meta(MetaKey::Mark), Expression::Number(*mark), true)],
         rule::Match::FlowMarked(mark) => vec![is(ct("mark", None), Expression::Number(*mark), true)],
-        rule::Match::Tcp(first, last) => ports("tcp", *first, *last),
-        rule::Match::Udp(first, last) => ports("udp", *first, *last),
-        rule::Match::Icmp(family) => {
-            let name = match family {
-                rule::Family::V4 => "icmp",
-                rule::Family::V6 => "ipv6-icmp",
-            };
-            vec![is(meta(MetaKey::L4proto), string(name), true)]
-        }
+        rule::Match::Tcp(first, last) => vec![is(payload("tcp", "dport"), range(*first, *last), true)],
+        rule::Match::Udp(first, last) => vec![is(payload("udp", "dport"), range(*first, *last), true)],
+        rule::Match::Icmp(family) => vec![is(meta(MetaKey::L4proto), string(icmp(*family)), true)],
         rule::Match::TcpSyn => {
             vec![Statement::Match(Match {
                 left: payload("tcp", "flags"),

@@ -46,11 +46,22 @@ fn match_text(m: &Match) -> String {
         Match::Nfproto(Family::V4) => "meta nfproto ipv4".into(),
         Match::Nfproto(Family::V6) => "meta nfproto ipv6".into(),
         Match::Ct(CtState::EstablishedRelated) => "ct state established,related".into(),
+        Match::Ct(CtState::Related) => "ct state related".into(),
+        Match::Ct(CtState::Stray) => "ct state invalid,untracked".into(),
+        Match::Ct(CtState::Untracked) => "ct state untracked".into(),
         Match::Ct(CtState::Invalid) => "ct state invalid".into(),
         Match::Tcp(a, b) => format!("tcp dport {}", range(*a, *b)),
         Match::Udp(a, b) => format!("udp dport {}", range(*a, *b)),
         Match::Icmp(Family::V4) => "meta l4proto icmp".into(),
         Match::Icmp(Family::V6) => "meta l4proto ipv6-icmp".into(),
+        Match::FlowFrom { family, with: a } => format!("ct original {} saddr {}", family.nft(), with(a)),
+        Match::FlowTo { family, with: a, is } => {
+            format!("ct reply {} saddr {}{}", family.nft(), not(*is), with(a))
+        }
+        Match::FlowTcp(a, b) => format!("meta l4proto tcp ct reply proto-src {}", range(*a, *b)),
+        Match::FlowUdp(a, b) => format!("meta l4proto udp ct reply proto-src {}", range(*a, *b)),
+        Match::Answer => "ct direction reply".into(),
+        Match::Expected => "ct status expected".into(),
         Match::Marked(mark) => format!("meta mark {mark:#x}"),
         Match::FlowMarked(mark) => format!("ct mark {mark:#x}"),
         Match::TcpSyn => "tcp flags syn".into(),

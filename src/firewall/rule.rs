@@ -63,8 +63,14 @@ pub enum Addresses {
 pub enum CtState {
     /// `established,related`
     EstablishedRelated,
+    /// `related`: an error about a flow, or the first packet of one that a helper expects.
+    Related,
     /// `invalid`
     Invalid,
+    /// `invalid,untracked`: of no flow that is known here.
+    Stray,
+    /// `untracked`: the owner's rules keep it from being tracked.
+    Untracked,
 }
 
 /// One condition; a rule's conditions must all hold.
@@ -116,6 +122,30 @@ pub enum Match {
     Udp(u16, u16),
     /// ICMP (IPv4) or ICMPv6, by the family.
     Icmp(Family),
+    /// Who began the packet's flow, whichever way the packet goes.
+    FlowFrom {
+        /// IPv4 or IPv6.
+        family: Family,
+        /// What the address is compared with.
+        with: Addresses,
+    },
+    /// Whom the packet's flow reaches, behind whatever this host rewrote.
+    FlowTo {
+        /// IPv4 or IPv6.
+        family: Family,
+        /// What the address is compared with.
+        with: Addresses,
+        /// Whether it is inside (`true`) or outside.
+        is: bool,
+    },
+    /// The flow is of TCP, and called a port in this range, both ends included.
+    FlowTcp(u16, u16),
+    /// The flow is of UDP, and called a port in this range, both ends included.
+    FlowUdp(u16, u16),
+    /// The packet goes against the way that its flow was begun.
+    Answer,
+    /// A helper of connection tracking expected the flow: FTP's data, for instance.
+    Expected,
     /// The packet's mark is this one.
     Marked(u32),
     /// The mark of the packet's flow is this one.
@@ -208,6 +238,19 @@ pub struct Table {
     pub sets: BTreeMap<String, Set>,
     /// Chains in the order they are made; one that is jumped to comes first.
     pub chains: Vec<Chain>,
+}
+
+impl Rule {
+    /// The same for what comes back: the links change places, and the flow's ends stay.
+    #[must_use]
+    pub fn turned(&self) -> Self {
+        let turn = |m: &Match| match m.clone() {
+            Match::Iif { name, is } => Match::Oif { name, is },
+            Match::Oif { name, is } => Match::Iif { name, is },
+            other => other,
+        };
+        Self { matches: self.matches.iter().map(turn).collect(), action: self.action.clone() }
+    }
 }
 
 impl Table {

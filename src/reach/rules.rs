@@ -38,6 +38,8 @@ pub struct Packet<'a> {
     pub dst: IpAddr,
     /// Protocol and destination port.
     pub protocol: Protocol,
+    /// The protocol of its flow, with the port that was called.
+    pub flow: Protocol,
     /// The link it came by; `None`: this host made it.
     pub iif: Option<&'a str>,
     /// The link it leaves by.
@@ -46,6 +48,17 @@ pub struct Packet<'a> {
     pub tracking: Tracking,
     /// Where its flow was going before this host rewrote its destination; `None`: it did not.
     pub dnatted: Option<IpAddr>,
+}
+
+impl Packet<'_> {
+    /// Who began its flow, and who answers it; `None`: no flow is known.
+    const fn ends(&self) -> Option<(IpAddr, IpAddr)> {
+        match self.tracking {
+            Tracking::New => Some((self.src, self.dst)),
+            Tracking::Established => Some((self.dst, self.src)),
+            Tracking::Invalid => None,
+        }
+    }
 }
 
 /// What comes out of a hook.
@@ -119,7 +132,7 @@ fn run<'t>(
                 if let Some(end) = chain.and_then(|c| run(table, &c.rules, packet, depth + 1, out)) {
                     return Some(end);
                 }
-                out.not_in_policy |= name == "pairs";
+                out.not_in_policy |= matches!(name.as_str(), "pairs" | "strays");
             }
             Action::Jump(_) => return None,
         }
@@ -144,6 +157,24 @@ fn holds(table: &Table, condition: &Match, packet: &Packet<'_>, compared: &mut C
             packet.dnatted.is_some_and(|ip| address(table, *family, &with, ip, true))
         }
         Match::Nfproto(family) => is_of(*family, packet.src),
+        Match::FlowFrom { family, with } => {
+            packet.ends().is_some_and(|(from, _)| address(table, *family, with, from, true))
+        }
+        Match::FlowTo { family, with, is } => {
+            packet.ends().is_some_and(|(_, to)| address(table, *family, with, to, *is))
+        }
+        Match::FlowTcp(first, last) => {
+            let with = Comparison::Tcp(*first, *last);
+            protocol(with, matches!(packet.flow, Protocol::Tcp(p) if (*first..=*last).contains(&p)))
+        }
+        Match::FlowUdp(first, last) => {
+            let with = Comparison::Udp(*first, *last);
+            protocol(with, matches!(packet.flow, Protocol::Udp(p) if (*first..=*last).contains(&p)))
+        }
+        Match::Answer => packet.tracking == Tracking::Established,
+        // Errors about flows, what a helper expects, and what is not tracked, are no question that is asked here.
+        Match::Expected | Match::Ct(CtState::Related | CtState::Untracked) => false,
+        Match::Ct(CtState::Stray) => packet.tracking == Tracking::Invalid,
         Match::Ct(CtState::EstablishedRelated) => packet.tracking == Tracking::Established,
         Match::Ct(CtState::Invalid) => packet.tracking == Tracking::Invalid,
         Match::Tcp(first, last) => {
@@ -241,6 +272,7 @@ mod tests {
             src: src.parse().unwrap(),
             dst: dst.parse().unwrap(),
             protocol: Protocol::Tcp(22),
+            flow: Protocol::Tcp(22),
             iif: Some("wg0"),
             oif: "eth0",
             tracking: Tracking::New,

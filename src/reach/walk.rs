@@ -63,6 +63,8 @@ struct Entry {
     /// Whether the answer was seen there, too.
     answered: bool,
     original: (IpAddr, IpAddr),
+    /// The port that is called behind whatever this node rewrote.
+    protocol: Protocol,
     /// Source and destination of the answer, before it is restored.
     answer: (IpAddr, IpAddr),
 }
@@ -239,6 +241,7 @@ impl<'w> Walk<'w> {
                 src: entry.original.0,
                 dst: entry.answer.0,
                 protocol: self.protocol,
+                flow: self.protocol,
                 iif: Some(host.name_of(&links.0)),
                 oif: host.name_of(&links.1),
                 tracking: Tracking::Invalid,
@@ -385,13 +388,18 @@ impl<'w> Walk<'w> {
             src: at.src,
             dst: at.dst,
             protocol: self.seen_protocol(),
+            flow: self.flow(id, at),
             iif: Some(host.name_of(came_by)),
             oif: host.name_of(&way.dev),
             tracking,
             dnatted: self.dnatted(id, at),
         };
         let result = evaluate(table, Hook::Forward, &packet);
-        self.was_compared(&result.compared);
+        if tracking == Tracking::Established {
+            self.compared.extend(&result.compared);
+        } else {
+            self.was_compared(&result.compared);
+        }
         let text = || result.rule.map_or_else(|| "no rule speaks of it".into(), nft_text::rule_text);
         if result.decision == Decision::Drop {
             let network = self.world.network();
@@ -451,6 +459,15 @@ impl<'w> Walk<'w> {
         }
     }
 
+    /// The protocol of a packet's flow as this node's connection tracking has it; one that it does not know begins with it.
+    fn flow(&self, id: NodeId, at: Addresses) -> Protocol {
+        if !self.answer {
+            return self.protocol;
+        }
+        let of_flow = |e: &&Entry| e.node == id && e.answer.0 == at.src && e.original.0 == at.dst;
+        self.entries.iter().find(of_flow).map_or_else(|| self.seen_protocol(), |e| e.protocol)
+    }
+
     /// Remembers what a rule compared the protocol with. An answer's port is no question of the flow's own.
     fn was_compared(&mut self, with: &Compared) {
         if !self.answer {
@@ -492,6 +509,7 @@ impl<'w> Walk<'w> {
             passes: came_by.map(|dev| (dev.clone(), way.dev.clone())),
             answered: self.answer,
             original: (before.src, first.map_or(before.dst, |(_, asked)| asked)),
+            protocol: self.protocol,
             answer: (at.dst, at.src),
         });
         self.emit(id, host, way, *at)
@@ -511,6 +529,7 @@ impl<'w> Walk<'w> {
                 src: at.src,
                 dst: at.dst,
                 protocol: self.seen_protocol(),
+                flow: self.seen_protocol(),
                 iif: came_by.map(|dev| host.name_of(dev)),
                 oif,
                 tracking: Tracking::New,

@@ -5,6 +5,7 @@
 
 mod agent;
 mod attacks;
+mod begun_meanwhile;
 mod bridges;
 mod by_the_agent;
 mod confirm;

@@ -7,14 +7,14 @@ use crate::rig::node::Node;
 use crate::rig::probe::{no_ping, ping, udp};
 use crate::rig::topology::{Families, Topology};
 
-const CONTAINER: &str = "172.19.0.5";
-const CONTAINER6: &str = "fd00:19::5";
+pub const CONTAINER: &str = "172.19.0.5";
+pub const CONTAINER6: &str = "fd00:19::5";
 /// What is on docker0, which is no site.
 const BESIDE: &str = "172.17.0.2";
 const BESIDE6: &str = "fd00:17::2";
 
 /// The relay with egress, in both families; an outsider on its uplink knows the way to all that is behind it.
-fn relay(t: &Topology) -> Wgrelay<'_> {
+pub fn relay(t: &Topology) -> Wgrelay<'_> {
     let relay = Wgrelay::relay_of(t, Families::Both);
     relay.edit(|text| {
         text.replace("role = \"relay\"", "role = \"relay\"\negress = true")

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::{Addresses, Builder, Chain, Family, Hook, Match, Rule, Site, SiteMatch, accept_ports, rule};
+use super::{
+    Addresses, Builder, Chain, Family, Hook, Match, Rule, Site, SiteMatch, accept_flows, rule, there_and_back,
+};
 use crate::firewall::Action;
 use crate::model::{PlaceRef, Routes, derive_for_spoke, is_full_tunnel, is_private};
 
@@ -43,23 +45,24 @@ impl Builder<'_> {
         let allow = self.network.allow.clone();
         let mut rules = Vec::new();
         if self.around.opened_later && !self.node.egress_all {
-            rules.push(rule([self.iif(true), self.oif(false)], Action::Jump(NEAR.into())));
+            rules.extend(there_and_back(rule([self.iif(true), self.oif(false)], Action::Jump(NEAR.into()))));
         }
         for family in Family::BOTH {
             let Some(places) = self.kept(family) else { continue };
-            let outside = Match::Daddr { family, with: places, is: false };
+            let outside = Match::FlowTo { family, with: places, is: false };
             if allow.is_empty() {
                 let Some(with) = self.set("egress", &spokes, family) else { continue };
-                let from = Match::Saddr { family, with, is: true };
-                rules.push(rule([self.iif(true), self.oif(false), from, outside], Action::Accept));
+                let from = Match::FlowFrom { family, with };
+                let out = rule([self.iif(true), self.oif(false), from, outside], Action::Accept);
+                rules.extend(there_and_back(out));
                 continue;
             }
             for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
                 let from = self.prefixes(&r.from);
                 let Some(with) = self.set(&format!("out{i}_"), &from, family) else { continue };
-                let from = Match::Saddr { family, with, is: true };
+                let from = Match::FlowFrom { family, with };
                 let ends = vec![self.iif(true), self.oif(false), from, outside.clone()];
-                rules.extend(accept_ports(&ends, &r.ports, family));
+                rules.extend(accept_flows(&ends, &r.ports, family).into_iter().flat_map(there_and_back));
             }
         }
         rules
@@ -92,19 +95,19 @@ impl Builder<'_> {
                 SiteMatch::Link(name) => Match::Iif { name: name.clone(), is: true },
                 SiteMatch::Subnet => self.iif(false),
             };
-            let from = Match::Saddr { family, with: Addresses::Net(site.subnet), is: true };
-            let outside = Match::Daddr { family, with: inside, is: false };
+            let from = Match::FlowFrom { family, with: Addresses::Net(site.subnet) };
+            let outside = Match::FlowTo { family, with: inside, is: false };
             let ends = vec![came_by, self.oif(true), from, outside];
             if allow.is_empty() {
-                rules.push(Rule { matches: ends, action: Action::Accept });
+                rules.extend(there_and_back(Rule { matches: ends, action: Action::Accept }));
                 continue;
             }
             for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
                 let allowed = self.prefixes(&r.from);
                 let Some(with) = self.set(&format!("out{i}_"), &allowed, family) else { continue };
                 let mut ends = ends.clone();
-                ends.push(Match::Saddr { family, with, is: true });
-                rules.extend(accept_ports(&ends, &r.ports, family));
+                ends.push(Match::FlowFrom { family, with });
+                rules.extend(accept_flows(&ends, &r.ports, family).into_iter().flat_map(there_and_back));
             }
         }
         rules

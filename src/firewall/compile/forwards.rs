@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Addresses, Builder, Chain, Family, Hook, Match, Rule, accept_ports, rule};
+use super::{Addresses, Builder, Chain, Family, Hook, Match, Rule, accept_flows, accept_ports, rule};
 use crate::firewall::Action;
 use crate::model::{Forward, ForwardSource, Node};
 
@@ -130,16 +130,16 @@ impl Builder<'_> {
                     continue;
                 }
                 let family = family_of(target);
-                let daddr = Match::Daddr { family, with: Addresses::Net(target.into()), is: true };
+                let to = Match::FlowTo { family, with: Addresses::Net(target.into()), is: true };
                 let relays = relay.host_prefixes().into_iter().filter(|p| Family::of(p) == family);
                 let keeps = forward.source == ForwardSource::Keep;
                 let sources: Vec<Match> = if keeps {
-                    vec![self.iif(true)]
+                    vec![self.iif(true), self.oif(true)]
                 } else {
-                    relays.map(|p| Match::Saddr { family, with: Addresses::Net(p), is: true }).collect()
+                    relays.map(|p| Match::FlowFrom { family, with: Addresses::Net(p) }).collect()
                 };
                 for source in sources {
-                    rules.extend(accept_ports(&[source, daddr.clone()], &[forward.at_target()], family));
+                    rules.extend(accept_flows(&[source, to.clone()], &[forward.at_target()], family));
                 }
             }
         }

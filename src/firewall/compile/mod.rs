@@ -1,7 +1,9 @@
 //! From a network's policy to its table on one node.
 //!
-//! The order in `forward` matters: what is not ours leaves first, then connection tracking, then the
+//! The order in `forward` matters: what is not ours leaves first, then errors about flows, then answers, then the
 //! three ways into `pairs` (tunnel to tunnel, tunnel to site, site to tunnel), then egress, then the drop.
+//! Each packet is judged by the ends of its flow, as connection tracking has them, and no flow passes because it is established:
+//! one that was begun while the table was away, or before policy forbade it, ends with the table that forbids it.
 //! What is neither from nor to the tunnel is others' own, but where only this network made the host forward it ([`beside`]).
 
 mod beside;
@@ -9,7 +11,7 @@ mod egress;
 mod forwards;
 mod services;
 
-pub(super) use beside::{BESIDE, FROM_SITE, OPENED, TO_SITE};
+pub(super) use beside::{ANSWERED, BESIDE, FROM_SITE, OPENED, TO_SITE};
 pub(super) use egress::NEAR;
 pub(super) use forwards::{DSTNAT, FORWARDS};
 pub(super) use services::SERVICES;
@@ -59,7 +61,8 @@ pub fn compile(
     }
     let tunnel = network.name.to_string();
     let mut b = Builder { network, node, now, tunnel, around, sets: BTreeMap::new() };
-    let mut chains = vec![b.pairs(), b.services()];
+    let pairs = b.pairs();
+    let mut chains = vec![strays(&pairs), pairs, b.services()];
     chains.extend(b.near());
     chains.extend(b.beside(sites));
     chains.push(b.forward(sites));
@@ -115,8 +118,8 @@ impl Builder<'_> {
                 let Some(with) = self.set("places", &places, family) else { continue };
                 rules.push(Rule {
                     matches: vec![
-                        Match::Saddr { family, with: with.clone(), is: true },
-                        Match::Daddr { family, with, is: true },
+                        Match::FlowFrom { family, with: with.clone() },
+                        Match::FlowTo { family, with, is: true },
                     ],
                     action: Action::Accept,
                 });
@@ -134,10 +137,10 @@ impl Builder<'_> {
                 let Some(from) = self.set(&format!("from{i}_"), &from, family) else { continue };
                 let Some(to) = self.set(&format!("to{i}_"), &to, family) else { continue };
                 let ends = vec![
-                    Match::Saddr { family, with: from, is: true },
-                    Match::Daddr { family, with: to, is: true },
+                    Match::FlowFrom { family, with: from },
+                    Match::FlowTo { family, with: to, is: true },
                 ];
-                rules.extend(accept_ports(&ends, &rule.ports, family));
+                rules.extend(accept_flows(&ends, &rule.ports, family));
             }
         }
         rules.extend(self.forwarded_into_sites());
@@ -153,11 +156,15 @@ impl Builder<'_> {
         rules.extend([
             rule([self.iif(false), self.oif(false)], Action::Accept),
             rule([Match::TcpSyn], Action::ClampMss),
-            rule([Match::Ct(CtState::EstablishedRelated)], Action::Accept),
+            rule([Match::Ct(CtState::Related)], Action::Accept),
+            rule([Match::Expected], Action::Accept),
             rule([Match::Ct(CtState::Invalid)], Action::Drop),
+            rule([Match::Ct(CtState::Untracked)], Action::Jump(STRAYS.into())),
             rule([Match::Dnatted], Action::Jump(SERVICES.into())),
         ]);
         let pairs = || Action::Jump("pairs".into());
+        // By whichever link they come back.
+        rules.push(rule([Match::Answer], pairs()));
         if self.node.is_relay() {
             rules.push(rule([iif.clone(), oif.clone()], pairs()));
         }
@@ -264,12 +271,56 @@ impl Builder<'_> {
     }
 }
 
+/// The chain of packets that no flow is known of.
+pub(super) const STRAYS: &str = "strays";
+
+/// The same policy for packets of no known flow, by their own addresses: an answer to what went another way.
+fn strays(pairs: &Chain) -> Chain {
+    let by_itself = |m: &Match| match m.clone() {
+        Match::FlowFrom { family, with } => Match::Saddr { family, with, is: true },
+        Match::FlowTo { family, with, is } => Match::Daddr { family, with, is },
+        Match::FlowTcp(first, last) => Match::Tcp(first, last),
+        Match::FlowUdp(first, last) => Match::Udp(first, last),
+        other => other,
+    };
+    let of = |rule: &Rule| Rule {
+        matches: rule.matches.iter().map(by_itself).collect(),
+        action: rule.action.clone(),
+    };
+    Chain { name: STRAYS.into(), hook: Hook::None, rules: pairs.rules.iter().map(of).collect() }
+}
+
+/// A rule, and the one for what comes back.
+fn there_and_back(rule: Rule) -> [Rule; 2] {
+    let back = rule.turned();
+    [rule, back]
+}
+
 fn rule<const N: usize>(matches: [Match; N], action: Action) -> Rule {
     Rule { matches: Vec::from(matches), action }
 }
 
-/// One accept for each port of a rule, or one for everything.
+/// One accept for each port of a rule, or one for everything: of first packets.
 fn accept_ports(ends: &[Match], ports: &[PortSpec], family: Family) -> Vec<Rule> {
+    let matching = |port: &PortSpec| match port {
+        PortSpec::Tcp(r) => Match::Tcp(r.first, r.last),
+        PortSpec::Udp(r) => Match::Udp(r.first, r.last),
+        PortSpec::Icmp => Match::Icmp(family),
+    };
+    accept_each(ends, ports, &matching)
+}
+
+/// The same, of all packets of a flow, there and back.
+fn accept_flows(ends: &[Match], ports: &[PortSpec], family: Family) -> Vec<Rule> {
+    let matching = |port: &PortSpec| match port {
+        PortSpec::Tcp(r) => Match::FlowTcp(r.first, r.last),
+        PortSpec::Udp(r) => Match::FlowUdp(r.first, r.last),
+        PortSpec::Icmp => Match::Icmp(family),
+    };
+    accept_each(ends, ports, &matching)
+}
+
+fn accept_each(ends: &[Match], ports: &[PortSpec], matching: &dyn Fn(&PortSpec) -> Match) -> Vec<Rule> {
     let with = |port: Option<Match>| Rule {
         matches: ends.iter().cloned().chain(port).collect(),
         action: Action::Accept,
@@ -277,10 +328,5 @@ fn accept_ports(ends: &[Match], ports: &[PortSpec], family: Family) -> Vec<Rule>
     if ports.is_empty() {
         return vec![with(None)];
     }
-    let matching = |port: &PortSpec| match port {
-        PortSpec::Tcp(r) => Match::Tcp(r.first, r.last),
-        PortSpec::Udp(r) => Match::Udp(r.first, r.last),
-        PortSpec::Icmp => Match::Icmp(family),
-    };
     ports.iter().map(|p| with(Some(matching(p)))).collect()
 }

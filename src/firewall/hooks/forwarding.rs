@@ -54,8 +54,8 @@ pub(super) fn forwarding(network: &Network, node: &Node) -> Vec<String> {
                 }
             };
             let near = either(
-                &format!("nft add rule inet TABLE near {word} daddr $n drop"),
-                &format!("{} -w -A TABLE-e -d $n -j DROP", program(family)),
+                &format!("nft add rule inet TABLE near ct reply {word} saddr $n drop"),
+                &format!("{} -w -A TABLE-e -m conntrack --ctreplsrc $n -j DROP", program(family)),
             );
             lines.push(format!("for n in {routes}; do {near}; done"));
         }
@@ -73,10 +73,11 @@ pub(super) fn forwarding(network: &Network, node: &Node) -> Vec<String> {
         let known = either(
             &format!(
                 "nft add rule inet TABLE from_site iifname \\\"$d\\\" {word} saddr {net} jump to_site; \
+                 nft add rule inet TABLE to_site oifname \\\"$d\\\" {word} daddr {net} ct state invalid,untracked jump strays; \
                  nft add rule inet TABLE to_site oifname \\\"$d\\\" {word} daddr {net} jump pairs"
             ),
             &format!(
-                "{0} -w -A TABLE-s -i $d -s {net} -j TABLE-t; {0} -w -A TABLE-t -o $d -d {net} -j TABLE-p",
+                "{0} -w -A TABLE-s -i $d -s {net} -j TABLE-t; {0} -w -A TABLE-t -o $d -d {net} -m conntrack --ctstate INVALID,UNTRACKED -j TABLE-u; {0} -w -A TABLE-t -o $d -d {net} -j TABLE-p",
                 program(family)
             ),
         );
@@ -103,8 +104,8 @@ pub(super) fn forwarding(network: &Network, node: &Node) -> Vec<String> {
             to(2, ":")
         ));
         let kept = either(
-            "nft add rule inet TABLE opened meta nfproto ipv6 drop",
-            "ip6tables -w -A TABLE-o -j DROP",
+            "for c in opened answered; do nft add rule inet TABLE $c meta nfproto ipv6 drop; done",
+            "for c in o a; do ip6tables -w -A TABLE-$c -j DROP; done",
         );
         lines.push(format!("f=/proc/sys/net/ipv6/conf/all/forwarding; {}", to(1, &kept)));
     }
@@ -137,8 +138,9 @@ pub(super) const fn program(family: Family) -> &'static str {
 /// Lets the link `$d` forward IPv4.
 fn open_link() -> String {
     let kept = either(
-        "nft add rule inet TABLE opened iifname \\\"$d\\\" meta nfproto ipv4 drop",
-        "iptables -w -A TABLE-o -i $d -j DROP",
+        "nft add rule inet TABLE opened iifname \\\"$d\\\" meta nfproto ipv4 drop; \
+         nft add rule inet TABLE answered oifname \\\"$d\\\" meta nfproto ipv4 drop",
+        "iptables -w -A TABLE-o -i $d -j DROP; iptables -w -A TABLE-a -o $d -j DROP",
     );
     format!("f=/proc/sys/net/ipv4/conf/$d/forwarding; {}", to(1, &kept))
 }

@@ -51,6 +51,7 @@ impl Walk<'_> {
             src: at.src,
             dst: at.dst,
             protocol: self.seen_protocol(),
+            flow: self.seen_protocol(),
             iif: Some(host.name_of(came_by)),
             oif: "",
             tracking: Tracking::New,
