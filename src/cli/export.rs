@@ -29,7 +29,10 @@ use crate::wgconf::{Client, lint_name};
 
 /// Exports one node, or all.
 pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
-    let loaded = ctx.load_network()?;
+    let mut loaded = ctx.load_network()?;
+    if let (Some(name), Some(relay)) = (&args.name, &args.relay) {
+        at_home_on(&mut loaded.network, name, relay, ctx.now)?;
+    }
     if let Some(list) = export_format::list(args.format) {
         return export_format::export_list(ctx, &loaded.network, list, args);
     }
@@ -59,6 +62,29 @@ pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
         _ => one(ctx, &loaded, &secrets, node, args),
     };
     made.map_err(|fault| explained(&loaded, node, fault))
+}
+
+/// Puts a relay first in a spoke's list.
+fn at_home_on(network: &mut Network, name: &NodeName, relay: &NodeName, now: Timestamp) -> Result<(), Fault> {
+    let is_relay = |name| Ok::<bool, Fault>(find_node(network, name)?.is_relay());
+    if is_relay(name)? {
+        return Err(Fault::usage(format!("--relay is for spokes, and {name} is a relay"), "leave it out"));
+    }
+    if !is_relay(relay)? {
+        let relays: Vec<String> = network.relays().map(|r| r.name.to_string()).collect();
+        return Err(Fault::usage(format!("{relay} is no relay"), format!("there is {}", relays.join(", "))));
+    }
+    if !find_node(network, relay)?.is_active(now) {
+        return Err(Fault::failed(
+            format!("{relay} takes no part in the network: it would answer nobody"),
+            format!("`wgrelay enable {relay}`, or correct its `expires`"),
+        ));
+    }
+    if let Some(spoke) = network.nodes.get_mut(name) {
+        spoke.relays.retain(|listed| listed != relay);
+        spoke.relays.insert(0, relay.clone());
+    }
+    Ok(())
 }
 
 /// On a host that came with a bundle, keys of other nodes are missing by design, and new ones would help nobody.

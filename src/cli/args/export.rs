@@ -71,6 +71,9 @@ pub struct Export {
     /// Every node, into the folder that --out names
     #[arg(long, requires = "out", conflicts_with = "name")]
     pub all: bool,
+    /// As if the node were at home on this relay
+    #[arg(long, value_name = "RELAY", requires = "name")]
+    pub relay: Option<NodeName>,
     /// In which form
     #[arg(long, value_name = "FORMAT", default_value = "conf")]
     pub format: Format,
