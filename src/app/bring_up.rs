@@ -16,11 +16,12 @@ use super::this_host::{agent_command, beside_machine, target};
 use super::up::{Up, plan, up};
 use crate::config::Bundle;
 use crate::host::agent_process::Runtime;
+use crate::host::boot_config;
+use crate::host::configuration::Configuration;
 use crate::host::host_lock::HostLock;
-use crate::host::last_up::LastUp;
 use crate::host::systemd::Systemd;
 use crate::host::wireguard::embedded::is_outdated;
-use crate::host::{Host as _, LinuxHost, went_back};
+use crate::host::{Host as _, LinuxHost, rolled_back};
 use crate::model::{InterfaceName, NodeName};
 use crate::plan::{Backend, Plan, ifalias};
 use crate::store::InstalledBundle;
@@ -121,7 +122,7 @@ impl Ready {
         let trial = confirm
             .map(|seconds| Trial::begin(session, &name, &self.runtime, &mut self.host, seconds, &on_host))
             .transpose()?;
-        let before = LastUp::kept(&self.loaded.folder);
+        let before = boot_config::kept(&self.loaded.folder);
         let applied = match self.systemd.take() {
             Some(systemd) if self.backend == Backend::Embedded => {
                 self.by_unit(session, &systemd, trial.as_ref(), before.as_deref(), on_host)
@@ -130,7 +131,7 @@ impl Ready {
         };
         let (done, rolls_back_in) = applied?;
         // Whether it stays or goes back, it is the last change now.
-        went_back::forget(&self.loaded.folder);
+        rolled_back::forget(&self.loaded.folder);
         Ok(BroughtUp { network: name, node: self.target.node.clone(), done, rolls_back_in })
     }
 
@@ -147,14 +148,14 @@ impl Ready {
         let put_back = |fault, on_host: &HostLock| put_back(session, &folder, before, trial, fault, on_host);
         let (plan, problems) = plan(&mut self.host, &self.target, &self.runtime, self.backend, session.now)
             .map_err(|refusal| put_back(refusal.into(), &on_host))?;
-        remember(&self.last_up(), &folder).map_err(|fault| put_back(fault, &on_host))?;
+        remember(&self.configuration(), &folder).map_err(|fault| put_back(fault, &on_host))?;
         drop(on_host);
         let started = systemd.start(folder.name());
         let on_host = lock_host(session, folder.name(), &self.runtime)?;
         started.map_err(|error| put_back(error.into(), &on_host))?;
         if trial.is_some() {
             // A restart brings back what was kept.
-            LastUp::put_back(before, &folder)?;
+            boot_config::put_back(before, &folder)?;
         }
         let rolls_back_in = conclude(session, &self.runtime, trial, &plan, &on_host)?;
         Ok((Up { plan, backend: self.backend, problems }, rolls_back_in))
@@ -170,7 +171,7 @@ impl Ready {
     ) -> Result<(Up, Option<u64>), Fault> {
         let folder = &self.loaded.folder;
         if trial.is_none() {
-            remember(&self.last_up(), folder)?;
+            remember(&self.configuration(), folder)?;
         }
         let done = up(&mut self.host, &self.target, &self.runtime, self.backend, session.now, &on_host)
             .map_err(|refusal| put_back(session, folder, before, trial, refusal.into(), &on_host))?;
@@ -182,9 +183,9 @@ impl Ready {
         Ok((done, rolls_back_in))
     }
 
-    fn last_up(&self) -> LastUp {
+    fn configuration(&self) -> Configuration {
         let Target { node, text, .. } = &self.target;
-        LastUp { node: node.clone(), backend: self.backend, network_text: text.to_string() }
+        Configuration { node: node.clone(), backend: self.backend, network_text: text.to_string() }
     }
 }
 
@@ -197,7 +198,7 @@ fn put_back(
     fault: Fault,
     on_host: &HostLock,
 ) -> Fault {
-    if let Err(error) = LastUp::put_back(before, folder) {
+    if let Err(error) = boot_config::put_back(before, folder) {
         let hint = error.hint();
         session.tell(Event::Failed(Fault::failed(error, hint)));
     }
@@ -240,8 +241,9 @@ fn conclude(
 
 /// Writes for a restart of the host what is to be applied, before it is: a disk that is full or read-only is told while
 /// nothing is changed, and where the power fails in between, the restart does what was asked for.
-fn remember(last: &LastUp, folder: &Folder) -> Result<(), Fault> {
-    last.write(folder).map_err(|e| Fault::failed(format!("{e}; nothing was changed"), e.hint()))
+fn remember(configuration: &Configuration, folder: &Folder) -> Result<(), Fault> {
+    boot_config::write(configuration, folder)
+        .map_err(|e| Fault::failed(format!("{e}; nothing was changed"), e.hint()))
 }
 
 /// Installs a bundle: the network as this node needs it, and its secrets.

@@ -16,12 +16,12 @@ use super::trial::{before, go_back};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::{pause, since_boot};
+use crate::host::boot_config;
+use crate::host::commit_confirm::{Unconfirmed, WaiterLock};
 use crate::host::confine::give_up_rights;
 use crate::host::host_lock::HostLock;
-use crate::host::last_up::LastUp;
+use crate::host::rolled_back;
 use crate::host::scope::{Part, leave_session};
-use crate::host::unconfirmed::{Unconfirmed, WaiterLock};
-use crate::host::went_back;
 use crate::model::{InterfaceName, NodeName, quoted};
 use crate::plan::Plan;
 use crate::status::WentBack;
@@ -73,14 +73,14 @@ pub fn confirm(session: &Session) -> Result<Confirmed, Fault> {
         ));
     };
     // Only what is kept comes back after a restart.
-    let last = LastUp { node: applied.node, backend: applied.backend, network_text: applied.network_text };
     if folder.exists() {
-        last.write(&folder).map_err(|e| Fault::failed(format!("{e}; the change still waits"), e.hint()))?;
+        boot_config::write(&applied.configuration, &folder)
+            .map_err(|e| Fault::failed(format!("{e}; the change still waits"), e.hint()))?;
     }
     runtime.end_trial(&on_host)?;
     // It is kept, whatever the kernel says.
     let interface_is_gone = standing(&name).is_ok_and(|backend| backend.is_none());
-    Ok(Confirmed { network: name, node: last.node, interface_is_gone })
+    Ok(Confirmed { network: name, node: applied.configuration.node, interface_is_gone })
 }
 
 /// Waits until the trial is ended by somebody, or is over: then goes back. For a process of its own.
@@ -130,7 +130,7 @@ pub(super) fn roll_back_if_expired(
     let command = agent_command(&session.dir, name)?;
     let mut host = match &trial.before {
         Some(before) => {
-            let choice = BackendChoice::Only(before.backend);
+            let choice = BackendChoice::Only(before.configuration.backend);
             host_for(host(runtime, &command)?, runtime, &command, &session.dir, name, choice)?.0
         }
         None => host(runtime, &[])?,
@@ -139,7 +139,7 @@ pub(super) fn roll_back_if_expired(
     let folder = Folder::new(&session.dir, name);
     let note = WentBack { made: trial.made, at: session.now };
     if folder.exists()
-        && let Err(error) = went_back::write(&folder, &note)
+        && let Err(error) = rolled_back::write(&folder, &note)
     {
         // It is told here all the same; a read-only folder keeps no change from going back.
         tracing::debug!("{error}");

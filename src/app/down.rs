@@ -49,7 +49,7 @@ pub(super) fn take_away<H: Host>(
     if clear_half_made(&facts, dir, network, runtime)? || clear_unresponsive(network, &facts, runtime)? {
         facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
     }
-    let recorded = applied.as_ref().map(|a| a.backend);
+    let recorded = applied.as_ref().map(|a| a.configuration.backend);
     let backend = in_use(network, &facts).or(recorded).unwrap_or(Backend::Embedded);
     let plan = clear(machine, network, backend, applied.as_ref(), &facts, &mut errors)?;
     // An agent whose interface somebody deleted is still there.

@@ -31,7 +31,7 @@ pub fn glance(
             node.is_active(now).hash(&mut sum);
         }
         // The embedded device tells by itself.
-        if applied.backend == Backend::Kernel
+        if applied.configuration.backend == Backend::Kernel
             && let Ok(Some(report)) = KernelWireGuard::open().and_then(|mut kernel| kernel.report(network))
         {
             settings(&report, &mut sum);

@@ -29,7 +29,7 @@ pub fn clear_half_made(
     let Some(applied) = runtime.read_applied(dir)?.filter(|a| a.state.device.is_none()) else {
         return Ok(false);
     };
-    tracing::debug!(backend = %applied.backend, "an interface without its mark is taken away");
+    tracing::debug!(backend = %applied.configuration.backend, "an interface without its mark is taken away");
     match link.kind.as_str() {
         "wireguard" => KernelWireGuard::open()?.delete(network)?,
         "tun" if runtime.agent_pid().is_some() => {

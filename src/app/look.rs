@@ -64,7 +64,8 @@ pub fn look(
     let mut facts = machine.facts(&target.names(), &BTreeSet::new())?;
     facts.displaced.clone_from(&applied.displaced);
     let backend = in_use(name, &facts);
-    let wanted = wanted(&target.network, target.this(), &target.keys, applied.backend, &facts, now);
+    let wanted =
+        wanted(&target.network, target.this(), &target.keys, applied.configuration.backend, &facts, now);
     let mut state = wanted.state;
     // A name that does not resolve just now, or resolves to another address, is no drift.
     if let (Some(device), Some(recorded)) = (&mut state.device, &applied.state.device) {
@@ -106,18 +107,18 @@ pub fn look(
 pub fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result<Target, HostError> {
     let fault = |cause: String| HostError::new("read", "the record of what was applied", cause);
     // Each takes its time where peers are many.
-    let (network, secrets) = join(|| reread_network(&applied.network_text), || secrets(folder));
+    let (network, secrets) = join(|| reread_network(&applied.configuration.network_text), || secrets(folder));
     let network = network.ok_or_else(|| {
         fault("an `up` was cut short before it was done".into())
             .hint("run `wgrelay up` again, or `wgrelay down`")
     })?;
-    let text = applied.network_text.as_str();
+    let text = applied.configuration.network_text.as_str();
     let (secrets, unread) = match secrets {
         Ok(secrets) => (secrets, None),
         Err(why) => (Secrets::default(), Some(why.into())),
     };
-    let target = Target::new(dir.to_path_buf(), network, text, &applied.node, &secrets)
-        .ok_or_else(|| fault(format!("it has no node {}", applied.node)))?;
+    let target = Target::new(dir.to_path_buf(), network, text, &applied.configuration.node, &secrets)
+        .ok_or_else(|| fault(format!("it has no node {}", applied.configuration.node)))?;
     Ok(Target { unread, ..target }.pending_in(folder, applied))
 }
 

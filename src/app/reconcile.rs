@@ -71,7 +71,7 @@ pub fn reconcile<H: Host>(
     let Some(reading) = reading else { return Ok(Reconciled::Busy) };
     let recorded = match memory.recorded(dir, &folder, runtime) {
         // An `up` that was cut short is the next one's to make right.
-        Err(_) if runtime.read_applied(dir)?.is_some_and(|a| a.network_text.is_empty()) => {
+        Err(_) if runtime.read_applied(dir)?.is_some_and(|a| a.configuration.network_text.is_empty()) => {
             return Ok(Reconciled::Nothing);
         }
         other => other?,
@@ -80,7 +80,7 @@ pub fn reconcile<H: Host>(
     // An agent that was started before its folder was moved knows it by another name; the record's stays.
     target.dir.clone_from(&applied.dir);
     drop(reading);
-    hold(host, &target, runtime, applied.backend, now, extent).map(Reconciled::Looked)
+    hold(host, &target, runtime, applied.configuration.backend, now, extent).map(Reconciled::Looked)
 }
 
 /// Makes the host as it was applied: what restricts in any case, and the rest where no error forbids it. The caller holds the

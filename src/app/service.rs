@@ -13,8 +13,8 @@ use super::this_host::target;
 use super::wsl::wsl_advice;
 use crate::export::unit::Unit;
 use crate::host::agent_process::Runtime;
+use crate::host::boot_config;
 use crate::host::examine::{is_wsl, uses_iptables_legacy};
-use crate::host::last_up::LastUp;
 use crate::host::systemd::{Absent, Systemd, unit_name};
 use crate::model::{InterfaceName, NodeName, Problem};
 use crate::plan::{Backend, Change, Plan};
@@ -191,9 +191,9 @@ pub(crate) fn to_run(
         (runtime.unconfirmed(&session.dir)?, runtime.read_applied(&session.dir)?)
         && let Ok(target) = recorded_target(&session.dir, folder, &applied)
     {
-        return Ok((target, Some(applied.backend)));
+        return Ok((target, Some(applied.configuration.backend)));
     }
-    let kept = LastUp::read(folder).and_then(|last| {
+    let kept = boot_config::read(folder).and_then(|last| {
         let (network, secrets) = session.load_as_it_was(folder, &last.network_text)?;
         let node = session.node_as_typed().unwrap_or(&last.node);
         let target = Target::new(session.dir.clone(), network, last.network_text.as_str(), node, &secrets)?;

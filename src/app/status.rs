@@ -11,7 +11,7 @@ use super::session::Session;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::since_boot;
 use crate::host::wireguard::embedded::ask_status;
-use crate::host::{HostError, LinuxHost, went_back};
+use crate::host::{HostError, LinuxHost, rolled_back};
 use crate::model::{InterfaceName, Problem};
 use crate::status::{Inputs, State, Status, status as judge};
 use crate::store::folder::Folder;
@@ -95,11 +95,11 @@ fn network_name(session: &Session) -> Result<InterfaceName, Fault> {
 fn is_this_node(session: &Session, name: &InterfaceName) -> Result<(), Fault> {
     let Some(asked) = session.node_as_typed() else { return Ok(()) };
     match Runtime::here(name)?.read_applied(&session.dir)? {
-        Some(applied) if applied.node != *asked => Err(Fault::usage(
-            format!("this host was brought up as {}, and is not {asked}", applied.node),
+        Some(applied) if applied.configuration.node != *asked => Err(Fault::usage(
+            format!("this host was brought up as {}, and is not {asked}", applied.configuration.node),
             format!(
                 "leave --node out for this host; `wgrelay --node {} show {asked}` tells of {asked}",
-                applied.node
+                applied.configuration.node
             ),
         )),
         _ => Ok(()),
@@ -150,7 +150,7 @@ pub(crate) fn read_status(
             drift: seen.drift,
             problems: seen.problems,
             goes_back_in,
-            went_back: went_back::read(&Folder::new(&session.dir, name)),
+            went_back: rolled_back::read(&Folder::new(&session.dir, name)),
             now: session.now,
         }));
     }
@@ -172,7 +172,7 @@ pub(crate) fn read_status(
         drift: Vec::new(),
         problems: unrecorded.into_iter().collect(),
         goes_back_in: None,
-        went_back: went_back::read(&loaded.folder),
+        went_back: rolled_back::read(&loaded.folder),
         now: session.now,
     }))
 }

@@ -6,8 +6,8 @@ use super::event::Work;
 use super::fault::Fault;
 use super::session::Session;
 use crate::host::agent_process::Runtime;
-use crate::host::last_up::LastUp;
-use crate::host::went_back;
+use crate::host::boot_config;
+use crate::host::rolled_back;
 use crate::model::InterfaceName;
 use crate::store::files::StoreError;
 use crate::store::folder::Folder;
@@ -33,7 +33,7 @@ pub fn take_down(session: &Session, name: &InterfaceName) -> Result<TakenDown, F
     let work = session.begin(Work::TakingDown(name.clone()));
     let done = down(&mut host, &session.dir, name, &runtime, &on_host)?;
     drop(work);
-    let remembered = LastUp::forget(&folder).err();
-    went_back::forget(&folder);
+    let remembered = boot_config::forget(&folder).err();
+    rolled_back::forget(&folder);
     Ok(TakenDown { done, remembered })
 }

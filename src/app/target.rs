@@ -54,7 +54,8 @@ impl Target {
     /// Says whether the folder has a newer network than the one that was applied, which waits for `up`.
     #[must_use]
     pub fn pending_in(self, folder: &Folder, applied: &Applied) -> Self {
-        let is_pending = folder.read_network().is_ok_and(|bytes| bytes != applied.network_text.as_bytes());
+        let is_pending =
+            folder.read_network().is_ok_and(|bytes| bytes != applied.configuration.network_text.as_bytes());
         Self { keys_may_be_newer: is_pending, ..self }
     }
 

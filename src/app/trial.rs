@@ -10,8 +10,8 @@ use super::target::Target;
 use super::up::{Refusal, up};
 use crate::config::parse_network;
 use crate::host::agent_process::Runtime;
+use crate::host::commit_confirm::Before;
 use crate::host::host_lock::HostLock;
-use crate::host::unconfirmed::Before;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, Timestamp};
 use crate::plan::Keys;
@@ -29,7 +29,8 @@ pub fn before<H: Host>(
     runtime: &Runtime,
 ) -> Result<Option<Before>, HostError> {
     // An `up` that was cut short before it was done is nothing to go back to.
-    let Some(applied) = runtime.read_applied(dir)?.filter(|a| !a.network_text.is_empty()) else {
+    let Some(applied) = runtime.read_applied(dir)?.filter(|a| !a.configuration.network_text.is_empty())
+    else {
         return Ok(None);
     };
     let target = recorded_target(dir, &Folder::new(dir, network), &applied)?;
@@ -52,9 +53,7 @@ pub fn before<H: Host>(
         }
     }
     Ok(Some(Before {
-        node: applied.node,
-        backend: applied.backend,
-        network_text: applied.network_text,
+        configuration: applied.configuration,
         private_key: keys.private_key,
         preshared_keys: keys.preshared_keys,
     }))
@@ -78,9 +77,10 @@ pub fn go_back<H: Host>(
         return if errors.is_empty() { Ok(()) } else { Err(errors.swap_remove(0).into()) };
     };
     let fault = |cause: &str| HostError::new("read", "what the change goes back to", cause);
-    let parsed = parse_network(before.network_text.as_bytes(), "the network applied before").value;
+    let parsed =
+        parse_network(before.configuration.network_text.as_bytes(), "the network applied before").value;
     let network = parsed.ok_or_else(|| fault("it is no network that this version accepts"))?;
-    if !network.nodes.contains_key(&before.node) {
+    if !network.nodes.contains_key(&before.configuration.node) {
         return Err(fault("it has no such node").into());
     }
     let keys =
@@ -88,16 +88,16 @@ pub fn go_back<H: Host>(
     let target = Target {
         dir: dir.to_path_buf(),
         network: network.into(),
-        text: before.network_text.as_str().into(),
-        node: before.node.clone(),
+        text: before.configuration.network_text.as_str().into(),
+        node: before.configuration.node.clone(),
         keys: keys.into(),
         keys_may_be_newer: false,
         unread: None,
     };
-    let outcome = up(host, &target, runtime, before.backend, now, on_host);
+    let outcome = up(host, &target, runtime, before.configuration.backend, now, on_host);
     if let Err(Refusal::Problems(_)) = &outcome {
         // What it takes away is taken away all the same.
-        let _ = hold(host, &target, runtime, before.backend, now, Extent::Restrictions)?;
+        let _ = hold(host, &target, runtime, before.configuration.backend, now, Extent::Restrictions)?;
     }
     outcome?;
     runtime.end_trial(on_host)?;

@@ -7,6 +7,7 @@ use super::transaction::{Failure, apply_plan};
 use crate::config::reread_network;
 use crate::firewall::forwarding_v4;
 use crate::host::agent_process::Runtime;
+use crate::host::configuration::Configuration;
 use crate::host::host_lock::HostLock;
 use crate::host::owner_of;
 use crate::host::runtime::Applied;
@@ -117,19 +118,22 @@ pub(super) fn make_right<H: Host>(
         |state: &HostState, links: Links, displaced: &BTreeMap<String, String>, text: &str| Applied {
             place: runtime.place(),
             dir: target.dir.clone(),
-            node: target.node.clone(),
-            backend,
-            network_text: text.to_string(),
+            configuration: Configuration {
+                node: target.node.clone(),
+                backend,
+                network_text: text.to_string(),
+            },
             state: HostState { links, ..state.outline() },
             displaced: displaced.clone(),
             displaced_links: displaced_links.clone(),
         };
     let mut displaced = c.displaced();
     if plan.is_empty() {
-        let unchanged = c
-            .applied
-            .as_ref()
-            .is_some_and(|a| a.network_text == *target.text && a.node == target.node && a.dir == target.dir);
+        let unchanged = c.applied.as_ref().is_some_and(|a| {
+            a.configuration.network_text == *target.text
+                && a.configuration.node == target.node
+                && a.dir == target.dir
+        });
         if !unchanged {
             runtime.write_applied(record(&c.wanted, c.given.clone(), &displaced, &target.text))?;
         }
@@ -138,7 +142,7 @@ pub(super) fn make_right<H: Host>(
     // The record goes first: whatever moment the power fails at, `down` knows what to put back.
     displace(&plan, host, &mut displaced)?;
     displace_of_new(&plan, &displaced_links, &mut displaced);
-    let old_text = c.applied.as_ref().map(|a| a.network_text.clone()).unwrap_or_default();
+    let old_text = c.applied.as_ref().map(|a| a.configuration.network_text.clone()).unwrap_or_default();
     let links = c.applied.as_ref().map(|a| bridge::either(&a.state.links, &c.given));
     let before = record(&c.before, links.unwrap_or_default(), &displaced, &old_text);
     if c.applied.as_ref() != Some(&before) {
@@ -214,8 +218,9 @@ fn wish(
 /// is not heard there, and that is not for a repair to change.
 fn taken_ports(target: &Target, applied: Option<&Applied>, facts: &Facts) -> Vec<Problem> {
     let own = target.network.forward.iter().enumerate().filter(|(_, f)| f.is_on(target.this()));
-    let old =
-        applied.filter(|_| !target.network.forward.is_empty()).and_then(|a| reread_network(&a.network_text));
+    let old = applied
+        .filter(|_| !target.network.forward.is_empty())
+        .and_then(|a| reread_network(&a.configuration.network_text));
     let is_new = |f: &crate::model::Forward| old.as_ref().is_none_or(|n| !n.forward.contains(f));
     own.filter(|(_, f)| is_new(f))
         .filter_map(|(i, forward)| {

@@ -68,8 +68,11 @@ pub fn resumed(session: &Session) -> Result<bool, Fault> {
     let (alive, device);
     {
         let on_host = runtime.lock_to_apply()?;
-        let applied = runtime.read_applied(&session.dir)?.filter(|applied| !applied.network_text.is_empty());
-        let Some(applied) = applied.filter(|applied| applied.backend == Backend::Embedded) else {
+        let applied = runtime
+            .read_applied(&session.dir)?
+            .filter(|applied| !applied.configuration.network_text.is_empty());
+        let Some(applied) = applied.filter(|applied| applied.configuration.backend == Backend::Embedded)
+        else {
             return Ok(true);
         };
         if runtime.agent_pid().is_some() {

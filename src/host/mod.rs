@@ -7,16 +7,17 @@
 
 pub mod agent_process;
 mod api;
+pub mod boot_config;
+pub mod commit_confirm;
+pub mod configuration;
 pub mod host_lock;
 pub mod join;
-pub mod last_up;
 mod linux;
 pub mod log_file;
 pub mod random;
+pub mod rolled_back;
 pub mod runtime;
-pub mod unconfirmed;
 pub mod user;
-pub mod went_back;
 
 pub use api::{Host, HostError, Scope};
 pub use linux::{

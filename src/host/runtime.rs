@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{InterfaceName, NodeName};
+use super::configuration::{self, Configuration};
+use crate::model::InterfaceName;
+use crate::plan::HostState;
 use crate::plan::bridge::Links;
-use crate::plan::{Backend, HostState};
 use crate::store::files::{self, StoreError};
 use crate::store::folder::is_same;
 use crate::store::owned;
@@ -53,12 +54,9 @@ pub struct Applied {
     pub place: Place,
     /// The folder that holds the networks.
     pub dir: PathBuf,
-    /// The node that this host is.
-    pub node: NodeName,
-    /// What carries the packets.
-    pub backend: Backend,
-    /// The network file as it was then.
-    pub network_text: String,
+    /// The network.
+    #[serde(flatten)]
+    pub configuration: Configuration,
     /// Of the state that was wanted, what neither the network nor the host tells: see [`HostState::outline`].
     pub state: HostState,
     /// The values that switches had before they were first set, by path below `/proc/sys`.
@@ -106,8 +104,8 @@ impl RuntimeDir {
     /// Reads what was applied last; `None`: nothing, or not here, or not from `dir`, or not readable as such.
     pub fn read_applied(&self, place: &Place, dir: &Path) -> Result<Option<Applied>, StoreError> {
         let Some(text) = self.read(APPLIED_FILE)? else { return Ok(None) };
-        // A record that an older version wrote otherwise is as good as none: the host itself is read anyway.
-        let applied = serde_json::from_str::<Applied>(&text).ok();
+        // Without a record the host itself is read anyway.
+        let applied = configuration::parse::<Applied>(Some(&text));
         Ok(applied.filter(|a| a.place == *place && is_same(&a.dir, dir)))
     }
 
@@ -125,16 +123,9 @@ impl RuntimeDir {
 
     /// Writes what is applied, mode 0600; displaced values must be in it before they are displaced.
     pub fn write_applied(&self, mut applied: Applied) -> Result<(), StoreError> {
-        let path = self.path.join(APPLIED_FILE);
-        let failed = |e: serde_json::Error| StoreError::Io {
-            operation: "write",
-            path: path.clone(),
-            source: io::Error::other(e),
-        };
         applied.state = applied.state.outline();
-        let text = serde_json::to_vec(&applied).map_err(failed)?;
         self.create()?;
-        files::write_atomic(&path, 0o600, &text)
+        configuration::write(&self.path.join(APPLIED_FILE), &applied)
     }
 
     /// Reads the agent's process number; `None`: no agent wrote one. The process may be gone.
@@ -205,7 +196,7 @@ mod tests {
     use super::*;
     use crate::firewall::{Family, Set, Table};
     use crate::model::{PresharedKey, PublicKey};
-    use crate::plan::{Device, Peer, Route};
+    use crate::plan::{Backend, Device, Peer, Route};
 
     fn applied(place: &Place) -> Applied {
         let peer = |endpoint: Option<&str>| Peer {
@@ -235,9 +226,11 @@ mod tests {
         Applied {
             place: place.clone(),
             dir: "/etc/wgrelay".into(),
-            node: "wsl".parse().unwrap(),
-            backend: Backend::Kernel,
-            network_text: "format = 1\n# \"é\"\r\n".into(),
+            configuration: Configuration {
+                node: "wsl".parse().unwrap(),
+                backend: Backend::Kernel,
+                network_text: "format = 1\n# \"é\"\r\n".into(),
+            },
             state: HostState {
                 device: Some(device),
                 routes: [Route { dst: "10.1.0.0/24".parse().unwrap(), table: 254 }].into(),
@@ -313,6 +306,9 @@ mod tests {
         device.private_key = None;
         device.peers.values_mut().for_each(|peer| peer.preshared_key = None);
         let text = serde_json::to_string(&whole).unwrap();
+        let written =
+            r#"{"place":{"boot_id":"a","netns":1},"dir":"/etc/wgrelay","node":"wsl","backend":"kernel","#;
+        assert!(text.starts_with(&format!("{written}\"network_text\":")), "{text:.150}");
         fs::write(dir.path().join(APPLIED_FILE), &text).unwrap();
         assert_eq!(dir.read_applied(&place, &whole.dir).unwrap().as_ref(), Some(&whole));
         for other in ["", "{}", "{\"format\": 9}", &text[..text.len() / 2]] {

@@ -12,7 +12,7 @@ use crate::doctor::{Record, Upkeep};
 use crate::firewall::fingerprint::CHAIN;
 use crate::firewall::foreign::Iptables;
 use crate::host::agent_process::Runtime;
-use crate::host::last_up::LastUp;
+use crate::host::boot_config;
 use crate::host::{Host as _, HostError};
 use crate::store::folder::{Folder, settled};
 
@@ -40,8 +40,8 @@ fn upkeep(dir: &Path, folder: &Folder) -> Result<Upkeep, HostError> {
     let runtime = Runtime::here(folder.name())?;
     let dir = settled(dir.to_path_buf());
     Ok(Upkeep {
-        was_up: LastUp::read(folder).is_some(),
-        record: runtime.read_applied(&dir)?.map(|applied| applied.backend),
+        was_up: boot_config::read(folder).is_some(),
+        record: runtime.read_applied(&dir)?.map(|applied| applied.configuration.backend),
         elsewhere: runtime.applied_elsewhere(&dir)?,
         tables: nft::list_chains().ok().filter(|_| nix::unistd::geteuid().is_root()).map(|chains| {
             chains.into_iter().filter(|c| c.family == "inet" && c.name == CHAIN).map(|c| c.table).collect()

@@ -14,12 +14,12 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::agent_process::Runtime;
+use super::configuration::{self, Configuration};
 use super::host_lock::HostLock;
 use super::linux::confine;
 use super::runtime::{Place, UNCONFIRMED_FILE, WAITER_FILE, WAITER_LOG};
 use crate::host::HostError;
 use crate::model::{NodeName, PresharedKey, PrivateKey, Timestamp};
-use crate::plan::Backend;
 use crate::store::files::{self, StoreError};
 use crate::store::folder::is_same;
 use crate::store::owned;
@@ -48,12 +48,9 @@ pub struct Unconfirmed {
 /// A network as it was applied, with the keys that its interface had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Before {
-    /// The node that this host is.
-    pub node: NodeName,
-    /// The data plane.
-    pub backend: Backend,
-    /// The network file as it was then.
-    pub network_text: String,
+    /// The network.
+    #[serde(flatten)]
+    pub configuration: Configuration,
     /// The node's own key; `None` only where the interface and the secrets had none.
     pub private_key: Option<PrivateKey>,
     /// With each peer, by the peer's name.
@@ -119,7 +116,7 @@ impl Runtime {
             }
             other => other?,
         };
-        let read = serde_json::from_str::<Unconfirmed>(&text).ok();
+        let read = configuration::parse::<Unconfirmed>(Some(&text));
         Ok(read.filter(|u| u.place == self.place()))
     }
 
@@ -130,9 +127,7 @@ impl Runtime {
     pub fn write_unconfirmed(&self, unconfirmed: &Unconfirmed) -> Result<(), HostError> {
         let path = self.folder().join(UNCONFIRMED_FILE);
         files::create_private_dir(self.folder())?;
-        let text = serde_json::to_vec(unconfirmed)
-            .map_err(|e| HostError::new("write", path.display().to_string(), e))?;
-        Ok(files::write_atomic(&path, 0o600, &zeroize::Zeroizing::new(text))?)
+        Ok(configuration::write(&path, unconfirmed)?)
     }
 
     /// Ends the trial: nothing goes back any more. Under the lock, so that nothing is going back just now.
@@ -245,13 +240,19 @@ mod tests {
     #[test]
     fn keys_do_not_print() {
         let before = Before {
-            node: "wsl".parse().unwrap(),
-            backend: Backend::Kernel,
-            network_text: String::new(),
+            configuration: Configuration {
+                node: "wsl".parse().unwrap(),
+                backend: crate::plan::Backend::Kernel,
+                network_text: "format = 1".into(),
+            },
             private_key: Some(PrivateKey::from_random([9; 32])),
             preshared_keys: BTreeMap::from([("phone".parse().unwrap(), PresharedKey::from_bytes([8; 32]))]),
         };
         let text = serde_json::to_string(&before).unwrap();
+        // As every version wrote it.
+        let written =
+            r#"{"node":"wsl","backend":"kernel","network_text":"format = 1","private_key":"CAkJCQkJCQ"#;
+        assert!(text.starts_with(written), "{text:.100}");
         assert_eq!(serde_json::from_str::<Before>(&text).unwrap(), before);
         let shown = format!("{before:?}");
         assert!(shown.contains("PrivateKey(…)") && shown.contains("PresharedKey(…)"), "{shown}");
