@@ -206,13 +206,13 @@ fn a_whole_state_comes_and_goes_and_leaves_nothing() {
         assert!(run("ip route show table 51820").contains("default dev wg0 proto 87 scope link"));
 
         let plan = diff(&seen, &HostState::default());
-        host.carry_out(&name(), Backend::Embedded, &plan.changes).unwrap();
+        host.apply(&name(), Backend::Embedded, &plan.changes).unwrap();
         // With the interface goes its switch.
         assert_eq!(host.observe(&full_scope(Some(&wanted))).unwrap(), HostState::default());
         assert_eq!(look(), untouched);
         assert_eq!(run("nft list ruleset"), "");
         // Twice is fine.
-        host.carry_out(&name(), Backend::Embedded, &plan.changes).unwrap();
+        host.apply(&name(), Backend::Embedded, &plan.changes).unwrap();
     });
 }
 
@@ -257,7 +257,7 @@ fn what_others_own_is_neither_seen_as_ours_nor_touched() {
         assert!(failure.is_err());
         assert!(run("ip route").contains("10.0.0.0/8 dev wg0"));
         let from = Box::new(device());
-        host.carry_out(&name(), Backend::Kernel, &[wgrelay::plan::Change::DeleteDevice { from }]).unwrap();
+        host.apply(&name(), Backend::Kernel, &[wgrelay::plan::Change::DeleteDevice { from }]).unwrap();
         let link = run("ip link");
         assert!(link.contains("wg0") && !link.contains("wgrelay:"), "{link}");
         let facts = host.facts(&BTreeSet::new(), &BTreeSet::new()).unwrap();
@@ -423,7 +423,7 @@ fn nft_says_what_it_refused() {
         let mut bad = table(&[]);
         bad.chains[0].rules[0].action = Action::Jump("nowhere".into());
         let change = wgrelay::plan::Change::LoadTable { from: None, to: Box::new(bad) };
-        let error = stand_in_host().carry_out(&name(), Backend::Embedded, &[change]).unwrap_err();
+        let error = stand_in_host().apply(&name(), Backend::Embedded, &[change]).unwrap_err();
         assert!(error.cause.contains("No such file or directory"), "{error}");
         assert!(!error.cause.contains("nftables\":"), "{error}");
         assert_eq!(run("nft list ruleset"), "");

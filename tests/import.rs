@@ -22,7 +22,7 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use wgrelay::config::{Secrets, check_secrets, parse_network};
-use wgrelay::import::{File, Imported, Wishes, import};
+use wgrelay::import::{File, ImportOptions, Imported, import};
 use wgrelay::model::{PresharedKey, Problem, Timestamp};
 use wgrelay::reach::{check, matrix_text};
 
@@ -47,7 +47,7 @@ fn run(files: &[(String, String)]) -> Result<Imported, Vec<Problem>> {
     let mut preshared_key = || PresharedKey::from_bytes([7; 32]);
     import(
         &files,
-        Wishes {
+        ImportOptions {
             name: None,
             relay: None,
             running: None,
@@ -197,7 +197,7 @@ fn a_docker_network_is_called_by_its_name_where_an_engine_answers() {
     let mut none = || panic!("nothing asks for one");
     let made = import(
         &files,
-        Wishes {
+        ImportOptions {
             name: Some("home".parse().unwrap()),
             relay: None,
             running: None,

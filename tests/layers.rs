@@ -34,6 +34,47 @@ const TOKIO: [&str; 3] = ["daemon/", "host/", "host.rs"];
 /// Lines of a file, tests included. Past it there is a second concept in the file.
 const CEILING: usize = 600;
 
+/// Identifiers of before docs/glossary.md, and the field's words in their place. Whole identifiers: what a sentence in a test's
+/// name says is its own matter.
+const OLD_WORDS: [(&str, &str); 36] = [
+    ("Death", "Failure"),
+    ("KernelNews", "NetlinkMonitor"),
+    ("Landing", "Delivered"),
+    ("LastUp", "Configuration"),
+    ("Stranger", "UnknownPeer"),
+    ("Trial", "CommitConfirm"),
+    ("WentBack", "RolledBack"),
+    ("Wishes", "ImportOptions"),
+    ("applied_elsewhere", "applied_from_other_dir"),
+    ("asker", "client_id"),
+    ("astray", "unroutable"),
+    ("beside_machine", "read_with_machine"),
+    ("carry_out", "apply"),
+    ("displace", "save_sysctls"),
+    ("displaced", "saved_sysctls"),
+    ("displaced_links", "saved_links"),
+    ("end_trial", "end_commit_confirm"),
+    ("fly", "forward"),
+    ("go_back", "roll_back"),
+    ("goes_back_in", "rolls_back_in"),
+    ("half_made", "orphan"),
+    ("heed", "unblock_signals"),
+    ("in_the_way", "preflight"),
+    ("kernel_news", "netlink_monitor"),
+    ("last_up", "boot_config"),
+    ("make_right", "apply_comparison, roll_back_if_expired"),
+    ("obey", "handle_commands"),
+    ("obstacles", "preflight_errors"),
+    ("outline", "to_record"),
+    ("own_port", "listen_port_blocked"),
+    ("refuse_elsewhere", "refuse_other_dir"),
+    ("trial", "pending"),
+    ("two_homes", "multi_homed"),
+    ("went_back", "rolled_back"),
+    ("went_back_at", "rolled_back_at"),
+    ("wish", "desired"),
+];
+
 #[test]
 fn the_sources_keep_the_order_of_the_house() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -92,6 +133,13 @@ fn faults(name: &str, text: &str) -> Vec<String> {
         }
         if mentions(line, "tokio") && !may(&TOKIO) {
             faults.push(format!("src/{name}:{number}: tokio lives in {}", TOKIO.join(", ")));
+        }
+    }
+    for (number, line) in code.lines().enumerate().map(|(i, line)| (i + 1, line)) {
+        for word in line.split(|c: char| !c.is_alphanumeric() && c != '_') {
+            if let Some((old, new)) = OLD_WORDS.iter().find(|(old, _)| *old == word) {
+                faults.push(format!("src/{name}:{number}: {old} is {new} now (docs/glossary.md)"));
+            }
         }
     }
     if let Some(own) = own {
@@ -305,6 +353,13 @@ mod the_checker_itself {
         let shell = "//! x\nfn f() {\n    crate::cli::main();\n}\n";
         one_fault("daemon/agent.rs", shell, "src/daemon/agent.rs:3: daemon uses cli");
         one_fault("app/up.rs", shell, "src/app/up.rs:3: app uses cli");
+    }
+
+    #[test]
+    fn a_word_of_before_the_glossary_is_a_fault() {
+        let text = "//! x\nfn f() {\n    host.carry_out(\"a trial\"); // as they wish\n}\n";
+        one_fault("app/up.rs", text, "src/app/up.rs:3: carry_out is apply now");
+        assert_eq!(faults("app/up.rs", "//! x\nfn a_trial_that_went_back() {}\n"), [""; 0]);
     }
 
     #[test]

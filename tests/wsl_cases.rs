@@ -16,7 +16,7 @@ use wgrelay::config::parse_network;
 use wgrelay::doctor::{Record, answer, findings};
 use wgrelay::firewall::foreign::wsl::WslSigns;
 use wgrelay::model::Problem;
-use wgrelay::plan::{Backend, Facts, Keys, Link, in_the_way, wanted};
+use wgrelay::plan::{Backend, Facts, Keys, Link, preflight, wanted};
 
 /// A host as it was found.
 #[derive(Debug, Deserialize)]
@@ -63,7 +63,7 @@ fn what_is_said(host: &Host) -> String {
         writeln!(text, "up --backend {backend}:").unwrap();
         let wish = wanted(&network, relay, &Keys::default(), backend, &facts, UNIX_EPOCH.into());
         let about = |problem: &Problem| problem.code.starts_with("wsl");
-        let refused = in_the_way(&network, relay, &facts);
+        let refused = preflight(&network, relay, &facts);
         tell(&mut text, refused.into_iter().chain(wish.problems).filter(about));
     }
     let spoke = network.spokes().next().unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::half_made::clear_half_made;
+use super::orphan::clear_orphan;
 use crate::host::HostError;
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
@@ -136,7 +136,7 @@ pub fn host_for(
     choice: BackendChoice,
 ) -> Result<(LinuxHost, Backend), HostError> {
     let mut facts = host.surroundings()?;
-    if clear_half_made(&facts, dir, network, runtime)? || clear_unresponsive(network, &facts, runtime)? {
+    if clear_orphan(&facts, dir, network, runtime)? || clear_unresponsive(network, &facts, runtime)? {
         host = self::host(runtime, agent_command)?;
         facts = host.surroundings()?;
     }

@@ -4,15 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use super::backend::{BackendChoice, end_outdated, host, host_ahead, host_for};
-use super::commit_confirm::{Trial, roll_back_if_expired};
-use super::elsewhere;
+use super::commit_confirm::{CommitConfirm, roll_back_if_expired};
 use super::event::{Event, Work};
 use super::fault::Fault;
+use super::other_dir;
 use super::preflight::promises;
 use super::service;
 use super::session::{Loaded, Session};
 use super::target::Target;
-use super::this_host::{agent_command, beside_machine, target};
+use super::this_host::{agent_command, read_with_machine, target};
 use super::up::{Up, plan, up};
 use crate::config::Bundle;
 use crate::host::agent_process::Runtime;
@@ -65,7 +65,7 @@ pub fn bring_up(session: &Session, asked: &BringUp) -> Result<BroughtUp, Fault> 
     };
     let name = folder.name().clone();
     let runtime = Runtime::here(&name)?;
-    elsewhere::refuse(session, &name, &runtime)?;
+    other_dir::refuse(session, &name, &runtime)?;
     let on_host = lock_host(session, &name, &runtime)?;
     roll_back_if_expired(session, &name, &runtime, &on_host)?;
     let ready = Ready::of(session, asked, folder, runtime)?;
@@ -90,7 +90,7 @@ impl Ready {
     fn of(session: &Session, asked: &BringUp, folder: Folder, runtime: Runtime) -> Result<Self, Fault> {
         let name = folder.name().clone();
         let command = agent_command(&session.dir, &name)?;
-        let ((loaded, target), host) = beside_machine(&runtime, &command, &name, || {
+        let ((loaded, target), host) = read_with_machine(&runtime, &command, &name, || {
             // Nobody writes while it is read; from then on they may, and what they write is the next `up`'s.
             let _read = session.lock_to_apply(&folder)?;
             let loaded = session.load_from(folder)?;
@@ -119,15 +119,17 @@ impl Ready {
         on_host: HostLock,
     ) -> Result<BroughtUp, Fault> {
         let name = self.loaded.network.name.clone();
-        let trial = confirm
-            .map(|seconds| Trial::begin(session, &name, &self.runtime, &mut self.host, seconds, &on_host))
+        let pending = confirm
+            .map(|seconds| {
+                CommitConfirm::begin(session, &name, &self.runtime, &mut self.host, seconds, &on_host)
+            })
             .transpose()?;
         let before = boot_config::kept(&self.loaded.folder);
         let applied = match self.systemd.take() {
             Some(systemd) if self.backend == Backend::Embedded => {
-                self.by_unit(session, &systemd, trial.as_ref(), before.as_deref(), on_host)
+                self.by_unit(session, &systemd, pending.as_ref(), before.as_deref(), on_host)
             }
-            systemd => self.by_this_process(session, systemd, trial.as_ref(), before.as_deref(), on_host),
+            systemd => self.by_this_process(session, systemd, pending.as_ref(), before.as_deref(), on_host),
         };
         let (done, rolls_back_in) = applied?;
         // Whether it stays or goes back, it is the last change now.
@@ -140,12 +142,13 @@ impl Ready {
         &mut self,
         session: &Session,
         systemd: &Systemd,
-        trial: Option<&Trial>,
+        pending: Option<&CommitConfirm>,
         before: Option<&[u8]>,
         on_host: HostLock,
     ) -> Result<(Up, Option<u64>), Fault> {
         let folder = self.loaded.folder.clone();
-        let put_back = |fault, on_host: &HostLock| put_back(session, &folder, before, trial, fault, on_host);
+        let put_back =
+            |fault, on_host: &HostLock| put_back(session, &folder, before, pending, fault, on_host);
         let (plan, problems) = plan(&mut self.host, &self.target, &self.runtime, self.backend, session.now)
             .map_err(|refusal| put_back(refusal.into(), &on_host))?;
         remember(&self.configuration(), &folder).map_err(|fault| put_back(fault, &on_host))?;
@@ -153,11 +156,11 @@ impl Ready {
         let started = systemd.start(folder.name());
         let on_host = lock_host(session, folder.name(), &self.runtime)?;
         started.map_err(|error| put_back(error.into(), &on_host))?;
-        if trial.is_some() {
+        if pending.is_some() {
             // A restart brings back what was kept.
             boot_config::put_back(before, &folder)?;
         }
-        let rolls_back_in = conclude(session, &self.runtime, trial, &plan, &on_host)?;
+        let rolls_back_in = conclude(session, &self.runtime, pending, &plan, &on_host)?;
         Ok((Up { plan, backend: self.backend, problems }, rolls_back_in))
     }
 
@@ -165,17 +168,17 @@ impl Ready {
         &mut self,
         session: &Session,
         systemd: Option<Systemd>,
-        trial: Option<&Trial>,
+        pending: Option<&CommitConfirm>,
         before: Option<&[u8]>,
         on_host: HostLock,
     ) -> Result<(Up, Option<u64>), Fault> {
         let folder = &self.loaded.folder;
-        if trial.is_none() {
+        if pending.is_none() {
             remember(&self.configuration(), folder)?;
         }
         let done = up(&mut self.host, &self.target, &self.runtime, self.backend, session.now, &on_host)
-            .map_err(|refusal| put_back(session, folder, before, trial, refusal.into(), &on_host))?;
-        let rolls_back_in = conclude(session, &self.runtime, trial, &done.plan, &on_host)?;
+            .map_err(|refusal| put_back(session, folder, before, pending, refusal.into(), &on_host))?;
+        let rolls_back_in = conclude(session, &self.runtime, pending, &done.plan, &on_host)?;
         drop(on_host);
         if let Some(systemd) = systemd {
             systemd.start(folder.name())?;
@@ -194,7 +197,7 @@ fn put_back(
     session: &Session,
     folder: &Folder,
     before: Option<&[u8]>,
-    trial: Option<&Trial>,
+    pending: Option<&CommitConfirm>,
     fault: Fault,
     on_host: &HostLock,
 ) -> Fault {
@@ -202,7 +205,7 @@ fn put_back(
         let hint = error.hint();
         session.tell(Event::Failed(Fault::failed(error, hint)));
     }
-    if let Some(Err(fault)) = trial.map(|trial| trial.call_off(on_host)) {
+    if let Some(Err(fault)) = pending.map(|pending| pending.call_off(on_host)) {
         session.tell(Event::Failed(fault));
     }
     fault
@@ -217,7 +220,7 @@ pub(super) fn lock_host(
     let work = session.begin(Work::WaitingForHost(name.clone()));
     let lock = runtime.lock_to_apply()?;
     drop(work);
-    elsewhere::refuse(session, name, runtime)?;
+    other_dir::refuse(session, name, runtime)?;
     Ok(lock)
 }
 
@@ -225,17 +228,17 @@ pub(super) fn lock_host(
 fn conclude(
     session: &Session,
     runtime: &Runtime,
-    trial: Option<&Trial>,
+    pending: Option<&CommitConfirm>,
     plan: &Plan,
     on_host: &HostLock,
 ) -> Result<Option<u64>, Fault> {
-    if let Some(trial) = trial {
-        return trial.begin_waiting(plan, on_host);
+    if let Some(pending) = pending {
+        return pending.begin_waiting(plan, on_host);
     }
     if runtime.unconfirmed(&session.dir)?.is_some() {
         session.tell(Event::Kept);
     }
-    runtime.end_trial(on_host)?;
+    runtime.end_commit_confirm(on_host)?;
     Ok(None)
 }
 
@@ -258,7 +261,7 @@ fn install_bundle(session: &Session, file: &Path) -> Result<Folder, Fault> {
             "it is kept: use another --dir, or remove that folder first",
         ));
     }
-    elsewhere::refuse(session, &bundle.network.name, &Runtime::here(&bundle.network.name)?)?;
+    other_dir::refuse(session, &bundle.network.name, &Runtime::here(&bundle.network.name)?)?;
     refuse_foreign(&bundle.network.name)?;
     let secrets = bundle.secrets.render();
     let mark = InstalledBundle { this: bundle.this.clone(), made_from: bundle.made_from.clone() };

@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::backend::{BackendChoice, host, host_for, standing};
 use super::event::Event;
 use super::fault::Fault;
+use super::rollback::{before, roll_back};
 use super::session::Session;
 use super::this_host::{agent_command, name_of_what_is_up};
-use super::trial::{before, go_back};
 use crate::host::LinuxHost;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::{pause, since_boot};
@@ -24,7 +24,7 @@ use crate::host::rolled_back;
 use crate::host::scope::{Part, leave_session};
 use crate::model::{InterfaceName, NodeName, quoted};
 use crate::plan::Plan;
-use crate::status::WentBack;
+use crate::status::RolledBack;
 use crate::store::folder::Folder;
 
 /// How long the waiter sleeps at a time. Looking again is how it learns of a confirmation, and of the time that a
@@ -61,7 +61,7 @@ pub fn confirm(session: &Session) -> Result<Confirmed, Fault> {
     }
     let (Some(_), Some(applied)) = (runtime.unconfirmed(&session.dir)?, runtime.read_applied(&session.dir)?)
     else {
-        if let Some(dir) = runtime.unconfirmed_elsewhere(&session.dir)? {
+        if let Some(dir) = runtime.unconfirmed_from_other_dir(&session.dir)? {
             return Err(Fault::failed(
                 format!("the change of {name} that waits was made with --dir {}", dir.display()),
                 format!("`wgrelay --dir {} --network {name} confirm`", quoted(&dir.display().to_string())),
@@ -77,7 +77,7 @@ pub fn confirm(session: &Session) -> Result<Confirmed, Fault> {
         boot_config::write(&applied.configuration, &folder)
             .map_err(|e| Fault::failed(format!("{e}; the change still waits"), e.hint()))?;
     }
-    runtime.end_trial(&on_host)?;
+    runtime.end_commit_confirm(&on_host)?;
     // It is kept, whatever the kernel says.
     let interface_is_gone = standing(&name).is_ok_and(|backend| backend.is_none());
     Ok(Confirmed { network: name, node: applied.configuration.node, interface_is_gone })
@@ -94,13 +94,13 @@ pub fn wait_for_confirmation(session: &Session) -> Result<(), Fault> {
     let runtime = Runtime::here(name)?;
     let Some(_alone) = WaiterLock::take(&runtime)? else { return Ok(()) };
     let mut told = String::new();
-    while let Some(trial) = runtime.unconfirmed(&session.dir)? {
-        let left = trial.left(since_boot()?);
+    while let Some(pending) = runtime.unconfirmed(&session.dir)? {
+        let left = pending.left(since_boot()?);
         if !left.is_zero() {
             pause(left.min(LOOK_AGAIN));
             continue;
         }
-        if let Err(fault) = go_back_alone(&session.later(), name, &runtime) {
+        if let Err(fault) = roll_back_alone(&session.later(), name, &runtime) {
             if fault.message != told {
                 told.clone_from(&fault.message);
                 session.tell(Event::Failed(fault));
@@ -111,7 +111,7 @@ pub fn wait_for_confirmation(session: &Session) -> Result<(), Fault> {
     Ok(())
 }
 
-fn go_back_alone(session: &Session, name: &InterfaceName, runtime: &Runtime) -> Result<(), Fault> {
+fn roll_back_alone(session: &Session, name: &InterfaceName, runtime: &Runtime) -> Result<(), Fault> {
     roll_back_if_expired(session, name, runtime, &runtime.lock_to_apply()?)?;
     Ok(())
 }
@@ -123,40 +123,40 @@ pub(super) fn roll_back_if_expired(
     runtime: &Runtime,
     on_host: &HostLock,
 ) -> Result<bool, Fault> {
-    let Some(trial) = runtime.unconfirmed(&session.dir)? else { return Ok(false) };
-    if !trial.left(since_boot()?).is_zero() {
+    let Some(pending) = runtime.unconfirmed(&session.dir)? else { return Ok(false) };
+    if !pending.left(since_boot()?).is_zero() {
         return Ok(false);
     }
     let command = agent_command(&session.dir, name)?;
-    let mut host = match &trial.before {
+    let mut host = match &pending.before {
         Some(before) => {
             let choice = BackendChoice::Only(before.configuration.backend);
             host_for(host(runtime, &command)?, runtime, &command, &session.dir, name, choice)?.0
         }
         None => host(runtime, &[])?,
     };
-    go_back(&mut host, &session.dir, name, runtime, trial.before.as_ref(), session.now, on_host)?;
+    roll_back(&mut host, &session.dir, name, runtime, pending.before.as_ref(), session.now, on_host)?;
     let folder = Folder::new(&session.dir, name);
-    let note = WentBack { made: trial.made, at: session.now };
+    let note = RolledBack { made: pending.made, at: session.now };
     if folder.exists()
         && let Err(error) = rolled_back::write(&folder, &note)
     {
         // It is told here all the same; a read-only folder keeps no change from going back.
         tracing::debug!("{error}");
     }
-    session.tell(Event::RolledBack { network: name.clone(), to_before: trial.before.is_some() });
+    session.tell(Event::RolledBack { network: name.clone(), to_before: pending.before.is_some() });
     Ok(true)
 }
 
 /// Sees to a trial that nobody waits for, as `status` finds one: a waiter that was killed.
 pub(super) fn look_after(session: &Session, name: &InterfaceName) -> Result<(), Fault> {
     let runtime = Runtime::here(name)?;
-    let Some(trial) = runtime.unconfirmed(&session.dir)? else { return Ok(()) };
+    let Some(pending) = runtime.unconfirmed(&session.dir)? else { return Ok(()) };
     if runtime.waiter().is_some() || !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    if trial.left(since_boot()?).is_zero() {
-        return go_back_alone(session, name, &runtime);
+    if pending.left(since_boot()?).is_zero() {
+        return roll_back_alone(session, name, &runtime);
     }
     Ok(runtime.start_waiter(&waiter_command(&session.dir, name)?)?)
 }
@@ -170,7 +170,7 @@ fn waiter_command(dir: &Path, name: &InterfaceName) -> Result<Vec<String>, Fault
 }
 
 /// A change about to be made on trial.
-pub(super) struct Trial {
+pub(super) struct CommitConfirm {
     runtime: Runtime,
     wait: Duration,
     this: Unconfirmed,
@@ -178,7 +178,7 @@ pub(super) struct Trial {
     standing: Option<Unconfirmed>,
 }
 
-impl Trial {
+impl CommitConfirm {
     /// Writes what the change goes back to, and starts the process that waits: whatever happens to this one from here on,
     /// the change goes back. A trial that stands goes on with a new time: both go back to what was there before the first.
     pub fn begin(
@@ -203,21 +203,21 @@ impl Trial {
             before,
         }
         .until(since_boot()?, wait);
-        let trial = Self { runtime: runtime.clone(), wait, this, standing };
-        runtime.write_unconfirmed(&trial.this)?;
+        let pending = Self { runtime: runtime.clone(), wait, this, standing };
+        runtime.write_unconfirmed(&pending.this)?;
         if runtime.waiter().is_none() {
             runtime.start_waiter(&waiter_command(&session.dir, name)?).inspect_err(|_| {
-                let _ = trial.call_off(on_host);
+                let _ = pending.call_off(on_host);
             })?;
         }
-        Ok(trial)
+        Ok(pending)
     }
 
     /// Puts back what stood: nothing was changed.
     pub fn call_off(&self, on_host: &HostLock) -> Result<(), Fault> {
         match &self.standing {
             Some(standing) => self.runtime.write_unconfirmed(standing)?,
-            None => self.runtime.end_trial(on_host)?,
+            None => self.runtime.end_commit_confirm(on_host)?,
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! The procedure of `plan`: what `up` would change.
 
 use super::backend::{BackendChoice, host_to_look};
-use super::elsewhere;
 use super::event::Work;
 use super::fault::Fault;
+use super::other_dir;
 use super::session::{Loaded, Session};
 use super::target::Target;
-use super::this_host::{beside_machine, target};
+use super::this_host::{read_with_machine, target};
 use super::up::plan;
 use crate::host::agent_process::Runtime;
 use crate::model::Problem;
@@ -35,8 +35,8 @@ pub fn compare_with_host(session: &Session, choice: BackendChoice) -> Result<Com
     let folder = session.folder()?;
     let name = folder.name().clone();
     let runtime = Runtime::here(&name)?;
-    elsewhere::refuse(session, &name, &runtime)?;
-    let ((loaded, target), host) = beside_machine(&runtime, &[], &name, || {
+    other_dir::refuse(session, &name, &runtime)?;
+    let ((loaded, target), host) = read_with_machine(&runtime, &[], &name, || {
         let loaded = session.load_from(folder)?;
         loaded.warnings.iter().for_each(|warning| session.warn(warning));
         let target = target(session, &loaded)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::backend::{clear_unresponsive, in_use};
-use super::half_made::clear_half_made;
+use super::orphan::clear_orphan;
 use super::up::release;
 use crate::host::agent_process::Runtime;
 use crate::host::host_lock::HostLock;
@@ -32,7 +32,7 @@ pub fn down<H: Host>(
     runtime: &Runtime,
     on_host: &HostLock,
 ) -> Result<Down, HostError> {
-    runtime.end_trial(on_host)?;
+    runtime.end_commit_confirm(on_host)?;
     take_away(machine, dir, network, runtime)
 }
 
@@ -46,7 +46,7 @@ pub(super) fn take_away<H: Host>(
     let applied = runtime.read_applied(dir)?;
     let mut errors = Vec::new();
     let mut facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
-    if clear_half_made(&facts, dir, network, runtime)? || clear_unresponsive(network, &facts, runtime)? {
+    if clear_orphan(&facts, dir, network, runtime)? || clear_unresponsive(network, &facts, runtime)? {
         facts = machine.facts(&BTreeSet::new(), &BTreeSet::new())?;
     }
     let recorded = applied.as_ref().map(|a| a.configuration.backend);
@@ -73,7 +73,7 @@ pub(super) fn clear<H: Host>(
 ) -> Result<Plan, HostError> {
     let mut wanted = HostState::default();
     if let Some(applied) = applied {
-        release(&mut wanted, &applied.displaced, facts);
+        release(&mut wanted, &applied.saved_sysctls, facts);
         // The network's interface takes its own switches along.
         let own = format!("/conf/{network}/");
         wanted.sysctls.retain(|path, _| !path.contains(&own));
@@ -81,7 +81,7 @@ pub(super) fn clear<H: Host>(
     let scope = Scope {
         network: network.clone(),
         sysctls: wanted.sysctls.keys().cloned().collect(),
-        links: applied.iter().flat_map(|a| a.displaced_links.keys()).cloned().collect(),
+        links: applied.iter().flat_map(|a| a.saved_links.keys()).cloned().collect(),
         applied: applied.map(|a| a.state.clone()),
     };
     let mut now = machine.observe(&scope)?;
@@ -89,18 +89,18 @@ pub(super) fn clear<H: Host>(
         now.firewall = None;
     }
     if let Some(applied) = applied {
-        bridge::settle(&mut wanted.links, &applied.displaced_links, &now.links);
+        bridge::settle(&mut wanted.links, &applied.saved_links, &now.links);
         bridge::keep_others(&mut wanted.links, &now.links, &applied.state.links);
     }
     let plan = diff(&now, &wanted);
     let is_route = |change: &Change| matches!(change, Change::RemoveRoute { .. });
     // Thousands of routes go together; what one of them hinders is tried one by one.
     for group in plan.changes.chunk_by(|a, b| is_route(a) && is_route(b)) {
-        if group.len() > 1 && machine.carry_out(network, backend, group).is_ok() {
+        if group.len() > 1 && machine.apply(network, backend, group).is_ok() {
             continue;
         }
         for change in group {
-            if let Err(error) = machine.carry_out(network, backend, std::slice::from_ref(change))
+            if let Err(error) = machine.apply(network, backend, std::slice::from_ref(change))
                 && !is_gone(change)
             {
                 errors.push(error);
@@ -144,7 +144,7 @@ mod tests {
         fn report(&mut self, _: &Scope) -> Result<Option<DeviceReport>, HostError> {
             Ok(None)
         }
-        fn carry_out(&mut self, _: &InterfaceName, _: Backend, changes: &[Change]) -> Result<(), HostError> {
+        fn apply(&mut self, _: &InterfaceName, _: Backend, changes: &[Change]) -> Result<(), HostError> {
             self.calls += 1;
             for change in changes {
                 match (change, &self.refuses) {

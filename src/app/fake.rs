@@ -37,7 +37,7 @@ impl Host for FakeHost {
     fn report(&mut self, _: &Scope) -> Result<Option<DeviceReport>, HostError> {
         Ok(None)
     }
-    fn carry_out(&mut self, _: &InterfaceName, _: Backend, changes: &[Change]) -> Result<(), HostError> {
+    fn apply(&mut self, _: &InterfaceName, _: Backend, changes: &[Change]) -> Result<(), HostError> {
         for change in changes {
             let fails = self.fail_at.is_some_and(|n| n == self.done || (self.fail_for_ever && n < self.done));
             self.done += 1;

@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::Path;
 
-use super::memory::Memory;
+use super::target_cache::TargetCache;
 use crate::dataplane::DeviceReport;
 use crate::host::agent_process::Runtime;
 use crate::host::sysctl;
@@ -19,11 +19,11 @@ pub fn glance(
     dir: &Path,
     network: &InterfaceName,
     runtime: &Runtime,
-    memory: &Memory,
+    cache: &TargetCache,
     now: Timestamp,
 ) -> u64 {
     let mut sum = DefaultHasher::new();
-    if let Ok(Some((applied, target))) = memory.recorded(dir, &Folder::new(dir, network), runtime) {
+    if let Ok(Some((applied, target))) = cache.recorded(dir, &Folder::new(dir, network), runtime) {
         for path in applied.state.sysctls.keys() {
             sysctl::read(path).ok().flatten().hash(&mut sum);
         }

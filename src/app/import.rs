@@ -9,7 +9,7 @@ use super::live::Live;
 use super::session::Session;
 use super::take_over::{Predecessor, TakenOver};
 use crate::host::{discover, random};
-use crate::import::{File, Imported, Wishes, import as read};
+use crate::import::{File, ImportOptions, Imported, import as read};
 use crate::model::{InterfaceName, Problem};
 use crate::store::Contents;
 use crate::store::folder::Folder;
@@ -52,7 +52,7 @@ pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault
         texts.iter().map(|(name, decoded)| File { name, text: &decoded.text }).collect();
     let docker = docker_networks();
     let mut preshared_key = random::preshared_key;
-    let wishes = Wishes {
+    let options = ImportOptions {
         name: session.network_name()?.or_else(|| live.as_ref().map(|l| l.interface.clone())),
         relay: live.as_ref().map(|l| l.file.as_str()).or(relay.as_deref()),
         running: live.as_ref().and_then(|l| Some((l.file.as_str(), l.document.as_ref()?))),
@@ -60,7 +60,7 @@ pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault
         docker: &docker,
         preshared_key: &mut preshared_key,
     };
-    let mut made = read(&files, wishes).map_err(not_a_network)?;
+    let mut made = read(&files, options).map_err(not_a_network)?;
     made.findings.splice(0..0, texts.iter().filter_map(|(name, decoded)| decoded.warning(name)));
     made.findings.extend(live.as_ref().and_then(Live::what_it_does_not_tell));
 

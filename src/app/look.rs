@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::backend::in_use;
-use super::memory::Memory;
+use super::target_cache::TargetCache;
 use crate::config::{Secrets, reread_network};
 use crate::dataplane::DeviceReport;
 use crate::host::LinuxHost;
@@ -47,7 +47,7 @@ pub fn look(
     name: &InterfaceName,
     runtime: &Runtime,
     now: Timestamp,
-    memory: &Memory,
+    cache: &TargetCache,
     open: impl FnOnce() -> Result<LinuxHost, HostError> + Send,
 ) -> Result<Option<Look>, HostError> {
     let mut problems = Vec::new();
@@ -58,11 +58,11 @@ pub fn look(
         machine.look_ahead(name)?;
         Ok::<_, HostError>(machine)
     };
-    let (seen, recorded) = join(machine, || memory.recorded(dir, &folder, runtime));
+    let (seen, recorded) = join(machine, || cache.recorded(dir, &folder, runtime));
     let Some((applied, target)) = recorded? else { return Ok(None) };
     let mut machine = seen?;
     let mut facts = machine.facts(&target.names(), &BTreeSet::new())?;
-    facts.displaced.clone_from(&applied.displaced);
+    facts.saved_sysctls.clone_from(&applied.saved_sysctls);
     let backend = in_use(name, &facts);
     let wanted =
         wanted(&target.network, target.this(), &target.keys, applied.configuration.backend, &facts, now);
@@ -77,14 +77,14 @@ pub fn look(
     let scope = Scope {
         network: name.clone(),
         sysctls: state.sysctls.keys().cloned().collect(),
-        links: bridge::names(&state.links, &applied.displaced_links),
+        links: bridge::names(&state.links, &applied.saved_links),
         applied: Some(applied.state.clone()),
     };
     let observed = machine.observe(&scope)?;
     let missing = target.missing(now);
     target.keep_keys(&mut state, &observed, &missing);
     problems.extend(missing.problems);
-    bridge::settle(&mut state.links, &applied.displaced_links, &observed.links);
+    bridge::settle(&mut state.links, &applied.saved_links, &observed.links);
     bridge::keep_others(&mut state.links, &observed.links, &applied.state.links);
     let report = if backend.is_some() { machine.report(&scope)? } else { None };
     let drift = diff(&observed, &state).lines();

@@ -1,13 +1,13 @@
 //! What `up` refuses before it changes anything; `status` of a network that is down says it too.
 
 use super::backend::{BackendChoice, host, host_to_look};
-use super::elsewhere;
 use super::event::Event;
 use super::fault::{Fault, FaultKind};
+use super::other_dir;
 use super::session::{Loaded, Session};
 use super::target::Target;
 use super::this_host::target;
-use super::up::{Refusal, obstacles};
+use super::up::{Refusal, preflight_errors};
 use crate::config::Secrets;
 use crate::host::agent_process::Runtime;
 use crate::model::{InterfaceName, Problem};
@@ -30,7 +30,7 @@ pub(super) fn keeps_down(session: &Session, name: &InterfaceName) -> Vec<Problem
 /// Asks in the order in which `up` asks.
 fn would_come_up(session: &Session, name: &InterfaceName) -> Result<(), Fault> {
     let runtime = Runtime::here(name)?;
-    elsewhere::refuse(session, name, &runtime)?;
+    other_dir::refuse(session, name, &runtime)?;
     let loaded = session.load_from(Folder::new(&session.dir, name))?;
     promises(session, &loaded, false)?;
     let target = if nix::unistd::geteuid().is_root() {
@@ -43,7 +43,7 @@ fn would_come_up(session: &Session, name: &InterfaceName) -> Result<(), Fault> {
             .ok_or_else(|| Fault::failed(format!("there is no node {node}"), ""))?
     };
     let (mut host, backend) = host_to_look(host(&runtime, &[])?, &runtime, name, BackendChoice::Auto)?;
-    match obstacles(&mut host, &target, &runtime, backend, session.now)? {
+    match preflight_errors(&mut host, &target, &runtime, backend, session.now)? {
         none if none.is_empty() => Ok(()),
         problems => Err(Refusal::Problems(problems).into()),
     }

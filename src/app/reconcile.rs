@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::mem::discriminant;
 use std::path::Path;
 
-use super::memory::Memory;
 use super::target::Target;
-use super::up::{Comparison, Refusal, compare, displace, make_right};
+use super::target_cache::TargetCache;
+use super::up::{Comparison, Refusal, apply_comparison, compare, save_sysctls};
 use crate::host::agent_process::Runtime;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError};
@@ -57,7 +57,7 @@ pub fn reconcile<H: Host>(
     dir: &Path,
     network: &InterfaceName,
     runtime: &Runtime,
-    memory: &Memory,
+    cache: &TargetCache,
     now: Timestamp,
     extent: Extent,
 ) -> Result<Reconciled, HostError> {
@@ -69,7 +69,7 @@ pub fn reconcile<H: Host>(
     // Held while the files are read: nobody who edits them waits for the host.
     let reading = folder.try_lock_to_apply().map_err(|e| HostError::new("lock", network.to_string(), e))?;
     let Some(reading) = reading else { return Ok(Reconciled::Busy) };
-    let recorded = match memory.recorded(dir, &folder, runtime) {
+    let recorded = match cache.recorded(dir, &folder, runtime) {
         // An `up` that was cut short is the next one's to make right.
         Err(_) if runtime.read_applied(dir)?.is_some_and(|a| a.configuration.network_text.is_empty()) => {
             return Ok(Reconciled::Nothing);
@@ -111,7 +111,7 @@ pub(super) fn hold<H: Host>(
         let error = HostError::new("repair", target.network.name.to_string(), errors.join("; "));
         repair.failed.get_or_insert(error);
     } else if extent == Extent::Whole {
-        match make_right(host, c, target, runtime, backend) {
+        match apply_comparison(host, c, target, runtime, backend) {
             Ok(done) => repair.lines.extend(done.plan.lines()),
             Err(refusal) => _ = repair.failed.get_or_insert(because(refusal, &target.network.name)),
         }
@@ -130,23 +130,26 @@ fn restrict<H: Host>(
 ) -> (Vec<Line>, Option<HostError>) {
     let network = &target.network.name;
     let mut state = c.applied.as_ref().map(|a| a.state.clone()).unwrap_or_default();
-    let mut displaced = c.displaced();
+    let mut saved_sysctls = c.saved_sysctls();
     let mut first = None;
     let mut changes: Vec<&Change> = plan.changes.iter().collect();
     // Switches are the only ones whose old values nobody else knows: they wait for a record that can be written.
-    let write = |state: &HostState, displaced: &BTreeMap<String, String>| {
+    let write = |state: &HostState, saved_sysctls: &BTreeMap<String, String>| {
         let Some(applied) = &c.applied else { return Ok(()) };
-        let record = Applied { state: state.outline(), displaced: displaced.clone(), ..applied.clone() };
+        let record =
+            Applied { state: state.to_record(), saved_sysctls: saved_sysctls.clone(), ..applied.clone() };
         if *applied == record { Ok(()) } else { runtime.write_applied(record) }
     };
-    if let Err(error) = displace(plan, host, &mut displaced).and_then(|()| write(&state, &displaced)) {
+    if let Err(error) =
+        save_sysctls(plan, host, &mut saved_sysctls).and_then(|()| write(&state, &saved_sysctls))
+    {
         changes.retain(|change| !matches!(change, Change::Sysctl { .. }));
         first.get_or_insert(error);
     }
     let mut lines = Vec::new();
     let mut try_out = |changes: &[&Change]| {
         let owned: Vec<Change> = changes.iter().copied().cloned().collect();
-        host.carry_out(network, backend, &owned)?;
+        host.apply(network, backend, &owned)?;
         for change in changes {
             change.apply_to(&mut state);
             lines.push(change.line());
@@ -165,7 +168,7 @@ fn restrict<H: Host>(
             }
         }
     }
-    if let Err(error) = write(&state, &displaced) {
+    if let Err(error) = write(&state, &saved_sysctls) {
         first.get_or_insert(error);
     }
     (lines, first)

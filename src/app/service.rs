@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::backend::BackendChoice;
-use super::elsewhere;
 use super::fault::Fault;
 use super::look::recorded_target;
+use super::other_dir;
 use super::session::Session;
 use super::target::Target;
 use super::this_host::target;
@@ -70,7 +70,7 @@ pub fn install_service(
     let target = target(session, &loaded)?;
     let name = loaded.network.name.clone();
     let runtime = Runtime::here(&name)?;
-    elsewhere::refuse(session, &name, &runtime)?;
+    other_dir::refuse(session, &name, &runtime)?;
     let listens_on = [target.this().listen_port(), metrics.map(|at| at.port())];
     let low_port = listens_on.into_iter().flatten().any(|port| port < FIRST_HIGH_PORT);
     let unit = Unit { metrics, low_port, legacy: uses_iptables_legacy(), ..unit(session, &name, backend)? };

@@ -2,12 +2,12 @@
 
 use super::backend::{host, standing};
 use super::commit_confirm::look_after;
-use super::elsewhere;
 use super::fault::Fault;
 use super::look::look;
-use super::memory::Memory;
+use super::other_dir;
 use super::preflight::keeps_down;
 use super::session::Session;
+use super::target_cache::TargetCache;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::since_boot;
 use crate::host::wireguard::embedded::ask_status;
@@ -122,7 +122,7 @@ fn understood(
 /// Looks at the host, or says what the file alone tells.
 fn read(session: &Session, name: &InterfaceName) -> Result<Status, Fault> {
     let runtime = Runtime::here(name)?;
-    read_status(session, name, &runtime, &Memory::default(), || host(&runtime, &[]))
+    read_status(session, name, &runtime, &TargetCache::default(), || host(&runtime, &[]))
 }
 
 /// The same in a process that looks again and again.
@@ -130,15 +130,15 @@ pub(crate) fn read_status(
     session: &Session,
     name: &InterfaceName,
     runtime: &Runtime,
-    memory: &Memory,
+    cache: &TargetCache,
     open: impl FnOnce() -> Result<LinuxHost, HostError> + Send,
 ) -> Result<Status, Fault> {
-    if let Some(mut seen) = look(&session.dir, name, runtime, session.now, memory, open)? {
-        let goes_back_in = match runtime.unconfirmed(&session.dir)? {
-            Some(trial) => Some(trial.left(since_boot()?)),
+    if let Some(mut seen) = look(&session.dir, name, runtime, session.now, cache, open)? {
+        let rolls_back_in = match runtime.unconfirmed(&session.dir)? {
+            Some(pending) => Some(pending.left(since_boot()?)),
             None => None,
         };
-        let is_over = goes_back_in.is_some_and(|left| left.is_zero());
+        let is_over = rolls_back_in.is_some_and(|left| left.is_zero());
         seen.problems
             .extend(runtime.waiter_words().filter(|_| is_over).map(|why| cannot_go_back(name, &why)));
         let node = &seen.network.nodes[&seen.node];
@@ -149,8 +149,8 @@ pub(crate) fn read_status(
             report: seen.report.as_ref(),
             drift: seen.drift,
             problems: seen.problems,
-            goes_back_in,
-            went_back: rolled_back::read(&Folder::new(&session.dir, name)),
+            rolls_back_in,
+            rolled_back: rolled_back::read(&Folder::new(&session.dir, name)),
             now: session.now,
         }));
     }
@@ -159,9 +159,9 @@ pub(crate) fn read_status(
     let node = session.this_node(&loaded)?;
     // A kernel that lists no links has no interface of ours either.
     let backend = standing(name).ok().flatten();
-    let elsewhere = runtime.applied_elsewhere(&session.dir)?;
-    let unrecorded = backend.map(|_| match elsewhere {
-        Some(dir) => elsewhere::problem(session, name, &dir),
+    let other_dir = runtime.applied_from_other_dir(&session.dir)?;
+    let unrecorded = backend.map(|_| match other_dir {
+        Some(dir) => other_dir::problem(session, name, &dir),
         None => no_record(name),
     });
     Ok(judge(Inputs {
@@ -171,8 +171,8 @@ pub(crate) fn read_status(
         report: None,
         drift: Vec::new(),
         problems: unrecorded.into_iter().collect(),
-        goes_back_in: None,
-        went_back: rolled_back::read(&loaded.folder),
+        rolls_back_in: None,
+        rolled_back: rolled_back::read(&loaded.folder),
         now: session.now,
     }))
 }

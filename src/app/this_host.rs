@@ -33,7 +33,7 @@ pub(super) fn target(session: &Session, loaded: &Loaded) -> Result<Target, Fault
 }
 
 /// Reads a network's files and this machine side by side: each takes its time where peers are many.
-pub(super) fn beside_machine<T>(
+pub(super) fn read_with_machine<T>(
     runtime: &Runtime,
     command: &[String],
     name: &InterfaceName,

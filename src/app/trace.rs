@@ -64,7 +64,7 @@ fn live(session: &Session, loaded: &Loaded, world: World) -> Result<World, Fault
     let mut host = host(&runtime, &[])?;
     let mut facts = host.facts(&Default::default(), &Default::default())?;
     let applied = runtime.read_applied(&session.dir)?;
-    facts.displaced = applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default();
+    facts.saved_sysctls = applied.as_ref().map(|a| a.saved_sysctls.clone()).unwrap_or_default();
     let sysctls = applied.iter().flat_map(|a| a.state.sysctls.keys().cloned()).collect();
     let scope = Scope {
         network: loaded.network.name.clone(),

@@ -70,7 +70,7 @@ pub fn apply_plan<H: Host>(
     if plan.is_empty() {
         return Ok(Outcome { plan });
     }
-    let failure = match host.carry_out(&scope.network, backend, &plan.changes) {
+    let failure = match host.apply(&scope.network, backend, &plan.changes) {
         Err(error) => Failure::Undone { error },
         Ok(()) => match verify(host, scope, wanted) {
             Ok(differences) if differences.is_empty() => return Ok(Outcome { plan }),
@@ -87,7 +87,7 @@ pub fn apply_plan<H: Host>(
 fn verify<H: Host>(host: &mut H, scope: &Scope, wanted: &HostState) -> Result<Vec<Line>, HostError> {
     // What was just applied is what the observation is to be read with.
     tracing::debug!("applied; looking again");
-    let scope = Scope { applied: Some(wanted.outline()), ..scope.clone() };
+    let scope = Scope { applied: Some(wanted.to_record()), ..scope.clone() };
     let now = host.observe(&scope)?;
     tracing::debug!("looked again");
     Ok(diff(&now, wanted).lines())
@@ -99,7 +99,7 @@ fn undo<H: Host>(host: &mut H, scope: &Scope, before: &HostState, backend: Backe
     let backend = before.device.as_ref().map_or(backend, |d| d.backend);
     let mut first = None;
     for change in diff(&now, before).changes {
-        if let Err(error) = host.carry_out(&scope.network, backend, std::slice::from_ref(&change)) {
+        if let Err(error) = host.apply(&scope.network, backend, std::slice::from_ref(&change)) {
             first.get_or_insert(error);
         }
     }

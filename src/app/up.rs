@@ -14,7 +14,7 @@ use crate::host::runtime::Applied;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{PortSpec, Problem, Timestamp};
 use crate::plan::bridge::Links;
-use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, bridge, diff, in_the_way, wanted};
+use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, bridge, diff, preflight, wanted};
 
 /// What `up` did.
 #[derive(Debug)]
@@ -63,8 +63,8 @@ impl Comparison {
     }
 
     /// Returns the values that switches had before they were first set.
-    pub(super) fn displaced(&self) -> BTreeMap<String, String> {
-        self.applied.as_ref().map(|a| a.displaced.clone()).unwrap_or_default()
+    pub(super) fn saved_sysctls(&self) -> BTreeMap<String, String> {
+        self.applied.as_ref().map(|a| a.saved_sysctls.clone()).unwrap_or_default()
     }
 }
 
@@ -96,14 +96,14 @@ pub fn up<H: Host>(
     _on_host: &HostLock,
 ) -> Result<Up, Refusal> {
     let compared = compare(host, target, runtime, backend, now)?.without_errors()?;
-    make_right(host, compared, target, runtime, backend)
+    apply_comparison(host, compared, target, runtime, backend)
 }
 
 /// Makes the host as it should be, or leaves it as it was. The caller holds the lock.
 ///
 /// # Errors
 /// See [`Refusal`].
-pub(super) fn make_right<H: Host>(
+pub(super) fn apply_comparison<H: Host>(
     host: &mut H,
     c: Comparison,
     target: &Target,
@@ -112,10 +112,10 @@ pub(super) fn make_right<H: Host>(
 ) -> Result<Up, Refusal> {
     let plan = diff(&c.before, &c.wanted);
     tracing::debug!("{} changes to make", plan.changes.len());
-    let mut displaced_links = c.applied.as_ref().map(|a| a.displaced_links.clone()).unwrap_or_default();
-    displace_links(&plan, &c.before.links, &mut displaced_links);
+    let mut saved_links = c.applied.as_ref().map(|a| a.saved_links.clone()).unwrap_or_default();
+    save_links(&plan, &c.before.links, &mut saved_links);
     let record =
-        |state: &HostState, links: Links, displaced: &BTreeMap<String, String>, text: &str| Applied {
+        |state: &HostState, links: Links, saved_sysctls: &BTreeMap<String, String>, text: &str| Applied {
             place: runtime.place(),
             dir: target.dir.clone(),
             configuration: Configuration {
@@ -123,11 +123,11 @@ pub(super) fn make_right<H: Host>(
                 backend,
                 network_text: text.to_string(),
             },
-            state: HostState { links, ..state.outline() },
-            displaced: displaced.clone(),
-            displaced_links: displaced_links.clone(),
+            state: HostState { links, ..state.to_record() },
+            saved_sysctls: saved_sysctls.clone(),
+            saved_links: saved_links.clone(),
         };
-    let mut displaced = c.displaced();
+    let mut saved_sysctls = c.saved_sysctls();
     if plan.is_empty() {
         let unchanged = c.applied.as_ref().is_some_and(|a| {
             a.configuration.network_text == *target.text
@@ -135,22 +135,22 @@ pub(super) fn make_right<H: Host>(
                 && a.dir == target.dir
         });
         if !unchanged {
-            runtime.write_applied(record(&c.wanted, c.given.clone(), &displaced, &target.text))?;
+            runtime.write_applied(record(&c.wanted, c.given.clone(), &saved_sysctls, &target.text))?;
         }
         return Ok(Up { plan, backend, problems: c.problems });
     }
     // The record goes first: whatever moment the power fails at, `down` knows what to put back.
-    displace(&plan, host, &mut displaced)?;
-    displace_of_new(&plan, &displaced_links, &mut displaced);
+    save_sysctls(&plan, host, &mut saved_sysctls)?;
+    save_of_new(&plan, &saved_links, &mut saved_sysctls);
     let old_text = c.applied.as_ref().map(|a| a.configuration.network_text.clone()).unwrap_or_default();
     let links = c.applied.as_ref().map(|a| bridge::either(&a.state.links, &c.given));
-    let before = record(&c.before, links.unwrap_or_default(), &displaced, &old_text);
+    let before = record(&c.before, links.unwrap_or_default(), &saved_sysctls, &old_text);
     if c.applied.as_ref() != Some(&before) {
         runtime.write_applied(before)?;
     }
     match apply_plan(host, &c.scope, &c.before, &c.wanted, plan, backend) {
         Ok(outcome) => {
-            runtime.write_applied(record(&c.wanted, c.given, &displaced, &target.text))?;
+            runtime.write_applied(record(&c.wanted, c.given, &saved_sysctls, &target.text))?;
             let mut problems = c.problems;
             if outcome.plan.changes.iter().any(|change| matches!(change, Change::Link { .. })) {
                 // A name may be out of reach now that was not before.
@@ -174,7 +174,7 @@ pub(super) fn make_right<H: Host>(
 ///
 /// # Errors
 /// The host, or the record, cannot be read.
-pub fn obstacles<H: Host>(
+pub fn preflight_errors<H: Host>(
     host: &mut H,
     target: &Target,
     runtime: &Runtime,
@@ -184,34 +184,34 @@ pub fn obstacles<H: Host>(
     let applied = runtime.read_applied(&target.dir)?;
     let facts = facts_of(host, target, applied.as_ref())?;
     let facts = behind(target, applied.as_ref(), facts);
-    let mut problems = wish(target, applied.as_ref(), backend, &facts, now).problems;
+    let mut problems = desired(target, applied.as_ref(), backend, &facts, now).problems;
     problems.retain(Problem::is_error);
     Ok(problems)
 }
 
 /// The host as it is once bridges are gone that the network has no more.
 fn behind(target: &Target, applied: Option<&Applied>, facts: Facts) -> Facts {
-    match applied.filter(|a| !a.displaced_links.is_empty()) {
-        Some(applied) => bridge::behind(target.this(), &facts, &applied.displaced_links),
+    match applied.filter(|a| !a.saved_links.is_empty()) {
+        Some(applied) => bridge::behind(target.this(), &facts, &applied.saved_links),
         None => facts,
     }
 }
 
 /// Says what is wanted, and what stands in its way.
-fn wish(
+fn desired(
     target: &Target,
     applied: Option<&Applied>,
     backend: Backend,
     facts: &Facts,
     now: Timestamp,
 ) -> Wanted {
-    let mut wish = wanted(&target.network, target.this(), &target.keys, backend, facts, now);
+    let mut desired = wanted(&target.network, target.this(), &target.keys, backend, facts, now);
     // With a record, what has our names here is ours, whatever state it is in.
     if applied.is_none() {
-        wish.problems.extend(in_the_way(&target.network, target.this(), facts));
+        desired.problems.extend(preflight(&target.network, target.this(), facts));
     }
-    wish.problems.extend(taken_ports(target, applied, facts));
-    wish
+    desired.problems.extend(taken_ports(target, applied, facts));
+    desired
 }
 
 /// Tells of ports that are to lead on and that somebody on this host has. One that leads on already stays: who came later
@@ -243,8 +243,8 @@ fn taken_ports(target: &Target, applied: Option<&Applied>, facts: &Facts) -> Vec
 
 /// Reads a host's facts, with the values that its switches had before this network set them.
 fn facts_of<H: Host>(host: &mut H, target: &Target, applied: Option<&Applied>) -> Result<Facts, HostError> {
-    let displaced = applied.map(|a| a.displaced.clone()).unwrap_or_default();
-    Ok(Facts { displaced, ..host.facts(&target.names(), &BTreeSet::new())? })
+    let saved_sysctls = applied.map(|a| a.saved_sysctls.clone()).unwrap_or_default();
+    Ok(Facts { saved_sysctls, ..host.facts(&target.names(), &BTreeSet::new())? })
 }
 
 /// Compares what is wanted with what is there, whatever is wrong with it.
@@ -258,21 +258,21 @@ pub(super) fn compare<H: Host>(
     let applied = runtime.read_applied(&target.dir)?;
     let facts = facts_of(host, target, applied.as_ref())?;
     let facts = behind(target, applied.as_ref(), facts);
-    let Wanted { state: mut wanted, mut problems } = wish(target, applied.as_ref(), backend, &facts, now);
+    let Wanted { state: mut wanted, mut problems } = desired(target, applied.as_ref(), backend, &facts, now);
     let missing = target.missing(now);
     problems.extend(missing.problems.iter().cloned());
     keep_endpoints(&mut wanted, applied.as_ref());
-    release(&mut wanted, &facts.displaced, &facts);
-    let displaced_links = applied.as_ref().map(|a| a.displaced_links.clone()).unwrap_or_default();
+    release(&mut wanted, &facts.saved_sysctls, &facts);
+    let saved_links = applied.as_ref().map(|a| a.saved_links.clone()).unwrap_or_default();
     let scope = Scope {
         network: target.network.name.clone(),
         sysctls: wanted.sysctls.keys().cloned().collect(),
-        links: bridge::names(&wanted.links, &displaced_links),
+        links: bridge::names(&wanted.links, &saved_links),
         applied: applied.as_ref().map(|a| a.state.clone()),
     };
     let before = host.observe(&scope)?;
     target.keep_keys(&mut wanted, &before, &missing);
-    bridge::settle(&mut wanted.links, &displaced_links, &before.links);
+    bridge::settle(&mut wanted.links, &saved_links, &before.links);
     let given = wanted.links.clone();
     let known = applied.as_ref().map(|a| a.state.links.clone()).unwrap_or_default();
     bridge::keep_others(&mut wanted.links, &before.links, &known);
@@ -290,8 +290,8 @@ fn keep_endpoints(wanted: &mut HostState, applied: Option<&Applied>) {
 }
 
 /// Wants back the values of switches that are not ours to set any more.
-pub(super) fn release(wanted: &mut HostState, displaced: &BTreeMap<String, String>, facts: &Facts) {
-    for (path, value) in displaced {
+pub(super) fn release(wanted: &mut HostState, saved_sysctls: &BTreeMap<String, String>, facts: &Facts) {
+    for (path, value) in saved_sysctls {
         if !wanted.sysctls.contains_key(path) && may_restore(path, facts) {
             wanted.sysctls.insert(path.clone(), value.clone());
         }
@@ -313,45 +313,45 @@ pub(super) fn may_restore(path: &str, facts: &Facts) -> bool {
 }
 
 /// Notes what links have now, before they are changed; what is noted already stays, but of a link that was made anew.
-fn displace_links(plan: &Plan, before: &Links, displaced: &mut Links) {
+fn save_links(plan: &Plan, before: &Links, saved_sysctls: &mut Links) {
     for change in &plan.changes {
         let Change::Link { change } = change else { continue };
         let Some(now) = before.get(change.link()) else { continue };
-        let is_known = match (displaced.get(change.link()), now) {
+        let is_known = match (saved_sysctls.get(change.link()), now) {
             (None, _) => false,
             (Some(Some(noted)), Some(now)) => noted.index == now.index,
             (Some(_), _) => true,
         };
         if !is_known {
-            displaced.insert(change.link().to_string(), now.clone());
+            saved_sysctls.insert(change.link().to_string(), now.clone());
         }
     }
 }
 
 /// Notes that a bridge of ours forwarded nothing before it was made.
-fn displace_of_new(plan: &Plan, links: &Links, displaced: &mut BTreeMap<String, String>) {
+fn save_of_new(plan: &Plan, links: &Links, saved_sysctls: &mut BTreeMap<String, String>) {
     for change in &plan.changes {
         if let Change::Sysctl { path, from: None, .. } = change
             && links.iter().any(|(name, before)| before.is_none() && *path == forwarding_v4(name))
         {
-            displaced.entry(path.clone()).or_insert_with(|| "0".into());
+            saved_sysctls.entry(path.clone()).or_insert_with(|| "0".into());
         }
     }
 }
 
 /// Notes the values that switches have now, before they are set; what is noted already stays.
-pub(super) fn displace<H: Host>(
+pub(super) fn save_sysctls<H: Host>(
     plan: &Plan,
     host: &mut H,
-    displaced: &mut BTreeMap<String, String>,
+    saved_sysctls: &mut BTreeMap<String, String>,
 ) -> Result<(), HostError> {
     const ALL_V6: &str = "net/ipv6/conf/all/forwarding";
     for change in &plan.changes {
         let Change::Sysctl { path, from: Some(from), .. } = change else { continue };
-        if displaced.contains_key(path) {
+        if saved_sysctls.contains_key(path) {
             continue;
         }
-        displaced.insert(path.clone(), from.clone());
+        saved_sysctls.insert(path.clone(), from.clone());
         if path == ALL_V6 {
             // Setting it sets every interface's own, so those that differ are noted too.
             let facts = host.facts(&BTreeSet::new(), &BTreeSet::new())?;
@@ -360,7 +360,7 @@ pub(super) fn displace<H: Host>(
             let facts = host.facts(&BTreeSet::new(), &each)?;
             for path in each {
                 if let Some(value) = facts.sysctl(&path).filter(|v| *v != from) {
-                    displaced.entry(path).or_insert_with(|| value.to_string());
+                    saved_sysctls.entry(path).or_insert_with(|| value.to_string());
                 }
             }
         }

@@ -4,7 +4,7 @@ use super::args::Confirm;
 use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
-use super::interrupt::heed;
+use super::interrupt::unblock_signals;
 use super::output::Role;
 use super::root::require_root;
 use crate::app;
@@ -14,7 +14,7 @@ use crate::lab::hold::end_with_lab;
 pub fn confirm(ctx: &Context, args: &Confirm) -> Result<Exit, Fault> {
     require_root(ctx, "confirm")?;
     if args.wait {
-        heed()?;
+        unblock_signals()?;
         end_with_lab(&ctx.dir)?;
         app::wait_for_confirmation(ctx)?;
         return Ok(Exit::Done);

@@ -12,7 +12,7 @@ fn these() -> SigSet {
 }
 
 /// Lets through what whoever started this process may have blocked, as a lab does; before any thread is made.
-pub fn heed() -> Result<(), Fault> {
+pub fn unblock_signals() -> Result<(), Fault> {
     let mut signals = these();
     // A process that looks after this one blocks the news of its end, for itself.
     signals.add(Signal::SIGCHLD);
@@ -23,7 +23,7 @@ pub fn heed() -> Result<(), Fault> {
 pub fn interruptions() -> Result<Arc<AtomicBool>, Fault> {
     let signals = these();
     let fault = |e: nix::Error| Fault::failed(format!("cannot mask signals: {e}"), "");
-    // Threads made from here on inherit the mask, and so do programs that are started; see `heed`.
+    // Threads made from here on inherit the mask, and so do programs that are started; see `unblock_signals`.
     signals.thread_block().map_err(fault)?;
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);

@@ -4,14 +4,14 @@ use super::args::Run;
 use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
-use super::interrupt::heed;
+use super::interrupt::unblock_signals;
 use super::root::require_root;
 use crate::daemon::agent;
 use crate::lab::hold::end_with_lab;
 
 /// Runs the agent until it is told to end.
 pub fn run(ctx: &Context, args: &Run) -> Result<Exit, Fault> {
-    heed()?;
+    unblock_signals()?;
     require_root(ctx, "run")?;
     end_with_lab(&ctx.dir)?;
     // The command line, or the file, stays wrong until somebody corrects it.

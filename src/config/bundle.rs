@@ -153,13 +153,13 @@ pub fn network_for(network: &Network, this: &NodeName) -> Option<Network> {
     let nodes: BTreeMap<NodeName, Node> = network
         .nodes
         .values()
-        .map(|node| if node.name == *this || node.is_relay() { node.clone() } else { outline(node) })
+        .map(|node| if node.name == *this || node.is_relay() { node.clone() } else { as_listed(node) })
         .map(|node| (node.name.clone(), node))
         .collect();
     Some(Network { nodes, expect: Vec::new(), ..network.clone() })
 }
 
-fn outline(node: &Node) -> Node {
+fn as_listed(node: &Node) -> Node {
     let mut out = Node::new(node.name.clone(), node.role, node.address, node.public_key);
     out.platform = node.platform;
     out.address6 = node.address6;

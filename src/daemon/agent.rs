@@ -4,8 +4,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::supervise::supervise;
-use super::{End, Glance, LocalDevice, Looked, Metrics, Reconcile, Serving, Tell, Told, listen_at, serve};
-use crate::app::{self, BackendChoice, Event, Fault, Memory, Reconciled, Session};
+use super::{
+    End, Glance, LocalDevice, Looked, Metrics, Reconcile, Serving, StatusProvider, StatusReply, listen_at,
+    serve,
+};
+use crate::app::{self, BackendChoice, Event, Fault, Reconciled, Session, TargetCache};
 use crate::host::agent_process::{AgentLock, Runtime};
 use crate::host::confine::{detached, give_up_rights};
 use crate::host::docker::Engine;
@@ -106,7 +109,7 @@ pub fn foreground(
     let folder = session.folder()?;
     let name = folder.name().clone();
     let runtime = Runtime::here(&name)?;
-    app::refuse_elsewhere(session, &name, &runtime)?;
+    app::refuse_other_dir(session, &name, &runtime)?;
     let listener = match metrics_at.map(|at| listener_at(session, at)).transpose() {
         // Nobody is there to choose another port, and packets matter more than counting them.
         Err(fault) if systemd::waits() => {
@@ -120,7 +123,7 @@ pub fn foreground(
     {
         let on_host = runtime.lock_to_apply()?;
         // Whoever had it may have brought up another folder's network.
-        app::refuse_elsewhere(session, &name, &runtime)?;
+        app::refuse_other_dir(session, &name, &runtime)?;
         let (target, last) = {
             let _read = folder.lock_to_apply()?;
             app::to_run(session, &folder, &runtime)?
@@ -213,7 +216,7 @@ struct Looking {
     name: InterfaceName,
     runtime: Runtime,
     device: Option<LocalDevice>,
-    memory: Memory,
+    cache: TargetCache,
     /// What the agent had to repair of late.
     repairs: Arc<Mutex<Repairs>>,
 }
@@ -225,7 +228,7 @@ impl Looking {
             name: name.clone(),
             runtime: runtime.clone(),
             device,
-            memory: Memory::default(),
+            cache: TargetCache::default(),
             repairs: Arc::default(),
         }
     }
@@ -246,7 +249,7 @@ impl Looking {
     fn status(&self) -> Result<Status, Fault> {
         let open = || machine(self.device.as_ref());
         let session = self.session.later();
-        let mut status = app::read_status(&session, &self.name, &self.runtime, &self.memory, open)?;
+        let mut status = app::read_status(&session, &self.name, &self.runtime, &self.cache, open)?;
         let mut repairs = self.repairs();
         status.repairs_in_a_minute = Some(repairs.in_a_minute(session.now));
         status.problems.extend(repairs.problem(&self.name, session.now));
@@ -257,14 +260,14 @@ impl Looking {
         self.repairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(self) -> Tell {
+    fn tell(self) -> StatusProvider {
         Arc::new(move |dir| {
             if *dir != self.session.dir {
                 return Err("this agent serves another folder".into());
             }
             let status = self.status().map_err(|fault| fault.message)?;
             let json = serde_json::to_vec_pretty(&status).map_err(|e| e.to_string())?;
-            Ok(Told { state: status.state, json })
+            Ok(StatusReply { state: status.state, json })
         })
     }
 
@@ -278,7 +281,7 @@ impl Looking {
     fn glance(self) -> Glance {
         Arc::new(move || {
             let now = self.session.later().now;
-            app::glance(&self.session.dir, &self.name, &self.runtime, &self.memory, now)
+            app::glance(&self.session.dir, &self.name, &self.runtime, &self.cache, now)
         })
     }
 
@@ -288,7 +291,7 @@ impl Looking {
                 let mut host = machine(self.device.as_ref())?;
                 let now = self.session.later().now;
                 let (dir, name) = (&self.session.dir, &self.name);
-                app::reconcile(&mut host, dir, name, &self.runtime, &self.memory, now, extent)
+                app::reconcile(&mut host, dir, name, &self.runtime, &self.cache, now, extent)
             };
             let repair = match look() {
                 Ok(Reconciled::Nothing) => return Looked::Right,

@@ -9,7 +9,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use zeroize::Zeroizing;
 
-use super::Tell;
+use super::StatusProvider;
 use super::device::LocalDevice;
 use super::protocol::{self, Answer, MAX_LINE, Request};
 use crate::host::agent_process::Runtime;
@@ -24,9 +24,9 @@ const NO_DEVICE: &str = "this agent hosts no embedded device";
 pub(super) struct Served {
     pub(super) network: String,
     pub(super) device: Option<LocalDevice>,
-    pub(super) status: Tell,
+    pub(super) status: StatusProvider,
     /// What whoever asks for a status has to call himself.
-    pub(super) asker: String,
+    pub(super) client_id: String,
     /// Who may be looking at the host at a time.
     pub(super) looks: Arc<Semaphore>,
     pub(super) wake: mpsc::Sender<()>,
@@ -69,7 +69,7 @@ async fn converse(stream: UnixStream, served: Served) {
             _ => return,
         }
         let (answer, rest) = match serde_json::from_slice::<Request>(&line) {
-            Ok(Request::Status { dir, asker }) => status(&served, dir, &asker).await,
+            Ok(Request::Status { dir, client_id }) => status(&served, dir, &client_id).await,
             Ok(Request::PackedReport) => packed(&served),
             Ok(request) => (answer(request, &served).await, Zeroizing::default()),
             // What was said may hold a key, so it is not repeated.
@@ -87,8 +87,8 @@ fn refused(message: &str) -> Answer {
 }
 
 /// Looks at the host for whoever asks; where that goes wrong, they look themselves.
-async fn status(served: &Served, dir: PathBuf, asker: &str) -> (Answer, Zeroizing<Vec<u8>>) {
-    if asker != served.asker {
+async fn status(served: &Served, dir: PathBuf, client_id: &str) -> (Answer, Zeroizing<Vec<u8>>) {
+    if client_id != served.client_id {
         return (refused("another program or network namespace"), Zeroizing::default());
     }
     // Each look takes threads and programs, and this process has packets to carry.

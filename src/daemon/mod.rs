@@ -32,7 +32,7 @@ use crate::dataplane::EndReason;
 use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::{Engine, Events};
-use crate::host::kernel_news::KernelNews;
+use crate::host::netlink_monitor::NetlinkMonitor;
 use crate::model::InterfaceName;
 use crate::plan::table_name;
 use crate::status::State;
@@ -70,7 +70,7 @@ pub type Reconcile = Arc<dyn Fn(Extent) -> Looked + Send + Sync>;
 pub type Glance = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// A status as `status --json` prints it.
-pub struct Told {
+pub struct StatusReply {
     /// In one word.
     pub state: State,
     /// The text.
@@ -78,7 +78,7 @@ pub struct Told {
 }
 
 /// Looks at the host for `status`, for networks of this folder; blocking. Where it cannot, whoever asks looks himself.
-pub type Tell = Arc<dyn Fn(&Path) -> Result<Told, String> + Send + Sync>;
+pub type StatusProvider = Arc<dyn Fn(&Path) -> Result<StatusReply, String> + Send + Sync>;
 
 /// What an agent serves.
 pub struct Serving {
@@ -93,7 +93,7 @@ pub struct Serving {
     /// What is looked at each second.
     pub glance: Glance,
     /// What `status` asks for.
-    pub status: Tell,
+    pub status: StatusProvider,
     /// Metrics, where somebody asked for them.
     pub metrics: Option<Metrics>,
     /// Whether it ends with its terminal. An agent of `up` has none, and does not care.
@@ -134,7 +134,7 @@ async fn events(serving: Serving) -> std::io::Result<End> {
         network: serving.network.to_string(),
         device: serving.device.clone(),
         status: Arc::clone(&serving.status),
-        asker: serving.runtime.asker(),
+        client_id: serving.runtime.client_id(),
         looks: Arc::new(Semaphore::new(control_socket::LOOKS)),
         wake,
         stop,
@@ -144,9 +144,9 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (changed, mut changes) = mpsc::channel(1);
-    watch_kernel(KernelNews::of_links()?, changed.clone());
+    watch_kernel(NetlinkMonitor::of_links()?, changed.clone());
     // A kernel without nftables has no news of it.
-    if let Ok(news) = KernelNews::of_filters(table_name(&serving.network)) {
+    if let Ok(news) = NetlinkMonitor::of_filters(table_name(&serving.network)) {
         watch_kernel(news, changed.clone());
     }
     watch_the_untold(Arc::clone(&serving.glance), changed.clone());
@@ -212,7 +212,7 @@ async fn settle(changes: &mut mpsc::Receiver<()>) {
 
 /// Tells when something of this network namespace changes that may be ours to follow: a site's interface appears,
 /// somebody takes an address off ours, Docker writes its rules anew.
-fn watch_kernel(news: KernelNews, tell: mpsc::Sender<()>) {
+fn watch_kernel(news: NetlinkMonitor, tell: mpsc::Sender<()>) {
     std::thread::spawn(move || {
         while news.wait().is_ok() {
             // A full queue means that a look at the host is coming anyway.

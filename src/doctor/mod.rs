@@ -14,7 +14,7 @@ pub use upkeep::Upkeep;
 
 use crate::firewall::foreign::Iptables;
 use crate::model::{Network, Node, Problem, Timestamp};
-use crate::plan::{Backend, Facts, Keys, in_the_way, wanted};
+use crate::plan::{Backend, Facts, Keys, preflight, wanted};
 
 /// A host as examined. Everything is a fact; what it means is [`findings`]' work.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ pub fn findings(record: &Record, member: Option<(&Network, &Node)>, now: Timesta
             found.extend(upkeep::findings(there, network, &record.facts, wanted.state.firewall.is_some()));
         }
         found.extend(wanted.problems.into_iter().map(Finding::from));
-        let refused = in_the_way(network, node, &record.facts).into_iter().map(Finding::from);
+        let refused = preflight(network, node, &record.facts).into_iter().map(Finding::from);
         found.extend(refused.filter(|finding| !finding.code.starts_with("wsl")));
     }
     found

@@ -84,8 +84,8 @@ mod tests {
                 problem("wsl-nat", "behind Windows"),
                 problem("peer-away", "docker was never heard"),
             ],
-            goes_back_in: None,
-            went_back_at: None,
+            rolls_back_in: None,
+            rolled_back_at: None,
             repairs_in_a_minute: None,
         };
         let codes: Vec<String> = observed(&status, &[known]).into_iter().map(|f| f.code).collect();

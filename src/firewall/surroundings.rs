@@ -45,7 +45,7 @@ impl Surroundings {
         let is_global = facts.sysctl("net/ipv4/ip_forward") == Some("1");
         let is_off = |path: &str| facts.before(path).is_none_or(|value| value.trim() == "0");
         // A switch that was ours and is to go back: until it has, packets pass.
-        let is_ours = |path: &str| sysctls.contains_key(path) || facts.displaced.contains_key(path);
+        let is_ours = |path: &str| sysctls.contains_key(path) || facts.saved_sysctls.contains_key(path);
         let is_opened = |path: &str| is_ours(path) && is_off(path);
         let others = || facts.links.keys().filter(|link| *link != ours);
         let is_called =

@@ -87,7 +87,7 @@ impl Runtime {
     }
 
     /// Names this program and where it is, so that an agent and whoever asks it can tell whether they speak of the same host.
-    pub fn asker(&self) -> String {
+    pub fn client_id(&self) -> String {
         format!("{} {} {}", own_program(), self.place.boot_id, self.place.netns)
     }
 
@@ -103,8 +103,8 @@ impl Runtime {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn applied_elsewhere(&self, dir: &Path) -> Result<Option<PathBuf>, HostError> {
-        Ok(self.folder.applied_elsewhere(&self.place, dir)?)
+    pub fn applied_from_other_dir(&self, dir: &Path) -> Result<Option<PathBuf>, HostError> {
+        Ok(self.folder.applied_from_other_dir(&self.place, dir)?)
     }
 
     /// Returns the path of the record of what was applied.

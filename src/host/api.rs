@@ -61,7 +61,7 @@ pub trait Host {
     /// Reads the interface's telemetry; `None`: there is no interface of ours.
     fn report(&mut self, scope: &Scope) -> Result<Option<DeviceReport>, HostError>;
     /// Carries out changes in order, batching neighbours of a kind. Stops at the first that fails.
-    fn carry_out(
+    fn apply(
         &mut self,
         network: &InterfaceName,
         backend: Backend,

@@ -105,7 +105,7 @@ impl Runtime {
     ///
     /// # Errors
     /// The file cannot be read, or others could.
-    pub fn unconfirmed_elsewhere(&self, dir: &Path) -> Result<Option<PathBuf>, HostError> {
+    pub fn unconfirmed_from_other_dir(&self, dir: &Path) -> Result<Option<PathBuf>, HostError> {
         Ok(self.any_unconfirmed()?.map(|u| u.dir).filter(|d| !is_same(d, dir)))
     }
 
@@ -134,7 +134,7 @@ impl Runtime {
     ///
     /// # Errors
     /// A file cannot be removed.
-    pub fn end_trial(&self, _on_host: &HostLock) -> Result<(), HostError> {
+    pub fn end_commit_confirm(&self, _on_host: &HostLock) -> Result<(), HostError> {
         for name in [UNCONFIRMED_FILE, WAITER_LOG] {
             let path = self.folder().join(name);
             match std::fs::remove_file(&path) {
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_time_left_is_told_by_the_clock_of_this_boot() {
-        let trial = Unconfirmed {
+        let pending = Unconfirmed {
             place: Place { boot_id: "a".into(), netns: 1 },
             dir: "/etc/wgrelay".into(),
             made: None,
@@ -229,12 +229,12 @@ mod tests {
             before: None,
         };
         let at = Duration::from_secs(1000);
-        let trial = trial.until(at, Duration::from_secs(60));
-        assert_eq!(trial.deadline_ms, 1_060_000);
-        assert_eq!(trial.left(at), Duration::from_secs(60));
-        assert_eq!(trial.left(at + Duration::from_millis(59_999)), Duration::from_millis(1));
-        assert_eq!(trial.left(at + Duration::from_secs(60)), Duration::ZERO);
-        assert_eq!(trial.left(at + Duration::from_secs(900)), Duration::ZERO);
+        let pending = pending.until(at, Duration::from_secs(60));
+        assert_eq!(pending.deadline_ms, 1_060_000);
+        assert_eq!(pending.left(at), Duration::from_secs(60));
+        assert_eq!(pending.left(at + Duration::from_millis(59_999)), Duration::from_millis(1));
+        assert_eq!(pending.left(at + Duration::from_secs(60)), Duration::ZERO);
+        assert_eq!(pending.left(at + Duration::from_secs(900)), Duration::ZERO);
     }
 
     #[test]

@@ -21,6 +21,6 @@ pub mod user;
 
 pub use api::{Host, HostError, Scope};
 pub use linux::{
-    LinuxHost, boot_clock, confine, discover, docker, examine, kernel_news, owner_of, program, resolver,
+    LinuxHost, boot_clock, confine, discover, docker, examine, netlink_monitor, owner_of, program, resolver,
     scope, sysctl, systemd, wg_quick, wireguard,
 };

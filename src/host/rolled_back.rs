@@ -3,14 +3,14 @@
 
 use std::path::PathBuf;
 
-use crate::status::WentBack;
+use crate::status::RolledBack;
 use crate::store::files::{self, StoreError};
 use crate::store::folder::Folder;
 
 const FILE: &str = ".went-back.json";
 
 /// Reads the note; `None`: no change went back since the last `up` or `down`.
-pub fn read(folder: &Folder) -> Option<WentBack> {
+pub fn read(folder: &Folder) -> Option<RolledBack> {
     serde_json::from_slice(&files::read_bytes(&path(folder)).ok()?).ok()
 }
 
@@ -18,7 +18,7 @@ pub fn read(folder: &Folder) -> Option<WentBack> {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn write(folder: &Folder, note: &WentBack) -> Result<(), StoreError> {
+pub fn write(folder: &Folder, note: &RolledBack) -> Result<(), StoreError> {
     files::write_atomic(&path(folder), 0o600, &serde_json::to_vec(note).unwrap_or_default())
 }
 
@@ -43,7 +43,7 @@ mod tests {
         let folder = Folder::new(dir.path(), &"wg0".parse().unwrap());
         std::fs::create_dir(folder.path()).unwrap();
         assert_eq!(read(&folder), None);
-        let note = WentBack { made: Some(Timestamp(100)), at: Timestamp(160) };
+        let note = RolledBack { made: Some(Timestamp(100)), at: Timestamp(160) };
         write(&folder, &note).unwrap();
         assert_eq!(read(&folder), Some(note));
         forget(&folder);

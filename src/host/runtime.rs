@@ -57,13 +57,14 @@ pub struct Applied {
     /// The network.
     #[serde(flatten)]
     pub configuration: Configuration,
-    /// Of the state that was wanted, what neither the network nor the host tells: see [`HostState::outline`].
+    /// Of the state that was wanted, what neither the network nor the host tells: see [`HostState::to_record`].
     pub state: HostState,
     /// The values that switches had before they were first set, by path below `/proc/sys`.
-    pub displaced: BTreeMap<String, String>,
+    #[serde(rename = "displaced")]
+    pub saved_sysctls: BTreeMap<String, String>,
     /// What bridges and ports were before they were first changed; `None`: there was no such link.
-    #[serde(default, skip_serializing_if = "Links::is_empty")]
-    pub displaced_links: Links,
+    #[serde(rename = "displaced_links", default, skip_serializing_if = "Links::is_empty")]
+    pub saved_links: Links,
 }
 
 /// The runtime folder of one network, mode 0700.
@@ -110,7 +111,7 @@ impl RuntimeDir {
     }
 
     /// Returns the folder that a record here is from, where that is not `dir`.
-    pub fn applied_elsewhere(&self, place: &Place, dir: &Path) -> Result<Option<PathBuf>, StoreError> {
+    pub fn applied_from_other_dir(&self, place: &Place, dir: &Path) -> Result<Option<PathBuf>, StoreError> {
         #[derive(Deserialize)]
         struct Where {
             place: Place,
@@ -123,7 +124,7 @@ impl RuntimeDir {
 
     /// Writes what is applied, mode 0600; displaced values must be in it before they are displaced.
     pub fn write_applied(&self, mut applied: Applied) -> Result<(), StoreError> {
-        applied.state = applied.state.outline();
+        applied.state = applied.state.to_record();
         self.create()?;
         configuration::write(&self.path.join(APPLIED_FILE), &applied)
     }
@@ -146,8 +147,8 @@ impl RuntimeDir {
     /// Removes the files, the folder, and the folder around it when it is empty.
     pub fn remove(&self) -> Result<(), StoreError> {
         self.remove_agent()?;
-        let trial = [LEDGER_FILE, UNCONFIRMED_FILE, ".unconfirmed.json.new", WAITER_FILE, WAITER_LOG];
-        for name in [APPLIED_FILE, ".applied.json.new", ".pid.new"].into_iter().chain(trial) {
+        let pending = [LEDGER_FILE, UNCONFIRMED_FILE, ".unconfirmed.json.new", WAITER_FILE, WAITER_LOG];
+        for name in [APPLIED_FILE, ".applied.json.new", ".pid.new"].into_iter().chain(pending) {
             self.remove_file(name)?;
         }
         match fs::remove_dir(&self.path) {
@@ -237,8 +238,8 @@ mod tests {
                 firewall: Some(table),
                 ..HostState::default()
             },
-            displaced: BTreeMap::from([("net/ipv4/ip_forward".into(), "0".into())]),
-            displaced_links: [("br-ext".into(), None)].into(),
+            saved_sysctls: BTreeMap::from([("net/ipv4/ip_forward".into(), "0".into())]),
+            saved_links: [("br-ext".into(), None)].into(),
         }
     }
 
@@ -264,9 +265,12 @@ mod tests {
         let elsewhere = Place { netns: 2, ..place.clone() };
         assert_eq!(dir.read_applied(&elsewhere, &applied.dir).unwrap(), None);
         assert_eq!(dir.read_applied(&place, Path::new("/other")).unwrap(), None);
-        assert_eq!(dir.applied_elsewhere(&place, Path::new("/other")).unwrap().as_ref(), Some(&applied.dir));
-        assert_eq!(dir.applied_elsewhere(&place, &applied.dir).unwrap(), None);
-        assert_eq!(dir.applied_elsewhere(&elsewhere, Path::new("/other")).unwrap(), None);
+        assert_eq!(
+            dir.applied_from_other_dir(&place, Path::new("/other")).unwrap().as_ref(),
+            Some(&applied.dir)
+        );
+        assert_eq!(dir.applied_from_other_dir(&place, &applied.dir).unwrap(), None);
+        assert_eq!(dir.applied_from_other_dir(&elsewhere, Path::new("/other")).unwrap(), None);
         dir.write_pid(12).unwrap();
         assert_eq!(dir.read_pid().unwrap(), Some(12));
         dir.remove().unwrap();
@@ -284,13 +288,13 @@ mod tests {
         fs::create_dir(&other).unwrap();
         runtime.write_applied(Applied { dir: before.clone(), ..applied(&place) }).unwrap();
         fs::rename(&before, &moved).unwrap();
-        assert_eq!(runtime.applied_elsewhere(&place, &moved).unwrap().as_ref(), Some(&before));
+        assert_eq!(runtime.applied_from_other_dir(&place, &moved).unwrap().as_ref(), Some(&before));
         std::os::unix::fs::symlink(&moved, &before).unwrap();
         for dir in [&before, &moved] {
-            assert_eq!(runtime.applied_elsewhere(&place, dir).unwrap(), None);
+            assert_eq!(runtime.applied_from_other_dir(&place, dir).unwrap(), None);
             assert!(runtime.read_applied(&place, dir).unwrap().is_some());
         }
-        assert_eq!(runtime.applied_elsewhere(&place, &other).unwrap().as_ref(), Some(&before));
+        assert_eq!(runtime.applied_from_other_dir(&place, &other).unwrap().as_ref(), Some(&before));
         assert_eq!(runtime.read_applied(&place, &other).unwrap(), None);
     }
 

@@ -46,7 +46,7 @@ pub struct File<'f> {
 }
 
 /// What no file says.
-pub struct Wishes<'w> {
+pub struct ImportOptions<'w> {
     /// The network's name; `None`: the files' names tell.
     pub name: Option<InterfaceName>,
     /// The relay's file, as it is called among the files; `None`: they tell.
@@ -88,15 +88,15 @@ struct Source<'f> {
 ///
 /// # Errors
 /// No file is a relay's, the relay's lacks what nothing else tells, or what came out is no valid network.
-pub fn import(files: &[File<'_>], mut wishes: Wishes<'_>) -> Result<Imported, Vec<Problem>> {
+pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Imported, Vec<Problem>> {
     let mut sources: Vec<Source<'_>> = files.iter().map(Source::read).collect();
     let mut told = Findings::default();
-    if let Some((name, document)) = wishes.running
+    if let Some((name, document)) = options.running
         && let Some(source) = sources.iter_mut().find(|s| s.name == name)
     {
         running::take_over(source, document, &mut told);
     }
-    let relay = choose::find(&sources, wishes.relay, &mut told).map_err(|problem| vec![problem])?;
+    let relay = choose::find(&sources, options.relay, &mut told).map_err(|problem| vec![problem])?;
     let strangers = choose::strangers(&sources, relay, relay::key(&sources, relay));
     if !strangers.is_empty() {
         return Err(strangers);
@@ -104,10 +104,10 @@ pub fn import(files: &[File<'_>], mut wishes: Wishes<'_>) -> Result<Imported, Ve
     for source in &sources {
         told.of_file(source);
     }
-    if let Some((network, secrets)) = own::network(&sources, relay, &mut wishes, &mut told) {
+    if let Some((network, secrets)) = own::network(&sources, relay, &mut options, &mut told) {
         return finished(files, network, secrets, told);
     }
-    let (mut network, mut secrets) = empty(&sources, relay, wishes.name).map_err(|problem| vec![problem])?;
+    let (mut network, mut secrets) = empty(&sources, relay, options.name).map_err(|problem| vec![problem])?;
     let hub = relay::node(&sources, relay, &network, &mut told).map_err(|problem| vec![problem])?;
     let hub_name = hub.name.clone();
     if let Some(key) = &sources[relay].reading.document.interface.private_key {
@@ -121,11 +121,11 @@ pub fn import(files: &[File<'_>], mut wishes: Wishes<'_>) -> Result<Imported, Ve
             secrets.private_keys.insert(spoke.node.name.clone(), key.clone());
         }
     }
-    relay::sites(&sources, relay, &spokes, &mut network, &hub_name, wishes.docker, &mut told);
+    relay::sites(&sources, relay, &spokes, &mut network, &hub_name, options.docker, &mut told);
     routes::keep(&sources, &spokes, &mut network, &mut told);
     preshared::preshared_keys(&sources, relay, &spokes, &mut network, &mut secrets, &mut told);
     if validate_network(&network).iter().all(|p| !p.is_error()) {
-        kept::tell_lost(&sources, relay, &spokes, &network, wishes.now, &mut told);
+        kept::tell_lost(&sources, relay, &spokes, &network, options.now, &mut told);
     }
     finished(files, network, secrets, told)
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 
 use super::finding::Findings;
-use super::{Source, Wishes};
+use super::{ImportOptions, Source};
 use crate::config::{Secrets, parse_network};
 use crate::model::{
     DEFAULT_MTU, FULL_TUNNEL, Network, Node, PresharedKey, PublicKey, Timestamp, claimed_by_spoke, conf_mark,
@@ -19,7 +19,7 @@ use crate::wgconf::{Document, Table};
 pub(super) fn network(
     sources: &[Source<'_>],
     relay: usize,
-    wishes: &mut Wishes<'_>,
+    options: &mut ImportOptions<'_>,
     told: &mut Findings,
 ) -> Option<(Network, Secrets)> {
     let source = &sources[relay];
@@ -33,7 +33,7 @@ pub(super) fn network(
             "what the lines say counts; what only the comments of the relay's file say is lost: policy, promises, platforms",
         );
     };
-    let now = wishes.now;
+    let now = options.now;
     let hub = network.nodes.values().find(|n| n.is_relay() && key_fits(source, n)).cloned()?;
     if !is_relays(&network, &hub, &source.reading.document, now) {
         differs("the file was changed since `wgrelay export` wrote it".into(), source.name, told);
@@ -54,8 +54,8 @@ pub(super) fn network(
             return None;
         }
     }
-    let secrets = secrets(sources, relay, &network, &hub, wishes);
-    if let Some(name) = wishes.name.clone() {
+    let secrets = secrets(sources, relay, &network, &hub, options);
+    if let Some(name) = options.name.clone() {
         network.name = name;
     }
     Some((network, secrets))
@@ -121,7 +121,7 @@ fn secrets(
     relay: usize,
     network: &Network,
     hub: &Node,
-    wishes: &mut Wishes<'_>,
+    options: &mut ImportOptions<'_>,
 ) -> Secrets {
     let mut secrets = Secrets::default();
     for node in network.nodes.values() {
@@ -138,7 +138,7 @@ fn secrets(
         let sections = || peers.clone().chain(others.clone());
         let key = sections().find_map(|p| p.preshared_key.clone());
         let key = key.or_else(|| sections().next().map(|_| PresharedKey::NONE));
-        let key = key.unwrap_or_else(|| (wishes.preshared_key)());
+        let key = key.unwrap_or_else(|| (options.preshared_key)());
         secrets.preshared_keys.entry(hub.name.clone()).or_default().insert(node.name.clone(), key);
     }
     secrets

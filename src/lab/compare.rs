@@ -43,7 +43,7 @@ pub struct Question {
     /// The sessions that it may wake.
     pub wakes: Vec<Session>,
     /// The session that has to be asleep for the prediction to hold.
-    pub asleep: Option<Session>,
+    pub idle: Option<Session>,
     /// Whether what is called is a node that keeps no session alive, or behind one.
     pub calls_quiet: bool,
 }
@@ -101,7 +101,7 @@ pub fn questions(network: &Network, topology: &Topology, now: Timestamp) -> Vec<
                     predicted: traced.verdict,
                     reason: traced.reason,
                     wakes: traced.sessions,
-                    asleep: traced.asleep,
+                    idle: traced.idle,
                     calls_quiet: is_quiet(network, &to.kind, &to.name),
                 });
             }

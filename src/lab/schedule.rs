@@ -17,11 +17,11 @@ pub type Act = Vec<Vec<usize>>;
 /// sleep. The questions that need nobody asleep are the last stage of the last act.
 pub fn schedule(questions: &[Question]) -> Vec<Act> {
     let sleepers: Vec<&Session> =
-        questions.iter().filter_map(|q| q.asleep.as_ref()).collect::<BTreeSet<_>>().into_iter().collect();
-    let mut rest: BTreeSet<usize> = (0..questions.len()).filter(|i| questions[*i].asleep.is_some()).collect();
+        questions.iter().filter_map(|q| q.idle.as_ref()).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut rest: BTreeSet<usize> = (0..questions.len()).filter(|i| questions[*i].idle.is_some()).collect();
     // Who is said to hear although he keeps nothing alive is called before he can have said anything himself.
     let (quiet, awake) =
-        (0..questions.len()).filter(|i| questions[*i].asleep.is_none()).partition::<Vec<usize>, _>(|i| {
+        (0..questions.len()).filter(|i| questions[*i].idle.is_none()).partition::<Vec<usize>, _>(|i| {
             questions[*i].calls_quiet && questions[*i].predicted == Verdict::Reaches
         });
     // Those that wake nobody; what is asleep then still is in the next stage.
@@ -59,7 +59,7 @@ fn halves<'s>(sleepers: &[&'s Session]) -> Vec<Vec<&'s Session>> {
 /// Takes the questions that need one of these asleep and wake none of them.
 fn take(questions: &[Question], rest: &mut BTreeSet<usize>, keep: &[&Session]) -> Vec<usize> {
     let fits = |q: &Question| {
-        q.asleep.as_ref().is_some_and(|s| keep.contains(&s)) && !q.wakes.iter().any(|s| keep.contains(&s))
+        q.idle.as_ref().is_some_and(|s| keep.contains(&s)) && !q.wakes.iter().any(|s| keep.contains(&s))
     };
     let taken: Vec<usize> = rest.iter().copied().filter(|i| fits(&questions[*i])).collect();
     rest.retain(|i| !taken.contains(i));
@@ -75,7 +75,7 @@ mod tests {
         ["hub".parse().unwrap(), format!("s{spoke}").parse().unwrap()]
     }
 
-    fn question(wakes: &[usize], asleep: Option<usize>) -> Question {
+    fn question(wakes: &[usize], idle: Option<usize>) -> Question {
         Question {
             from: String::new(),
             to: String::new(),
@@ -86,7 +86,7 @@ mod tests {
             predicted: Verdict::Blocked,
             reason: None,
             wakes: wakes.iter().map(|n| session(*n)).collect(),
-            asleep: asleep.map(session),
+            idle: idle.map(session),
             calls_quiet: false,
         }
     }
@@ -100,7 +100,7 @@ mod tests {
             for stage in act {
                 awake.extend(stage.iter().flat_map(|i| &questions[*i].wakes));
                 for i in stage {
-                    assert!(questions[*i].asleep.as_ref().is_none_or(|s| !awake.contains(s)), "{acts:?}");
+                    assert!(questions[*i].idle.as_ref().is_none_or(|s| !awake.contains(s)), "{acts:?}");
                 }
                 asked.extend(stage);
             }

@@ -307,10 +307,10 @@ impl<'n> Builder<'n> {
     }
 
     /// An address of a site that nobody has: the wished ones first.
-    fn free(&mut self, site: IpNet, wishes: &[u32]) -> Option<IpAddr> {
+    fn free(&mut self, site: IpNet, options: &[u32]) -> Option<IpAddr> {
         let nested: Vec<IpNet> =
             prefixes(self.network).into_iter().filter(|p| site.contains(p) && *p != site).collect();
-        let candidates = wishes.iter().copied().chain(1..1024).filter_map(|n| host_address(site, n));
+        let candidates = options.iter().copied().chain(1..1024).filter_map(|n| host_address(site, n));
         let found = candidates
             .into_iter()
             .find(|a| !self.taken.contains(a) && !nested.iter().any(|p| p.contains(a)))?;

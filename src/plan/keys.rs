@@ -141,10 +141,10 @@ mod tests {
             let name: NodeName = name.parse().unwrap();
             device.peers.remove(&network.nodes[&name].public_key);
         }
-        let mut wish = state(now);
+        let mut desired = state(now);
         let missing = now.missing(network, node, NOW, "secrets.toml");
-        missing.keep(&mut wish, &observed);
-        let lines = diff(&observed, &wish).lines().into_iter().map(|l| format!("{} {}", l.kind, l.target));
+        missing.keep(&mut desired, &observed);
+        let lines = diff(&observed, &desired).lines().into_iter().map(|l| format!("{} {}", l.kind, l.target));
         (lines.collect(), missing.problems.into_iter().map(|p| p.code).collect())
     }
 

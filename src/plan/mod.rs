@@ -14,15 +14,15 @@ mod firewalld_tests;
 #[cfg(test)]
 mod foreign_accepts_tests;
 mod full_tunnel;
-mod in_the_way;
 mod keys;
+mod multi_homed;
 mod path_mtu;
 mod policy_routing;
+mod preflight;
 mod read_only;
 mod restrict;
 mod site_link;
 mod state;
-mod two_homes;
 mod wanted;
 
 pub use crate::firewall::foreign::docker::{
@@ -33,11 +33,11 @@ pub use crate::firewall::{IFALIAS_PREFIX, ifalias, table_name};
 pub use change::{Change, Line, Plan};
 pub use diff::diff;
 pub use full_tunnel::is_strict;
-pub use in_the_way::in_the_way;
 pub use keys::{Keys, Missing};
+pub use multi_homed::doubt as multi_homed_doubt;
+pub use preflight::preflight;
 pub use site_link::{SiteLink, resolve as resolve_site, wrong_docker_subnets};
 pub use state::{
     Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route, RuleSelector,
 };
-pub use two_homes::doubt as two_homes_doubt;
 pub use wanted::{Wanted, wanted};

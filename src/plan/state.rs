@@ -141,7 +141,7 @@ impl HostState {
     /// routes, peers and the elements of sets follow from the network, so of the peers only those stay that were given an
     /// endpoint: thousands are read at each look at the host.
     #[must_use]
-    pub fn outline(&self) -> Self {
+    pub fn to_record(&self) -> Self {
         let Self { device, routes: _, rules, sysctls, firewall, links, foreign_rules, firewalld } = self;
         let given = |peer: &Peer| {
             let endpoint = Some(peer.endpoint?);

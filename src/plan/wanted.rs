@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
-use super::{Facts, Keys, bridge, full_tunnel, path_mtu, policy_routing, read_only, two_homes};
+use super::{Facts, Keys, bridge, full_tunnel, multi_homed, path_mtu, policy_routing, read_only};
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
 use crate::firewall::{SiteMatch, Surroundings, Table, compile, forwarding_v4, ifalias, table_name};
@@ -113,7 +113,7 @@ pub fn wanted(
         firewalld_policies = firewalld::policies(network, node, &placed, facts, now);
         problems.extend(accepts::problems(network, &placed, facts));
         problems.extend(firewalld::problems(network, node, &placed, facts, now));
-        problems.extend(two_homes::problems(node, facts));
+        problems.extend(multi_homed::problems(node, facts));
         table.chains.extend(docker::nftables::chain(network, &placed, facts));
         table.chains.extend(firewalld::chain(network, node, &placed, facts, now));
     }

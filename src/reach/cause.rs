@@ -115,7 +115,7 @@ pub(super) enum Silence {
     /// This side drops what comes from the endpoint: its answers would not be sent back by that link.
     Strict,
     /// The other host has no such peer.
-    Stranger,
+    UnknownPeer,
     /// The other host's interface is not up.
     Down,
 }
@@ -243,14 +243,14 @@ pub(super) enum Cause {
 
 /// The cause, and whether it was the answer that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Death {
+pub(super) struct Failure {
     pub cause: Cause,
     pub answer: bool,
 }
 
-impl Death {
+impl Failure {
     /// The two nodes whose session would stand if the other side had spoken.
-    pub(super) const fn asleep(&self) -> Option<(NodeId, NodeId)> {
+    pub(super) const fn idle(&self) -> Option<(NodeId, NodeId)> {
         match self.cause {
             Cause::NoSession { node, peer, why: Silence::NoKeepalive } => Some((node, peer)),
             _ => None,

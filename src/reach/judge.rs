@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::cause::{Cause, Death};
+use super::cause::{Cause, Failure};
 use super::compared::Sent;
 use super::flow::{Probe, join, probes, within};
 use super::place::Place;
@@ -74,7 +74,7 @@ pub(super) struct Judgement {
     /// The families that reach, IPv4 first.
     pub families: Vec<PathFamily>,
     /// Why the first way that was tried does not get through; `None`: something does.
-    pub death: Option<Death>,
+    pub death: Option<Failure>,
 }
 
 impl Judgement {
@@ -152,7 +152,7 @@ pub(super) fn judge(world: &World, probes: &[Probe], from: &Place, to: &Place) -
     let dead = |death| Judgement { ports: Ports::Some(Vec::new()), families: Vec::new(), death: Some(death) };
     let ways = match Ends::between(world, from, to) {
         Ok(ways) => ways,
-        Err(cause) => return dead(Death { cause, answer: false }),
+        Err(cause) => return dead(Failure { cause, answer: false }),
     };
     let (mut all, mut open, mut families, mut first_death) = (false, Vec::new(), Vec::new(), None);
     for ends in ways {
@@ -181,7 +181,7 @@ pub(super) fn judge(world: &World, probes: &[Probe], from: &Place, to: &Place) -
         all |= open.len() - before == probes.len();
     }
     if families.is_empty() {
-        let death = first_death.unwrap_or(Death { cause: Cause::NothingInCommon, answer: false });
+        let death = first_death.unwrap_or(Failure { cause: Cause::NothingInCommon, answer: false });
         return dead(death);
     }
     let ports = if all { Ports::All } else { Ports::Some(join(open)) };

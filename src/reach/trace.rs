@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::cause::{Code, Death, Reason};
+use super::cause::{Code, Failure, Reason};
 use super::flow::Flow;
 use super::hop::Hop;
 use super::judge::{PathFamily, telling};
@@ -38,7 +38,7 @@ pub struct Trace {
     pub sessions: Vec<Session>,
     /// The session for want of which the flow ends, and which stands once its other side has said anything.
     #[serde(skip)]
-    pub asleep: Option<Session>,
+    pub idle: Option<Session>,
     /// Why the verdict is not certain: what may decide otherwise and is not known; empty: it is certain.
     pub uncertain: Vec<String>,
 }
@@ -71,7 +71,7 @@ impl Trace {
             port: None,
             notes: Vec::new(),
             sessions: Vec::new(),
-            asleep: None,
+            idle: None,
             uncertain: Vec::new(),
         }
     }
@@ -86,7 +86,7 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
             return Trace::blocked(
                 from,
                 to,
-                Death { cause, answer: false }.reason(world, &flow.from, &flow.to),
+                Failure { cause, answer: false }.reason(world, &flow.from, &flow.to),
             );
         }
     };
@@ -95,9 +95,9 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
     let sessions = walked.sessions.iter().map(|pair| session(*pair)).collect();
     let mut uncertain = walked.uncertain;
     if walked.result.is_ok() {
-        uncertain.extend(world.two_homes(ends.to.address()));
+        uncertain.extend(world.multi_homed(ends.to.address()));
     }
-    let asleep = walked.result.as_ref().err().and_then(Death::asleep).map(session);
+    let idle = walked.result.as_ref().err().and_then(Failure::idle).map(session);
     Trace {
         version: 1,
         from,
@@ -110,7 +110,7 @@ pub fn trace(world: &World, flow: &Flow) -> Trace {
         port: Some(port_text(probe.spec, flow.port)),
         notes: walked.notes,
         sessions,
-        asleep,
+        idle,
         uncertain,
     }
 }

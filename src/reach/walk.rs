@@ -10,7 +10,7 @@ mod tunnel;
 use std::net::IpAddr;
 
 use super::assume::is_assumed;
-use super::cause::{Cause, Death, Silence};
+use super::cause::{Cause, Failure, Silence};
 use super::compared::{Compared, Comparison};
 use super::foreign::{self, Passing};
 use super::hop::{Hop, Step, shown};
@@ -26,7 +26,7 @@ const MAX_NODES: usize = 12;
 /// What came of a walk.
 #[derive(Debug)]
 pub(super) struct Walked {
-    pub result: Result<(), Death>,
+    pub result: Result<(), Failure>,
     /// The sessions that the packet and its answer used, each by its two nodes.
     pub sessions: Vec<(NodeId, NodeId)>,
     /// What the protocol was compared with: where nothing, every other would have fared the same.
@@ -48,7 +48,7 @@ enum Next {
 
 /// Where it ended well.
 #[derive(Clone, Copy)]
-enum Landing {
+enum Delivered {
     Node(NodeId),
     Host(SiteId, IpAddr),
     Neighbour(NodeId, IpAddr),
@@ -133,7 +133,7 @@ pub(super) fn walk(
     uncertain.sort();
     uncertain.dedup();
     Walked {
-        result: result.map_err(|cause| Death { cause, answer: walk.answer }),
+        result: result.map_err(|cause| Failure { cause, answer: walk.answer }),
         compared: walk.compared,
         sessions: walk.sessions,
         forward,
@@ -150,7 +150,7 @@ impl<'w> Walk<'w> {
         }
     }
 
-    fn there(&mut self, from: Spot, bound: bool, to: Spot, at: &mut Addresses) -> Result<Landing, Cause> {
+    fn there(&mut self, from: Spot, bound: bool, to: Spot, at: &mut Addresses) -> Result<Delivered, Cause> {
         let world = self.world;
         let first = match from {
             Spot::Internet(_) | Spot::Lan(..) => self.sent_from_outside(from, to, at)?,
@@ -166,7 +166,7 @@ impl<'w> Walk<'w> {
                 let host = world.host(id);
                 if host.owns(at.dst).is_some() {
                     self.hop(world.name(id), Step::Deliver, *at, || "its own address".into());
-                    return Ok(Landing::Node(id));
+                    return Ok(Delivered::Node(id));
                 }
                 self.has_its_address(id, at.src)?;
                 let src = bound.then_some(at.src);
@@ -178,15 +178,15 @@ impl<'w> Walk<'w> {
                 self.leave(id, None, &way, at, Tracking::New)?
             }
         };
-        self.fly(first, at)
+        self.forward(first, at)
     }
 
     /// Sends the answer to what landed. It must come back to the start with the addresses that the start spoke to.
-    fn back(&mut self, start: Spot, landing: Landing, there: Addresses) -> Result<(), Cause> {
+    fn back(&mut self, start: Spot, landing: Delivered, there: Addresses) -> Result<(), Cause> {
         let world = self.world;
         let mut at = Addresses { src: there.dst, dst: there.src };
         let first = match landing {
-            Landing::Node(id) => {
+            Delivered::Node(id) => {
                 let host = world.host(id);
                 if host.owns(at.dst).is_some() {
                     return Ok(());
@@ -195,9 +195,9 @@ impl<'w> Walk<'w> {
                 self.routed(id, host, &way, at);
                 self.emit(id, host, &way, at)?
             }
-            Landing::Host(site, host) => self.host_sends(site, host, at.dst)?,
-            Landing::Neighbour(id, host) => self.neighbour_sends(id, host, at.dst)?,
-            Landing::Outside(id) => {
+            Delivered::Host(site, host) => self.host_sends(site, host, at.dst)?,
+            Delivered::Neighbour(id, host) => self.neighbour_sends(id, host, at.dst)?,
+            Delivered::Outside(id) => {
                 let link = outside_link(world.host(id), at.src);
                 let own = world.host(id).owns(at.dst);
                 match own.filter(|own| **own == link || world.host(id).leads_out(own, at.dst.is_ipv6())) {
@@ -206,21 +206,21 @@ impl<'w> Walk<'w> {
                 }
             }
         };
-        let landing = self.fly(first, &mut at)?;
+        let landing = self.forward(first, &mut at)?;
         let is_right = (at.src, at.dst) == (self.asked.dst, self.asked.src);
         let is_home = match (start, landing) {
-            (Spot::Node(start, _), Landing::Node(end)) => start == end,
-            (Spot::Host(start, _), Landing::Host(end, _)) => start == end,
-            (Spot::Internet(_) | Spot::Lan(..), Landing::Outside(_)) => true,
+            (Spot::Node(start, _), Delivered::Node(end)) => start == end,
+            (Spot::Host(start, _), Delivered::Host(end, _)) => start == end,
+            (Spot::Internet(_) | Spot::Lan(..), Delivered::Outside(_)) => true,
             _ => false,
         };
         if is_right && is_home {
             return self.third_packet();
         }
         let at_end = match landing {
-            Landing::Node(id) => world.name(id).to_string(),
-            Landing::Host(_, ip) | Landing::Neighbour(_, ip) => ip.to_string(),
-            Landing::Outside(_) => "internet".into(),
+            Delivered::Node(id) => world.name(id).to_string(),
+            Delivered::Host(_, ip) | Delivered::Neighbour(_, ip) => ip.to_string(),
+            Delivered::Outside(_) => "internet".into(),
         };
         if is_right {
             return Err(Cause::Namesake { at: at_end, dst: at.dst });
@@ -258,25 +258,25 @@ impl<'w> Walk<'w> {
         Err(Cause::OneSided { node, src: self.asked.src, dst: self.asked.dst })
     }
 
-    fn fly(&mut self, first: Next, at: &mut Addresses) -> Result<Landing, Cause> {
+    fn forward(&mut self, first: Next, at: &mut Addresses) -> Result<Delivered, Cause> {
         let mut next = first;
         for _ in 0..MAX_NODES {
             match next {
                 Next::Host(site, ip) => {
                     self.hop(&ip, Step::Deliver, *at, || "a host of the site".into());
-                    return Ok(Landing::Host(site, ip));
+                    return Ok(Delivered::Host(site, ip));
                 }
                 Next::Neighbour(id, ip) => {
                     let name = self.world.name(id);
                     self.hop(&ip, Step::Deliver, *at, || format!("a host on a link of {name}"));
-                    return Ok(Landing::Neighbour(id, ip));
+                    return Ok(Delivered::Neighbour(id, ip));
                 }
                 Next::Outside(id) => {
                     self.hop(&"internet", Step::Deliver, *at, || "outside the network".into());
-                    return Ok(Landing::Outside(id));
+                    return Ok(Delivered::Outside(id));
                 }
                 Next::Node(id, came_by) => match self.arrive(id, &came_by, at)? {
-                    None => return Ok(Landing::Node(id)),
+                    None => return Ok(Delivered::Node(id)),
                     Some(further) => next = further,
                 },
             }
@@ -567,7 +567,9 @@ impl<'w> Walk<'w> {
                     self.narrow(mtu, || format!("{link} of {}", self.world.name(id)));
                 }
                 if way.gateway.is_some() {
-                    return self.by_gateway(id, way).ok_or_else(|| self.astray(id, host, Some(way), at.dst));
+                    return self
+                        .by_gateway(id, way)
+                        .ok_or_else(|| self.unroutable(id, host, Some(way), at.dst));
                 }
                 self.over_link(id, host, link, way, at.dst)
             }

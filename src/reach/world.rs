@@ -11,7 +11,7 @@ use super::host::{Dev, Host};
 use super::longest::LongestPrefix;
 use super::place::Place;
 use crate::model::{Network, Node, NodeName, Problem, PublicKey, Site, SiteInterface, Timestamp};
-use crate::plan::{Backend, Facts, HostState, Keys, two_homes_doubt, wanted};
+use crate::plan::{Backend, Facts, HostState, Keys, multi_homed_doubt, wanted};
 
 /// Destinations that stand for the Internet (RFC 5737, RFC 3849), the first of each family that is beside no host that was
 /// looked at.
@@ -430,8 +430,8 @@ impl World {
     }
 
     /// Says which container with two homes has an address, where its host was looked at.
-    pub(super) fn two_homes(&self, ip: IpAddr) -> Option<String> {
-        self.ids().find_map(|id| two_homes_doubt(self.node(id), &self.facts[id], ip))
+    pub(super) fn multi_homed(&self, ip: IpAddr) -> Option<String> {
+        self.ids().find_map(|id| multi_homed_doubt(self.node(id), &self.facts[id], ip))
     }
 
     /// Addresses that anybody outside may have.

@@ -103,9 +103,9 @@ mod tests {
             peers: vec![peer],
             drift: Vec::new(),
             problems: vec![Problem::warning("pending", "x", "x", "")],
-            went_back_at: None,
+            rolled_back_at: None,
             repairs_in_a_minute: Some(3),
-            goes_back_in: None,
+            rolls_back_in: None,
         };
         let text = metrics(&status);
         let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();

@@ -4,7 +4,7 @@ mod duration;
 mod health;
 mod metrics;
 mod repairs;
-mod went_back;
+mod rolled_back;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub use duration::duration;
 pub use health::{Health, health};
 pub use metrics::metrics;
 pub use repairs::Repairs;
-pub use went_back::WentBack;
+pub use rolled_back::RolledBack;
 
 use crate::dataplane::DeviceReport;
 use crate::model::{Network, Node, NodeName, Problem, PublicKey, Timestamp};
@@ -98,9 +98,11 @@ pub struct Status {
     /// What is wrong or pending.
     pub problems: Vec<Problem>,
     /// Seconds until the host goes back to what it was before the last `up --confirm`; `null`: nothing waits.
-    pub goes_back_in: Option<u64>,
+    #[serde(rename = "goes_back_in")]
+    pub rolls_back_in: Option<u64>,
     /// When the last change that nobody confirmed went back, until the next `up` or `down`; `null`: none did.
-    pub went_back_at: Option<Timestamp>,
+    #[serde(rename = "went_back_at")]
+    pub rolled_back_at: Option<Timestamp>,
     /// How often the agent repaired this host in the last minute; `null`: no agent told.
     #[serde(default)]
     pub repairs_in_a_minute: Option<usize>,
@@ -128,16 +130,17 @@ pub struct Inputs<'a> {
     /// What is known to be wrong, pending or missing.
     pub problems: Vec<Problem>,
     /// How long a change still waits for its confirmation; `None`: none does.
-    pub goes_back_in: Option<Duration>,
+    pub rolls_back_in: Option<Duration>,
     /// The change that went back since the last `up`; `None`: none did.
-    pub went_back: Option<WentBack>,
+    pub rolled_back: Option<RolledBack>,
     /// The time of the observation.
     pub now: Timestamp,
 }
 
 /// Judges an observation.
 pub fn status(inputs: Inputs<'_>) -> Status {
-    let Inputs { network, node, backend, report, drift, mut problems, goes_back_in, went_back, now } = inputs;
+    let Inputs { network, node, backend, report, drift, mut problems, rolls_back_in, rolled_back, now } =
+        inputs;
     let by_key: HashMap<PublicKey, &Node> = network.nodes.values().map(|n| (n.public_key, n)).collect();
     let judged = |peer| peer_status(network, node, &by_key, peer, now);
     let mut peers: Vec<PeerStatus> = report.into_iter().flat_map(|r| &r.peers).map(judged).collect();
@@ -146,11 +149,11 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         problems.push(away(peer));
     }
     // A second that has begun still counts: the last one is told as 1.
-    let goes_back_in = goes_back_in.map(|left| left.as_millis().div_ceil(1000) as u64);
+    let rolls_back_in = rolls_back_in.map(|left| left.as_millis().div_ceil(1000) as u64);
     if !problems.iter().any(|p| p.code == "cannot-go-back") {
-        problems.extend(goes_back_in.map(|left| not_confirmed(network, left)));
+        problems.extend(rolls_back_in.map(|left| not_confirmed(network, left)));
     }
-    problems.extend(went_back.map(|change| change.problem(&network.name, now)));
+    problems.extend(rolled_back.map(|change| change.problem(&network.name, now)));
     let missing = problems.iter().any(|p| p.is_error() || is_degrading(&p.code));
     let stands = problems.iter().any(|p| matches!(p.code.as_str(), "no-record" | "up-elsewhere"));
     let state = match report {
@@ -169,8 +172,8 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         peers,
         drift,
         problems,
-        goes_back_in,
-        went_back_at: went_back.map(|change| change.at),
+        rolls_back_in,
+        rolled_back_at: rolled_back.map(|change| change.at),
         repairs_in_a_minute: None,
     }
 }

@@ -138,7 +138,7 @@ fn a_first_up_that_nobody_confirms_leaves_nothing() {
         before.assert_same(&Snapshot::of(&t.relay), when);
     };
     // But for the word beside the network that it was so, until somebody decides anew.
-    let went_back = |when: &str| {
+    let rolled_back = |when: &str| {
         until(when, || waiters(&t.relay).is_empty());
         assert!(!t.relay.outside(FOLDER).exists(), "{when}");
         before.clone().without("files").assert_same(&Snapshot::of(&t.relay).without("files"), when);
@@ -148,7 +148,7 @@ fn a_first_up_that_nobody_confirms_leaves_nothing() {
         gone(when);
     };
     on_trial(&relay, "1");
-    went_back("not confirmed");
+    rolled_back("not confirmed");
 
     // Nor does one that is killed half-way, or whose `down` comes first, or that fails.
     let mut command = relay.command(&["up", "--backend", &relay.backend, "--confirm", "1"]);
@@ -156,7 +156,7 @@ fn a_first_up_that_nobody_confirms_leaves_nothing() {
     until("an interface", || t.relay.ip_shows("-4", "link show").contains("\"wg0\""));
     let _it_may_have_ended = up.kill();
     up.wait().expect("up was started here");
-    went_back("killed half-way");
+    rolled_back("killed half-way");
     on_trial(&relay, "600");
     relay.ok(&["down"]);
     gone("taken down while it waited");

@@ -85,7 +85,7 @@ fn in_standing(ctx: &Context, described: &Described, patience: Duration) -> Resu
     let layout = topology(&network, record.now).map_err(|e| lab_fault(&e.into()))?;
     let questions = questions(&network, &layout, record.now);
     let spaces = record.enter().map_err(|e| fault(&e))?;
-    let asked: Vec<usize> = (0..questions.len()).filter(|i| questions[*i].asleep.is_none()).collect();
+    let asked: Vec<usize> = (0..questions.len()).filter(|i| questions[*i].idle.is_none()).collect();
     let _asking = asking(ctx, asked.len());
     let mut observed = vec![None; questions.len()];
     for (i, seen) in sound(&spaces, &questions, &vec![asked], patience, &stop).map_err(|e| fault(&e))? {

@@ -38,7 +38,7 @@ pub enum Request {
         dir: PathBuf,
         /// Who asks: the program file, whose words another one's could differ from, and the network namespace, which has its own
         /// interfaces, as the agent calls itself.
-        asker: String,
+        client_id: String,
     },
     /// Look at the host and the network now instead of at the next tick.
     Wake,
@@ -106,7 +106,7 @@ mod tests {
             assert_eq!(bytes.last(), Some(&b'\n'));
             assert_eq!(serde_json::from_slice::<Request>(&bytes).unwrap(), request);
         }
-        let request = Request::Status { dir: "/etc/wgrelay".into(), asker: "0.1.0 1:2".into() };
+        let request = Request::Status { dir: "/etc/wgrelay".into(), client_id: "0.1.0 1:2".into() };
         assert_eq!(serde_json::from_slice::<Request>(&line(&request).unwrap()).unwrap(), request);
         let change = DeviceChange { listen_port: Some(1), ..DeviceChange::default() };
         let request = Request::Configure { change: Box::new(change) };

@@ -13,7 +13,7 @@ pub(super) struct Request {
     r#do: String,
     change: Option<Box<DeviceChange>>,
     dir: Option<PathBuf>,
-    asker: Option<String>,
+    client_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -37,8 +37,8 @@ fn unreadable(what: &str) -> String {
 impl TryFrom<Request> for super::Request {
     type Error = String;
     fn try_from(parts: Request) -> Result<Self, String> {
-        if let ("status", Some((dir, asker))) = (parts.r#do.as_str(), parts.dir.zip(parts.asker)) {
-            return Ok(Self::Status { dir, asker });
+        if let ("status", Some((dir, client_id))) = (parts.r#do.as_str(), parts.dir.zip(parts.client_id)) {
+            return Ok(Self::Status { dir, client_id });
         }
         match (parts.r#do.as_str(), parts.change) {
             ("hello", _) => Ok(Self::Hello),

@@ -125,7 +125,7 @@ impl EventLoop {
             self.flush()?;
             busy |= self.read_network();
             self.flush()?;
-            self.obey()?;
+            self.handle_commands()?;
             self.record();
             rounds = rounds.wrapping_add(1);
             if !busy || rounds.is_multiple_of(ROUNDS_PER_POLL) {
@@ -283,7 +283,7 @@ impl EventLoop {
     }
 
     /// Does what other threads have asked for.
-    fn obey(&mut self) -> Result<(), EndReason> {
+    fn handle_commands(&mut self) -> Result<(), EndReason> {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Configure(change, reply)) => {

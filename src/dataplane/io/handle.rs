@@ -110,12 +110,12 @@ impl End {
 }
 
 /// Tells the end even where the thread unwinds.
-struct TellOnDrop {
+struct NotifyOnDrop {
     end: Arc<End>,
     reason: EndReason,
 }
 
-impl Drop for TellOnDrop {
+impl Drop for NotifyOnDrop {
     fn drop(&mut self) {
         self.end.tell(self.reason.clone());
     }
@@ -171,7 +171,7 @@ impl Dataplane {
         let (commands, inbox) = mpsc::channel();
         let event_loop =
             EventLoop::new(tun, options.mtu, uapi, inbox, Arc::clone(&wake), Box::new(touched), ledger);
-        let mut told = TellOnDrop { end: Arc::clone(&end), reason: EndReason::Panicked };
+        let mut told = NotifyOnDrop { end: Arc::clone(&end), reason: EndReason::Panicked };
         let thread = std::thread::Builder::new()
             .name(options.name.to_string())
             .spawn(move || {

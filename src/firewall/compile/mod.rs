@@ -4,14 +4,14 @@
 //! three ways into `pairs` (tunnel to tunnel, tunnel to site, site to tunnel), then egress, then the drop.
 //! Each packet is judged by the ends of its flow, as connection tracking has them, and no flow passes because it is established:
 //! one that was begun while the table was away, or before policy forbade it, ends with the table that forbids it.
-//! What is neither from nor to the tunnel is others' own, but where only this network made the host forward it ([`beside`]).
+//! What is neither from nor to the tunnel is others' own, but where only this network made the host forward it ([`accepts`]).
 
-mod beside;
+mod accepts;
 mod egress;
 mod forwards;
 mod services;
 
-pub(super) use beside::{ANSWERED, BESIDE, FROM_SITE, OPENED, TO_SITE};
+pub(super) use accepts::{ANSWERED, BESIDE, FROM_SITE, OPENED, TO_SITE};
 pub(super) use egress::NEAR;
 pub(super) use forwards::{DSTNAT, FORWARDS};
 pub(super) use services::SERVICES;
@@ -64,7 +64,7 @@ pub fn compile(
     let pairs = b.pairs();
     let mut chains = vec![strays(&pairs), pairs, b.services()];
     chains.extend(b.near());
-    chains.extend(b.beside(sites));
+    chains.extend(b.accepts(sites));
     chains.push(b.forward(sites));
     chains.push(b.input());
     chains.extend(b.destinations());

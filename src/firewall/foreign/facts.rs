@@ -60,8 +60,8 @@ pub struct Facts {
     /// Values of the switches that matter, by path below `/proc/sys`.
     pub sysctls: BTreeMap<String, String>,
     /// The values that switches had before this network set them, by path; from the record of what was applied.
-    #[serde(default)]
-    pub displaced: BTreeMap<String, String>,
+    #[serde(rename = "displaced", default)]
+    pub saved_sysctls: BTreeMap<String, String>,
     /// Docker's networks by name; `None`: no engine answered.
     pub docker: Option<BTreeMap<String, DockerNetwork>>,
     /// That engine.
@@ -98,7 +98,7 @@ impl Facts {
     }
     /// Returns the value that a switch had before this network set it; `None`: it is not known.
     pub fn before(&self, path: &str) -> Option<&str> {
-        self.displaced.get(path).map(String::as_str).or_else(|| self.sysctl(path))
+        self.saved_sysctls.get(path).map(String::as_str).or_else(|| self.sysctl(path))
     }
     /// Returns Docker's network that has this bridge, with its name.
     pub fn docker_network(&self, bridge: &str) -> Option<(&str, &DockerNetwork)> {

@@ -48,7 +48,7 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
             ));
             iptables_down.push(format!("{program}-restore -n <<< {}", ansi_c(&restore.down)));
         }
-        let (up, down) = beside(node, family, program);
+        let (up, down) = accepts(node, family, program);
         beside_up.push(up);
         beside_down.push(down);
     }
@@ -77,7 +77,7 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
 /// Lets packets pass where iptables drops what is forwarded: accepts at the top of Docker's DOCKER-USER, else of a FORWARD
 /// with policy drop, and of raw PREROUTING, where Docker ≥ 28 drops. Nothing where neither is there. The policy is held by
 /// the table, whose drops are final; without nft, its chain of iptables is what accepts.
-fn beside(node: &Node, family: Family, program: &str) -> (String, String) {
+fn accepts(node: &Node, family: Family, program: &str) -> (String, String) {
     let sites: Vec<IpNet> =
         node.sites.iter().map(|s| s.subnet).filter(|net| Family::of(net) == family).collect();
     let mark = "-m comment --comment wgrelay-q-%i";

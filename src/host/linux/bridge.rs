@@ -196,7 +196,7 @@ fn metric_of(metric: &RouteMetric) -> Option<(u16, u32)> {
 }
 
 /// Carries changes out, in order; bridges are made first, because what follows needs their numbers.
-pub(super) fn carry_out(
+pub(super) fn apply(
     netlink: &mut Netlink,
     network: &InterfaceName,
     changes: &[&LinkChange],

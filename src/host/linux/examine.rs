@@ -42,7 +42,7 @@ fn upkeep(dir: &Path, folder: &Folder) -> Result<Upkeep, HostError> {
     Ok(Upkeep {
         was_up: boot_config::read(folder).is_some(),
         record: runtime.read_applied(&dir)?.map(|applied| applied.configuration.backend),
-        elsewhere: runtime.applied_elsewhere(&dir)?,
+        elsewhere: runtime.applied_from_other_dir(&dir)?,
         tables: nft::list_chains().ok().filter(|_| nix::unistd::geteuid().is_root()).map(|chains| {
             chains.into_iter().filter(|c| c.family == "inet" && c.name == CHAIN).map(|c| c.table).collect()
         }),

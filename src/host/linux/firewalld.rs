@@ -65,7 +65,7 @@ impl Reading {
 }
 
 /// Carries out changes of policies: all in the files, then at run time, by one reload where that is needed.
-pub(super) fn carry_out(network: &InterfaceName, changes: &[Change]) -> Result<(), HostError> {
+pub(super) fn apply(network: &InterfaceName, changes: &[Change]) -> Result<(), HostError> {
     let changes: Vec<(&str, Option<&FirewalldPolicy>)> = changes
         .iter()
         .filter_map(|change| match change {

@@ -12,10 +12,10 @@ mod facts;
 mod firewalld;
 mod foreign_firewall;
 mod iptables;
-pub mod kernel_news;
 mod link;
 mod names;
 mod netlink;
+pub mod netlink_monitor;
 mod nft;
 pub mod program;
 pub mod resolver;
@@ -232,7 +232,7 @@ impl LinuxHost {
         }
     }
 
-    fn carry_out_by_netlink(
+    fn apply_by_netlink(
         &mut self,
         network: &InterfaceName,
         backend: Backend,
@@ -459,7 +459,7 @@ impl Host for LinuxHost {
         self.wireguard(backend_of(&found))?.report(&scope.network)
     }
 
-    fn carry_out(
+    fn apply(
         &mut self,
         network: &InterfaceName,
         backend: Backend,
@@ -470,8 +470,8 @@ impl Host for LinuxHost {
             by(a) == by(b) && by(a) != By::Alone && (by(a) != By::Iptables || is_removal(a) == is_removal(b))
         }) {
             match (by(&group[0]), &group[0]) {
-                (By::Netlink, _) => self.carry_out_by_netlink(network, backend, group)?,
-                (By::Bridges, _) => bridge::carry_out(&mut self.netlink, network, &links_of(group))?,
+                (By::Netlink, _) => self.apply_by_netlink(network, backend, group)?,
+                (By::Bridges, _) => bridge::apply(&mut self.netlink, network, &links_of(group))?,
                 (By::WireGuard, _) => {
                     let change = wireguard::device_change(group);
                     self.wireguard(backend)?.configure(network, &change)?;
@@ -481,7 +481,7 @@ impl Host for LinuxHost {
                     iptables::remove(network, &foreign_of(group))?;
                 }
                 (By::Iptables, _) => iptables::insert(network, &foreign_of(group))?,
-                (By::Firewalld, _) => firewalld::carry_out(network, group)?,
+                (By::Firewalld, _) => firewalld::apply(network, group)?,
                 (By::Alone, Change::LoadTable { to, .. }) => nft::load(to)?,
                 (By::Alone, Change::DeleteTable { from }) => nft::delete(&from.name)?,
                 (By::Alone, Change::Sysctl { path, to, .. }) => sysctl::write(path, to)?,

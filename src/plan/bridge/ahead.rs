@@ -25,13 +25,13 @@ pub(in super::super) fn ahead<'f>(node: &Node, facts: &'f Facts) -> Cow<'f, Fact
 }
 
 /// Returns the facts without the bridges that are there no more when what is not wanted has got back what it had.
-pub fn behind(node: &Node, facts: &Facts, displaced: &Links) -> Facts {
+pub fn behind(node: &Node, facts: &Facts, saved_sysctls: &Links) -> Facts {
     let mut facts = facts.clone();
     let is_wanted = |name: &str| {
         let is = |b: &Bridge| b.name.as_str() == name || b.ports.iter().any(|port| port == name);
         node.bridges.iter().any(is)
     };
-    for (name, before) in displaced.iter().filter(|(name, _)| !is_wanted(name)) {
+    for (name, before) in saved_sysctls.iter().filter(|(name, _)| !is_wanted(name)) {
         facts.routes.retain(|r| r.device != *name);
         let (Some(before), Some(link)) = (before, facts.links.get_mut(name)) else {
             facts.links.remove(name);

@@ -8,24 +8,24 @@ use ipnet::IpNet;
 use super::{LinkAddress, LinkRoute, LinkState, Links};
 
 /// Returns the links to look at: those that are wanted, and those that have something to get back.
-pub fn names(wanted: &Links, displaced: &Links) -> BTreeSet<String> {
-    wanted.keys().chain(displaced.keys()).cloned().collect()
+pub fn names(wanted: &Links, saved_sysctls: &Links) -> BTreeSet<String> {
+    wanted.keys().chain(saved_sysctls.keys()).cloned().collect()
 }
 
 /// Completes the wanted links by what was found.
 ///
-/// `displaced` is what links had before they were first changed (`None`: there was no such link), `observed` what they have
+/// `saved_sysctls` is what links had before they were first changed (`None`: there was no such link), `observed` what they have
 /// now. A link that is not wanted any more gets back what it had; one that is gone has nothing to get back.
-pub fn settle(wanted: &mut Links, displaced: &Links, observed: &Links) {
+pub fn settle(wanted: &mut Links, saved_sysctls: &Links, observed: &Links) {
     let bridges: Vec<String> = wanted
         .iter()
         .filter(|(_, state)| state.as_ref().is_some_and(|s| s.stp.is_some()))
         .map(|(name, _)| name.clone())
         .collect();
     for name in &bridges {
-        hand_over(name, wanted, displaced, observed);
+        hand_over(name, wanted, saved_sysctls, observed);
     }
-    for (name, before) in displaced {
+    for (name, before) in saved_sysctls {
         if wanted.contains_key(name) {
             continue;
         }
@@ -67,12 +67,12 @@ pub fn either(one: &Links, other: &Links) -> Links {
 }
 
 /// Gives a bridge what its ports had, where the table says nothing else.
-fn hand_over(bridge: &str, wanted: &mut Links, displaced: &Links, observed: &Links) {
+fn hand_over(bridge: &str, wanted: &mut Links, saved_sysctls: &Links, observed: &Links) {
     let is_port =
         |state: &Option<LinkState>| state.as_ref().and_then(|s| s.master.as_deref()) == Some(bridge);
     let before = |port: &String| -> Option<LinkState> {
         let now = observed.get(port).and_then(Option::as_ref);
-        let recorded = displaced.get(port).and_then(Option::as_ref);
+        let recorded = saved_sysctls.get(port).and_then(Option::as_ref);
         // A link of the same name that was made anew brings its own.
         recorded.filter(|r| now.is_none_or(|n| n.index == r.index)).or(now).cloned()
     };

@@ -102,7 +102,7 @@ fn a_family_that_the_table_says_nothing_of_moves() {
 
 #[test]
 fn what_was_recorded_counts_and_not_what_is_left_of_it() {
-    let displaced: Links = [("eth1".to_string(), Some(eth1())), ("br-int".to_string(), None)].into();
+    let saved_sysctls: Links = [("eth1".to_string(), Some(eth1())), ("br-int".to_string(), None)].into();
     let emptied = LinkState { index: 7, ..LinkState::port_of("br-int") };
     // Half of it moved: the address is on both, the route on the bridge.
     let mut bridge = LinkState::bridge(false, None);
@@ -111,20 +111,20 @@ fn what_was_recorded_counts_and_not_what_is_left_of_it() {
     let observed: Links =
         [("eth1".to_string(), Some(emptied.clone())), ("br-int".to_string(), Some(bridge))].into();
     let mut wanted = links(&node(BARE), &facts(&["eth1", "br-int"]));
-    settle(&mut wanted, &displaced, &observed);
+    settle(&mut wanted, &saved_sysctls, &observed);
     assert_eq!(
         texts(&wanted["br-int"]),
         (vec!["172.17.0.2/16".into()], vec!["default via 172.17.0.1".into()])
     );
     // Nothing is wanted any more: each gets back what it had, and what was made goes.
     let mut back = Links::new();
-    settle(&mut back, &displaced, &observed);
-    assert_eq!(back, displaced);
+    settle(&mut back, &saved_sysctls, &observed);
+    assert_eq!(back, saved_sysctls);
     // A link that is gone, or was made anew, has nothing to get back.
     for now in [None, Some(LinkState { index: 8, ..emptied })] {
         let observed: Links = [("eth1".to_string(), now), ("br-int".to_string(), None)].into();
         let mut back = Links::new();
-        settle(&mut back, &displaced, &observed);
+        settle(&mut back, &saved_sysctls, &observed);
         assert!(back.is_empty(), "{back:?}");
     }
 }

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Cause, Death, Silence};
+use super::{Cause, Failure, Silence};
 use crate::model::{Node, NodeName, Problem, Routes};
 use crate::plan::SiteLink;
 use crate::reach::foreign::Fix;
 use crate::reach::place::Place;
 use crate::reach::world::{NodeId, SiteId, World};
 
-impl Death {
+impl Failure {
     pub(super) fn words(&self, world: &World) -> (String, String) {
         let name = |id: &NodeId| world.name(*id);
         match &self.cause {
@@ -348,7 +348,7 @@ fn no_session(world: &World, node: NodeId, peer: NodeId, why: Silence) -> (Strin
                 "run wgrelay up on {name}: it adds the rules; or sysctl -w net.ipv4.conf.all.rp_filter=2"
             ),
         ),
-        Silence::Stranger => (
+        Silence::UnknownPeer => (
             format!("{other} has no peer with the public key of {name}: it answers no handshake"),
             format!("run wgrelay up on {other}"),
         ),

@@ -33,11 +33,11 @@ impl Walk<'_> {
         match chosen.way {
             Some(way) if way.gateway.is_none() || self.world.is_internet(dst) => Ok(way),
             Some(way) if self.by_gateway(id, &way).is_some() => Ok(way),
-            astray => Err(self.astray(id, host, astray.as_ref(), dst)),
+            unroutable => Err(self.unroutable(id, host, unroutable.as_ref(), dst)),
         }
     }
 
-    pub(super) fn astray(&self, id: NodeId, host: &Host, way: Option<&Way>, dst: IpAddr) -> Cause {
+    pub(super) fn unroutable(&self, id: NodeId, host: &Host, way: Option<&Way>, dst: IpAddr) -> Cause {
         let world = self.world;
         if let Err(cause) = self.usable(id) {
             return cause;
@@ -162,7 +162,7 @@ impl Walk<'_> {
         }
         let missing = world.node(id).sites.iter().zip(&host.site_links);
         if missing.clone().any(|(s, l)| s.subnet.contains(&dst) && l.name().is_none()) {
-            return Err(self.astray(id, host, Some(way), dst));
+            return Err(self.unroutable(id, host, Some(way), dst));
         }
         Err(Cause::NotOnLink { at: world.name(id).to_string(), owner: id, subnet: way.prefix, dst })
     }

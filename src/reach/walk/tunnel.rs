@@ -43,7 +43,7 @@ impl Walk<'_> {
             return fail(Silence::Down);
         }
         let (Some(there), Some(here)) = (seen_from(id, peer), seen_from(peer, id)) else {
-            return fail(Silence::Stranger);
+            return fail(Silence::UnknownPeer);
         };
         for (side, other) in [(id, peer), (peer, id)] {
             if world.host(side).drops_answers() {

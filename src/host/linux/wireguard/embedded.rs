@@ -109,7 +109,7 @@ pub fn ask_status(runtime: &Runtime, dir: &Path) -> Option<(Vec<u8>, State)> {
     if !is_responsive(runtime) {
         return None;
     }
-    let request = Request::Status { dir: dir.to_path_buf(), asker: runtime.asker() };
+    let request = Request::Status { dir: dir.to_path_buf(), client_id: runtime.client_id() };
     let (answer, mut json) = ask_for_bytes(runtime, &request).ok()?;
     let Answer::Status { state, .. } = answer else { return None };
     Some((std::mem::take(&mut json), state))

@@ -13,7 +13,7 @@ use crate::store::folder::Folder;
 
 /// What was read last, and of which files. Every clone means the same.
 #[derive(Clone, Default)]
-pub struct Memory(Arc<Mutex<Option<Kept>>>);
+pub struct TargetCache(Arc<Mutex<Option<Kept>>>);
 
 struct Kept {
     /// Of the record and of the secrets.
@@ -23,7 +23,7 @@ struct Kept {
     target: Target,
 }
 
-impl Memory {
+impl TargetCache {
     /// Reads what was applied last, with the secrets of today; `None`: nothing was.
     ///
     /// # Errors

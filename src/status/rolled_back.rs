@@ -7,14 +7,14 @@ use crate::model::{InterfaceName, Problem, Timestamp};
 
 /// When a change was made, and when it went back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WentBack {
+pub struct RolledBack {
     /// When it was made; `None`: nobody noted it.
     pub made: Option<Timestamp>,
     /// When it went back.
     pub at: Timestamp,
 }
 
-impl WentBack {
+impl RolledBack {
     /// Tells of it.
     pub fn problem(&self, network: &InterfaceName, now: Timestamp) -> Problem {
         let made = self.made.map_or_else(String::new, |at| format!(" made {} ago", duration(now.since(at))));
@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn both_times_are_told() {
         let told = |made| {
-            WentBack { made, at: Timestamp(1120) }.problem(&"wg0".parse().unwrap(), Timestamp(1300)).message
+            RolledBack { made, at: Timestamp(1120) }.problem(&"wg0".parse().unwrap(), Timestamp(1300)).message
         };
         assert_eq!(
             told(Some(Timestamp(1000))),

@@ -23,7 +23,7 @@ pub(in crate::firewall) const TO_SITE: &str = "to_site";
 
 impl Builder<'_> {
     /// The chains, each after those that it jumps to; none where this network makes the host forward nothing.
-    pub(super) fn beside(&mut self, sites: &[(&Site, SiteMatch)]) -> Vec<Chain> {
+    pub(super) fn accepts(&mut self, sites: &[(&Site, SiteMatch)]) -> Vec<Chain> {
         if !self.around.opens() {
             return Vec::new();
         }

@@ -10,7 +10,7 @@ use crate::model::{InterfaceName, Problem, quoted};
 
 /// Refuses where a network of this name is up from another folder.
 pub(crate) fn refuse(session: &Session, name: &InterfaceName, runtime: &Runtime) -> Result<(), Fault> {
-    match runtime.applied_elsewhere(&session.dir)? {
+    match runtime.applied_from_other_dir(&session.dir)? {
         None => Ok(()),
         Some(dir) => Err(Fault::failed(
             format!("{}; nothing was changed", told(name, &dir, &session.dir)),
@@ -25,7 +25,7 @@ pub(crate) fn refuse(session: &Session, name: &InterfaceName, runtime: &Runtime)
 /// # Errors
 /// It is up from another folder than the one that was named.
 pub fn dir_to_take_down(session: &Session, name: &InterfaceName) -> Result<PathBuf, Fault> {
-    match Runtime::here(name)?.applied_elsewhere(&session.dir)? {
+    match Runtime::here(name)?.applied_from_other_dir(&session.dir)? {
         None => Ok(session.dir.clone()),
         Some(dir) if !session.dir_is_named => Ok(dir),
         Some(dir) => Err(Fault::failed(

@@ -16,7 +16,7 @@ use crate::plan::Facts;
 ///
 /// # Errors
 /// The record cannot be read, or the interface cannot be taken away.
-pub fn clear_half_made(
+pub fn clear_orphan(
     facts: &Facts,
     dir: &Path,
     network: &InterfaceName,

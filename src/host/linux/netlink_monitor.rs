@@ -27,13 +27,13 @@ const HEADER: usize = 16;
 const NETFILTER_HEADER: usize = 4;
 
 /// A subscription.
-pub struct KernelNews {
+pub struct NetlinkMonitor {
     socket: Socket,
     /// Of a filter, our table in it.
     table: Option<String>,
 }
 
-impl KernelNews {
+impl NetlinkMonitor {
     /// Subscribes to links, addresses, routes, policy rules and forwarding, in the calling thread's network namespace.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ pub fn before<H: Host>(
 ///
 /// # Errors
 /// See [`Refusal`]; what is there then is as it was, and going back can be tried again.
-pub fn go_back<H: Host>(
+pub fn roll_back<H: Host>(
     host: &mut H,
     dir: &Path,
     network: &InterfaceName,
@@ -100,6 +100,6 @@ pub fn go_back<H: Host>(
         let _ = hold(host, &target, runtime, before.configuration.backend, now, Extent::Restrictions)?;
     }
     outcome?;
-    runtime.end_trial(on_host)?;
+    runtime.end_commit_confirm(on_host)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::firewall::{ifalias, table_name};
 use crate::model::{Network, Node, Problem};
 
 /// Tells what stands in the way of a network that was not brought up here yet.
-pub fn in_the_way(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
+pub fn preflight(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
     let mut problems = Vec::new();
     let is_ours = facts.links.get(network.name.as_str()).is_some_and(|l| l.alias == ifalias(&network.name));
     let table = table_name(&network.name);
@@ -46,7 +46,7 @@ mod tests {
         let (network, relay) = relay_alone();
         let node = &network.nodes[&relay];
         let codes = |facts: &Facts| -> Vec<String> {
-            in_the_way(&network, node, facts).into_iter().map(|p| p.code).collect()
+            preflight(&network, node, facts).into_iter().map(|p| p.code).collect()
         };
         let mut facts = Facts::default();
         assert!(codes(&facts).is_empty());
