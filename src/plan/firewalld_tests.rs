@@ -120,7 +120,9 @@ fn one_that_cannot_be_asked_is_opened_by_hand() {
     assert_eq!(
         told.problems[0].hint,
         "run firewall-cmd --permanent --new-policy wgrelay-wg0; firewall-cmd --permanent --policy wgrelay-wg0 \
-         --add-ingress-zone ANY --add-egress-zone ANY --add-rich-rule 'rule family=\"ipv4\" destination \
+         --add-ingress-zone ANY; firewall-cmd --permanent --policy wgrelay-wg0 \
+         --add-egress-zone ANY; firewall-cmd --permanent --policy wgrelay-wg0 \
+         --add-rich-rule 'rule family=\"ipv4\" destination \
          address=\"192.168.3.0/24\" accept' --add-rich-rule 'rule family=\"ipv4\" destination address=\"192.168.33.0/24\" \
          accept' --add-rich-rule 'rule family=\"ipv4\" source address=\"192.168.3.0/24\" destination \
          address=\"172.19.0.0/16\" accept' --add-rich-rule 'rule family=\"ipv4\" source address=\"192.168.33.0/24\" \

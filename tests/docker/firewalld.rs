@@ -27,8 +27,7 @@ pub struct Firewalld<'a> {
 impl<'a> Firewalld<'a> {
     /// Starts it, with WireGuard's port open and nothing else.
     pub fn start(node: &'a Node) -> Self {
-        let prepare = Command::new(FIREWALLD).arg("prepare").status().expect("the script starts");
-        assert!(prepare.success(), "no firewalld: {prepare}");
+        prepare("");
         // Its bus and its files are where they are on a host.
         let script = "mkdir -p /mnt/firewalld/dbus /mnt/firewalld/etc /run/dbus && cp -a /etc /mnt/etc && \
                       mkdir -p /mnt/etc/firewalld && mount --rbind /mnt/etc /etc && \
@@ -84,6 +83,12 @@ impl<'a> Firewalld<'a> {
                    find /etc/firewalld -type f | sort | xargs md5sum";
         self.type_in(all).lines().map(str::to_owned).collect()
     }
+}
+
+/// Fetches a firewalld, once for a machine: "" is the newest.
+pub fn prepare(version: &str) {
+    let status = Command::new(FIREWALLD).arg("prepare").env("FIREWALLD", version).status();
+    assert!(status.is_ok_and(|s| s.success()), "no firewalld {version}");
 }
 
 /// How many pings a host has seen: what is sent with a false source has no answer that its sender sees.

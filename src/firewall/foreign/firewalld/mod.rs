@@ -341,11 +341,13 @@ fn commands(policies: &BTreeMap<String, FirewalldPolicy>) -> Vec<String> {
     let mut commands = Vec::new();
     for (name, policy) in policies {
         commands.push(format!("firewall-cmd --permanent --new-policy {name}"));
-        let mut of_policy = vec![format!("--add-ingress-zone {ANY}")];
-        of_policy
-            .extend(policy.egress.iter().filter(|z| !z.is_empty()).map(|z| format!("--add-egress-zone {z}")));
-        of_policy.extend(policy.rules.iter().map(|rule| format!("--add-rich-rule '{rule}'")));
-        commands.push(format!("firewall-cmd --permanent --policy {name} {}", of_policy.join(" ")));
+        // It takes one kind of change at a time.
+        let zones = policy.egress.iter().filter(|z| !z.is_empty()).map(|z| format!("--add-egress-zone {z}"));
+        let rules: Vec<String> =
+            policy.rules.iter().map(|rule| format!("--add-rich-rule '{rule}'")).collect();
+        let of_policy =
+            std::iter::once(format!("--add-ingress-zone {ANY}")).chain(zones).chain([rules.join(" ")]);
+        commands.extend(of_policy.map(|change| format!("firewall-cmd --permanent --policy {name} {change}")));
     }
     commands.push("firewall-cmd --reload".into());
     commands
