@@ -221,7 +221,21 @@ fn code(exported: &Exported, node: &Node) -> Result<Code, Fault> {
             "use --format conf and fill the key in there",
         ));
     }
-    Code::new(&exported.short_text()).map_err(|e| qr_fault(&e))
+    Code::new(&exported.short_text()).map_err(|e| Fault::failed(e, too_long_hint(e, exported)))
+}
+
+/// Says what makes a text too long for a code: hooks, where they are most of it, else AllowedIPs.
+fn too_long_hint(error: QrError, exported: &Exported) -> String {
+    let interface = &exported.document.interface;
+    let lines = [&interface.pre_up, &interface.post_up, &interface.pre_down, &interface.post_down];
+    let hooks: usize = lines.into_iter().flatten().map(|hook| hook.as_str().len()).sum();
+    match error {
+        QrError::TooLong { bytes, .. } if 2 * hooks > bytes => format!(
+            "{hooks} of them are its PreUp, PostUp and PostDown lines, which no app that scans codes runs: use --format \
+             conf for wg-quick, or --format bundle for `wgrelay up` on it"
+        ),
+        _ => error.hint().into(),
+    }
 }
 
 fn qr_fault(error: &QrError) -> Fault {
@@ -418,7 +432,7 @@ fn one_of_all(
             "qr-too-long",
             format!("node.{}", node.name),
             format!("no code for {}: {e}", node.name),
-            e.hint(),
+            too_long_hint(e, &exported),
         )),
     }
     Ok(())

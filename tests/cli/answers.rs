@@ -72,6 +72,14 @@ fn exports_and_keys_are_json_too() {
 }
 
 #[test]
+fn a_code_too_long_for_its_hooks_says_so() {
+    let sandbox = Sandbox::with_network();
+    let said = sandbox.run(&["export", "docker", "--format", "qr"]).exits(1);
+    let said = said.tells(&["do not fit a QR code", "PostUp", "--format bundle"]);
+    assert!(!said.err.contains("AllowedIPs"), "{said:#?}");
+}
+
+#[test]
 fn a_dash_is_standard_output() {
     let sandbox = Sandbox::with_network();
     let before = sandbox.files();

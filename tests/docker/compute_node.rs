@@ -9,6 +9,7 @@ use crate::rig::drive::{Wgrelay, wg_quick_up};
 use crate::rig::net::up;
 use crate::rig::node::Node;
 use crate::rig::probe::{ping, tcp};
+use crate::rig::walk::{steps, told};
 
 /// Its place on the site's network, and the machine behind its bridge.
 const HOME: &str = "172.19.0.9";
@@ -297,6 +298,30 @@ fn compute_node_with_its_bridges_trusted() {
     as_given(Beside { script: SET_UP, firewalld: Some(("1.3", told)) });
 }
 
+/// Compose on the relay, with what this rig has to add to the exported file.
+fn compose(place: &Place, file: &str, words: &[&str]) -> crate::rig::node::Output {
+    if !std::path::Path::new("/dev/kvm").exists() {
+        let text = place.relay.read(file).replace("    devices:\n      - /dev/kvm\n", "");
+        place.relay.write(file, &text);
+    }
+    // The image has no init, and the engine's tree lends it nft and the C library.
+    let mounts: String = TREE.iter().map(|mount| format!("      - {mount}\n")).collect();
+    let ours = format!(
+        "services:\n  docker:\n    command: [/bin/sleep, inf]\n    stop_grace_period: 1s\n    volumes:\n{mounts}"
+    );
+    let second = format!("{SHARED}/ours.yaml");
+    place.relay.write(&second, &ours);
+    let script = [crate::engine::SCRIPT, "compose", "28", "/run", "-p", "wg0", "-f", file, "-f", &second];
+    let mut command = std::process::Command::new("env");
+    command.arg(format!("IMAGE={IMAGE}")).args(script).args(words);
+    place.relay.within(Duration::from_secs(400), &mut command)
+}
+
+/// Makes the image that the file's second service has.
+fn client_image(place: &Place) {
+    place.relay.run(&[crate::engine::SCRIPT, "client-image", "28", "/run", "docker:cli"]).ok();
+}
+
 /// The compose file: what compose makes of it, both homes, and the node there again after a restart of its container.
 #[test]
 fn compute_node_by_compose() {
@@ -306,7 +331,7 @@ fn compute_node_by_compose() {
     crate::engine::prepare_compose("28");
     let place = Place::new();
     let cloud = cloud(&place);
-    place.relay.run(&[crate::engine::SCRIPT, "client-image", "28", "/run", "docker:cli"]).ok();
+    client_image(&place);
     let export = [
         &format!("{SHARED}/wgrelay"),
         "--dir",
@@ -320,23 +345,7 @@ fn compute_node_by_compose() {
     ];
     place.relay.run(&export.map(AsRef::as_ref)).ok();
     let file = format!("{SHARED}/docker.yaml");
-    if !std::path::Path::new("/dev/kvm").exists() {
-        let text = place.relay.read(&file).replace("    devices:\n      - /dev/kvm\n", "");
-        place.relay.write(&file, &text);
-    }
-    // The image has no init, and the engine's tree lends it nft and the C library.
-    let mounts: String = TREE.iter().map(|mount| format!("      - {mount}\n")).collect();
-    let ours = format!(
-        "services:\n  docker:\n    command: [/bin/sleep, inf]\n    stop_grace_period: 1s\n    volumes:\n{mounts}"
-    );
-    place.relay.write(format!("{SHARED}/ours.yaml"), &ours);
-    let (image, second) = (format!("IMAGE={IMAGE}"), format!("{SHARED}/ours.yaml"));
-    let compose = |words: &[&str]| {
-        let script = [crate::engine::SCRIPT, "compose", "28", "/run", "-p", "wg0"];
-        let files = ["-f", &file, "-f", &second];
-        let all = [&["env", &image], &script[..], &files[..], words].concat();
-        place.relay.within(Duration::from_secs(400), std::process::Command::new(all[0]).args(&all[1..]))
-    };
+    let compose = |words: &[&str]| compose(&place, &file, words);
     let config = compose(&["config", "--format", "json"]).ok().stdout;
     let config: serde_json::Value = serde_json::from_str(&config).expect("compose prints JSON");
     let service = &config["services"]["docker"];
@@ -363,6 +372,94 @@ fn compute_node_by_compose() {
     is_up("after up -d");
     let again = compose(&["up", "-d"]).ok();
     assert!(!again.stderr.contains("Recreate"), "nothing is to be made anew: {again}");
-    cloud.engine.ok(&["restart", "docker"]);
-    is_up("after a restart of the container");
+    // The engine joins its networks in whatever order: the links have their names all the same.
+    for round in 0..3 {
+        cloud.engine.ok(&["restart", "docker"]);
+        is_up(&format!("after restart {round} of the container"));
+    }
+}
+
+/// docs/webvirtcloud.md is what the programs print: its console blocks are walked through beside the engine.
+#[test]
+fn the_page_is_what_the_program_prints() {
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/webvirtcloud.md");
+    if !can_run() || crate::rig::drive::backend() != "embedded" {
+        return;
+    }
+    crate::engine::prepare_compose("28");
+    let text = std::fs::read_to_string(PAGE).expect("the page is there");
+    let place = Place::new();
+    share(&place);
+    let engine = Engine::start(&place.relay, "28", "nft");
+    makes_networks(&engine);
+    client_image(&place);
+    let dir = format!("{SHARED}/networks");
+    let wgrelay = |words: &[&str]| {
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", &format!("cd {SHARED} && exec ./wgrelay \"$@\""), "wgrelay", "--dir", &dir])
+            .args(words);
+        if words[0] == "up" {
+            command.args(["--backend", "embedded"]);
+        }
+        place.relay.command(&mut command)
+    };
+    let (mut wrong, mut edits, mut walked) = (Vec::new(), Vec::new(), 0);
+    for step in steps(&text) {
+        walked += 1;
+        let words: Vec<&str> = step.command.split_whitespace().collect();
+        let output = match words[..] {
+            ["wgrelay", "status"] => {
+                assert!(ping(&place.windows, HOME) && ping(&place.windows, "192.168.3.3"), "before status");
+                wgrelay(&words[1..])
+            }
+            ["wgrelay", ..] => wgrelay(&words[1..]),
+            ["docker", "compose", "-p", "wg0", "-f", file, "up", "-d"] => {
+                let file = format!("{SHARED}/{file}");
+                let mut output = compose(&place, &file, &["up", "-d"]);
+                output.stderr.clear(); // progress, with times
+                output
+            }
+            ["docker", "exec", "docker", "wgrelay", ref rest @ ..] => {
+                let inside = [&["exec", "docker", "/usr/local/bin/wgrelay"], rest].concat();
+                let began = std::time::Instant::now();
+                loop {
+                    let output = engine.call(&inside);
+                    if output.code == Some(0) || began.elapsed() > PATIENCE * 2 {
+                        break output;
+                    }
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            }
+            _ => panic!("line {}: {} is not known here", step.line + 1, step.command),
+        }
+        .ok();
+        let said = format!("{}{}", output.stdout, output.stderr)
+            .replace(&format!(" --dir {dir}"), "")
+            .replace(&dir, "/etc/wgrelay");
+        // Peers are told in the order of their keys, which is another each time.
+        let sorted = |lines: Vec<String>| {
+            let mut lines = lines;
+            lines.sort();
+            lines
+        };
+        let now = sorted(said.lines().map(told).collect());
+        if now != sorted(step.shown.iter().map(|l| told(l)).collect()) {
+            wrong.push(format!("line {}: $ {}\n{said}", step.line + 1, step.command));
+            edits.push((step.line + 1, step.shown.len(), said));
+        }
+        if let ["wgrelay", "export", "windows", "--out", file] = words[..] {
+            wg_quick_up(&place.windows, "wg0", &place.relay.read(format!("/run/shared/{file}"))).ok();
+        }
+    }
+    assert!(walked >= 14, "only {walked} commands were found in the page");
+    if std::env::var_os("UPDATE_CASES").is_some() {
+        let mut new: Vec<String> = text.lines().map(str::to_owned).collect();
+        for (from, count, said) in edits.into_iter().rev() {
+            new.splice(from..from + count, said.lines().map(str::to_owned));
+        }
+        std::fs::write(PAGE, new.join("\n") + "\n").expect("the page can be written");
+        return;
+    }
+    assert!(wrong.is_empty(), "{} commands print something else:\n\n{}", wrong.len(), wrong.join("\n\n"));
 }

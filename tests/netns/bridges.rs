@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::rig::drive::{Wgrelay, wg_quick_up};
+use crate::rig::drive::{Wgrelay, wg_quick_down, wg_quick_up};
 use crate::rig::node::{Node, Output, PLACE};
 use crate::rig::probe::{ping, ping_within, tcp, udp};
 use crate::rig::snapshot::Snapshot;
@@ -391,4 +391,56 @@ fn a_resolver_that_does_not_answer_any_more_is_told() {
         end.send_to(b"end", "127.0.0.11:53").expect("it is on this host");
     });
     answering.join().expect("it ends when told");
+}
+
+/// The exported file makes the bridges by its PreUp as `up` does, and PostDown takes them away.
+#[test]
+fn an_exported_file_makes_the_bridges_and_takes_them_away() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    docker_on(&t.relay);
+    let (relay, _docker) = compute_node(&t);
+    t.docker.run(&["mkdir", "-p", "/run/wireguard"]).ok();
+    let before = Snapshot::of(&t.docker).without("files");
+    let by_hand = relay.ok(&["export", "docker"]);
+    wg_quick_up(&t.docker, "wg0", &by_hand).ok();
+    assert_stands(&t);
+    start_vm(&t);
+    assert_flows(&t);
+    let session = Session::open(&t.docker, &t.relay, "172.17.0.1");
+    t.docker.ip("link set vnet0 nomaster");
+    wg_quick_down(&t.docker, "wg0").ok();
+    session.assert_alive("after wg-quick down");
+    before.assert_same(&Snapshot::of(&t.docker).without("files"), "after wg-quick down");
+
+    // One that ended half-way is taken back by the next.
+    wg_quick_up(&t.docker, "wg0", &by_hand).ok();
+    session.assert_alive("after wg-quick up");
+    t.docker.ip("link del wg0");
+    std::thread::sleep(Duration::from_millis(500));
+    wg_quick_up(&t.docker, "wg0", &by_hand).ok();
+    assert_stands(&t);
+    wg_quick_down(&t.docker, "wg0").ok();
+    before.assert_same(&Snapshot::of(&t.docker).without("files"), "after one that ended half-way");
+
+    // A table without addresses moves those of its port; a bridge of somebody else's keeps what is his; a port may be away.
+    relay
+        .edit(|text| text.replace("[\"172.17.0.2/16\"]", "[]").replace("[\"eth0\"]", "[\"eth0\", \"eth9\"]"));
+    t.docker.ip("link add dum0 type veth peer name dum1
+        link set dum1 up
+        link set dum0 up
+        link add br-ext type bridge
+        link set dum0 master br-ext
+        link set br-ext up
+        addr add 10.77.0.1/24 dev br-ext");
+    let before = Snapshot::of(&t.docker).without("files");
+    let told = wg_quick_up(&t.docker, "wg0", &relay.ok(&["export", "docker"])).ok();
+    assert!(told.stderr.contains("eth9 is not here: br-ext is without it"), "{told}");
+    assert_eq!(addresses(&t.docker, "br-int"), ["172.17.0.2/16"]);
+    assert_eq!(shows(&t.docker, "ip route show default"), ["default via 172.17.0.1 dev br-int"]);
+    assert!(addresses(&t.docker, "br-ext").contains(&"10.77.0.1/24".to_string()));
+    start_vm(&t);
+    assert!(ping(&t.windows, "192.168.33.71"));
+    t.docker.ip("link set vnet0 nomaster");
+    wg_quick_down(&t.docker, "wg0").ok();
+    before.assert_same(&Snapshot::of(&t.docker).without("files"), "with a bridge of somebody else's");
 }

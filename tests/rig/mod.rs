@@ -11,3 +11,4 @@ pub mod node;
 pub mod probe;
 pub mod snapshot;
 pub mod topology;
+pub mod walk;

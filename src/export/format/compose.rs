@@ -94,8 +94,8 @@ pub fn compose(network: &Network, node: &Node, program: &str, bundle: &str) -> N
             text += " {}\n";
         }
     }
-    if !own.is_empty() {
-        text += &second_home(node);
+    if let Some(home) = own.first() {
+        text += &second_home(node, home.port.as_deref());
     }
     if !named.is_empty() {
         text += "networks:\n";
@@ -107,15 +107,19 @@ pub fn compose(network: &Network, node: &Node, program: &str, bundle: &str) -> N
     NamedFile { name: format!("{name}.yaml"), text: Zeroizing::new(text), secret: false }
 }
 
-/// What connects the container with Docker's own network, once: the engine remembers it.
-fn second_home(node: &Node) -> String {
+/// What connects the container with Docker's own network, once: the engine remembers it. The link gets its name here, because an
+/// engine joins the networks in whatever order at the next start, and the other link has the name that is left.
+fn second_home(node: &Node, port: Option<&str>) -> String {
     let name = &node.name;
+    let named = port
+        .map_or_else(String::new, |port| format!("--driver-opt com.docker.network.endpoint.ifname={port} "));
+    let connect = format!("docker network connect {named}{OWN} {name}");
     format!(
         "  # Compose cannot put a service on Docker's own network beside others: this does, and ends. The same by hand:\n\
-         \x20 #   docker network connect {OWN} {name}\n\
+         \x20 #   {connect}\n\
          \x20 {}:\n    image: docker:cli\n    restart: \"no\"\n    network_mode: none\n    depends_on:\n      - {}\n    \
              volumes:\n      - /var/run/docker.sock:/var/run/docker.sock\n    entrypoint:\n      - /bin/sh\n      - -c\n      - |\n        \
-                 docker network connect {OWN} {name} 2>/tmp/error || grep -q already /tmp/error || {{ cat /tmp/error >&2; exit 1; }}\n",
+                 {connect} 2>/tmp/error || grep -q already /tmp/error || {{ cat /tmp/error >&2; exit 1; }}\n",
         quoted(format_args!("{name}-{OWN}")),
         quoted(name),
     )

@@ -4,6 +4,7 @@
 //! They name the interface as `%i` and sites by their subnets, so that they survive a Docker network
 //! that comes back with another bridge. `#` would begin a comment and appears nowhere.
 
+mod bridges;
 mod forwarding;
 mod short;
 
@@ -25,8 +26,18 @@ pub struct Hooks {
     pub post_down: Vec<String>,
 }
 
-/// Makes the hooks of a node; empty for one that forwards nothing.
+/// Makes the hooks of a node; empty for one that forwards nothing and has no bridges.
 pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
+    let mut hooks = of_the_firewall(network, node, now);
+    if let Some((made, undone)) = bridges::bridges(node) {
+        // What the rules and switches are about is there before them, and goes after them.
+        hooks.pre_up.splice(0..0, short::short(vec![made]));
+        hooks.post_down.push(undone);
+    }
+    hooks
+}
+
+fn of_the_firewall(network: &Network, node: &Node, now: Timestamp) -> Hooks {
     let sites: Vec<(&Site, SiteMatch)> = node.sites.iter().map(|s| (s, SiteMatch::Subnet)).collect();
     let Some(table) = compile(network, node, &sites, &Surroundings::later(), now) else {
         return Hooks::default();
