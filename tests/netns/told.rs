@@ -19,11 +19,20 @@ fn has_problem(status: &Value, code: &str) -> bool {
     status["problems"].as_array().expect("status has problems").iter().any(|p| p["code"] == code)
 }
 
-/// Holds the lock that every command takes which changes a network.
-fn busy(there: &Wgrelay<'_>) -> Flock<std::fs::File> {
-    let path = there.node.outside(format!("{}/wg0/.lock", there.dir));
-    let file = std::fs::File::open(path).expect("it has a lock");
+/// Holds a lock of a node's.
+fn lock(there: &Wgrelay<'_>, path: &str) -> Flock<std::fs::File> {
+    let file = std::fs::File::open(there.node.outside(path)).expect("it is there");
     Flock::lock(file, FlockArg::LockExclusive).expect("it becomes free")
+}
+
+/// Holds the lock that every command takes which changes a network.
+fn folder_lock(there: &Wgrelay<'_>) -> Flock<std::fs::File> {
+    lock(there, &format!("{}/wg0/.lock", there.dir))
+}
+
+/// Keeps the agent from repairs: with the host's lock, too, because a look that is under way has given the folder's back.
+fn busy(there: &Wgrelay<'_>) -> [Flock<std::fs::File>; 2] {
+    [lock(there, "/run/wgrelay/wg0"), folder_lock(there)]
 }
 
 fn key_of(status: &Value, name: &str) -> String {
@@ -180,7 +189,7 @@ fn of_two_folders_at_once_one_brings_its_network_up() {
     let other = Wgrelay { dir: format!("{PLACE}/other"), ..Wgrelay::on(&t.relay) };
     other.ok(&["init", "--endpoint", "192.168.39.45:51820"]);
     // The one has the host and waits for its folder; the other waits for the host.
-    let held = busy(&relay);
+    let held = folder_lock(&relay);
     std::thread::scope(|scope| {
         let early = scope.spawn(|| relay.up());
         std::thread::sleep(std::time::Duration::from_secs(1));
