@@ -3,7 +3,7 @@
 //! What restricts comes first, past every error: the table, peers and routes that are to go. It is never undone, and no error
 //! of anything else keeps it from being done. The rest is one transaction, as `up`'s is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::up::{Comparison, Refusal, apply_comparison, compare, save_sysctls};
 use crate::host::agent_process::Runtime;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError};
-use crate::model::{InterfaceName, Timestamp};
+use crate::model::{EndpointHost, InterfaceName, Timestamp};
 use crate::plan::{Backend, Change, HostState, Line, Plan, diff};
 use crate::store::folder::Folder;
 
@@ -83,6 +83,28 @@ pub fn reconcile<H: Host>(
     hold(host, &target, runtime, applied.configuration.backend, now, extent).map(Reconciled::Looked)
 }
 
+/// Returns the names of endpoints at which nobody has answered for longer than a session lives.
+fn silent_names<H: Host>(host: &mut H, target: &Target, c: &Comparison, now: Timestamp) -> BTreeSet<String> {
+    /// Seconds: one handshake later a session would be new (`REJECT_AFTER_TIME`).
+    const SILENCE: u64 = 180;
+    if target.names().is_empty() {
+        return BTreeSet::new();
+    }
+    // Of a data plane that does not answer nothing is known.
+    let Ok(Some(report)) = host.report(&c.scope) else { return BTreeSet::new() };
+    let is_silent = |peer: &&crate::dataplane::PeerReport| {
+        peer.last_handshake.is_none_or(|at| now.since(Timestamp(at.seconds)) > SILENCE)
+    };
+    let silent: BTreeSet<_> = report.peers.iter().filter(is_silent).map(|p| p.public_key).collect();
+    let of_peers = target.network.nodes.values().filter(|n| silent.contains(&n.public_key));
+    of_peers
+        .filter_map(|n| match &n.endpoint.as_ref()?.host {
+            EndpointHost::Name(name) => Some(name.clone()),
+            EndpointHost::Ip(_) => None,
+        })
+        .collect()
+}
+
 /// Makes the host as it was applied: what restricts in any case, and the rest where no error forbids it. The caller holds the
 /// lock.
 ///
@@ -97,6 +119,10 @@ pub(super) fn hold<H: Host>(
     extent: Extent,
 ) -> Result<Repair, HostError> {
     let mut c = compare(host, target, runtime, backend, now)?;
+    let silent = silent_names(host, target, &c, now);
+    if !silent.is_empty() && host.take_next_address(&silent) {
+        c = compare(host, target, runtime, backend, now)?;
+    }
     let mut repair = Repair { restricted: true, ..Repair::default() };
     let (first, _) = diff(&c.before, &c.wanted).restrictions_first();
     if !first.is_empty() {

@@ -58,6 +58,10 @@ pub trait Host {
     fn silent_resolvers(&mut self) -> Vec<std::net::IpAddr> {
         Vec::new()
     }
+    /// Resolves these names to the next of their addresses from now on; says whether any has one.
+    fn take_next_address(&mut self, _names: &BTreeSet<String>) -> bool {
+        false
+    }
     /// Reads the interface's telemetry; `None`: there is no interface of ours.
     fn report(&mut self, scope: &Scope) -> Result<Option<DeviceReport>, HostError>;
     /// Carries out changes in order, batching neighbours of a kind. Stops at the first that fails.

@@ -11,7 +11,7 @@ use super::{Facts, Keys, bridge, full_tunnel, multi_homed, path_mtu, policy_rout
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
 use crate::firewall::{SiteMatch, Surroundings, Table, compile, forwarding_v4, ifalias, table_name};
-use crate::model::{EndpointHost, Network, Node, PlaceRef, Problem, Routes, Timestamp};
+use crate::model::{EndpointHost, Network, Node, PlaceRef, Problem, Routes, SiteInterface, Timestamp};
 
 /// A wanted state, and what to say about it.
 #[derive(Debug, Clone)]
@@ -54,7 +54,8 @@ pub fn wanted(
     problems.extend(wsl::reachability(network, node, facts));
     problems.extend(facts.wsl.filter(|_| backend == Backend::Kernel).and_then(wsl::deaf_kernel));
     problems.extend(from_outside(network, node));
-    let peers = peers(network, node, keys, facts, now, &mut problems);
+    let mut peers = peers(network, node, keys, facts, now, &mut problems);
+    problems.extend(same_lan(network, node, facts, &mut peers));
     let carrier = path_mtu::carrier(network, node, peers.values(), facts);
     let mtu = path_mtu::mtu(network, node, carrier.as_ref(), &mut problems);
     let ipv6 = path_mtu::ipv6(network, mtu, facts);
@@ -261,6 +262,54 @@ fn routes(
             table: if is_full { full_tunnel::TABLE } else { full_tunnel::table_of(net) },
         })
         .collect()
+}
+
+/// A spoke that came into a LAN with the prefix of somebody's site is there without that site: its own LAN comes first.
+fn same_lan(
+    network: &Network,
+    node: &Node,
+    facts: &Facts,
+    peers: &mut BTreeMap<crate::model::PublicKey, Peer>,
+) -> Vec<Problem> {
+    /// `RTPROT_KERNEL`, `RTPROT_RA`, `RTPROT_DHCP`: what comes with an address.
+    const ATTACHED: [u8; 3] = [2, 9, 16];
+    let mut problems = Vec::new();
+    if node.is_relay() {
+        return problems;
+    }
+    // What the file itself puts on this host is no LAN that it came into.
+    let is_its = |link: &str| {
+        let sites = node.sites.iter().filter_map(|s| s.interface.as_ref());
+        node.bridges.iter().any(|b| b.name.as_str() == link)
+            || sites.into_iter().any(|i| matches!(i, SiteInterface::Link(name) if name == link))
+    };
+    let lan = |net: &IpNet| {
+        let mut attached =
+            facts.routes.iter().filter(|r| r.gateway.is_none() && ATTACHED.contains(&r.protocol));
+        attached.find(|r| {
+            r.dst == *net && r.device != network.name.as_str() && !r.device.is_empty() && !is_its(&r.device)
+        })
+    };
+    for peer in peers.values_mut() {
+        peer.allowed_ips.retain(|net| {
+            let Some(route) = lan(net).filter(|_| net.prefix_len() > 0) else { return true };
+            problems.push(Problem::warning(
+                "overlap",
+                format!("route {net}"),
+                format!(
+                    "this host is in a LAN {net} itself, by {}: {} is up without the site of that prefix",
+                    route.device, network.name
+                ),
+                format!(
+                    "elsewhere it is reached again; if this LAN is that site, write local = [\"{net}\"] in [node.{}]; otherwise one of \
+                     the two must be renumbered",
+                    node.name
+                ),
+            ));
+            false
+        });
+    }
+    problems
 }
 
 /// What stands in the way on this host: a foreign interface of our name, the same prefix elsewhere.

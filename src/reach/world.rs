@@ -299,6 +299,11 @@ impl World {
         }
         let subnet = self.site(site).subnet;
         let of = self.node(node);
+        // What the file does not call `local` is another LAN with the same prefix, but for a bridge that the file itself makes.
+        let is_named = |a: &IpNet| {
+            of.local.iter().any(|l| l.contains(&a.addr()))
+                || of.bridges.iter().any(|b| b.name.as_str() == link && b.addresses.contains(a))
+        };
         // An address in a site of its own is on that site's link, whatever wider site of another surrounds it.
         let is_elsewhere = |a: &IpNet| {
             of.sites.iter().any(|s| s.subnet.contains(&a.addr()))
@@ -306,7 +311,7 @@ impl World {
         };
         self.facts[node].links.get(link).is_some_and(|l| {
             let mut inside = l.addresses.iter().filter(|a| subnet.contains(&a.addr()));
-            inside.any(|a| a.prefix_len() < a.max_prefix_len() && !is_elsewhere(a))
+            inside.any(|a| a.prefix_len() < a.max_prefix_len() && !is_elsewhere(a) && is_named(a))
         })
     }
 

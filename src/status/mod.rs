@@ -191,7 +191,10 @@ fn not_confirmed(network: &Network, left: u64) -> Problem {
 /// Warnings that make a network degraded, as every error does; the rest (a newer file, a name that did not resolve yet) are
 /// told only.
 fn is_degrading(code: &str) -> bool {
-    matches!(code, "wsl-kernel-deaf" | "interface-missing" | "policy-rule" | "peer-away" | "agent-away")
+    matches!(
+        code,
+        "wsl-kernel-deaf" | "interface-missing" | "overlap" | "policy-rule" | "peer-away" | "agent-away"
+    )
 }
 
 fn away(peer: &PeerStatus) -> Problem {

@@ -265,3 +265,67 @@ fn a_full_tunnel_leaves_out_what_the_file_names() {
         relay.ok(&["down"]);
     }
 }
+
+/// Puts the addresses of the relay's name into a node's own /etc/hosts, in this order.
+fn named(node: &crate::rig::node::Node, addresses: &[&str]) {
+    let lines: String = addresses.iter().map(|ip| format!("{ip} relay.example\n")).collect();
+    node.write("/mnt/hosts", &format!("127.0.0.1 localhost\n{lines}"));
+    node.run(&["bash", "-c", "umount /etc/hosts 2>/dev/null; mount --bind /mnt/hosts /etc/hosts"]).ok();
+}
+
+#[test]
+fn a_name_of_both_families_is_called_where_this_host_can_and_then_at_the_next() {
+    let Some(t) = Inet::possible() else { return };
+    t.relay.ip("addr add 2001:db8:1::10/64 dev eth0 nodad\nroute add default via 2001:db8:1::1");
+    t.inet.ip("addr add 2001:db8:1::1/64 dev to-relay nodad\naddr add 2001:db8:2::1/64 dev to-spoke nodad");
+    t.spoke.ip("addr add 2001:db8:2::20/64 dev eth0 nodad\nroute add default via 2001:db8:2::1");
+    t.inet.set_sysctl("ipv6/conf/all/forwarding", "1");
+    let text = full("", "", "")
+        .replace("203.0.113.10:51820", "relay.example:51820")
+        .replace("routes = \"full\"", "");
+    named(&t.relay, &["203.0.113.10"]);
+    let both = ["203.0.113.10", "2001:db8:1::10"];
+    // Without IPv4.
+    t.spoke.ip("addr del 198.51.100.20/24 dev eth0");
+    for order in [both, [both[1], both[0]]] {
+        named(&t.spoke, &order);
+        let [relay, spoke] = up(&t, &text);
+        assert!(ping(&t.spoke, "10.88.0.1"), "{order:?}");
+        spoke.ok(&["down"]);
+        relay.ok(&["down"]);
+    }
+    // With both, and nobody at the one that comes first.
+    t.spoke.ip("addr add 198.51.100.20/24 dev eth0\nroute add default via 198.51.100.1");
+    t.inet
+        .run(&[
+            "nft",
+            "add table ip6 no; add chain ip6 no f { type filter hook forward priority 0 ; policy drop ; }",
+        ])
+        .ok();
+    named(&t.spoke, &both);
+    let [_relay, spoke] = up(&t, &text);
+    // An agent looks twice a minute.
+    assert!((0..60).any(|_| ping(&t.spoke, "10.88.0.1")), "{}", spoke.status());
+}
+
+#[test]
+fn a_laptop_in_a_lan_like_a_site_is_up_without_that_site_and_says_so() {
+    let Some(t) = Inet::possible() else { return };
+    let site = "[[node.relay.site]]\nsubnet = \"192.168.77.0/24\"\ninterface = \"lan0\"\n";
+    let more = "[[node.relay.site]]\nsubnet = \"192.168.78.0/24\"\ninterface = \"lan0\"\n";
+    t.relay.ip("link add lan0 type bridge\naddr add 192.168.77.1/24 dev lan0\naddr add 192.168.78.1/24 dev lan0\nlink set lan0 up");
+    t.spoke.ip("link add wlan0 type bridge\naddr add 192.168.77.30/24 dev wlan0\nlink set wlan0 up");
+    let text = full("", &format!("{site}{more}"), "").replace("routes = \"full\"", "");
+    let [_relay, spoke] = up(&t, &text);
+    assert!(ping(&t.spoke, "10.88.0.1") && ping(&t.spoke, "192.168.78.1"));
+    let status = spoke.status();
+    assert_eq!(status["state"], "degraded");
+    assert!(status.to_string().contains("192.168.77.0/24 itself, by wlan0"), "{status}");
+    assert!(spoke.ok(&["doctor"]).contains("192.168.77.0/24 itself, by wlan0"));
+    spoke.call(&["trace", "laptop", "192.168.77.9", "--live"]).exits(4);
+    spoke.call(&["trace", "laptop", "192.168.78.9", "--live"]).exits(0);
+    // It goes home, or to another LAN.
+    t.spoke.ip("link del wlan0");
+    assert!((0..60).any(|_| ping(&t.spoke, "192.168.77.1")), "{}", spoke.status());
+    assert_eq!(spoke.status()["state"], "up");
+}

@@ -449,6 +449,10 @@ impl Host for LinuxHost {
         resolver::silent()
     }
 
+    fn take_next_address(&mut self, names: &BTreeSet<String>) -> bool {
+        names::take_next(names)
+    }
+
     fn report(&mut self, scope: &Scope) -> Result<Option<DeviceReport>, HostError> {
         let found = link::read_one(&mut self.netlink, scope.network.as_str())
             .map_err(|e| HostError::new("find interface", scope.network.as_str(), e))?;

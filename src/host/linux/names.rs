@@ -11,12 +11,15 @@ const LIMIT: Duration = Duration::from_secs(3);
 const AT_A_TIME: usize = 16;
 /// How long an answer counts: less than the time between two looks of the agent that nothing caused.
 const FRESH: Duration = Duration::from_secs(20);
+/// How long an address has to be tried before the next one is.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it counts that a name has none.
 const FRESH_NONE: Duration = Duration::from_secs(5);
 
+static RESOLVER: LazyLock<Arc<Resolver>> = LazyLock::new(|| Arc::new(Resolver::new(look_up)));
+
 /// Resolves names; one that does not resolve in time is absent. What was resolved a moment ago is not asked again.
 pub(super) fn resolve(names: &BTreeSet<String>) -> BTreeMap<String, IpAddr> {
-    static RESOLVER: LazyLock<Arc<Resolver>> = LazyLock::new(|| Arc::new(Resolver::new(look_up)));
     if names.is_empty() {
         return BTreeMap::new();
     }
@@ -24,13 +27,26 @@ pub(super) fn resolve(names: &BTreeSet<String>) -> BTreeMap<String, IpAddr> {
     RESOLVER.resolve(names, LIMIT)
 }
 
-fn look_up(name: &str) -> Option<IpAddr> {
-    choose(&(name, 0).to_socket_addrs().ok()?.map(|a| a.ip()).collect::<Vec<_>>())
+/// Takes the next address of each of these names from now on, where there are more: nobody answered at the one that is taken. Says
+/// whether there was one.
+pub(super) fn take_next(names: &BTreeSet<String>) -> bool {
+    RESOLVER.take_next(names)
+}
+
+/// The addresses in the resolver's order, which knows what this host can reach (RFC 6724).
+fn look_up(name: &str) -> Vec<IpAddr> {
+    let mut found = Vec::new();
+    for ip in (name, 0).to_socket_addrs().into_iter().flatten().map(|a| a.ip()) {
+        if !found.contains(&ip) {
+            found.push(ip);
+        }
+    }
+    found
 }
 
 /// Some threads that ask for names, and what they heard.
 struct Resolver {
-    ask: fn(&str) -> Option<IpAddr>,
+    ask: fn(&str) -> Vec<IpAddr>,
     state: Mutex<State>,
     answered: Condvar,
 }
@@ -41,12 +57,26 @@ struct State {
     queue: VecDeque<String>,
     /// Those and the ones that are being asked for.
     open: BTreeSet<String>,
-    answers: BTreeMap<String, (Instant, Option<IpAddr>)>,
+    answers: BTreeMap<String, (Instant, Vec<IpAddr>)>,
+    /// What was taken, and when first: it stays while the name has it, in whatever order.
+    taken: BTreeMap<String, (Instant, IpAddr)>,
     threads: usize,
 }
 
+impl State {
+    fn take(&mut self, name: &str) -> Option<IpAddr> {
+        let (_, found) = self.answers.get(name)?;
+        let kept = self.taken.get(name).map(|(_, ip)| *ip).filter(|ip| found.contains(ip));
+        let taken = kept.or_else(|| found.first().copied())?;
+        if kept.is_none() {
+            self.taken.insert(name.to_owned(), (Instant::now(), taken));
+        }
+        Some(taken)
+    }
+}
+
 impl Resolver {
-    fn new(ask: fn(&str) -> Option<IpAddr>) -> Self {
+    fn new(ask: fn(&str) -> Vec<IpAddr>) -> Self {
         Self { ask, state: Mutex::default(), answered: Condvar::new() }
     }
 
@@ -59,7 +89,7 @@ impl Resolver {
         let mut state = self.state();
         state
             .answers
-            .retain(|_, (at, found)| at.elapsed() < if found.is_some() { FRESH } else { FRESH_NONE });
+            .retain(|_, (at, found)| at.elapsed() < if found.is_empty() { FRESH_NONE } else { FRESH });
         for name in names {
             if !state.answers.contains_key(name) && state.open.insert(name.clone()) {
                 state.queue.push_back(name.clone());
@@ -86,7 +116,24 @@ impl Resolver {
         for name in left {
             state.open.remove(&name);
         }
-        names.iter().filter_map(|name| Some((name.clone(), state.answers.get(name)?.1?))).collect()
+        names.iter().filter_map(|name| Some((name.clone(), state.take(name)?))).collect()
+    }
+
+    fn take_next(&self, names: &BTreeSet<String>) -> bool {
+        let mut state = self.state();
+        let mut is_new = false;
+        for name in names {
+            let Some((since, taken)) = state.taken.get(name).copied() else { continue };
+            let Some((_, found)) = state.answers.get(name) else { continue };
+            let at = found.iter().position(|ip| *ip == taken).map_or(0, |at| at + 1);
+            let next = found.get(at).or(found.first()).copied().filter(|ip| *ip != taken);
+            if let Some(next) = next.filter(|_| since.elapsed() >= PATIENCE) {
+                tracing::info!("nobody answers for {name} at {taken}: {next} is tried");
+                state.taken.insert(name.clone(), (Instant::now(), next));
+                is_new = true;
+            }
+        }
+        is_new
     }
 
     /// Asks for what is queued, and ends.
@@ -103,11 +150,6 @@ impl Resolver {
         state.threads -= 1;
         self.answered.notify_all();
     }
-}
-
-/// IPv4 where there is one: it is what a network without IPv6 can reach.
-fn choose(found: &[IpAddr]) -> Option<IpAddr> {
-    found.iter().find(|ip| ip.is_ipv4()).or(found.first()).copied()
 }
 
 /// Keeps the resolver to /etc/hosts and DNS, which glibc 2.34 and later have built in. A service that a foreign
@@ -139,11 +181,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ipv4_is_preferred() {
+    fn the_resolvers_order_counts_and_the_next_is_tried() {
         let (v4, v6): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
-        assert_eq!(choose(&[v6, v4]), Some(v4));
-        assert_eq!(choose(&[v6]), Some(v6));
-        assert_eq!(choose(&[]), None);
+        let answer = |state: &mut State, list: &[IpAddr]| {
+            state.answers.insert("relay".into(), (Instant::now(), list.to_vec()));
+            state.take("relay")
+        };
+        let resolver = Resolver::new(|_| Vec::new());
+        let names = BTreeSet::from(["relay".to_string()]);
+        let mut state = resolver.state();
+        assert_eq!(answer(&mut state, &[v6, v4]), Some(v6));
+        assert_eq!(answer(&mut state, &[v4, v6]), Some(v6), "it stays, in whatever order they come");
+        drop(state);
+        resolver.take_next(&names);
+        let mut state = resolver.state();
+        assert_eq!(state.take("relay"), Some(v6), "not at once");
+        let long_ago = Instant::now().checked_sub(2 * PATIENCE).unwrap();
+        state.taken.insert("relay".into(), (long_ago, v6));
+        drop(state);
+        resolver.take_next(&names);
+        let mut state = resolver.state();
+        assert_eq!(state.take("relay"), Some(v4));
+        assert_eq!(answer(&mut state, &[v6]), Some(v6), "what the name has no more is not kept");
+        assert_eq!(answer(&mut state, &[]), None);
     }
 
     #[test]
@@ -164,7 +224,7 @@ mod tests {
         let resolver = Arc::new(Resolver::new(|_| {
             ASKED.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(Duration::from_secs(3600));
-            None
+            Vec::new()
         }));
         let soon = Duration::from_millis(100);
         let began = Instant::now();
@@ -187,7 +247,7 @@ mod tests {
             if name == "n7.example" {
                 std::thread::sleep(Duration::from_millis(300));
             }
-            Some(IpAddr::from([192, 0, 2, 1]))
+            vec![IpAddr::from([192, 0, 2, 1])]
         }));
         let long = Duration::from_secs(60);
         assert_eq!(resolver.resolve(&names(200), Duration::from_millis(100)).get("n7.example"), None);
