@@ -12,6 +12,8 @@
 
 #[path = "import/kept.rs"]
 mod kept;
+#[path = "import/managers.rs"]
+mod managers;
 #[path = "import/round_trip.rs"]
 mod round_trip;
 
@@ -51,6 +53,7 @@ fn run(files: &[(String, String)]) -> Result<Imported, Vec<Problem>> {
             name: None,
             relay: None,
             running: None,
+            disabled: &[],
             now: NOW,
             docker: &BTreeMap::new(),
             preshared_key: &mut preshared_key,
@@ -201,6 +204,7 @@ fn a_docker_network_is_called_by_its_name_where_an_engine_answers() {
             name: Some("home".parse().unwrap()),
             relay: None,
             running: None,
+            disabled: &[],
             now: NOW,
             docker: &docker,
             preshared_key: &mut none,

@@ -1,25 +1,28 @@
 //! The procedure of `import`: configurations made by hand, made a network.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use ipnet::IpNet;
+use zeroize::Zeroizing;
 
 use super::fault::{Fault, FaultKind};
 use super::live::Live;
 use super::session::Session;
 use super::take_over::{Predecessor, TakenOver};
 use crate::host::{discover, random};
+use crate::import::manager::{self, Relays};
 use crate::import::{File, ImportOptions, Imported, import as read};
-use crate::model::{InterfaceName, Problem};
+use crate::model::{InterfaceName, Problem, PublicKey, Timestamp};
 use crate::store::Contents;
 use crate::store::folder::Folder;
-use crate::wgconf::Decoded;
+use crate::wgconf::{self, Decoded, decode};
 
 /// What a network is to be made from.
 #[derive(Debug)]
 pub struct Import {
-    /// Files, each with its name.
-    pub texts: Vec<(String, Decoded)>,
+    /// Files, each with its name: `.conf`s, and stores of managers.
+    pub files: Vec<(String, Zeroizing<Vec<u8>>)>,
     /// The one that is the relay's, where it was said.
     pub relay: Option<String>,
     /// An interface of this host that is the relay.
@@ -46,7 +49,8 @@ pub struct ImportedNetwork {
 /// # Errors
 /// The files make no network, or its folder is taken or cannot be written. Ours does not come up: what was there is back.
 pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault> {
-    let Import { mut texts, relay, live, take_over } = asked;
+    let Import { files, relay, live, take_over } = asked;
+    let Read { mut texts, disabled, findings } = read_files(files, session.now)?;
     let live = live.map(|name| Live::read(&name, &mut texts)).transpose()?;
     let files: Vec<File<'_>> =
         texts.iter().map(|(name, decoded)| File { name, text: &decoded.text }).collect();
@@ -55,6 +59,7 @@ pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault
     let options = ImportOptions {
         name: session.network_name()?.or_else(|| live.as_ref().map(|l| l.interface.clone())),
         relay: live.as_ref().map(|l| l.file.as_str()).or(relay.as_deref()),
+        disabled: &disabled,
         running: live.as_ref().and_then(|l| Some((l.file.as_str(), l.document.as_ref()?))),
         now: session.now,
         docker: &docker,
@@ -62,6 +67,7 @@ pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault
     };
     let mut made = read(&files, options).map_err(not_a_network)?;
     made.findings.splice(0..0, texts.iter().filter_map(|(name, decoded)| decoded.warning(name)));
+    made.findings.extend(findings);
     made.findings.extend(live.as_ref().and_then(Live::what_it_does_not_tell));
 
     let folder = Folder::new(&session.dir, &made.network.name);
@@ -76,6 +82,51 @@ pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault
     let files = files.len();
     let taken_over = before.map(|before| before.give_way(session, &folder)).transpose()?;
     Ok(ImportedNetwork { folder, made, files, taken_over })
+}
+
+/// What the files say, a manager's store as the files that it would hand out.
+#[derive(Default)]
+struct Read {
+    texts: Vec<(String, Decoded)>,
+    disabled: Vec<PublicKey>,
+    findings: Vec<Problem>,
+}
+
+fn read_files(files: Vec<(String, Zeroizing<Vec<u8>>)>, now: Timestamp) -> Result<Read, Fault> {
+    let mut all = Read::default();
+    let mut stores = Vec::new();
+    for (name, bytes) in files {
+        if manager::is_store(&bytes) {
+            stores.push((name, bytes));
+        } else {
+            all.texts.push((name, decode(&bytes)));
+        }
+    }
+    let document = |(name, text): &(String, Decoded)| {
+        let stem = Path::new(name).file_stem()?.to_str()?.to_owned();
+        Some((stem, wgconf::read(&text.text, name).document))
+    };
+    let relays: Relays =
+        all.texts.iter().filter_map(document).filter(|(_, d)| d.interface.listen_port.is_some()).collect();
+    for (name, text) in &all.texts {
+        all.disabled.extend(manager::commented_out(&text.text, &wgconf::read(&text.text, name).document));
+    }
+    for (name, bytes) in stores {
+        let store =
+            manager::read(&name, &bytes, &now.to_string(), &relays).map_err(|p| not_a_network(vec![p]))?;
+        let has = |text: &str| {
+            let key =
+                |text: &str| wgconf::read(text, "").document.interface.private_key.map(|k| k.public_key());
+            let own = key(text);
+            own.is_some() && all.texts.iter().any(|(_, t)| key(&t.text) == own)
+        };
+        // A file beside it is newer than what the store has of the same key.
+        let new: Vec<_> = store.files.into_iter().filter(|(_, text)| !has(text)).collect();
+        all.texts.extend(new.into_iter().map(|(name, text)| (name, decode(text.as_bytes()))));
+        all.disabled.extend(store.disabled);
+        all.findings.extend(store.findings);
+    }
+    Ok(all)
 }
 
 /// Docker's networks by subnet; none where no engine answers.

@@ -110,6 +110,7 @@ pub enum Command {
         after_help = "NODE-wg0.conf names a node and the network; NODE.conf a node. What was wrong in the files is told.\n\n\
                             Examples:\n  wgrelay import wsl-wg0.conf windows.conf docker.conf\n  \
                             wgrelay import /etc/wireguard/wg0.conf     clients without their files keep their keys\n  \
+                            wgrelay import wg-easy.db                  a manager's store, or its folder\n  \
                             wgrelay import --live wg0                  the relay as it runs here\n  \
                             wgrelay import --live wg0 --take-over      and ours instead of wg-quick's, peers called at once"
     )]

@@ -1,17 +1,15 @@
 //! `import`: configurations made by hand, made a network; what was wrong in them is told.
 
-use std::path::PathBuf;
-
 use super::args::Import;
 use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
+use super::import_folder;
 use super::lint;
 use super::output::Role;
 use super::root::require_root;
 use crate::app::{self, ImportedNetwork, Resumed, TakenOver};
 use crate::model::InterfaceName;
-use crate::wgconf::decode;
 
 /// Writes a new network from files, or from an interface that runs here.
 pub fn import(ctx: &Context, args: &Import) -> Result<Exit, Fault> {
@@ -21,9 +19,12 @@ pub fn import(ctx: &Context, args: &Import) -> Result<Exit, Fault> {
     let relay = args.relay.as_ref();
     // Named twice, it is one file all the same.
     let paths = relay.filter(|r| !args.files.contains(r)).into_iter().chain(&args.files);
-    let read_file = |path: &PathBuf| Ok((path.display().to_string(), decode(&lint::read(path)?)));
+    let mut files = Vec::new();
+    for path in paths.map(|path| import_folder::files(path)).collect::<Result<Vec<_>, Fault>>()?.concat() {
+        files.push((path.display().to_string(), import_folder::read(&path)?));
+    }
     let asked = app::Import {
-        texts: paths.map(read_file).collect::<Result<_, Fault>>()?,
+        files,
         relay: relay.map(|path| path.display().to_string()),
         live: interface(args)?,
         take_over: args.take_over,

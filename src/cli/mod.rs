@@ -14,6 +14,7 @@ mod fault;
 mod graph;
 mod history;
 mod import;
+mod import_folder;
 mod init;
 mod interrupt;
 mod kernel_config;

@@ -70,7 +70,16 @@ pub fn set(ctx: &Context, args: &Set) -> Result<Exit, Fault> {
     edit(ctx, args.up, |loaded, document, _| {
         let of_network = is_network(&loaded.network, args);
         if !of_network {
-            find_node(&loaded.network, &args.name)?;
+            let node = find_node(&loaded.network, &args.name)?;
+            if node.is_relay() && args.key == "keepalive" && !args.unset {
+                return Err(Fault::usage(
+                    format!(
+                        "keepalive of {}, a relay, does nothing: spokes keep their sessions open",
+                        node.name
+                    ),
+                    "`wgrelay set SPOKE keepalive SECONDS`, or `wgrelay set network keepalive SECONDS` for all of them",
+                ));
+            }
         }
         let keys = if of_network { NETWORK_KEYS } else { NODE_KEYS };
         let (key, kind) =

@@ -114,7 +114,11 @@ fn ends<'s>(sources: &'s [Source<'_>], relay: usize, spokes: &'s [Spoke], networ
     for spoke in spokes.iter().filter(|s| s.source(sources).is_some()).take(MOST) {
         let Some(peer) = spoke.peer().map(|i| &peers[i]) else { continue };
         let sends = spoke.relay_peer(sources).map(|p| p.allowed_ips.as_slice());
-        if calls_into_tunnel(spoke, sends, sources) {
+        // One that nobody lets in, and one that has no end that could call the other.
+        let is_called = sends.is_some() && spoke.relay_peer(sources).is_some_and(|p| p.endpoint.is_some());
+        let is_off = network.nodes.get(&spoke.node.name).is_none_or(|n| !n.enabled);
+        if is_off || !(is_called || spoke.node.endpoint.is_some()) || calls_into_tunnel(spoke, sends, sources)
+        {
             continue;
         }
         let keeps = spoke.relay_peer(sources).and_then(|p| p.keepalive).is_some_and(|k| k > 0);

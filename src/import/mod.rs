@@ -9,6 +9,7 @@ mod command;
 mod finding;
 mod hooks;
 mod kept;
+pub mod manager;
 mod names;
 mod own;
 mod preshared;
@@ -51,6 +52,8 @@ pub struct ImportOptions<'w> {
     pub name: Option<InterfaceName>,
     /// The relay's file, as it is called among the files; `None`: they tell.
     pub relay: Option<&'w str>,
+    /// Nodes that are in the files and switched off.
+    pub disabled: &'w [PublicKey],
     /// A file of an interface that runs, as it is called among the files, and what it runs with.
     pub running: Option<(&'w str, &'w Document)>,
     /// The moment at which nodes of an export are members or not.
@@ -124,6 +127,15 @@ pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Impo
     relay::sites(&sources, relay, &spokes, &mut network, &hub_name, options.docker, &mut told);
     routes::keep(&sources, &spokes, &mut network, &mut told);
     preshared::preshared_keys(&sources, relay, &spokes, &mut network, &mut secrets, &mut told);
+    for node in network.nodes.values_mut().filter(|n| options.disabled.contains(&n.public_key)) {
+        node.enabled = false;
+        told.add(
+            "switched-off",
+            format!("{}:1:1", sources[relay].name),
+            format!("{} is switched off where it comes from, and is so here", node.name),
+            format!("`wgrelay enable {}` lets it in", node.name),
+        );
+    }
     if validate_network(&network).iter().all(|p| !p.is_error()) {
         kept::tell_lost(&sources, relay, &spokes, &network, options.now, &mut told);
     }

@@ -44,6 +44,7 @@ fn chosen() -> Vec<String> {
             "own_nodes::",
             "nothing_left::down",
             "sessions::",
+            "taken_over::",
         ]
         .map(str::to_owned)
         .to_vec(),

@@ -9,7 +9,7 @@ use crate::model::InterfaceName;
 /// `import`
 #[derive(Debug, Args)]
 pub struct Import {
-    /// The relay's .conf, and its clients'
+    /// The relay's .conf, and its clients'; a manager's store, or its folder
     #[arg(required_unless_present_any = ["relay", "live", "take_over"], value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The relay's, where the files do not tell

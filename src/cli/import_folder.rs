@@ -1,0 +1,66 @@
+//! A manager's folder among the files of `import`: which of what is in it is to be read.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::fault::Fault;
+use super::lint;
+use crate::import::manager;
+use crate::model::quoted;
+
+/// Where managers keep the files of clients below their folder: PiVPN's `configs`, WGDashboard's `db`.
+const BELOW: [&str; 2] = ["configs", "db"];
+/// Stores of managers, by name: wg-easy's, wg-portal's, WGDashboard's.
+const STORES: [&str; 4] = ["wg0.json", "wg-easy.db", "sqlite.db", "wgdashboard.db"];
+/// So many files of a folder are read at most.
+const MOST: usize = 20_000;
+
+/// Reads a file whole; a database whose newest changes are elsewhere is refused.
+#[expect(clippy::disallowed_methods, reason = "the files are named on the command line")]
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let bytes = lint::read(path)?;
+    let mut journal = path.as_os_str().to_owned();
+    journal.push("-wal");
+    // Its header alone is 32 bytes (sqlite.org/fileformat2).
+    let has_more = std::fs::metadata(&journal).is_ok_and(|m| m.len() > 32);
+    if has_more && manager::is_store(&bytes) {
+        return Err(Fault::failed(
+            format!("the newest changes of {} are in {}", path.display(), Path::new(&journal).display()),
+            format!(
+                "stop the manager, or `sqlite3 {} 'pragma wal_checkpoint(truncate)'`",
+                quoted(&path.display().to_string())
+            ),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The files that a path means: itself, or those of a folder.
+#[expect(clippy::disallowed_methods, reason = "the folders are named on the command line")]
+pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Fault> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut found = Vec::new();
+    for folder in std::iter::once(path.to_path_buf()).chain(BELOW.map(|name| path.join(name))) {
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(_) if folder != path => continue,
+            Err(e) => return Err(Fault::failed(format!("cannot read {}: {e}", folder.display()), "")),
+        };
+        let is_wanted = |p: &PathBuf| {
+            let name = p.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            p.is_file() && (name.ends_with(".conf") || STORES.contains(&name))
+        };
+        found.extend(entries.flatten().map(|e| e.path()).filter(is_wanted).take(MOST));
+    }
+    if found.is_empty() {
+        return Err(Fault::failed(
+            format!("there is no .conf and no manager's store in {}", path.display()),
+            "wg-easy: wg0.json or wg-easy.db; wg-portal: sqlite.db; PiVPN and WGDashboard: /etc/wireguard",
+        ));
+    }
+    found.sort();
+    Ok(found)
+}
