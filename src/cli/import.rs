@@ -5,7 +5,6 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::import_folder;
-use super::lint;
 use super::output::Role;
 use super::root::require_root;
 use crate::app::{self, ImportedNetwork, Resumed, TakenOver};

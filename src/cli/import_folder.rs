@@ -17,7 +17,6 @@ const STORES: [&str; 4] = ["wg0.json", "wg-easy.db", "sqlite.db", "wgdashboard.d
 const MOST: usize = 20_000;
 
 /// Reads a file whole; a database whose newest changes are elsewhere is refused.
-#[expect(clippy::disallowed_methods, reason = "the files are named on the command line")]
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let bytes = lint::read(path)?;
     let mut journal = path.as_os_str().to_owned();

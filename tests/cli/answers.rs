@@ -112,3 +112,15 @@ fn what_is_no_configuration_is_told_so() {
     sandbox.run(&["import", &path]).exits(3).tells(&["has a [Peer]", "wgrelay lint"]);
     sandbox.run(&["lint", &path]).exits(4).tells(&["error[syntax]"]);
 }
+
+#[test]
+fn a_key_of_a_relay_that_does_nothing_is_refused_with_what_does() {
+    let sandbox = Sandbox::with_network();
+    let before = sandbox.files();
+    sandbox.run(&["set", "wsl", "keepalive", "25"]).exits(2).tells(&["does nothing", "set SPOKE keepalive"]);
+    assert_eq!(sandbox.files(), before);
+    // What does something is set, and what somebody wrote into the file can be taken out.
+    sandbox.run(&["set", "windows", "keepalive", "25"]).exits(0);
+    sandbox.run(&["set", "network", "keepalive", "20"]).exits(0);
+    sandbox.run(&["set", "wsl", "keepalive", "--unset"]).exits(0);
+}
