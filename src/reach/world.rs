@@ -301,7 +301,7 @@ impl World {
         let of = self.node(node);
         // What the file does not call `local` is another LAN with the same prefix, but for a bridge that the file itself makes.
         let is_named = |a: &IpNet| {
-            of.local.iter().any(|l| l.contains(&a.addr()))
+            of.local.iter().any(|l| l.contains(&a.addr()) || a.trunc().contains(l))
                 || of.bridges.iter().any(|b| b.name.as_str() == link && b.addresses.contains(a))
         };
         // An address in a site of its own is on that site's link, whatever wider site of another surrounds it.
