@@ -243,7 +243,7 @@ impl Session {
         let parsed = if loaded.snapshot.installed_bundle()?.is_some() {
             Secrets::parse(bytes.as_bytes(), &file)
         } else {
-            Secrets::parse_for(bytes.as_bytes(), &file, &loaded.network)
+            Secrets::parse_to_use(bytes.as_bytes(), &file, &loaded.network)
         };
         let Some(secrets) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
         for problem in &parsed.problems {
@@ -267,7 +267,7 @@ impl Session {
         let parsed = if snapshot.installed_bundle().ok()?.is_some() {
             Secrets::parse(bytes.as_bytes(), "secrets.toml")
         } else {
-            Secrets::parse_for(bytes.as_bytes(), "secrets.toml", &network)
+            Secrets::parse_to_use(bytes.as_bytes(), "secrets.toml", &network)
         };
         Some((network, parsed.value?))
     }

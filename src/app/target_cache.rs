@@ -21,6 +21,8 @@ struct Kept {
     dir: PathBuf,
     applied: Arc<Applied>,
     target: Target,
+    /// Whether the folder's network was another than the one applied, and which file that was.
+    pending: Option<(FileStamp, bool)>,
 }
 
 impl TargetCache {
@@ -36,9 +38,8 @@ impl TargetCache {
     ) -> Result<Option<(Arc<Applied>, Target)>, HostError> {
         let files = marks(folder, runtime);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.as_ref().filter(|k| Some(&k.files) == files.as_ref() && k.dir == dir) {
-            let target = kept.target.clone().pending_in(folder, &kept.applied);
-            return Ok(Some((Arc::clone(&kept.applied), target)));
+        if let Some(kept) = kept.as_mut().filter(|k| Some(&k.files) == files.as_ref() && k.dir == dir) {
+            return Ok(Some((Arc::clone(&kept.applied), kept.target_in(folder))));
         }
         *kept = None;
         let Some(applied) = runtime.read_applied(dir)? else { return Ok(None) };
@@ -47,9 +48,26 @@ impl TargetCache {
         // Files that were replaced while they were read may not belong together.
         if let Some(files) = files.filter(|files| marks(folder, runtime).as_ref() == Some(files)) {
             let (applied, target) = (Arc::clone(&applied), target.clone());
-            *kept = Some(Kept { files, dir: dir.to_path_buf(), applied, target });
+            *kept = Some(Kept { files, dir: dir.to_path_buf(), applied, target, pending: None });
         }
         Ok(Some((applied, target)))
+    }
+}
+
+impl Kept {
+    /// The target, with whether a newer network waits. The network's file is read again only where it is another.
+    fn target_in(&mut self, folder: &Folder) -> Target {
+        let file = FileStamp::of(&folder.network_path());
+        match (&file, &self.pending) {
+            (Some(file), Some((known, is_pending))) if file == known => {
+                Target { keys_may_be_newer: *is_pending, ..self.target.clone() }
+            }
+            _ => {
+                let target = self.target.clone().pending_in(folder, &self.applied);
+                self.pending = file.map(|file| (file, target.keys_may_be_newer));
+                target
+            }
+        }
     }
 }
 

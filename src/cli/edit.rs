@@ -166,7 +166,7 @@ pub(super) fn edit_with(
         ));
     }
     let secrets_before = read(ctx, &loaded)?;
-    let mut document = NetworkDocument::parse(&loaded.text).map_err(|e| edit_fault(&e))?;
+    let mut document = NetworkDocument::of_network(&loaded.text);
     let mut secrets = secrets_before.clone();
     let said = change(&loaded, &mut document, &mut secrets)?;
     let edited =

@@ -18,9 +18,9 @@ use super::progress::Progress;
 use crate::app::{Loaded, find_node};
 use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
-use crate::export::{Exported, Hooks, Keys, node_conf};
+use crate::export::{ExportError, Exported, Hooks, Keys, node_conf_of};
 use crate::firewall::hooks;
-use crate::model::{Network, Node, NodeName, Problem, Timestamp};
+use crate::model::{Derivation, Network, Node, NodeName, Problem, Timestamp};
 use crate::store::batch::Batch;
 use crate::store::files::{StoreError, create_private_dir};
 use crate::store::folder::write_private;
@@ -53,7 +53,8 @@ pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
     let node = find_node(&loaded.network, name)?;
     if let Some(client) = export_format::client(args.format) {
         // A program of its own kind runs no hooks.
-        let exported = conf_with(&loaded.network, &secrets, node, &Hooks::default(), ctx.now)
+        let derivation = Derivation::of(&loaded.network, ctx.now);
+        let exported = conf_with(&loaded.network, &derivation, &secrets, node, &Hooks::default(), ctx.now)
             .map_err(|f| explained(&loaded, node, f))?;
         return export_format::export_client(ctx, &loaded.network, node, &exported, client, args);
     }
@@ -187,11 +188,22 @@ impl Made {
 }
 
 fn conf(network: &Network, secrets: &Secrets, node: &Node, now: Timestamp) -> Result<Exported, Fault> {
-    conf_with(network, secrets, node, &hooks(network, node, now), now)
+    conf_of(network, &Derivation::of(network, now), secrets, node, now)
+}
+
+fn conf_of(
+    network: &Network,
+    derivation: &Derivation,
+    secrets: &Secrets,
+    node: &Node,
+    now: Timestamp,
+) -> Result<Exported, Fault> {
+    conf_with(network, derivation, secrets, node, &hooks(network, node, now), now)
 }
 
 fn conf_with(
     network: &Network,
+    derivation: &Derivation,
     secrets: &Secrets,
     node: &Node,
     hooks: &Hooks,
@@ -199,7 +211,7 @@ fn conf_with(
 ) -> Result<Exported, Fault> {
     let preshared = |relay: &NodeName, spoke: &NodeName| secrets.preshared_key(relay, spoke).cloned();
     let keys = Keys { private_key: secrets.private_keys.get(&node.name), preshared_key: &preshared };
-    node_conf(network, keys, node, hooks, now).map_err(|e| Fault::failed(&e, e.hint()))
+    node_conf_of(network, derivation, keys, node, hooks, now).map_err(|e| Fault::failed(&e, e.hint()))
 }
 
 pub(super) fn bundle(network: &Network, secrets: &Secrets, node: &Node) -> Result<Zeroizing<String>, Fault> {
@@ -210,6 +222,10 @@ pub(super) fn bundle(network: &Network, secrets: &Secrets, node: &Node) -> Resul
             format!("the private key of {} is not stored here, and a bundle holds one", node.name),
             "use --format conf and fill the key in there",
         ));
+    }
+    if made.secrets.private_keys.get(&node.name).is_some_and(|key| key.public_key() != node.public_key) {
+        let wrong = ExportError::WrongPrivateKey { node: node.name.clone() };
+        return Err(Fault::failed(&wrong, wrong.hint()));
     }
     Ok(made.render())
 }
@@ -325,10 +341,11 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
     let progress = Progress::of_many(&ctx.out, "writing files", jobs.len());
     folder_is_own(dir).map_err(out_fault)?;
     let files = Batch::new(dir);
+    let derivation = Derivation::of(network, ctx.now);
     let work = || -> Result<Told, Fault> {
         let mut told = Told::default();
         while let Some(node) = jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            one_of_all(network, secrets, node, &files, args.format, ctx.now, &mut told)?;
+            told.extend(one_of_all(network, &derivation, secrets, node, &files, args.format, ctx.now)?);
             progress.one();
         }
         Ok(told)
@@ -341,9 +358,7 @@ fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Resu
     drop(progress);
     let mut told = Told::default();
     for result in results {
-        let part = result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?;
-        told.problems.extend(part.problems);
-        told.without_code.extend(part.without_code);
+        told.extend(result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?);
     }
     let written = files.finish().map_err(|e| Fault { message: e.to_string(), ..out_fault(e.error) })?;
     told.without_code.sort();
@@ -381,6 +396,13 @@ struct Told {
     without_code: Vec<(NodeName, &'static str)>,
 }
 
+impl Told {
+    fn extend(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+        self.without_code.extend(other.without_code);
+    }
+}
+
 /// A fault of the place that --out names.
 pub(super) fn out_fault(error: StoreError) -> Fault {
     Fault { hint: error.hint_about("--out"), ..Fault::from(error) }
@@ -388,35 +410,37 @@ pub(super) fn out_fault(error: StoreError) -> Fault {
 
 fn one_of_all(
     network: &Network,
+    derivation: &Derivation,
     secrets: &Secrets,
     node: &Node,
     files: &Batch,
     format: Format,
     now: Timestamp,
-    told: &mut Told,
-) -> Result<(), Fault> {
+) -> Result<Told, Fault> {
+    let mut told = Told::default();
     let write = |extension: &str, content: &[u8]| {
         files.write(&format!("{}.{extension}", node.name), 0o600, content).map_err(out_fault)
     };
     if format == Format::Bundle {
-        return write("bundle", bundle(network, secrets, node)?.as_bytes());
+        write("bundle", bundle(network, secrets, node)?.as_bytes())?;
+        return Ok(told);
     }
-    let exported = conf(network, secrets, node, now)?;
+    let exported = conf_of(network, derivation, secrets, node, now)?;
     told.problems.extend(exported.problems.iter().cloned());
     write("conf", exported.text().as_bytes())?;
     let name = name_problem(node, Some(&files.folder().join(format!("{}.conf", node.name))));
     told.problems.extend(name);
     if format == Format::Conf {
-        return Ok(());
+        return Ok(told);
     }
     if node.is_relay() {
         told.without_code.push((node.name.clone(), "a relay is no client of an app that scans codes"));
-        return Ok(());
+        return Ok(told);
     }
     if !exported.complete {
         told.without_code
             .push((node.name.clone(), "a code would lack its private key, which is not stored here"));
-        return Ok(());
+        return Ok(told);
     }
     match Code::new(&exported.short_text()) {
         Ok(code) => match format {
@@ -435,5 +459,5 @@ fn one_of_all(
             too_long_hint(e, &exported),
         )),
     }
-    Ok(())
+    Ok(told)
 }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::network::{format_is_known, read_network};
 use super::render::{render_network, text};
-use super::secrets::{Secrets, misfits, read_secrets};
+use super::secrets::{KeyPairs, Secrets, misfits, read_secrets};
 use super::section::Section;
 use super::source::{Holds, Parsed, Source};
 use crate::model::validate::Mark;
@@ -121,7 +121,7 @@ impl Bundle {
             );
         }
         if source.is_sound() {
-            for (key, problem) in misfits(&network, &secrets) {
+            for (key, problem) in misfits(&network, &secrets, KeyPairs::All) {
                 let (relay, node) = &key;
                 let own = *node == this.value || relay.as_ref() == Some(&this.value);
                 // Of the others a bundle has no keys, and that is the point of it.

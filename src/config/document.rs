@@ -103,6 +103,11 @@ impl NetworkDocument {
         Ok(Self { text: text.to_owned() })
     }
 
+    /// Takes a text that was read as a network just now.
+    pub fn of_network(text: &str) -> Self {
+        Self { text: text.to_owned() }
+    }
+
     /// Returns the text as it stands.
     pub fn as_str(&self) -> &str {
         &self.text

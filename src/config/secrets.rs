@@ -12,7 +12,7 @@ use super::render::key_text;
 use super::section::{At, Section};
 use super::source::{Holds, Parsed, Source};
 use crate::model::validate::Mark;
-use crate::model::{KEY_LEN, Network, NodeName, PresharedKey, PrivateKey, Problem, PublicKey};
+use crate::model::{KEY_LEN, Network, Node, NodeName, PresharedKey, PrivateKey, Problem, PublicKey};
 
 /// The keys of a network that stay on this host.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -39,12 +39,18 @@ impl Secrets {
         Self::read(bytes, file, None)
     }
 
-    /// Reads secrets.toml and holds it against the network, as [`check_secrets`] does, each problem at its line.
-    pub fn parse_for(bytes: &[u8], file: &str, network: &Network) -> Parsed<Self> {
-        Self::read(bytes, file, Some(network))
+    /// The same for a command that uses few of the keys. Of thousands only the relays' are held against their public keys:
+    /// each costs a multiplication on the curve, and whatever uses another key holds that one against its own.
+    pub fn parse_to_use(bytes: &[u8], file: &str, network: &Network) -> Parsed<Self> {
+        Self::read(bytes, file, Some((network, KeyPairs::OfRelays)))
     }
 
-    fn read(bytes: &[u8], file: &str, network: Option<&Network>) -> Parsed<Self> {
+    /// Reads secrets.toml and holds it against the network, as [`check_secrets`] does, each problem at its line.
+    pub fn parse_for(bytes: &[u8], file: &str, network: &Network) -> Parsed<Self> {
+        Self::read(bytes, file, Some((network, KeyPairs::All)))
+    }
+
+    fn read(bytes: &[u8], file: &str, network: Option<(&Network, KeyPairs)>) -> Parsed<Self> {
         let mut source = match Source::new(bytes, file, Holds::Keys) {
             Ok(source) => source,
             Err(problem) => return Parsed { value: None, problems: vec![problem] },
@@ -56,8 +62,8 @@ impl Secrets {
         }
         top.known(&["format", "private_keys", "preshared_keys"], &mut source);
         let (secrets, places) = read_secrets(&top, &mut source);
-        if let Some(network) = network.filter(|_| source.is_sound()) {
-            for (key, problem) in misfits(network, &secrets) {
+        if let Some((network, pairs)) = network.filter(|_| source.is_sound()) {
+            for (key, problem) in misfits(network, &secrets, pairs) {
                 source.put(places.get(&key).copied().unwrap_or_default(), problem);
             }
         }
@@ -240,7 +246,7 @@ fn name_of(name: &At<&str>, source: &mut Source<'_>) -> Option<NodeName> {
 /// start of the file; [`Secrets::parse_for`] knows the lines.
 pub fn check_secrets(network: &Network, secrets: &Secrets, file: &str) -> Vec<Problem> {
     let place = format!("{file}:1:1");
-    let mut problems: Vec<Problem> = misfits(network, secrets)
+    let mut problems: Vec<Problem> = misfits(network, secrets, KeyPairs::All)
         .into_iter()
         .map(|(_, problem)| Problem { place: place.clone(), ..problem })
         .collect();
@@ -249,8 +255,26 @@ pub fn check_secrets(network: &Network, secrets: &Secrets, file: &str) -> Vec<Pr
     problems
 }
 
+/// Which private keys are held against the public keys of their nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyPairs {
+    /// All of them.
+    All,
+    /// Where they are more than [`MANY`], those of relays.
+    OfRelays,
+}
+
+/// So many take some 20 ms.
+const MANY: usize = 1_000;
+
+impl KeyPairs {
+    fn holds(self, secrets: &Secrets, node: &Node) -> bool {
+        self == Self::All || secrets.private_keys.len() <= MANY || node.is_relay()
+    }
+}
+
 /// The problems of [`check_secrets`], each with the key that it is about and without a place.
-pub(super) fn misfits(network: &Network, secrets: &Secrets) -> Vec<(KeyOf, Problem)> {
+pub(super) fn misfits(network: &Network, secrets: &Secrets, pairs: KeyPairs) -> Vec<(KeyOf, Problem)> {
     let mut found = Vec::new();
     let owners: HashMap<PublicKey, &NodeName> =
         network.nodes.values().map(|n| (n.public_key, &n.name)).collect();
@@ -259,6 +283,9 @@ pub(super) fn misfits(network: &Network, secrets: &Secrets) -> Vec<(KeyOf, Probl
             found.push(((None, name.clone()), unknown("private_keys")));
             continue;
         };
+        if !pairs.holds(secrets, node) {
+            continue;
+        }
         let public = key.public_key();
         if public == node.public_key {
             continue;
@@ -311,7 +338,7 @@ fn unknown(table: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Node, Role};
+    use crate::model::Role;
 
     fn key(n: u8) -> PrivateKey {
         PrivateKey::from_random([n; 32])
@@ -392,6 +419,31 @@ mod tests {
             told,
             ["f:1:1 missing-preshared-key", "f:5:1 key-mismatch", "f:6:1 key-mismatch", "f:7:1 unknown-node"]
         );
+    }
+
+    #[test]
+    fn of_thousands_of_keys_a_command_holds_the_relays_against_their_public_keys() {
+        let mut network = network();
+        let (mut secrets, spoke) = (secrets(), network.nodes["a"].clone());
+        for n in 0..MANY {
+            let name: NodeName = format!("s{n}").parse().unwrap();
+            // Pairs that fit nowhere: each that is looked at is told.
+            network.nodes.insert(name.clone(), Node { name: name.clone(), ..spoke.clone() });
+            secrets.private_keys.insert(name.clone(), PrivateKey::from_random([9; 32]));
+            secrets
+                .preshared_keys
+                .values_mut()
+                .for_each(|m| drop(m.insert(name.clone(), PresharedKey::from_bytes([1; 32]))));
+        }
+        let mismatched = |pairs| misfits(&network, &secrets, pairs).len();
+        assert_eq!((mismatched(KeyPairs::All), mismatched(KeyPairs::OfRelays)), (MANY, 0));
+        let text = secrets.render();
+        assert!(Secrets::parse_for(text.as_bytes(), "f", &network).value.is_none());
+        assert!(Secrets::parse_to_use(text.as_bytes(), "f", &network).value.is_some());
+        secrets.private_keys.insert("hub".parse().unwrap(), key(77));
+        let parsed = Secrets::parse_to_use(secrets.render().as_bytes(), "f", &network);
+        let codes: Vec<&str> = parsed.problems.iter().map(|p| p.code.as_str()).collect();
+        assert_eq!(codes, ["key-mismatch"]);
     }
 
     #[test]

@@ -12,11 +12,12 @@ use crate::app::{self, BackendChoice, Event, Fault, Reconciled, Session, TargetC
 use crate::host::agent_process::{AgentLock, Runtime};
 use crate::host::confine::{detached, give_up_rights};
 use crate::host::docker::Engine;
+use crate::host::netlink_monitor::Concern;
 use crate::host::scope::{Part, leave_session};
 use crate::host::systemd;
 use crate::host::{HostError, LinuxHost};
-use crate::model::InterfaceName;
-use crate::plan::Backend;
+use crate::model::{InterfaceName, Network};
+use crate::plan::{Backend, RouteInterest};
 use crate::status::{Repairs, Status, metrics};
 use crate::store::folder::Folder;
 
@@ -239,6 +240,7 @@ impl Looking {
             runtime: self.runtime.clone(),
             device: self.device.clone(),
             reconcile: self.clone().reconcile(),
+            concern: self.clone().concern(),
             glance: self.clone().glance(),
             status: self.tell(),
             metrics: None,
@@ -276,6 +278,27 @@ impl Looking {
         let looking = self.clone();
         let render = move || looking.status().map(|status| metrics(&status)).map_err(|fault| fault.message);
         Metrics { listener, render: Arc::new(render) }
+    }
+
+    /// Asked for each route that somebody sets: what matters is worked out once for each network.
+    fn concern(self) -> Concern {
+        let known: Mutex<Option<(Arc<Network>, RouteInterest)>> = Mutex::default();
+        Arc::new(move |route| {
+            let folder = Folder::new(&self.session.dir, &self.name);
+            let recorded = self.cache.recorded(&self.session.dir, &folder, &self.runtime);
+            let Ok(Some((applied, target))) = recorded else { return true };
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = match known.take() {
+                Some(kept) if Arc::ptr_eq(&kept.0, &target.network) => known.insert(kept),
+                _ => {
+                    let peers = applied.state.device.iter().flat_map(|d| d.peers.values());
+                    let called = peers.filter_map(|p| p.endpoint).map(|endpoint| endpoint.ip());
+                    let interest = RouteInterest::of(&target.network, target.this(), called);
+                    known.insert((Arc::clone(&target.network), interest))
+                }
+            };
+            known.1.concerns(route)
+        })
     }
 
     fn glance(self) -> Glance {

@@ -32,7 +32,7 @@ use crate::dataplane::EndReason;
 use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::{Engine, Events};
-use crate::host::netlink_monitor::NetlinkMonitor;
+use crate::host::netlink_monitor::{Concern, NetlinkMonitor};
 use crate::model::InterfaceName;
 use crate::plan::table_name;
 use crate::status::State;
@@ -90,6 +90,8 @@ pub struct Serving {
     pub device: Option<LocalDevice>,
     /// The work of a tick.
     pub reconcile: Reconcile,
+    /// Which routes of others are news.
+    pub concern: Concern,
     /// What is looked at each second.
     pub glance: Glance,
     /// What `status` asks for.
@@ -144,7 +146,7 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (changed, mut changes) = mpsc::channel(1);
-    watch_kernel(NetlinkMonitor::of_links()?, changed.clone());
+    watch_kernel(NetlinkMonitor::of_links(Arc::clone(&serving.concern))?, changed.clone());
     // A kernel without nftables has no news of it.
     if let Ok(news) = NetlinkMonitor::of_filters(table_name(&serving.network)) {
         watch_kernel(news, changed.clone());

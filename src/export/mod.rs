@@ -9,4 +9,4 @@ mod node_conf;
 pub mod qr;
 pub mod unit;
 
-pub use node_conf::{ExportError, Exported, Hooks, Keys, node_conf};
+pub use node_conf::{ExportError, Exported, Hooks, Keys, node_conf, node_conf_of};

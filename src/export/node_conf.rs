@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use crate::config::network_as_comments;
 pub use crate::firewall::Hooks;
 use crate::model::{
-    DEFAULT_MTU, Endpoint, EndpointHost, FULL_TUNNEL, Network, Node, NodeName, Platform, PresharedKey,
-    PrivateKey, Problem, Timestamp, conf_mark, derive_for_spoke, has_own_table,
+    DEFAULT_MTU, Derivation, Endpoint, EndpointHost, FULL_TUNNEL, Network, Node, NodeName, Platform,
+    PresharedKey, PrivateKey, Problem, Timestamp, conf_mark, has_own_table,
 };
 use crate::wgconf::{self, Client, Comments, Dns, Document, Hook, HookError, Interface};
 
@@ -109,17 +109,36 @@ pub fn node_conf(
     hooks: &Hooks,
     now: Timestamp,
 ) -> Result<Exported, ExportError> {
+    node_conf_of(network, &Derivation::of(network, now), keys, node, hooks, now)
+}
+
+/// The same with what AllowedIPs are derived from, where many nodes of one network are asked for.
+///
+/// # Errors
+/// As [`node_conf`].
+pub fn node_conf_of(
+    network: &Network,
+    derivation: &Derivation,
+    keys: Keys<'_>,
+    node: &Node,
+    hooks: &Hooks,
+    now: Timestamp,
+) -> Result<Exported, ExportError> {
+    let sends: BTreeSet<IpNet> = if node.is_relay() {
+        network.peers_of(node, now).flat_map(|peer| network.allowed_ips(node, peer, now)).collect()
+    } else {
+        derivation.for_spoke(node)
+    };
     let mut problems = Vec::new();
-    let interface = interface(network, keys, node, hooks, now, &mut problems)?;
+    let interface = interface(network, keys, node, hooks, &sends, &mut problems)?;
     let mut peers = Vec::new();
     if node.is_relay() {
         for peer in network.peers_of(node, now) {
             peers.push(peer_of_relay(network, keys, node, peer, now)?);
         }
     } else {
-        let allowed =
-            allowed_ips_as_read(network, carried(network, node, derive_for_spoke(network, node, now)));
-        if let Some(relay) = network.home_of(node, now) {
+        let allowed = allowed_ips_as_read(network, carried(network, node, sends));
+        if let Some(relay) = derivation.home_of(network, node) {
             warn_of_endpoint(node, relay, &allowed, &mut problems);
             peers.push(relay_as_peer(network, keys, node, relay, allowed.clone())?);
         }
@@ -141,7 +160,7 @@ fn interface(
     keys: Keys<'_>,
     node: &Node,
     hooks: &Hooks,
-    now: Timestamp,
+    sends: &BTreeSet<IpNet>,
     problems: &mut Vec<Problem>,
 ) -> Result<Interface, ExportError> {
     let mut out = Interface {
@@ -174,7 +193,7 @@ fn interface(
     }
     if node.platform.is_linux() {
         let (mut pre_up, mut post_up) = (hooks.pre_up.clone(), hooks.post_up.clone());
-        if needs_ipv6(network, node, now) {
+        if needs_ipv6(network, node, sends) {
             pre_up.push(IPV6_ON.to_owned());
             post_up.insert(0, IPV6_BACK.to_owned());
         }
@@ -232,15 +251,13 @@ fn into_own_table(up: bool) -> Vec<String> {
     )]
 }
 
-fn needs_ipv6(network: &Network, node: &Node, now: Timestamp) -> bool {
-    let is_v6 = |net: &IpNet| matches!(net, IpNet::V6(_));
-    let sends = if node.is_relay() {
-        network.peers_of(node, now).flat_map(|peer| network.allowed_ips(node, peer, now)).collect()
-    } else {
-        derive_for_spoke(network, node, now)
-    };
+fn needs_ipv6(network: &Network, node: &Node, sends: &BTreeSet<IpNet>) -> bool {
     let own = network.interface_addresses(node);
-    carried(network, node, own).iter().chain(&carried(network, node, sends)).any(is_v6)
+    own.iter().chain(sends).any(|net| is_carried(network, node, net) && matches!(net, IpNet::V6(_)))
+}
+
+fn is_carried(network: &Network, node: &Node, net: &IpNet) -> bool {
+    matches!(net, IpNet::V4(_)) || network.mtu_of(node) >= LEAST_MTU_OF_IPV6
 }
 
 /// What an interface of that MTU can have: a link of less than 1280 bytes has no IPv6.
@@ -249,8 +266,7 @@ fn carried<C: IntoIterator<Item = IpNet> + FromIterator<IpNet>>(
     node: &Node,
     prefixes: C,
 ) -> C {
-    let has_v6 = network.mtu_of(node) >= LEAST_MTU_OF_IPV6;
-    prefixes.into_iter().filter(|net| has_v6 || matches!(net, IpNet::V4(_))).collect()
+    prefixes.into_iter().filter(|net| is_carried(network, node, net)).collect()
 }
 
 /// RFC 8200, section 5.

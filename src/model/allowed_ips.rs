@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
+use super::derivation::Derivation;
 use super::{Network, Node, PlaceRef, Routes, Timestamp};
 
 /// Returns what belongs to a spoke on its relay: its own addresses and its sites.
@@ -40,79 +41,9 @@ pub fn prefixes_of(network: &Network, place: &PlaceRef, now: Timestamp) -> BTree
     }
 }
 
-/// Returns what policy lets a spoke reach or be reached from.
-fn allowed_by_policy(network: &Network, spoke: &Node, now: Timestamp) -> BTreeSet<IpNet> {
-    let own = claimed_by_spoke(spoke);
-    let all = |places: &[PlaceRef]| -> BTreeSet<IpNet> {
-        places.iter().flat_map(|p| prefixes_of(network, p, now)).collect()
-    };
-    let is_own =
-        |nets: &BTreeSet<IpNet>| nets.iter().any(|n| own.iter().any(|o| o.contains(n) || n.contains(o)));
-    // Policy rules what is forwarded; a relay's own address is its own firewall's matter.
-    let home = network.home_of(spoke, now).into_iter();
-    let mut out: BTreeSet<IpNet> = home.flat_map(Node::host_prefixes).collect();
-    for rule in &network.allow {
-        let (from, to) = (all(&rule.from), all(&rule.to));
-        if is_own(&from) {
-            out.extend(&to);
-        }
-        if is_own(&to) {
-            out.extend(&from);
-        }
-    }
-    out
-}
-
-/// Returns what a spoke sends to its relay, and takes from it: what it may reach or be reached from,
-/// less its own sites and what it is attached to itself.
+/// Returns what a spoke sends to its relay, and takes from it. For many spokes of one network, [`Derivation`] is asked.
 pub fn derive_for_spoke(network: &Network, spoke: &Node, now: Timestamp) -> BTreeSet<IpNet> {
-    let wanted: BTreeSet<IpNet> = match &spoke.routes {
-        Routes::Split if !network.allow.is_empty() => allowed_by_policy(network, spoke, now),
-        Routes::Split => network.subnets().into_iter().chain(reachable_sites(network, spoke, now)).collect(),
-        // Both families, also without IPv6 in the tunnel: a full tunnel that leaks IPv6 is none.
-        Routes::Full => [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())].into_iter().collect(),
-        Routes::Only(list) => list.iter().map(IpNet::trunc).collect(),
-    };
-    let own: Vec<IpNet> =
-        spoke.local.iter().copied().chain(spoke.sites.iter().map(|s| s.subnet)).map(|n| n.trunc()).collect();
-    // A longer site of somebody else inside an own one is reached all the same: the longest prefix wins.
-    let others = reachable_sites(network, spoke, now).into_iter().filter(|other| {
-        spoke.sites.iter().any(|s| s.subnet != *other && s.subnet.contains(other))
-            && !spoke.local.iter().any(|l| l.contains(other))
-    });
-    let common = |a: IpNet, b: IpNet| match (a.contains(&b), b.contains(&a)) {
-        (true, _) => Some(b),
-        (false, true) => Some(a),
-        (false, false) => None,
-    };
-    let nested = others.flat_map(|other| {
-        let found: BTreeSet<IpNet> = wanted.iter().filter_map(|w| common(*w, other)).collect();
-        // And so do own ones inside that.
-        let inside: Vec<IpNet> = own.iter().copied().filter(|o| *o != other && other.contains(o)).collect();
-        without(&found, &inside)
-    });
-    match spoke.routes {
-        // Nothing but a default route is one to a client: a full tunnel keeps its /0 where nothing is to stay outside.
-        Routes::Full => {
-            let outside: Vec<IpNet> = outside_of_full(spoke);
-            let split = || derive_for_spoke(network, &Node { routes: Routes::Split, ..spoke.clone() }, now);
-            let is_inside = |place: &IpNet| outside.iter().any(|net| net != place && net.contains(place));
-            // A place of the network inside of it is a longer prefix, and wins.
-            match outside.is_empty() {
-                true => wanted,
-                false => without(&wanted, &outside)
-                    .into_iter()
-                    .chain(split().into_iter().filter(is_inside))
-                    .collect(),
-            }
-        }
-        // So do the halves, and one family alone: cut into pieces, they would be no default route to a client.
-        _ => {
-            let (whole, rest): (BTreeSet<IpNet>, BTreeSet<IpNet>) =
-                wanted.iter().partition(|net| net.prefix_len() <= 1);
-            without(&rest, &own).into_iter().chain(nested).chain(whole).collect()
-        }
-    }
+    Derivation::of(network, now).for_spoke(spoke)
 }
 
 /// Returns what a full tunnel leaves out: `except`, and what the node is attached to itself.
@@ -144,9 +75,18 @@ pub fn is_full_tunnel(spoke: &Node, sends: &BTreeSet<IpNet>, ipv6: bool) -> bool
 
 /// Returns `from` less everything covered by `holes`, splitting prefixes where a hole lies inside.
 pub fn without(from: &BTreeSet<IpNet>, holes: &[IpNet]) -> BTreeSet<IpNet> {
-    let mut out = from.clone();
+    cut_out(from.clone(), holes)
+}
+
+/// The same of a set that is nobody else's.
+pub(super) fn cut_out(mut out: BTreeSet<IpNet>, holes: &[IpNet]) -> BTreeSet<IpNet> {
     for hole in holes {
-        out = out.into_iter().flat_map(|net| cut(net, *hole)).collect();
+        let touched: Vec<IpNet> =
+            out.iter().filter(|net| hole.contains(*net) || net.contains(hole)).copied().collect();
+        for net in touched {
+            out.remove(&net);
+            out.extend(cut(net, *hole));
+        }
     }
     out
 }

@@ -5,6 +5,7 @@
 
 mod allocate;
 mod allowed_ips;
+mod derivation;
 mod endpoint;
 mod forward;
 pub mod is_private;
@@ -26,6 +27,7 @@ pub use allowed_ips::{
     FULL_TUNNEL, claimed_by_spoke, conf_mark, derive_for_spoke, has_own_table, is_full_tunnel,
     outside_of_full, places, prefixes_of, reachable_sites, without,
 };
+pub use derivation::Derivation;
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, EndpointHost};
 pub use forward::{Destination, DestinationError, Forward, ForwardSource, Target};
 pub use key::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};

@@ -21,6 +21,7 @@ mod policy_routing;
 mod preflight;
 mod read_only;
 mod restrict;
+mod route_interest;
 mod site_link;
 mod state;
 mod wanted;
@@ -36,8 +37,9 @@ pub use full_tunnel::is_strict;
 pub use keys::{Keys, Missing};
 pub use multi_homed::doubt as multi_homed_doubt;
 pub use preflight::preflight;
+pub use route_interest::RouteInterest;
 pub use site_link::{SiteLink, resolve as resolve_site, wrong_docker_subnets};
 pub use state::{
     Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route, RuleSelector,
 };
-pub use wanted::{Wanted, wanted};
+pub use wanted::{Wanted, wanted, wanted_of};

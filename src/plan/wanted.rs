@@ -11,7 +11,9 @@ use super::{Facts, Keys, bridge, full_tunnel, multi_homed, path_mtu, policy_rout
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked};
 use crate::firewall::{SiteMatch, Surroundings, Table, compile, forwarding_v4, ifalias, table_name};
-use crate::model::{EndpointHost, Network, Node, PlaceRef, Problem, Routes, SiteInterface, Timestamp};
+use crate::model::{
+    EndpointHost, Network, Node, PlaceRef, Problem, Routes, SiteInterface, Timestamp, derive_for_spoke,
+};
 
 /// A wanted state, and what to say about it.
 #[derive(Debug, Clone)]
@@ -38,6 +40,19 @@ pub fn wanted(
     facts: &Facts,
     now: Timestamp,
 ) -> Wanted {
+    wanted_of(network, &|| derive_for_spoke(network, node, now), node, keys, backend, facts, now)
+}
+
+/// The same, with the AllowedIPs of a spoke from somewhere: where many nodes are asked for, they are not derived one by one.
+pub fn wanted_of(
+    network: &Network,
+    derived: &dyn Fn() -> BTreeSet<IpNet>,
+    node: &Node,
+    keys: &Keys,
+    backend: Backend,
+    facts: &Facts,
+    now: Timestamp,
+) -> Wanted {
     let mut problems = bridge::problems(node, facts);
     let links = bridge::links(node, facts);
     // Sites, forwarding and filters are of the host as it will be when its bridges stand.
@@ -54,7 +69,7 @@ pub fn wanted(
     problems.extend(wsl::reachability(network, node, facts));
     problems.extend(facts.wsl.filter(|_| backend == Backend::Kernel).and_then(wsl::deaf_kernel));
     problems.extend(from_outside(network, node));
-    let mut peers = peers(network, node, keys, facts, now, &mut problems);
+    let mut peers = peers(network, derived, node, keys, facts, now, &mut problems);
     problems.extend(same_lan(network, node, facts, &mut peers));
     let carrier = path_mtu::carrier(network, node, peers.values(), facts);
     let mtu = path_mtu::mtu(network, node, carrier.as_ref(), &mut problems);
@@ -207,6 +222,7 @@ fn from_outside(network: &Network, node: &Node) -> Option<Problem> {
 
 fn peers(
     network: &Network,
+    derived: &dyn Fn() -> BTreeSet<IpNet>,
     node: &Node,
     keys: &Keys,
     facts: &Facts,
@@ -216,7 +232,7 @@ fn peers(
     network
         .peers_of(node, now)
         .map(|other| {
-            let allowed_ips = network.allowed_ips(node, other, now);
+            let allowed_ips = if node.is_relay() { network.allowed_ips(node, other, now) } else { derived() };
             let keepalive = network.keepalive_towards(node, other);
             let endpoint = endpoint(other, facts, problems);
             // Keys that are stored and not asked for would keep this side from those that export none.

@@ -6,7 +6,7 @@ use super::flow::probes;
 use super::judge::judge;
 use super::lint::lint;
 use super::loss::without;
-use super::matrix::{Matrix, Pair, matrix};
+use super::matrix::{Matrix, Pair, Unlisted, matrix};
 use super::outside::{Led, intrusions, led};
 use super::place::{Place, place};
 use super::world::World;
@@ -21,6 +21,9 @@ pub struct Check {
     pub classes: Vec<Vec<Place>>,
     /// The answers, over the first members of the classes.
     pub pairs: Vec<Pair>,
+    /// What is blocked beside these pairs, where they are too many; empty: they are all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unlisted: Vec<Unlisted>,
     /// What comes of the ports that lead on.
     pub forwards: Vec<Led>,
     /// What somebody reaches who stands outside and has a route: empty where nobody does.
@@ -43,9 +46,9 @@ pub fn check(network: &Network, now: Timestamp) -> Check {
     let mut problems = lint(network, now);
     problems.extend(expectations(&world, &matrix));
     problems.extend(survivals(network, now));
-    let Matrix { classes, pairs } = matrix;
+    let Matrix { classes, pairs, unlisted } = matrix;
     let (forwards, outside) = (led(network, now), intrusions(&world));
-    Check { version: 1, classes, pairs, forwards, outside, problems }
+    Check { version: 1, classes, pairs, unlisted, forwards, outside, problems }
 }
 
 /// Judges every `[[expect]]`; an error `expectation-broken` for each that does not hold.

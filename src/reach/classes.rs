@@ -5,54 +5,38 @@
 //! no other's: such a kind is a class all the same, with two answers, one for places of the same node.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
-use ipnet::IpNet;
-
-use super::flow::Probe;
-use super::judge::{Judgement, judge};
-use super::longest::LongestPrefix;
+use super::cause::Code;
+use super::flow::{Probe, join};
+use super::judge::{Judgement, PathFamily, Ports, judge};
+use super::kinds::{Kinds, Slot, kinds};
 use super::matrix::asks;
 use super::place::Place;
+use super::rule_bits::{Bits, Relation};
 use super::world::World;
-use crate::model::{Network, Node, PlaceRef, Routes, Site};
-
-/// A place, as a slot of its node's kind: slot 0 is the node, the others are its sites.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Slot {
-    kind: usize,
-    index: usize,
-}
-
-struct Kinds {
-    /// For each place its node's number and its slot.
-    of: Vec<(usize, Slot)>,
-    /// For each kind, where the places of its nodes begin.
-    members: Vec<Vec<usize>>,
-    /// For each kind its last slot.
-    last: Vec<usize>,
-}
 
 /// Places with the same answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Class {
-    /// In the order of the places.
-    pub places: Vec<Place>,
+    /// By their numbers, in order.
+    pub places: Vec<usize>,
     /// The kind of node whose places these are, where it matters to another class of that kind whether a place is on the
     /// same node. The n-th place of one such class and the n-th of another are then on one node.
     pub own: Option<usize>,
+    /// The group of its first place.
+    group: usize,
 }
 
 impl Class {
     /// Returns the pairs that tell how places of this class fare with those of another, each with whether it speaks of places
     /// of one node alone, or of different ones; `None`: that does not matter.
-    pub(super) fn pairs<'c>(&'c self, to: &'c Self) -> Vec<(&'c Place, &'c Place, Option<bool>)> {
-        let Some(from) = self.places.first() else { return Vec::new() };
-        let second = to.places.get(1);
+    pub(super) fn pairs(&self, to: &Self) -> Vec<(usize, usize, Option<bool>)> {
+        let Some(from) = self.places.first().copied() else { return Vec::new() };
+        let second = to.places.get(1).copied();
         if std::ptr::eq(self, to) {
             return second.map(|to| (from, to, None)).into_iter().collect();
         }
-        let first = to.places.first();
+        let first = to.places.first().copied();
         if self.own.is_none() || self.own != to.own {
             return first.map(|to| (from, to, None)).into_iter().collect();
         }
@@ -61,22 +45,25 @@ impl Class {
     }
 }
 
-/// Returns the classes.
-pub(super) fn classes(world: &World, probes: &[Probe], places: &[Place]) -> Vec<Class> {
-    let kinds = kinds(world, places);
-    let mut asked =
-        Asked { world, probes, places, kinds: &kinds, known: HashMap::new(), answers: HashMap::new() };
+/// Sorts places by their answers.
+pub(super) fn classes(asked: &mut Asked<'_>) -> Vec<Class> {
     let groups = asked.groups();
     let table = asked.table(&groups);
     let merged = merge(&groups, &table);
+    asked.group_of = vec![0; asked.places.len()];
+    for (number, group) in groups.iter().enumerate() {
+        group.places.iter().for_each(|place| asked.group_of[*place] = number);
+    }
+    asked.table = table;
     merged
         .into_iter()
         .map(|class| {
             let own = class.first().and_then(|g| groups[*g].own);
-            let mut all: Vec<usize> =
+            let mut places: Vec<usize> =
                 class.into_iter().flat_map(|g| groups[g].places.iter().copied()).collect();
-            all.sort_unstable();
-            Class { places: all.into_iter().map(|i| places[i].clone()).collect(), own }
+            places.sort_unstable();
+            let first = places.first().map(|place| asked.group_of[*place]);
+            Class { places, own, group: first.unwrap_or_default() }
         })
         .collect()
 }
@@ -88,40 +75,139 @@ struct Group {
     own: Option<usize>,
 }
 
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Answer {
+    pub ports: Ports,
+    pub families: Vec<PathFamily>,
+    /// Why nothing reaches; `None`: something does.
+    pub code: Option<Code>,
+}
+
+/// What decides a pair's answer.
+#[derive(PartialEq, Eq, Hash)]
+enum Question {
+    /// The kinds of the two, and whether the places are of one node.
+    Kinds(Slot, Slot, bool),
+    /// The shapes of two nodes, their places there, and the rules between them.
+    Shapes((usize, usize), (usize, usize), Relation),
+}
+
 /// The answers that were asked for, each as a number: equal numbers, equal answers.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     world: &'a World,
     probes: &'a [Probe],
     places: &'a [Place],
-    kinds: &'a Kinds,
-    known: HashMap<(Slot, Slot, bool), u32>,
-    answers: HashMap<String, u32>,
+    kinds: Kinds,
+    known: HashMap<Question, u32>,
+    numbers: HashMap<Answer, u32>,
+    answers: Vec<Answer>,
+    /// For each place its group, and the answers between groups, once they are known.
+    group_of: Vec<usize>,
+    table: Vec<Vec<u32>>,
+    /// How many pairs were walked.
+    walked: usize,
 }
 
 /// No question at all.
 const NONE: u32 = u32::MAX;
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    pub(super) fn of(world: &'a World, probes: &'a [Probe], places: &'a [Place]) -> Self {
+        Self {
+            world,
+            probes,
+            places,
+            kinds: kinds(world, places),
+            known: HashMap::new(),
+            numbers: HashMap::new(),
+            answers: Vec::new(),
+            group_of: Vec::new(),
+            table: Vec::new(),
+            walked: 0,
+        }
+    }
+
+    /// Returns what comes of the first places of two classes that fare alike on one node and on two; `None` as below.
+    pub(super) fn told_of_classes(&self, from: &Class, to: &Class) -> Option<&Answer> {
+        self.answers.get(self.table[from.group][to.group] as usize)
+    }
+
+    /// Returns what comes of a pair of places; `None`: it is no question of this network.
+    pub(super) fn told(&mut self, from: usize, to: usize) -> Option<&Answer> {
+        let number = self.answer(from, to);
+        self.answers.get(number as usize)
+    }
+
+    #[cfg(test)]
+    pub(super) const fn walked(&self) -> usize {
+        self.walked
+    }
+
     fn answer(&mut self, from: usize, to: usize) -> u32 {
         if from == to || !asks(self.world, &self.places[from], &self.places[to]) {
             return NONE;
         }
-        let ((unit, a), (other, b)) = (self.kinds.of[from], self.kinds.of[to]);
-        let same = unit == other;
-        if let Some(known) = self.known.get(&(a, b, same)) {
+        let question = self.question(from, to);
+        if let Some(known) = self.known.get(&question) {
             return *known;
         }
-        let judgement = judge(self.world, self.probes, &self.places[from], &self.places[to]);
-        let text = self.text(&judgement);
+        let sum = match &question {
+            Question::Shapes(a, b, Relation::Several(rules)) => self.sum(*a, *b, rules),
+            _ => None,
+        };
+        let answer = sum.unwrap_or_else(|| self.walk(from, to));
         let next = self.answers.len() as u32;
-        let number = *self.answers.entry(text).or_insert(next);
-        self.known.insert((a, b, same), number);
+        let number = *self.numbers.entry(answer).or_insert_with_key(|answer| {
+            self.answers.push(answer.clone());
+            next
+        });
+        self.known.insert(question, number);
         number
     }
 
-    fn text(&self, judgement: &Judgement) -> String {
-        let code = judgement.death.as_ref().map(|d| d.code(self.world).as_str());
-        format!("{:?} {:?} {code:?}", judgement.ports, judgement.families)
+    fn question(&self, from: usize, to: usize) -> Question {
+        let ((unit, a), (other, b)) = (self.kinds.of[from], self.kinds.of[to]);
+        let same = unit == other;
+        match (&self.kinds.shapes[a.kind], &self.kinds.shapes[b.kind]) {
+            (Some((shape, ruled)), Some((other, by))) if !same => {
+                Question::Shapes((*shape, a.index), (*other, b.index), ruled.relation(by))
+            }
+            _ => Question::Kinds(a, b, same),
+        }
+    }
+
+    fn walk(&mut self, from: usize, to: usize) -> Answer {
+        self.walked += 1;
+        let judgement = judge(self.world, self.probes, &self.places[from], &self.places[to]);
+        let Judgement { ports, families, death } = judgement;
+        Answer { ports, families, code: death.map(|d| d.code(self.world)) }
+    }
+
+    /// What several rules let pass is what each of them does; `None`: that is not known of each.
+    fn sum(&self, from: (usize, usize), to: (usize, usize), rules: &Bits) -> Option<Answer> {
+        let (mut open, mut families) = (Vec::new(), Vec::new());
+        for rule in rules.rules() {
+            let number = self.known.get(&Question::Shapes(from, to, Relation::One(rule)))?;
+            let Answer { ports, families: found, code: None } = &self.answers[*number as usize] else {
+                return None;
+            };
+            families.extend(found.iter().copied());
+            match ports {
+                Ports::All => open.extend(self.probes.iter().map(|p| p.spec)),
+                Ports::Some(list) => open.extend(list.iter().copied()),
+            }
+        }
+        families.sort_unstable();
+        families.dedup();
+        let ports = join(open);
+        // Whether everything passes is a question to each family.
+        let ports = match ports == join(self.probes.iter().map(|p| p.spec)) {
+            true if families.len() == 1 => Ports::All,
+            true => return None,
+            false => Ports::Some(ports),
+        };
+        Some(Answer { ports, families, code: None })
     }
 
     /// Puts the places of each slot together.
@@ -159,20 +245,67 @@ impl Asked<'_> {
     /// The answers between the first members of groups, on different nodes where that matters; on the diagonal, from the
     /// first to the second member.
     fn table(&mut self, groups: &[Group]) -> Vec<Vec<u32>> {
-        let rows = groups.iter().enumerate().map(|(i, from)| {
-            let cell = |(j, to): (usize, &Group)| {
+        let mut table = vec![vec![NONE; groups.len()]; groups.len()];
+        let mut later = Vec::new();
+        for (i, from) in groups.iter().enumerate() {
+            for (j, to) in groups.iter().enumerate() {
                 let beside = i == j || from.own.is_some() && from.own == to.own;
                 let to = if beside { to.places.get(1) } else { to.places.first() };
-                to.map_or(NONE, |to| self.answer(from.places[0], *to))
-            };
-            groups.iter().enumerate().map(cell).collect()
-        });
-        rows.collect()
+                let Some(to) = to.copied() else { continue };
+                let from = from.places[0];
+                // What each rule does by itself comes first, and what several do is the sum.
+                match self.question(from, to) {
+                    Question::Shapes(.., Relation::Several(_)) => later.push((i, j, from, to)),
+                    _ => table[i][j] = self.answer(from, to),
+                }
+            }
+        }
+        for (i, j, from, to) in later {
+            table[i][j] = self.answer(from, to);
+        }
+        table
+    }
+}
+
+/// What a group answers, as one number for the sum of all its answers, and the share of each in it.
+struct Sums<'t> {
+    table: &'t [Vec<u32>],
+    all: Vec<u64>,
+}
+
+impl<'t> Sums<'t> {
+    fn of(table: &'t [Vec<u32>]) -> Self {
+        let mut sums = Self { table, all: vec![0; table.len()] };
+        for group in 0..table.len() {
+            sums.all[group] = (0..table.len()).fold(0, |sum, x| sum.wrapping_add(sums.share(group, x)));
+        }
+        sums
+    }
+
+    fn share(&self, group: usize, with: usize) -> u64 {
+        let (to, from) = (u64::from(self.table[group][with]), u64::from(self.table[with][group]));
+        // Any mixing will do (here splitmix64's): equal sums are compared answer by answer afterwards.
+        let mut x = (to << 32 | from).wrapping_add((with as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ x >> 31
+    }
+
+    /// Says whether two groups answer alike to all others.
+    fn are_alike(&self, a: usize, b: usize) -> bool {
+        let rest = |group: usize, other: usize| {
+            self.all[group].wrapping_sub(self.share(group, group)).wrapping_sub(self.share(group, other))
+        };
+        rest(a, b) == rest(b, a)
+            && (0..self.table.len())
+                .filter(|x| *x != a && *x != b)
+                .all(|x| self.table[a][x] == self.table[b][x] && self.table[x][a] == self.table[x][b])
     }
 }
 
 /// Joins groups that answer alike to all others, among themselves and within.
 fn merge(groups: &[Group], table: &[Vec<u32>]) -> Vec<Vec<usize>> {
+    let sums = Sums::of(table);
     let mut classes: Vec<(Vec<usize>, u32)> = Vec::new();
     for group in 0..groups.len() {
         let inner = table[group][group];
@@ -185,12 +318,7 @@ fn merge(groups: &[Group], table: &[Vec<u32>]) -> Vec<Vec<usize>> {
             let between = table[group][first];
             // A group of one has nothing within.
             let alike = |a: u32| a == NONE || a == between;
-            table[first][group] == between
-                && alike(inner)
-                && alike(*within)
-                && (0..groups.len())
-                    .filter(|x| *x != group && *x != first)
-                    .all(|x| table[group][x] == table[first][x] && table[x][group] == table[x][first])
+            table[first][group] == between && alike(inner) && alike(*within) && sums.are_alike(group, first)
         };
         match classes.iter().position(fits) {
             Some(at) => {
@@ -202,193 +330,4 @@ fn merge(groups: &[Group], table: &[Vec<u32>]) -> Vec<Vec<usize>> {
         }
     }
     classes.into_iter().map(|(members, _)| members).collect()
-}
-
-/// Sorts nodes by what they are but for name, key and addresses.
-fn kinds(world: &World, places: &[Place]) -> Kinds {
-    let network = world.network();
-    let marks = Marks::of(network);
-    // A host that is off is like no other.
-    let is_dead = |node: &Node| world.id(&node.name).is_some_and(|id| world.is_dead(id));
-    let mut numbers: HashMap<String, usize> = HashMap::new();
-    let mut kinds = Kinds { of: Vec::new(), members: Vec::new(), last: Vec::new() };
-    let mut unit = 0;
-    let mut current = Slot { kind: 0, index: 0 };
-    for (at, place) in places.iter().enumerate() {
-        let key = match place {
-            Place::Node(name) => network
-                .nodes
-                .get(name)
-                .map(|n| if is_dead(n) { format!("only {name}") } else { marks.kind(n) }),
-            Place::Site(_) | Place::Address(_) => None,
-            Place::Internet | Place::Outside(_) | Place::Lan(_) => Some(place.to_string()),
-        };
-        match key {
-            Some(key) => {
-                unit += 1;
-                let next = numbers.len();
-                current = Slot { kind: *numbers.entry(key).or_insert(next), index: 0 };
-                kinds.members.resize(numbers.len(), Vec::new());
-                kinds.last.resize(numbers.len(), 0);
-                kinds.members[current.kind].push(at);
-            }
-            None => current.index += 1,
-        }
-        if let Some(last) = kinds.last.get_mut(current.kind) {
-            *last = current.index.max(*last);
-        }
-        kinds.of.push((unit, current));
-    }
-    kinds
-}
-
-/// Prefixes, to be asked what is inside of one and what around it.
-struct Prefixes {
-    /// By first address, then by length: what is inside of one stands behind it in a row.
-    sorted: Vec<IpNet>,
-    known: LongestPrefix<()>,
-}
-
-impl Prefixes {
-    fn new(all: impl Iterator<Item = IpNet>) -> Self {
-        let mut sorted: Vec<IpNet> = all.map(|net| net.trunc()).collect();
-        sorted.sort();
-        let known = sorted.iter().map(|net| (*net, ())).collect();
-        Self { sorted, known }
-    }
-
-    /// How many are this prefix or inside of it.
-    fn inside(&self, net: IpNet) -> usize {
-        let last = IpNet::from(net.broadcast());
-        self.sorted.partition_point(|n| *n <= last) - self.sorted.partition_point(|n| *n < net)
-    }
-
-    fn has(&self, net: IpNet) -> bool {
-        self.sorted.binary_search(&net).is_ok()
-    }
-
-    /// Says whether one is wider than this prefix and holds it.
-    fn are_around(&self, net: IpNet) -> bool {
-        self.known.around(net).any(|(around, ())| around != net)
-    }
-
-    fn hold(&self, ip: IpAddr) -> bool {
-        self.known.lookup(ip).is_some()
-    }
-}
-
-/// The prefixes that set one address apart from another, and what makes a node one of a kind.
-struct Marks<'n> {
-    network: &'n Network,
-    /// Of each side of every allow rule, which says the same of all its prefixes, and of each entry of lists of routes: by
-    /// prefix, the numbers of those that have it.
-    groups: LongestPrefix<Vec<u32>>,
-    /// All of these.
-    prefixes: Prefixes,
-    /// What no site may touch to be like others: other sites are looked up one by one.
-    foreign: Prefixes,
-    sites: Prefixes,
-}
-
-impl<'n> Marks<'n> {
-    fn of(network: &'n Network) -> Self {
-        let of = |place: &PlaceRef| match place {
-            PlaceRef::Prefix(net) => vec![net.trunc()],
-            PlaceRef::Address(ip) => vec![IpNet::from(*ip)],
-            PlaceRef::Node(name) => {
-                network.nodes.get(name).into_iter().flat_map(Node::host_prefixes).collect()
-            }
-            PlaceRef::Group(name) => network.group(name).flat_map(Node::host_prefixes).collect(),
-            PlaceRef::Any | PlaceRef::Internet | PlaceRef::Lan(_) => Vec::new(),
-        };
-        let side = |places: &[PlaceRef]| places.iter().flat_map(of).collect::<Vec<IpNet>>();
-        let mut groups: Vec<Vec<IpNet>> =
-            network.allow.iter().flat_map(|r| [side(&r.from), side(&r.to)]).collect();
-        let nodes = || network.nodes.values();
-        for node in nodes() {
-            if let Routes::Only(list) = &node.routes {
-                groups.extend(list.iter().map(|net| vec![net.trunc()]));
-            }
-        }
-        groups.iter_mut().for_each(|group| group.sort());
-        groups.sort();
-        groups.dedup();
-        let mut prefixes: Vec<(IpNet, u32)> = Vec::new();
-        for (number, group) in (0..).zip(&groups) {
-            prefixes.extend(group.iter().map(|net| (*net, number)));
-        }
-        prefixes.sort();
-        prefixes.dedup();
-        let by_prefix = prefixes.chunk_by(|a, b| a.0 == b.0);
-        let groups =
-            by_prefix.map(|same| (same[0].0, same.iter().map(|(_, number)| *number).collect())).collect();
-        prefixes.dedup_by_key(|(net, _)| *net);
-        let endpoints =
-            nodes().filter_map(|n| n.endpoint.as_ref()?.socket_addr()).map(|a| IpNet::from(a.ip()));
-        let bridges = nodes().flat_map(|n| &n.bridges).flat_map(|b| &b.addresses).map(IpNet::trunc);
-        let locals = nodes().flat_map(|n| &n.local).copied();
-        Self {
-            network,
-            groups,
-            prefixes: Prefixes::new(prefixes.into_iter().map(|(net, _)| net)),
-            foreign: Prefixes::new(endpoints.chain(bridges).chain(locals).chain(network.subnets())),
-            sites: Prefixes::new(nodes().flat_map(|n| &n.sites).map(|s| s.subnet)),
-        }
-    }
-
-    /// The groups that hold a prefix.
-    fn groups_of(&self, net: IpNet) -> Vec<u32> {
-        let mut all: Vec<u32> = self.groups.around(net).flat_map(|(_, numbers)| numbers).copied().collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    fn kind(&self, node: &Node) -> String {
-        let alone = !node.bridges.is_empty()
-            || !node.local.is_empty()
-            || node.is_relay()
-            || node.sites.iter().any(|s| self.is_entangled(s.subnet.trunc()));
-        if alone {
-            return format!("only {}", node.name);
-        }
-        let sites = node.sites.iter().map(|s: &Site| {
-            let link = s.interface.as_ref().map(std::mem::discriminant);
-            let v6 = s.subnet.addr().is_ipv6();
-            (
-                v6,
-                s.subnet.max_prefix_len() - s.subnet.prefix_len() < 2,
-                s.nat,
-                s.gateway,
-                s.egress,
-                link,
-                self.groups_of(s.subnet),
-            )
-        });
-        let addresses = node.host_prefixes();
-        // A tunnel address that a site surrounds belongs to nobody else's kind.
-        let in_site = |a: &IpNet| self.sites.hold(a.addr()).then(|| a.to_string());
-        format!(
-            "{:?}",
-            (
-                node.enabled,
-                node.expires,
-                &node.routes,
-                &node.relays,
-                node.endpoint.as_ref().map(|e| e.socket_addr().is_some()),
-                self.network.keepalive_of(node),
-                addresses.iter().map(|a| (self.groups_of(*a), in_site(a))).collect::<Vec<_>>(),
-                sites.collect::<Vec<_>>(),
-            )
-        )
-    }
-
-    /// Says whether a site shares addresses with anything else, or something singles out a part of it.
-    fn is_entangled(&self, subnet: IpNet) -> bool {
-        self.foreign.inside(subnet) > 0
-            || self.foreign.are_around(subnet)
-            || self.prefixes.inside(subnet) > usize::from(self.prefixes.has(subnet))
-            || self.sites.inside(subnet) > 1
-            || self.sites.are_around(subnet)
-    }
 }

@@ -3,13 +3,14 @@
 //! What the reader of the file says already (nested sites, an endpoint inside a site, a relay without endpoint) is not said
 //! again.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::model::{
-    EndpointHost, Network, Node, NodeName, PlaceRef, Platform, Problem, Routes, Timestamp, derive_for_spoke,
+    Derivation, EndpointHost, Network, Node, NodeName, PlaceRef, Platform, Problem, Routes, Timestamp,
     without,
 };
 
@@ -37,11 +38,16 @@ pub fn lint(network: &Network, now: Timestamp) -> Vec<Problem> {
     let part = part_that_tells(network);
     let called = network.relays().filter(|r| r.is_active(now)).filter_map(|r| Some((r, address_of(r)?)));
     let called: Vec<(&Node, IpAddr)> = called.collect();
+    let derivation = Derivation::of(&part, now);
+    let asked_for = asked_for(network);
     // Spokes with the same lines get one warning together.
     let mut alike: BTreeMap<String, (Vec<&Node>, BTreeSet<IpNet>)> = BTreeMap::new();
     for spoke in network.spokes().filter(|n| n.is_active(now)) {
         keepalive(network, spoke, &mut out);
-        let allowed = derive_for_spoke(&part, spoke, now);
+        let allowed = derivation.for_spoke(spoke);
+        if !allowed.iter().any(|net| asked_for.iter().any(|asked| net.contains(asked))) {
+            continue;
+        }
         let key = format!(
             "{:?}{:?}{:?}{}{allowed:?}",
             spoke.routes,
@@ -257,12 +263,18 @@ fn dns(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
 }
 
 /// A node that sends IPv6 into a tunnel whose MTU is less than IPv6 can do with.
-fn mtu6(network: &Network, node: &Node, now: Timestamp, out: &mut Vec<Problem>) {
+fn mtu6(
+    network: &Network,
+    node: &Node,
+    known: &OnceCell<Derivation>,
+    now: Timestamp,
+    out: &mut Vec<Problem>,
+) {
     let mtu = network.mtu_of(node);
     if mtu >= MTU_V6 || node.is_relay() {
         return;
     }
-    let allowed = derive_for_spoke(network, node, now);
+    let allowed = known.get_or_init(|| Derivation::of(network, now)).for_spoke(node);
     let Some(net) = allowed.iter().find(|n| n.addr().is_ipv6()) else { return };
     out.push(Problem::warning(
         "mtu-without-ipv6",
@@ -273,8 +285,9 @@ fn mtu6(network: &Network, node: &Node, now: Timestamp, out: &mut Vec<Problem>) 
 }
 
 fn mtu(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
+    let known = OnceCell::new();
     for node in network.spokes().filter(|n| n.is_active(now)) {
-        mtu6(network, node, now, out);
+        mtu6(network, node, &known, now, out);
     }
     let active = || network.nodes.values().filter(|n| n.is_active(now));
     let over_v6 = active()

@@ -1,9 +1,11 @@
 //! Every place against every other, places with the same answers told once.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use super::cause::Reason;
-use super::classes::classes;
+use super::cause::{Code, Reason};
+use super::classes::{Answer, Asked, Class, classes};
 use super::flow::{Probe, probes};
 use super::judge::{Judgement, PathFamily, Ports, judge};
 use super::place::Place;
@@ -12,6 +14,20 @@ use crate::model::{Network, Node, Routes, Verdict};
 
 /// Up to so many places, each is a class of its own.
 pub(super) const SMALL: usize = 64;
+
+/// With more pairs of classes, those that are blocked are counted: each is told by `trace`.
+pub(super) const LISTED: usize = 100_000;
+
+/// Pairs of places that are blocked and not in the list, which would be too long: all of which the list says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unlisted {
+    /// Why.
+    pub reason: Code,
+    /// How many pairs of places.
+    pub count: usize,
+    /// One of them.
+    pub example: [Place; 2],
+}
 
 /// One pair: of first members, or the first two members of one class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,6 +58,8 @@ pub struct Matrix {
     /// Pairs of classes, by their first members; inside a class of several, from its first to its second. Where it matters
     /// whether two places are on one node, the pair of first members is, and the first and the second are on two.
     pub pairs: Vec<Pair>,
+    /// What is blocked beside these pairs; empty: they are all.
+    pub unlisted: Vec<Unlisted>,
 }
 
 /// Judges every pair of places: nodes, sites, and the Internet for those that go there through the network.
@@ -55,16 +73,61 @@ pub fn matrix(world: &World) -> Matrix {
                 pairs.push(pair(world, &probes, from, to));
             }
         }
-        return Matrix { classes: places.into_iter().map(|p| vec![p]).collect(), pairs };
+        let classes = places.into_iter().map(|p| vec![p]).collect();
+        return Matrix { classes, pairs, unlisted: Vec::new() };
     }
-    let classes = classes(world, &probes, &places);
+    let mut asked = Asked::of(world, &probes, &places);
+    let classes = classes(&mut asked);
+    let lists_all = classes.len() * classes.len() <= LISTED;
     let mut pairs = Vec::new();
-    for (from, to, same_node) in classes.iter().flat_map(|a| classes.iter().flat_map(|b| a.pairs(b))) {
-        if asks(world, from, to) {
-            pairs.push(Pair { same_node, ..pair(world, &probes, from, to) });
+    let mut unlisted: BTreeMap<Code, Unlisted> = BTreeMap::new();
+    for (a, b) in classes.iter().flat_map(|a| classes.iter().map(move |b| (a, b))) {
+        for (i, j, same_node) in a.pairs(b) {
+            let told = match same_node {
+                None if !std::ptr::eq(a, b) => asked.told_of_classes(a, b),
+                _ => asked.told(i, j),
+            };
+            let Some(Answer { ports, families, code }) = told else { continue };
+            let (from, to) = (&places[i], &places[j]);
+            match code {
+                None => pairs.push(Pair {
+                    from: from.clone(),
+                    to: to.clone(),
+                    verdict: Verdict::Reaches,
+                    ports: ports.clone(),
+                    reason: None,
+                    families: families.clone(),
+                    same_node,
+                }),
+                Some(_) if lists_all => pairs.push(Pair { same_node, ..pair(world, &probes, from, to) }),
+                Some(code) => {
+                    let example = || [from.clone(), to.clone()];
+                    let all = unlisted.entry(*code).or_insert_with(|| Unlisted {
+                        reason: *code,
+                        count: 0,
+                        example: example(),
+                    });
+                    all.count += weight((a.places.len(), b.places.len()), std::ptr::eq(a, b), same_node);
+                }
+            }
         }
     }
-    Matrix { classes: classes.into_iter().map(|class| class.places).collect(), pairs }
+    let named = |class: Class| class.places.into_iter().map(|i| places[i].clone()).collect();
+    Matrix {
+        classes: classes.into_iter().map(named).collect(),
+        pairs,
+        unlisted: unlisted.into_values().collect(),
+    }
+}
+
+/// How many pairs of places a pair of two classes of these sizes stands for.
+pub(super) const fn weight((from, to): (usize, usize), is_one: bool, same_node: Option<bool>) -> usize {
+    match same_node {
+        Some(true) => from,
+        Some(false) => from * (from - 1),
+        None if is_one => from * (from - 1),
+        None => from * to,
+    }
 }
 
 pub(super) fn pair(world: &World, probes: &[Probe], from: &Place, to: &Place) -> Pair {

@@ -1,12 +1,12 @@
 //! The matrix as a person reads it: the answer first, then a grid that fits, otherwise a list by source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use super::cause::{Code, Reason};
 use super::check::Check;
 use super::judge::Ports;
-use super::matrix::{Matrix, Pair};
+use super::matrix::{Pair, weight};
 use super::place::Place;
 use crate::model::{Severity, Verdict};
 
@@ -17,18 +17,19 @@ const FIXES: usize = 4;
 const PLACES: usize = 8;
 /// How many ends of a kind the list names for one start.
 const LISTED: usize = 12;
+/// How many starts it has.
+const STARTS: usize = 1_000;
 
 /// Writes a check for a terminal of so many columns; ends with a newline.
 pub fn matrix_text(check: &Check, width: usize) -> String {
-    let matrix = Matrix { classes: check.classes.clone(), pairs: check.pairs.clone() };
-    let mut out = headline(&matrix);
+    let mut out = headline(check);
     out.push('\n');
-    let names: Vec<String> = matrix.classes.iter().map(|c| class_name(c)).collect();
-    if !matrix.pairs.is_empty() {
+    let names: Vec<String> = check.classes.iter().map(|c| class_name(c)).collect();
+    if !check.pairs.is_empty() {
         out.push('\n');
-        out += &grid(&matrix, &names, width).unwrap_or_else(|| list(&matrix, &names));
+        out += &grid(check, &names, width).unwrap_or_else(|| list(check, &names));
     }
-    out += &blocked(&matrix);
+    out += &blocked(check);
     for led in &check.forwards {
         let _ = writeln!(out, "\nforward {} of {} -> {}: {}", led.port, led.on, led.to, led.verdict);
         if let Some(reason) = &led.reason {
@@ -51,24 +52,19 @@ pub fn matrix_text(check: &Check, width: usize) -> String {
     out
 }
 
-fn headline(matrix: &Matrix) -> String {
-    let members = |(i, class): (usize, &Vec<Place>)| {
-        let size = class.len();
-        class.iter().take(2).map(move |p| (p.clone(), (i, size))).collect::<Vec<_>>()
-    };
-    let classes: BTreeMap<Place, (usize, usize)> =
-        matrix.classes.iter().enumerate().flat_map(members).collect();
+fn headline(check: &Check) -> String {
+    let classes = by_ends(check);
     // A pair stands for all pairs of its two classes.
     let weight = |pair: &Pair| match (classes.get(&pair.from), classes.get(&pair.to)) {
-        (Some((a, size)), Some((b, _))) if a == b => size * (size - 1),
-        (Some((_, size)), Some(_)) if pair.same_node == Some(true) => *size,
-        (Some((_, size)), Some(_)) if pair.same_node == Some(false) => size * (size - 1),
-        (Some((_, a)), Some((_, b))) => a * b,
+        (Some(a), Some(b)) => {
+            weight((check.classes[*a].len(), check.classes[*b].len()), a == b, pair.same_node)
+        }
         _ => 1,
     };
     let sum =
-        |mark_is: char| -> usize { matrix.pairs.iter().filter(|p| mark(p) == mark_is).map(weight).sum() };
-    let (blocked, partly) = (sum('-'), sum('p'));
+        |mark_is: char| -> usize { check.pairs.iter().filter(|p| mark(p) == mark_is).map(weight).sum() };
+    let unlisted: usize = check.unlisted.iter().map(|u| u.count).sum();
+    let (blocked, partly) = (sum('-') + unlisted, sum('p'));
     let reaching = sum('+') + partly;
     let some = match partly {
         0 => String::new(),
@@ -80,6 +76,12 @@ fn headline(matrix: &Matrix) -> String {
         (n, all) if n == all => format!("all {all} pairs are blocked"),
         (n, all) => format!("{n} of {all} pairs {} blocked{some}", if n == 1 { "is" } else { "are" }),
     }
+}
+
+/// The classes by the places that pairs name: their first two members.
+fn by_ends(check: &Check) -> HashMap<&Place, usize> {
+    let all = check.classes.iter().enumerate();
+    all.flat_map(|(i, class)| class.iter().take(2).map(move |place| (place, i))).collect()
 }
 
 fn class_name(class: &[Place]) -> String {
@@ -115,59 +117,58 @@ fn find_own<'m>(cells: &Cells<'m>, from: &'m [Place], to: &'m [Place]) -> Option
     cells.get(&(from.first()?, to.first()?)).copied()
 }
 
-fn grid(matrix: &Matrix, names: &[String], width: usize) -> Option<String> {
+fn grid(check: &Check, names: &[String], width: usize) -> Option<String> {
     let number = names.len().to_string().len();
     let longest = names.iter().map(|n| n.chars().count()).max()?;
     if number + 1 + longest + 1 + names.len() * (number + 1) > width {
         return None;
     }
-    let cells: BTreeMap<_, _> = matrix.pairs.iter().map(|p| ((&p.from, &p.to), p)).collect();
+    let cells: BTreeMap<_, _> = check.pairs.iter().map(|p| ((&p.from, &p.to), p)).collect();
     let mut out = format!("{:1$}", "", number + 1 + longest + 1);
     for i in 1..=names.len() {
         let _ = write!(out, " {i:>number$}");
     }
     out.push('\n');
-    for (i, (from, name)) in matrix.classes.iter().zip(names).enumerate() {
+    for (i, (from, name)) in check.classes.iter().zip(names).enumerate() {
         let _ = write!(out, "{:>number$} {name:longest$} ", i + 1);
-        for to in &matrix.classes {
+        for to in &check.classes {
             let cell = find(&cells, from, to).map_or('.', mark);
             let _ = write!(out, " {cell:>number$}");
         }
         out.push('\n');
     }
-    let has = |c: char| matrix.pairs.iter().any(|p| mark(p) == c);
+    let has = |c: char| check.pairs.iter().any(|p| mark(p) == c);
     let legend: Vec<&str> = [('+', "+ reaches"), ('p', "p some ports"), ('-', "- blocked")]
         .into_iter()
         .filter_map(|(c, t)| has(c).then_some(t))
         .collect();
     let _ = writeln!(out, "rows start, columns answer: {}", legend.join(", "));
-    for pair in matrix.pairs.iter().filter(|p| mark(p) == 'p') {
+    for pair in check.pairs.iter().filter(|p| mark(p) == 'p') {
         let _ = writeln!(out, "{} -> {}: {}", pair.from, pair.to, pair.ports);
     }
     Some(out)
 }
 
-fn list(matrix: &Matrix, names: &[String]) -> String {
-    let cells: BTreeMap<_, _> = matrix.pairs.iter().map(|p| ((&p.from, &p.to), p)).collect();
+fn list(check: &Check, names: &[String]) -> String {
+    let classes = by_ends(check);
+    // For each start what comes of its pairs, and the ends of each; pairs are in the order of classes.
+    let mut starts: Vec<BTreeMap<(u8, String), Vec<String>>> = vec![BTreeMap::new(); names.len()];
+    for pair in &check.pairs {
+        let (Some(from), Some(to)) = (classes.get(&pair.from), classes.get(&pair.to)) else { continue };
+        let other = match pair.same_node {
+            Some(true) => format!("the same node's of {}", names[*to]),
+            _ if from == to => "each other".into(),
+            _ => names[*to].clone(),
+        };
+        let key = match (pair.verdict, &pair.ports) {
+            (Verdict::Reaches, Ports::All) => (0, "reaches".into()),
+            (Verdict::Reaches, ports) => (1, format!("with {ports} only")),
+            (Verdict::Blocked, _) => (2, "blocked".into()),
+        };
+        starts[*from].entry(key).or_default().push(other);
+    }
     let mut out = String::new();
-    for (from, name) in matrix.classes.iter().zip(names) {
-        let mut lines: BTreeMap<(u8, String), Vec<String>> = BTreeMap::new();
-        for (to, other) in matrix.classes.iter().zip(names) {
-            let own = find_own(&cells, from, to).filter(|pair| pair.same_node.is_some());
-            for pair in own.into_iter().chain(find(&cells, from, to)) {
-                let other = match pair.same_node {
-                    Some(true) => format!("the same node's of {other}"),
-                    _ if from == to => "each other".into(),
-                    _ => other.clone(),
-                };
-                let key = match (pair.verdict, &pair.ports) {
-                    (Verdict::Reaches, Ports::All) => (0, "reaches".into()),
-                    (Verdict::Reaches, ports) => (1, format!("with {ports} only")),
-                    (Verdict::Blocked, _) => (2, "blocked".into()),
-                };
-                lines.entry(key).or_default().push(other);
-            }
-        }
+    for (lines, name) in starts.into_iter().zip(names).take(STARTS) {
         if lines.is_empty() {
             continue;
         }
@@ -176,6 +177,12 @@ fn list(matrix: &Matrix, names: &[String]) -> String {
             let _ =
                 writeln!(out, "  {what}: {}", some(&others[..others.len().min(LISTED)], others.len(), ", "));
         }
+        if !check.unlisted.is_empty() {
+            let _ = writeln!(out, "  blocked: all others");
+        }
+    }
+    if names.len() > STARTS {
+        let _ = writeln!(out, "and {} more: `wgrelay check --json` has them all", names.len() - STARTS);
     }
     out
 }
@@ -189,10 +196,10 @@ struct Group<'m> {
 }
 
 /// The blocked pairs by what ends them, and where; every fix once.
-fn blocked(matrix: &Matrix) -> String {
+fn blocked(check: &Check) -> String {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut known: BTreeMap<(Code, &str), usize> = BTreeMap::new();
-    let pairs = matrix.pairs.iter().filter_map(|p| Some((p, p.reason.as_ref()?)));
+    let pairs = check.pairs.iter().filter_map(|p| Some((p, p.reason.as_ref()?)));
     for (pair, reason) in pairs {
         // What policy refuses is refused wherever the packet comes first.
         let node = if reason.code == Code::PolicyDenied { "" } else { reason.node.as_str() };
@@ -218,6 +225,15 @@ fn blocked(matrix: &Matrix) -> String {
         if *count <= PLACES {
             group.write(&mut out);
         }
+    }
+    for rest in &check.unlisted {
+        let [from, to] = &rest.example;
+        let _ = writeln!(
+            out,
+            "\n{from} -> {to} and {} more\n  {}: `wgrelay trace FROM TO` tells where, and the fix",
+            rest.count.saturating_sub(1),
+            rest.reason
+        );
     }
     for (code, count) in told.iter().filter(|(_, n)| **n > PLACES) {
         let _ =

@@ -1,6 +1,7 @@
 //! What must hold of any network: classes answer as their members do, walks are the same each time, and every rule, route
 //! and prefix that a flow lives by is one that it dies without.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -320,25 +321,143 @@ fn any_network() -> impl Strategy<Value = Network> {
         })
 }
 
+/// Spokes in both families, some with a site, and rules that each list some of them: few fare alike.
+fn listed_network() -> impl Strategy<Value = Network> {
+    let side = || prop::collection::vec(0usize..9, 1..5);
+    let rules = prop::collection::vec((side(), side(), 0usize..5), 1..7);
+    (rules, any::<bool>(), 0usize..3).prop_map(|(rules, is_dual, sites)| {
+        let mut all = vec![node("hub", Role::Relay, 1)];
+        for n in 0..9u8 {
+            let mut spoke = node(&format!("n{n}"), Role::Spoke, n + 2);
+            if usize::from(n) < sites {
+                spoke.sites = vec![site(&format!("192.168.{}.0/24", n + 10), Nat::Masquerade, false)];
+            }
+            all.push(spoke);
+        }
+        let mut out = network(all);
+        if is_dual {
+            out.subnet6 = Some("fd88::/64".parse().unwrap());
+            for n in out.nodes.values_mut() {
+                n.address6 = Some(format!("fd88::{}", n.address.octets()[3]).parse().unwrap());
+            }
+        }
+        let place = |n: &usize| match n {
+            // A node's site, and its IPv4 address alone.
+            7 => PlaceRef::Prefix("192.168.10.0/24".parse().unwrap()),
+            8 => PlaceRef::Address("10.88.0.10".parse().unwrap()),
+            n => PlaceRef::Node(format!("n{n}").parse().unwrap()),
+        };
+        let ports: [&[&str]; 5] = [
+            &[],
+            &["tcp/22"],
+            &["tcp/1-500", "icmp"],
+            &["tcp/400-65535", "udp"],
+            &["tcp/1-399", "icmp", "udp/53"],
+        ];
+        let rule = |(from, to, at): (Vec<usize>, Vec<usize>, usize)| AllowRule {
+            from: from.iter().map(place).collect(),
+            to: to.iter().map(place).collect(),
+            ports: ports[at].iter().map(|t| t.parse().unwrap()).collect(),
+        };
+        out.allow = rules.into_iter().map(rule).collect();
+        out
+    })
+}
+
+/// So many spokes, and so many rules that each list some of them by name.
+fn by_lists(spokes: usize, rules: usize, named: usize) -> Network {
+    let mut out = network(vec![node("hub", Role::Relay, 1)]);
+    out.subnet = "10.64.0.0/12".parse().unwrap();
+    out.nodes.values_mut().for_each(|hub| hub.address = [10, 64, 0, 1].into());
+    for n in 0..spokes {
+        let mut spoke = node(&format!("n{n}"), Role::Spoke, 2);
+        spoke.address = [10, 65, (n / 250) as u8, (n % 250 + 1) as u8].into();
+        spoke.public_key = PublicKey::from_bytes(std::array::from_fn(|i| (n >> (8 * (i % 4))) as u8 ^ 0x55));
+        out.nodes.insert(spoke.name.clone(), spoke);
+    }
+    let list = |step: usize, from: usize| {
+        let name = |k| PlaceRef::Node(format!("n{}", (from + k * step) % spokes).parse().unwrap());
+        (0..named).map(name).collect::<Vec<_>>()
+    };
+    let rule = |r: usize| AllowRule {
+        from: list(13, r * 7),
+        to: list(17, r * 11),
+        ports: vec![format!("tcp/{}-{}", 1000 + r * 10, 1050 + r * 10).parse().unwrap()],
+    };
+    out.allow = (0..rules).map(rule).collect();
+    out
+}
+
+#[test]
+fn rules_that_list_names_are_walked_once_each_and_not_for_every_pair() {
+    let walked = |spokes: usize, rules: usize| {
+        let network = by_lists(spokes, rules, 10);
+        let world = World::assumed(&network, NOW);
+        let (probes, places) = (probes(&network), places(&network));
+        let mut asked = classes::Asked::of(&world, &probes, &places);
+        let classes = classes::classes(&mut asked);
+        assert!(classes.len() > spokes / 2, "nearly each is a class of its own: {}", classes.len());
+        asked.walked()
+    };
+    let (few, many) = (walked(100, 30), walked(400, 30));
+    // Each spoke with the relay, there and back; each rule; what none speaks of.
+    assert!(
+        few <= 2 * 100 + 30 + 10 && many <= 2 * 400 + 30 + 10,
+        "{few} and {many} pairs of spokes were walked"
+    );
+}
+
+#[test]
+fn pairs_that_are_blocked_are_counted_where_they_are_too_many_to_be_listed() {
+    let network = by_lists(400, 40, 10);
+    let found = matrix(&World::assumed(&network, NOW));
+    assert!(found.classes.len() * found.classes.len() > matrix::LISTED);
+    assert!(found.pairs.iter().all(|p| p.verdict == Verdict::Reaches));
+    let sizes: BTreeMap<&Place, usize> =
+        found.classes.iter().flat_map(|c| c.iter().take(2).map(|p| (p, c.len()))).collect();
+    let class = |p: &Place| found.classes.iter().position(|c| c.contains(p)).unwrap();
+    let listed: usize = found
+        .pairs
+        .iter()
+        .map(|p| matrix::weight((sizes[&p.from], sizes[&p.to]), class(&p.from) == class(&p.to), p.same_node))
+        .sum();
+    let unlisted: usize = found.unlisted.iter().map(|u| u.count).sum();
+    assert_eq!(listed + unlisted, 401 * 400);
+    let world = World::assumed(&network, NOW);
+    for rest in &found.unlisted {
+        let [from, to] = rest.example.clone();
+        let traced = trace(&world, &Flow { from, to, port: None });
+        assert_eq!(traced.reason.map(|r| r.code), Some(rest.reason));
+    }
+    let check = check(&network, NOW);
+    let text = matrix_text(&check, 100);
+    assert!(
+        text.contains(&format!("{unlisted} of 160400 pairs are blocked")),
+        "{}",
+        text.lines().next().unwrap()
+    );
+    assert!(text.contains("  blocked: all others"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn members_of_a_class_answer_alike(network in any_network()) {
+    fn members_of_a_class_answer_alike(network in prop_oneof![any_network(), listed_network()]) {
         let world = World::assumed(&network, NOW);
         let (probes, places) = (probes(&network), places(&network));
-        let classes = classes::classes(&world, &probes, &places);
+        let mut asked = classes::Asked::of(&world, &probes, &places);
+        let classes: Vec<classes::Class> = classes::classes(&mut asked);
         let answer = |a: &Place, b: &Place| {
             let j = judge(&world, &probes, a, b);
             (j.ports, j.families, j.death.map(|d| d.code(&world)))
         };
-        let mut members: Vec<&Place> = classes.iter().flat_map(|c| &c.places).collect();
-        members.sort();
-        let mut sorted: Vec<&Place> = places.iter().collect();
-        sorted.sort();
-        prop_assert_eq!(members, sorted);
+        let mut members: Vec<usize> = classes.iter().flat_map(|c| c.places.iter().copied()).collect();
+        members.sort_unstable();
+        prop_assert_eq!(members, (0..places.len()).collect::<Vec<_>>());
         // The pair that stands for two places, as a reader of the classes finds it.
-        let class_of = |p: &Place| classes.iter().find(|c| c.places.contains(p)).unwrap();
+        let number = |p: &Place| places.iter().position(|q| p == q).unwrap();
+        let class_of = |p: &Place| classes.iter().find(|c| c.places.contains(&number(p))).unwrap();
         let node_of = |p: &Place| match p {
             Place::Site(net) => network.nodes.values().find(|n| n.sites.iter().any(|s| s.subnet == *net)),
             Place::Node(name) => network.nodes.get(name),
@@ -352,7 +471,10 @@ proptest! {
             let told = class_of(from).pairs(class_of(to));
             let told: Vec<_> = told.into_iter().filter(|(.., own)| own.is_none_or(|own| own == same)).collect();
             prop_assert_eq!(told.len(), 1, "{} {}", from, to);
-            prop_assert_eq!(answer(from, to), answer(told[0].0, told[0].1), "{} {}", from, to);
+            let found = answer(from, to);
+            prop_assert_eq!(&found, &answer(&places[told[0].0], &places[told[0].1]), "{} {}", from, to);
+            let told = asked.told(told[0].0, told[0].1).unwrap();
+            prop_assert_eq!(&found, &(told.ports.clone(), told.families.clone(), told.code), "{} {}", from, to);
         }
     }
 

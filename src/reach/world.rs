@@ -1,6 +1,6 @@
 //! Every host of the network at once: what each node would be, who is behind it, and who has which address.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
@@ -10,8 +10,8 @@ use super::assume::{Assumptions, UPLINK, uses_v6};
 use super::host::{Dev, Host};
 use super::longest::LongestPrefix;
 use super::place::Place;
-use crate::model::{Network, Node, NodeName, Problem, PublicKey, Site, SiteInterface, Timestamp};
-use crate::plan::{Backend, Facts, HostState, Keys, multi_homed_doubt, wanted};
+use crate::model::{Derivation, Network, Node, NodeName, Problem, PublicKey, Site, SiteInterface, Timestamp};
+use crate::plan::{Backend, Facts, HostState, Keys, multi_homed_doubt, wanted_of};
 
 /// Destinations that stand for the Internet (RFC 5737, RFC 3849), the first of each family that is beside no host that was
 /// looked at.
@@ -75,7 +75,8 @@ pub struct World {
     facts: Vec<Facts>,
     /// Made when first asked for: a matrix by classes needs a few of many.
     hosts: Vec<OnceLock<Host>>,
-    keys: BTreeMap<PublicKey, NodeId>,
+    derivation: OnceLock<Derivation>,
+    keys: HashMap<PublicKey, NodeId>,
     /// Tunnel addresses.
     tunnel: HashMap<IpAddr, NodeId>,
     /// Addresses that nodes have on other links.
@@ -118,6 +119,7 @@ impl World {
             keys: nodes.iter().enumerate().map(|(id, n)| (n.public_key, id)).collect(),
             tunnel: nodes.iter().enumerate().flat_map(addresses).collect(),
             attached: HashMap::new(),
+            derivation: OnceLock::new(),
             active_sites: sites(true),
             inactive_sites: sites(false),
             stand_ins: HashMap::new(),
@@ -243,7 +245,12 @@ impl World {
                 let off = HostState::default();
                 return Host::new(self.network.name.as_str(), node, off, facts.clone(), Vec::new());
             }
-            let wanted = wanted(&self.network, node, &Keys::default(), Backend::Kernel, facts, self.now);
+            let derived = || {
+                let derivation = self.derivation.get_or_init(|| Derivation::of(&self.network, self.now));
+                derivation.for_spoke(node)
+            };
+            let (keys, backend) = (Keys::default(), Backend::Kernel);
+            let wanted = wanted_of(&self.network, &derived, node, &keys, backend, facts, self.now);
             // What must not be applied is not there.
             let state = if wanted.is_refused() { HostState::default() } else { wanted.state };
             let refused = wanted.problems.into_iter().filter(Problem::is_error).collect();

@@ -263,3 +263,60 @@ fn a_firewall_that_hangs_keeps_nobody_from_editing() {
     relay.up().ok();
     until("all is well again", || is_up(&relay));
 }
+
+/// A number of /proc/PID/FILE of the agent's, after this word.
+fn counted(node: &Node, agent: u32, file: &str, word: &str) -> u64 {
+    let text = node.run(&["cat", &format!("/proc/{agent}/{file}")]).ok().stdout;
+    let line = text.lines().find_map(|line| line.strip_prefix(word));
+    line.and_then(|rest| rest.trim().parse().ok()).unwrap_or_else(|| panic!("{word} in {text}"))
+}
+
+/// What all children of the agent had to do: a look at the host asks nft, and none looks without.
+fn of_children(node: &Node, agent: u32) -> String {
+    let stat = node.run(&["cat", &format!("/proc/{agent}/stat")]).ok().stdout;
+    // proc(5): of the fields behind the name in parentheses, the ninth.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    fields.split_whitespace().nth(8).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn only_routes_that_matter_make_it_look_and_only_files_that_changed_are_read() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let Some(relay) = up(&t) else { return };
+    let agent = agent(&t.relay).expect("an agent runs");
+    let pause = || std::thread::sleep(Duration::from_millis(1500));
+    // Once in half a minute it looks of its own accord.
+    let rests = |what: &str, during: &dyn Fn(usize)| {
+        let calm = (0..4).any(|round| {
+            pause();
+            let before = of_children(&t.relay, agent);
+            during(round);
+            pause();
+            of_children(&t.relay, agent) == before
+        });
+        assert!(calm, "{what}");
+    };
+    rests("nothing happens", &|_| {});
+    rests("routes that lead elsewhere", &|round| {
+        for n in 0..20 {
+            let route = format!("10.200.{}.0/24", round * 20 + n);
+            t.relay.run(&["ip", "route", "add", &route, "dev", "lo"]).ok();
+        }
+    });
+    let before = of_children(&t.relay, agent);
+    t.relay.run(&["ip", "route", "add", "192.168.33.128/25", "dev", "lo"]).ok();
+    until("a part of a site leads elsewhere", || of_children(&t.relay, agent) != before);
+
+    // A newer file waits, and is long: it is read once and not each second.
+    let file = format!("{}/wg0/network.toml", relay.dir);
+    let longer = t.relay.read(&file) + &format!("\n# {}\n", "x".repeat(1_000_000));
+    t.relay.write(&file, &longer);
+    until("the newer file is told", || relay.status()["problems"].to_string().contains("pending"));
+    let calm = (0..4).any(|_| {
+        pause();
+        let before = counted(&t.relay, agent, "io", "rchar:");
+        pause();
+        counted(&t.relay, agent, "io", "rchar:") - before < 1_000_000
+    });
+    assert!(calm, "a file that nobody changed is read over and over");
+}

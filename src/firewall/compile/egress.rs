@@ -82,10 +82,14 @@ impl Builder<'_> {
         if self.node.is_relay() {
             return Vec::new();
         }
+        let mut concerned = sites.iter().filter(|(s, _)| s.is_gateway() || s.egress).peekable();
+        if concerned.peek().is_none() {
+            return Vec::new();
+        }
         let sends = derive_for_spoke(self.network, self.node, self.now);
         let (places, allow) = (self.places(), self.network.allow.clone());
         let mut rules = Vec::new();
-        for (site, link) in sites.iter().filter(|(s, _)| s.is_gateway() || s.egress) {
+        for (site, link) in concerned {
             let family = Family::of(&site.subnet);
             if !is_full_tunnel(self.node, &sends, family == Family::V6) {
                 continue;

@@ -17,6 +17,8 @@ const KEPT: [&str; 2] = ["DOCKER_HOST", "DBUS_SYSTEM_BUS_ADDRESS"];
 pub fn detached(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", super::program::path()).current_dir("/");
+    // glibc keeps a heap for each thread that looks at the host, and gives none of them back: of 50,000 peers a third is waste.
+    command.env("MALLOC_ARENA_MAX", "1");
     command.envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command
 }
@@ -79,7 +81,8 @@ mod tests {
     fn the_environment_of_the_caller_stays_with_him() {
         let names: Vec<_> =
             detached("/bin/true").get_envs().map(|(n, _)| n.to_string_lossy().into_owned()).collect();
-        assert!(names.iter().all(|n| n == "PATH" || KEPT.contains(&n.as_str())), "{names:?}");
+        let own = ["PATH", "MALLOC_ARENA_MAX"];
+        assert!(names.iter().all(|n| own.contains(&n.as_str()) || KEPT.contains(&n.as_str())), "{names:?}");
         let clear = format!("{:?}", detached("/bin/true"));
         assert!(clear.contains("env -i") || !clear.contains("HOME"), "{clear}");
     }

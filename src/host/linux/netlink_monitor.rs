@@ -1,10 +1,15 @@
 //! News from the kernel for the agent: about links, addresses, routes, policy rules and forwarding, and about nftables' rules.
 
 use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
 
+use ipnet::IpNet;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
+
+use crate::plan::ROUTE_PROTOCOL;
 
 /// The bit of a group of `NETLINK_ROUTE` (linux/rtnetlink.h).
 const fn bit(group: u32) -> u32 {
@@ -26,21 +31,36 @@ const NFTA_TABLE: u16 = 1;
 const HEADER: usize = 16;
 const NETFILTER_HEADER: usize = 4;
 
+/// `RTM_NEWROUTE` and `RTM_DELROUTE` (linux/rtnetlink.h), the length of `struct rtmsg`, and its attribute with the destination.
+const ROUTES: [u16; 2] = [24, 25];
+const RTMSG: usize = 12;
+const RTA_DST: u16 = 1;
+
+/// Says whether a route of somebody else's to this prefix may matter.
+pub type Concern = Arc<dyn Fn(IpNet) -> bool + Send + Sync>;
+
 /// A subscription.
 pub struct NetlinkMonitor {
     socket: Socket,
-    /// Of a filter, our table in it.
-    table: Option<String>,
+    about: About,
+}
+
+enum About {
+    /// Links, and those routes that matter.
+    Links(Concern),
+    /// Filters, and our table in them.
+    Filters(String),
 }
 
 impl NetlinkMonitor {
-    /// Subscribes to links, addresses, routes, policy rules and forwarding, in the calling thread's network namespace.
+    /// Subscribes to links, addresses, routes, policy rules and forwarding, in the calling thread's network namespace. Of the
+    /// routes that are not ours it tells of those that `concern` says yes to.
     ///
     /// # Errors
     /// The kernel gives no socket.
-    pub fn of_links() -> io::Result<Self> {
+    pub fn of_links(concern: Concern) -> io::Result<Self> {
         let groups = GROUPS.iter().fold(0, |bits, group| bits | bit(*group));
-        Self::open(NETLINK_ROUTE, groups, None)
+        Self::open(NETLINK_ROUTE, groups, About::Links(concern))
     }
 
     /// Subscribes to nftables' tables, chains and rules, those of iptables-nft among them, and to the elements of sets in one
@@ -49,13 +69,13 @@ impl NetlinkMonitor {
     /// # Errors
     /// The kernel gives no socket, or has no nftables.
     pub fn of_filters(table: String) -> io::Result<Self> {
-        Self::open(NETLINK_NETFILTER, NFTABLES, Some(table))
+        Self::open(NETLINK_NETFILTER, NFTABLES, About::Filters(table))
     }
 
-    fn open(protocol: isize, groups: u32, table: Option<String>) -> io::Result<Self> {
+    fn open(protocol: isize, groups: u32, about: About) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind(&SocketAddr::new(0, groups))?;
-        Ok(Self { socket, table })
+        Ok(Self { socket, about })
     }
 
     /// Waits until something changed. Which thing does not matter: whoever is told looks at the whole host.
@@ -67,15 +87,29 @@ impl NetlinkMonitor {
             let mut buffer = Vec::with_capacity(LONGEST);
             match self.socket.recv(&mut buffer, 0) {
                 Err(e) if !matches!(e.raw_os_error(), Some(libc::ENOBUFS | libc::EINTR)) => return Err(e),
-                Ok(_) if self.table.as_ref().is_some_and(|table| !concerns(&buffer, table)) => {}
+                Ok(_) if !self.about.is_told_in(&buffer) => {}
                 _ => return Ok(()),
             }
         }
     }
 }
 
+impl About {
+    fn is_told_in(&self, messages: &[u8]) -> bool {
+        match self {
+            Self::Links(concern) => any(messages, |message| is_link_news(message, concern)),
+            Self::Filters(table) => concerns(messages, table),
+        }
+    }
+}
+
 /// Says whether messages of nftables tell of a table, a chain or a rule, or of an element in a set of this table.
-fn concerns(mut messages: &[u8], table: &str) -> bool {
+fn concerns(messages: &[u8], table: &str) -> bool {
+    any(messages, |message| is_news(message, table))
+}
+
+/// Says whether any of some messages is news.
+fn any(mut messages: &[u8], is_news: impl Fn(&[u8]) -> bool) -> bool {
     while let Some(length) = u32_at(messages) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length < HEADER {
@@ -83,12 +117,33 @@ fn concerns(mut messages: &[u8], table: &str) -> bool {
         }
         // One that does not fit was cut: what was in the rest is not known.
         let Some(message) = messages.get(..length) else { return true };
-        if is_news(message, table) {
+        if is_news(message) {
             return true;
         }
         messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     false
+}
+
+/// Everything is but somebody else's route that does not matter.
+fn is_link_news(message: &[u8], concern: &Concern) -> bool {
+    if !u16_at(&message[4..]).is_some_and(|kind| ROUTES.contains(&kind)) {
+        return true;
+    }
+    let protocol = message.get(HEADER + 5);
+    protocol == Some(&ROUTE_PROTOCOL) || destination(&message[HEADER..]).is_none_or(|net| concern(net))
+}
+
+/// Where a route leads; `None`: that is not said, or not understood.
+fn destination(route: &[u8]) -> Option<IpNet> {
+    let length = *route.get(1)?;
+    let value = attribute(route.get(RTMSG..)?, RTA_DST)?;
+    let address = match route.first().copied().map(i32::from)? {
+        libc::AF_INET => IpAddr::from(<[u8; 4]>::try_from(value).ok()?),
+        libc::AF_INET6 => IpAddr::from(<[u8; 16]>::try_from(value).ok()?),
+        _ => return None,
+    };
+    IpNet::new(address, length).ok()
 }
 
 fn is_news(message: &[u8], table: &str) -> bool {
@@ -102,12 +157,15 @@ fn is_news(message: &[u8], table: &str) -> bool {
 
 /// Returns the table that a message of netfilter names.
 fn table_of(body: &[u8]) -> Option<&[u8]> {
-    let mut attributes = body.get(NETFILTER_HEADER..)?;
+    attribute(body.get(NETFILTER_HEADER..)?, NFTA_TABLE)?.split(|byte| *byte == 0).next()
+}
+
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let (length, kind) = (usize::from(u16_at(attributes)?), u16_at(attributes.get(2..)?)?);
         let value = attributes.get(4..length)?;
-        if kind == NFTA_TABLE {
-            return value.split(|byte| *byte == 0).next();
+        if kind == wanted {
+            return Some(value);
         }
         attributes = attributes.get(length.next_multiple_of(4)..)?;
     }
@@ -139,6 +197,56 @@ mod tests {
         message.extend(body);
         message.resize(length.next_multiple_of(4), 0);
         message
+    }
+
+    fn route(kind: u16, protocol: u8, to: Option<&str>) -> Vec<u8> {
+        let net: Option<IpNet> = to.map(|net| net.parse().unwrap());
+        let v6 = net.is_some_and(|net| net.addr().is_ipv6());
+        let family = if v6 { libc::AF_INET6 } else { libc::AF_INET };
+        let mut body =
+            vec![family as u8, net.map_or(0, |n| n.prefix_len()), 0, 0, 254, protocol, 0, 1, 0, 0, 0, 0];
+        // RTA_TABLE, then RTA_DST.
+        body.extend([8, 0, 15, 0, 254, 0, 0, 0]);
+        let octets = match net.map(|net| net.addr()) {
+            Some(IpAddr::V4(ip)) => ip.octets().to_vec(),
+            Some(IpAddr::V6(ip)) => ip.octets().to_vec(),
+            None => Vec::new(),
+        };
+        if !octets.is_empty() {
+            body.extend(u16::try_from(octets.len() + 4).unwrap().to_ne_bytes());
+            body.extend(RTA_DST.to_ne_bytes());
+            body.extend(octets);
+        }
+        let mut message = u32::try_from(HEADER + body.len()).unwrap().to_ne_bytes().to_vec();
+        message.extend(kind.to_ne_bytes());
+        message.extend([0; 10]);
+        message.extend(body);
+        message
+    }
+
+    #[test]
+    fn routes_of_others_that_lead_elsewhere_are_no_news() {
+        const BIRD: u8 = 12;
+        let ours: IpNet = "10.20.0.0/16".parse().unwrap();
+        let about = About::Links(Arc::new(move |net| net.prefix_len() == 0 || ours.contains(&net)));
+        let news = |messages: &[Vec<u8>]| about.is_told_in(&messages.concat());
+        for kind in ROUTES {
+            assert!(!news(&[route(kind, BIRD, Some("172.30.1.0/24"))]));
+            assert!(!news(&[route(kind, BIRD, Some("2001:db8::/32"))]));
+            assert!(news(&[route(kind, BIRD, Some("10.20.3.0/24"))]));
+            assert!(news(&[route(kind, ROUTE_PROTOCOL, Some("172.30.1.0/24"))]), "one of ours");
+            assert!(news(&[route(kind, BIRD, None)]), "a default route names no destination");
+            let both = [route(kind, BIRD, Some("172.30.1.0/24")), route(kind, BIRD, Some("10.20.3.0/24"))];
+            assert!(news(&both));
+        }
+        assert!(news(&[route(16, BIRD, Some("172.30.1.0/24"))]), "RTM_NEWLINK");
+        let cut = route(ROUTES[0], BIRD, Some("172.30.1.0/24"));
+        for end in 16..cut.len() {
+            let mut part = cut[..end].to_vec();
+            assert!(news(&[part.clone()]), "what was cut may be news");
+            part[..4].copy_from_slice(&u32::try_from(end).unwrap().to_ne_bytes());
+            news(&[part]);
+        }
     }
 
     #[test]
