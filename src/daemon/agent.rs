@@ -56,8 +56,36 @@ pub fn attached(session: &Session, mtu: u16) -> Result<bool, Fault> {
     let alive = AgentLock::take(&runtime)?;
     let device = LocalDevice::of(&runtime);
     device.start(&name, mtu)?;
+    ends_with_its_up(session, &runtime, &device);
     let end = serve(Looking::new(session, &name, &runtime, Some(device)).serving())?;
     finish(session, &name, &runtime, None, &end, alive)
+}
+
+/// Ends the device of an `up` that was killed, where `down` took the network away before this agent was there to be found. What is
+/// on record is for the next command.
+fn ends_with_its_up(session: &Session, runtime: &Runtime, device: &LocalDevice) {
+    let (dir, runtime, device) = (session.dir.clone(), runtime.clone(), device.clone());
+    let look = move || {
+        // It waits until that `up` is over, however it ends.
+        loop {
+            match runtime.lock_to_apply() {
+                Ok(_on_host) => {
+                    if matches!(runtime.read_applied(&dir), Ok(None)) {
+                        tracing::warn!("nothing is applied here any more: the agent ends");
+                        device.stop();
+                        let _of_this_agent_alone = runtime.remove();
+                        // With the lock: whoever comes next finds nothing that is about to go.
+                        std::process::exit(0);
+                    }
+                    return;
+                }
+                Err(_) => std::thread::sleep(std::time::Duration::from_secs(1)),
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("orphan".into()).spawn(look) {
+        tracing::warn!("nobody looks whether the `up` of this agent lives: {error}");
+    }
 }
 
 /// Goes on where the agent before died: brings up what was applied, unless somebody took it down, or brought it up, meanwhile.

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -27,6 +28,8 @@ pub(super) struct Served {
     pub(super) status: StatusProvider,
     /// What whoever asks for a status has to call himself.
     pub(super) client_id: String,
+    /// It was told to end.
+    pub(super) is_ending: Arc<AtomicBool>,
     /// Who may be looking at the host at a time.
     pub(super) looks: Arc<Semaphore>,
     pub(super) wake: mpsc::Sender<()>,
@@ -67,6 +70,10 @@ async fn converse(stream: UnixStream, served: Served) {
         match (&mut lines).take(MAX_LINE as u64).read_until(b'\n', &mut line).await {
             Ok(n) if n > 0 => {}
             _ => return,
+        }
+        // What is told to one that ends would end with it: whoever asks waits for its end, and starts another.
+        if served.is_ending.load(Ordering::Relaxed) {
+            return;
         }
         let (answer, rest) = match serde_json::from_slice::<Request>(&line) {
             Ok(Request::Status { dir, client_id }) => status(&served, dir, &client_id).await,
@@ -149,6 +156,7 @@ async fn answer(request: Request, served: &Served) -> Answer {
             Answer::Done
         }
         Request::Stop => {
+            served.is_ending.store(true, Ordering::Relaxed);
             let _ = served.stop.send(()).await;
             Answer::Done
         }

@@ -137,6 +137,7 @@ async fn events(serving: Serving) -> std::io::Result<End> {
         device: serving.device.clone(),
         status: Arc::clone(&serving.status),
         client_id: serving.runtime.client_id(),
+        is_ending: Arc::default(),
         looks: Arc::new(Semaphore::new(control_socket::LOOKS)),
         wake,
         stop,

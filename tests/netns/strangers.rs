@@ -10,8 +10,8 @@ use crate::rig::topology::{Families, Topology};
 pub const CONTAINER: &str = "172.19.0.5";
 pub const CONTAINER6: &str = "fd00:19::5";
 /// What is on docker0, which is no site.
-const BESIDE: &str = "172.17.0.2";
-const BESIDE6: &str = "fd00:17::2";
+pub const BESIDE: &str = "172.17.0.2";
+pub const BESIDE6: &str = "fd00:17::2";
 
 /// The relay with egress, in both families; an outsider on its uplink knows the way to all that is behind it.
 pub fn relay(t: &Topology) -> Wgrelay<'_> {

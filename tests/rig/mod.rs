@@ -5,6 +5,7 @@
 
 pub mod drive;
 pub mod inet;
+pub mod killed;
 pub mod need;
 pub mod net;
 pub mod node;

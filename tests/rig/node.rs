@@ -200,6 +200,12 @@ impl Node {
         })
     }
 
+    /// Lets work start a command in this node, and stay its parent: whoever traces it has to.
+    pub fn traced<T: Send>(&self, command: &mut Command, work: impl FnOnce(&mut Command) -> T + Send) -> T {
+        command.env("PATH", path()).env("LC_ALL", "C").env_remove("WGRELAY_DIR");
+        self.enter(Enter::All, || work(command))
+    }
+
     /// Runs a command in this node to its end, at most [`LONG`].
     pub fn command(&self, command: &mut Command) -> Output {
         self.within(LONG, command)

@@ -151,6 +151,33 @@ impl Embedded {
         }
     }
 
+    fn reported(&self) -> Result<Option<DeviceReport>, HostError> {
+        // A report of many peers may take its time; one that hangs is found out sooner.
+        ask_within(&self.runtime, &Request::Hello, HELLO_WITHIN)?;
+        if let (Answer::Packed { .. }, bytes) = ask_for_bytes(&self.runtime, &Request::PackedReport)?
+            && let Some(report) = packed::unpack(&bytes)
+        {
+            return Ok(Some(report));
+        }
+        // An agent of before, or one that has to say why not.
+        match self.order(&Request::Report)? {
+            Answer::Report { report } => Ok(Some(*report)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Says whether the agent is on its way out, told so by a command that was killed meanwhile: it answers nobody any more.
+    fn is_ending(&self) -> bool {
+        let start = Instant::now();
+        while self.runtime.agent_pid().is_some() {
+            if start.elapsed() > GRACE {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        true
+    }
+
     fn spawn(&self, mtu: u16) -> Result<Child, HostError> {
         let fault = |e: &dyn std::fmt::Display| HostError::new("start", "the agent", e);
         let (program, args) = self.command.split_first().ok_or_else(|| fault(&"no command"))?;
@@ -213,17 +240,9 @@ impl WireGuard for Embedded {
     }
 
     fn report(&mut self, _name: &InterfaceName) -> Result<Option<DeviceReport>, HostError> {
-        // A report of many peers may take its time; one that hangs is found out sooner.
-        ask_within(&self.runtime, &Request::Hello, HELLO_WITHIN)?;
-        if let (Answer::Packed { .. }, bytes) = ask_for_bytes(&self.runtime, &Request::PackedReport)?
-            && let Some(report) = packed::unpack(&bytes)
-        {
-            return Ok(Some(report));
-        }
-        // An agent of before, or one that has to say why not.
-        match self.order(&Request::Report)? {
-            Answer::Report { report } => Ok(Some(*report)),
-            _ => Ok(None),
+        match self.reported() {
+            Err(_) if self.is_ending() => Ok(None),
+            told => told,
         }
     }
 
