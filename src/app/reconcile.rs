@@ -11,6 +11,7 @@ use super::target::Target;
 use super::target_cache::TargetCache;
 use super::up::{Comparison, Refusal, apply_comparison, compare, save_sysctls};
 use crate::host::agent_process::Runtime;
+use crate::host::host_lock::HostLock;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError};
 use crate::model::{EndpointHost, InterfaceName, Timestamp};
@@ -65,7 +66,7 @@ pub fn reconcile<H: Host>(
     if !runtime.applied_path().exists() {
         return Ok(Reconciled::Nothing);
     }
-    let Some(_on_host) = runtime.try_lock_to_apply()? else { return Ok(Reconciled::Busy) };
+    let Some(on_host) = runtime.try_lock_to_apply()? else { return Ok(Reconciled::Busy) };
     // Held while the files are read: nobody who edits them waits for the host.
     let reading = folder.try_lock_to_apply().map_err(|e| HostError::new("lock", network.to_string(), e))?;
     let Some(reading) = reading else { return Ok(Reconciled::Busy) };
@@ -80,7 +81,7 @@ pub fn reconcile<H: Host>(
     // An agent that was started before its folder was moved knows it by another name; the record's stays.
     target.dir.clone_from(&applied.dir);
     drop(reading);
-    hold(host, &target, runtime, applied.configuration.backend, now, extent).map(Reconciled::Looked)
+    hold(host, &target, runtime, applied.configuration.backend, now, extent, &on_host).map(Reconciled::Looked)
 }
 
 /// Returns the names of endpoints at which nobody has answered for longer than a session lives.
@@ -105,8 +106,7 @@ fn silent_names<H: Host>(host: &mut H, target: &Target, c: &Comparison, now: Tim
         .collect()
 }
 
-/// Makes the host as it was applied: what restricts in any case, and the rest where no error forbids it. The caller holds the
-/// lock.
+/// Makes the host as it was applied: what restricts in any case, and the rest where no error forbids it.
 ///
 /// # Errors
 /// The host could not be read.
@@ -117,6 +117,7 @@ pub(super) fn hold<H: Host>(
     backend: Backend,
     now: Timestamp,
     extent: Extent,
+    on_host: &HostLock,
 ) -> Result<Repair, HostError> {
     let mut c = compare(host, target, runtime, backend, now)?;
     let silent = silent_names(host, target, &c, now);
@@ -137,7 +138,7 @@ pub(super) fn hold<H: Host>(
         let error = HostError::new("repair", target.network.name.to_string(), errors.join("; "));
         repair.failed.get_or_insert(error);
     } else if extent == Extent::Whole {
-        match apply_comparison(host, c, target, runtime, backend) {
+        match apply_comparison(host, c, target, runtime, backend, on_host) {
             Ok(done) => repair.lines.extend(done.plan.lines()),
             Err(refusal) => _ = repair.failed.get_or_insert(because(refusal, &target.network.name)),
         }

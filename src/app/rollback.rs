@@ -97,7 +97,8 @@ pub fn roll_back<H: Host>(
     let outcome = up(host, &target, runtime, before.configuration.backend, now, on_host);
     if let Err(Refusal::Problems(_)) = &outcome {
         // What it takes away is taken away all the same.
-        let _ = hold(host, &target, runtime, before.configuration.backend, now, Extent::Restrictions)?;
+        let _ =
+            hold(host, &target, runtime, before.configuration.backend, now, Extent::Restrictions, on_host)?;
     }
     outcome?;
     runtime.end_commit_confirm(on_host)?;

@@ -83,7 +83,7 @@ pub fn plan<H: Host>(
     Ok((diff(&c.before, &c.wanted), c.problems))
 }
 
-/// Makes the host match the network. The caller holds the folder's lock, too.
+/// Makes the host match the network.
 ///
 /// # Errors
 /// See [`Refusal`].
@@ -93,13 +93,13 @@ pub fn up<H: Host>(
     runtime: &Runtime,
     backend: Backend,
     now: Timestamp,
-    _on_host: &HostLock,
+    on_host: &HostLock,
 ) -> Result<Up, Refusal> {
     let compared = compare(host, target, runtime, backend, now)?.without_errors()?;
-    apply_comparison(host, compared, target, runtime, backend)
+    apply_comparison(host, compared, target, runtime, backend, on_host)
 }
 
-/// Makes the host as it should be, or leaves it as it was. The caller holds the lock.
+/// Makes the host as it should be, or leaves it as it was.
 ///
 /// # Errors
 /// See [`Refusal`].
@@ -109,6 +109,7 @@ pub(super) fn apply_comparison<H: Host>(
     target: &Target,
     runtime: &Runtime,
     backend: Backend,
+    _on_host: &HostLock,
 ) -> Result<Up, Refusal> {
     let plan = diff(&c.before, &c.wanted);
     tracing::debug!("{} changes to make", plan.changes.len());
