@@ -11,20 +11,17 @@ use zeroize::Zeroizing;
 use super::args::{Export, Format};
 use super::context::Context;
 use super::exit::Exit;
-use super::export_format;
 use super::fault::{Fault, FaultKind};
 use super::output::Role;
-use super::progress::Progress;
+use super::{export_all, export_format};
 use crate::app::{Loaded, find_node};
 use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
 use crate::export::{ExportError, Exported, Hooks, Keys, node_conf_of};
 use crate::firewall::hooks;
 use crate::model::{Derivation, Network, Node, NodeName, Problem, Timestamp};
-use crate::store::batch::Batch;
-use crate::store::files::{StoreError, create_private_dir};
+use crate::store::files::StoreError;
 use crate::store::folder::write_private;
-use crate::store::owned::folder_is_own;
 use crate::wgconf::{Client, lint_name};
 
 /// Exports one node, or all.
@@ -47,7 +44,7 @@ pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
     }
     let secrets = ctx.load_secrets(&loaded)?;
     if args.all {
-        return all(ctx, &loaded, &secrets, args);
+        return export_all::all(ctx, &loaded, &secrets, args);
     }
     let Some(name) = &args.name else { return Err(Fault::usage("which node?", "wgrelay export NAME")) };
     let node = find_node(&loaded.network, name)?;
@@ -103,7 +100,7 @@ fn explained(loaded: &Loaded, node: &Node, fault: Fault) -> Fault {
 }
 
 /// Tells where the client of a node would refuse the file by its name.
-fn name_problem(node: &Node, out: Option<&Path>) -> Option<Problem> {
+pub(super) fn name_problem(node: &Node, out: Option<&Path>) -> Option<Problem> {
     let client = Client::of(node.platform);
     let file = out.filter(|path| path.extension().is_some_and(|e| e == "conf"));
     match file {
@@ -191,7 +188,7 @@ fn conf(network: &Network, secrets: &Secrets, node: &Node, now: Timestamp) -> Re
     conf_of(network, &Derivation::of(network, now), secrets, node, now)
 }
 
-fn conf_of(
+pub(super) fn conf_of(
     network: &Network,
     derivation: &Derivation,
     secrets: &Secrets,
@@ -241,7 +238,7 @@ fn code(exported: &Exported, node: &Node) -> Result<Code, Fault> {
 }
 
 /// Says what makes a text too long for a code: hooks, where they are most of it, else AllowedIPs.
-fn too_long_hint(error: QrError, exported: &Exported) -> String {
+pub(super) fn too_long_hint(error: QrError, exported: &Exported) -> String {
     let interface = &exported.document.interface;
     let lines = [&interface.pre_up, &interface.post_up, &interface.pre_down, &interface.post_down];
     let hooks: usize = lines.into_iter().flatten().map(|hook| hook.as_str().len()).sum();
@@ -254,7 +251,7 @@ fn too_long_hint(error: QrError, exported: &Exported) -> String {
     }
 }
 
-fn qr_fault(error: &QrError) -> Fault {
+pub(super) fn qr_fault(error: &QrError) -> Fault {
     Fault::failed(error, error.hint())
 }
 
@@ -325,139 +322,7 @@ fn write(
     Ok(Exit::Done)
 }
 
-fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Result<Exit, Fault> {
-    let Some(dir) = args.out.as_ref().filter(|_| !is_stdout(args.out.as_deref())) else {
-        return Err(Fault::usage(
-            "--all needs --out DIR: one file for each node",
-            "wgrelay export --all --out DIR",
-        ));
-    };
-    create_private_dir(dir).map_err(out_fault)?;
-    let network = &loaded.network;
-    let jobs: Vec<&Node> = network.nodes.values().collect();
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let workers =
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
-    let progress = Progress::of_many(&ctx.out, "writing files", jobs.len());
-    folder_is_own(dir).map_err(out_fault)?;
-    let files = Batch::new(dir);
-    let derivation = Derivation::of(network, ctx.now);
-    let work = || -> Result<Told, Fault> {
-        let mut told = Told::default();
-        while let Some(node) = jobs.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            told.extend(one_of_all(network, &derivation, secrets, node, &files, args.format, ctx.now)?);
-            progress.one();
-        }
-        Ok(told)
-    };
-    // Encoding QR codes is nearly all of the time, and each is its own.
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        handles.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
-    });
-    drop(progress);
-    let mut told = Told::default();
-    for result in results {
-        told.extend(result.unwrap_or_else(|_| Err(Fault::failed("a worker of the export ended badly", "")))?);
-    }
-    let written = files.finish().map_err(|e| Fault { message: e.to_string(), ..out_fault(e.error) })?;
-    told.without_code.sort();
-    if ctx.out.json {
-        let without: Vec<_> = told
-            .without_code
-            .iter()
-            .map(|(node, why)| serde_json::json!({"node": node, "reason": why}))
-            .collect();
-        ctx.out.json(&serde_json::json!({
-            "version": 1, "folder": dir.display().to_string(), "files": written, "without_code": without, "problems": told.problems,
-        }))?;
-        return Ok(Exit::Done);
-    }
-    let count = written.len();
-    for problem in told.problems {
-        ctx.out.problem(&problem);
-    }
-    ctx.out.say(&format!(
-        "{} {count} files to {} (mode 0600: they hold private keys)",
-        ctx.out.paint_talk(Role::Good, "wrote"),
-        dir.display()
-    ));
-    for (node, why) in told.without_code {
-        ctx.out.say(&format!("{node} has its .conf alone: {why}"));
-    }
-    Ok(Exit::Done)
-}
-
-/// What is to be said of files that were written.
-#[derive(Default)]
-struct Told {
-    problems: Vec<Problem>,
-    /// Nodes that got no code, and why.
-    without_code: Vec<(NodeName, &'static str)>,
-}
-
-impl Told {
-    fn extend(&mut self, other: Self) {
-        self.problems.extend(other.problems);
-        self.without_code.extend(other.without_code);
-    }
-}
-
 /// A fault of the place that --out names.
 pub(super) fn out_fault(error: StoreError) -> Fault {
     Fault { hint: error.hint_about("--out"), ..Fault::from(error) }
-}
-
-fn one_of_all(
-    network: &Network,
-    derivation: &Derivation,
-    secrets: &Secrets,
-    node: &Node,
-    files: &Batch,
-    format: Format,
-    now: Timestamp,
-) -> Result<Told, Fault> {
-    let mut told = Told::default();
-    let write = |extension: &str, content: &[u8]| {
-        files.write(&format!("{}.{extension}", node.name), 0o600, content).map_err(out_fault)
-    };
-    if format == Format::Bundle {
-        write("bundle", bundle(network, secrets, node)?.as_bytes())?;
-        return Ok(told);
-    }
-    let exported = conf_of(network, derivation, secrets, node, now)?;
-    told.problems.extend(exported.problems.iter().cloned());
-    write("conf", exported.text().as_bytes())?;
-    let name = name_problem(node, Some(&files.folder().join(format!("{}.conf", node.name))));
-    told.problems.extend(name);
-    if format == Format::Conf {
-        return Ok(told);
-    }
-    if node.is_relay() {
-        told.without_code.push((node.name.clone(), "a relay is no client of an app that scans codes"));
-        return Ok(told);
-    }
-    if !exported.complete {
-        told.without_code
-            .push((node.name.clone(), "a code would lack its private key, which is not stored here"));
-        return Ok(told);
-    }
-    match Code::new(&exported.short_text()) {
-        Ok(code) => match format {
-            Format::Svg => write("svg", code.svg().as_bytes())?,
-            Format::Qr => {
-                let text = code.terminal(Style::Plain, None).map_err(|e| qr_fault(&e))?;
-                write("txt", text.as_bytes())?;
-            }
-            _ => write("png", &code.png())?,
-        },
-        // One node's list of prefixes is too long for a code; its .conf is there all the same.
-        Err(e) => told.problems.push(Problem::warning(
-            "qr-too-long",
-            format!("node.{}", node.name),
-            format!("no code for {}: {e}", node.name),
-            too_long_hint(e, &exported),
-        )),
-    }
-    Ok(told)
 }

@@ -9,6 +9,7 @@ mod edit;
 mod events;
 mod exit;
 mod export;
+mod export_all;
 mod export_format;
 mod fault;
 mod graph;

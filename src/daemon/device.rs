@@ -138,9 +138,14 @@ impl WireGuard for LocalDevice {
 /// Waits on a thread of its own for a device's end: one wait in a device's life is not worth an event loop's trust in the
 /// descriptor.
 fn tell_end(end: OwnedFd, tell: Arc<Notify>) {
-    std::thread::spawn(move || {
+    let wait = move || {
         let mut fds = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
         while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
         tell.notify_one();
-    });
+    };
+    if let Err(error) = std::thread::Builder::new().spawn(wait) {
+        tracing::warn!(
+            "no thread that waits for the interface's end: {error}; whoever looks at it next finds it"
+        );
+    }
 }

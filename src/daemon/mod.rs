@@ -213,10 +213,17 @@ async fn settle(changes: &mut mpsc::Receiver<()>) {
     while changes.try_recv().is_ok() {}
 }
 
+/// Watches on a thread of its own. Where there is none to be had, the look at each tick finds what it would have told of.
+fn watch(what: &'static str, work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = std::thread::Builder::new().spawn(work) {
+        tracing::warn!("no thread that watches {what}: {error}; it is looked for every {} s", TICK.as_secs());
+    }
+}
+
 /// Tells when something of this network namespace changes that may be ours to follow: a site's interface appears,
 /// somebody takes an address off ours, Docker writes its rules anew.
 fn watch_kernel(news: NetlinkMonitor, tell: mpsc::Sender<()>) {
-    std::thread::spawn(move || {
+    watch("the kernel's news", move || {
         while news.wait().is_ok() {
             // A full queue means that a look at the host is coming anyway.
             if let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(()) {
@@ -228,7 +235,7 @@ fn watch_kernel(news: NetlinkMonitor, tell: mpsc::Sender<()>) {
 
 /// Tells when a glance sees something else than the one before.
 fn watch_the_untold(glance: Glance, tell: mpsc::Sender<()>) {
-    std::thread::spawn(move || {
+    watch("what nobody announces", move || {
         let mut last = glance();
         loop {
             std::thread::sleep(GLANCE);
@@ -246,7 +253,7 @@ fn watch_the_untold(glance: Glance, tell: mpsc::Sender<()>) {
 /// Tells when a network of Docker's is made or taken away: the kernel's news of its bridge may come before the engine
 /// has the network in its list, and iptables-legacy has none of its rules.
 fn watch_engine(engine: Engine, tell: mpsc::Sender<()>) {
-    std::thread::spawn(move || {
+    watch("Docker's networks", move || {
         while !tell.is_closed() {
             if let Ok(mut events) = Events::of_networks(&engine) {
                 loop {

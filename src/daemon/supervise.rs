@@ -11,8 +11,9 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
-/// The pause before the agent is started again; it doubles with each time, up to the second.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// The pause before the agent is started again; it doubles with each time, up to the second. Without an agent nobody puts
+/// back what somebody takes away, so it stays short: a start costs less than a second of a processor.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// An agent that lived so long starts with the shortest pause again.
 const LIVED: Duration = Duration::from_secs(60);
 /// How long `up` waits for a new agent: one that fails before has told it why, and is not started again.

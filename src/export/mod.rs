@@ -5,8 +5,11 @@
 
 pub mod format;
 pub mod graph;
+mod index_page;
 mod node_conf;
 pub mod qr;
 pub mod unit;
+mod wiped;
 
+pub use index_page::{Entry, MOST_CODES, index_page};
 pub use node_conf::{ExportError, Exported, Hooks, Keys, node_conf, node_conf_of};

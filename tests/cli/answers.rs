@@ -72,6 +72,26 @@ fn exports_and_keys_are_json_too() {
 }
 
 #[test]
+fn the_page_of_all_files_has_each_node_and_the_codes_of_phones() {
+    let sandbox = Sandbox::with_network();
+    sandbox.run(&["add", "phone", "--platform", "android"]).exits(0);
+    sandbox.run(&["disable", "docker"]).exits(0);
+    let dir = sandbox.path("out").display().to_string();
+    sandbox.run(&["export", "--all", "--out", &dir]).exits(0);
+    let page = std::fs::read_to_string(sandbox.path("out/index.html")).expect("it was written");
+    for name in ["docker", "phone", "windows", "wsl"] {
+        assert!(page.contains(&format!("<h2>{name}</h2>")), "{name}");
+        assert!(sandbox.path(&format!("out/{name}.conf")).exists());
+    }
+    assert_eq!(page.matches("<svg").count(), 1, "of the phone alone");
+    assert!(page.contains("disabled: no relay answers it"));
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(sandbox.path("out/index.html")).expect("it is there").permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
 fn a_code_too_long_for_its_hooks_says_so() {
     let sandbox = Sandbox::with_network();
     let said = sandbox.run(&["export", "docker", "--format", "qr"]).exits(1);

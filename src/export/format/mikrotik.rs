@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::wiped::wiped;
 use super::{Files, NamedFile};
+use crate::export::wiped::wiped;
 use crate::model::{EndpointHost, Node, Problem};
 use crate::wgconf::{Dns, Document, Table};
 

@@ -10,7 +10,6 @@ mod nix;
 mod powershell;
 mod prometheus;
 mod uci;
-mod wiped;
 
 use zeroize::Zeroizing;
 

@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use super::wiped::wiped;
 use super::{Files, NamedFile};
+use crate::export::wiped::wiped;
 use crate::wgconf::{Dns, Document, Table};
 
 pub(super) fn files(name: &str, document: &Document) -> Files {

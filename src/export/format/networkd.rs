@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use ipnet::IpNet;
 
-use super::wiped::wiped;
 use super::{Files, NamedFile};
+use crate::export::wiped::wiped;
 use crate::model::Problem;
 use crate::wgconf::{Dns, Document, Table};
 

@@ -5,8 +5,8 @@ use std::fmt::{self, Write};
 
 use zeroize::Zeroizing;
 
-use super::wiped::wiped;
 use super::{Files, NamedFile};
+use crate::export::wiped::wiped;
 use crate::wgconf::{Document, Table};
 
 /// Where the keys belong on the host.

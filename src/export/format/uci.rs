@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use super::wiped::wiped;
 use super::{Files, NamedFile};
+use crate::export::wiped::wiped;
 use crate::model::EndpointHost;
 use crate::wgconf::{Dns, Document, Table};
 

@@ -7,6 +7,7 @@ mod svg;
 use std::collections::BTreeMap;
 
 pub use mermaid::mermaid;
+pub(super) use svg::escaped;
 pub use svg::svg;
 
 use crate::model::{Network, Node, NodeName, Timestamp, Verdict};

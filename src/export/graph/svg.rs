@@ -166,7 +166,8 @@ fn fitting(text: &str) -> String {
     text.chars().take(20).chain(['…']).collect()
 }
 
-fn escaped(text: &str) -> String {
+/// A text as markup has it: what would be markup is escaped, and a control character is a space.
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -3,9 +3,9 @@
 //!
 //! A long command is written into a file piece by piece, and the last line runs that. Nobody but root writes to /run.
 
-/// The longest line that is left as it is, and the length of a piece, in bytes.
+/// The longest line that is left as it is, and the most of a piece, in bytes.
 const LONGEST: usize = 500;
-const PIECE: usize = 300;
+const PIECE: usize = 200;
 const FILE: &str = "/run/wgrelay-q-%i.sh";
 
 /// Returns the same commands, each in lines that are short.
@@ -17,7 +17,7 @@ fn in_pieces(command: &str) -> Vec<String> {
     let mut out = Vec::new();
     let mut rest = command;
     while !rest.is_empty() {
-        let mut end = PIECE.min(rest.len());
+        let mut end = end_of_piece(rest);
         // A character stays whole, and so does the placeholder that wg-quick fills in.
         while !rest.is_char_boundary(end) || (rest[..end].ends_with('%') && end < rest.len()) {
             end += 1;
@@ -30,6 +30,23 @@ fn in_pieces(command: &str) -> Vec<String> {
     // wg-quick runs each hook in a shell of its own, which ends here.
     out.push(format!("trap 'rm -f {FILE}' EXIT; . {FILE}"));
     out
+}
+
+/// Where a piece ends that a person may read: behind a statement of nft or the shell, before a line of iptables-restore, else
+/// behind a word.
+fn end_of_piece(rest: &str) -> usize {
+    if rest.len() <= PIECE {
+        return rest.len();
+    }
+    let mut most = PIECE;
+    while !rest.is_char_boundary(most) {
+        most -= 1;
+    }
+    let window = &rest[..most];
+    let behind = |mark: &str| window.rfind(mark).map(|at| at + mark.len());
+    let statement = behind("; ").max(window.rfind("\\n-"));
+    let ends = [statement, behind(" ")];
+    ends.into_iter().flatten().find(|end| *end > PIECE / 3).unwrap_or(PIECE)
 }
 
 #[cfg(test)]
@@ -47,6 +64,20 @@ mod tests {
             quoted.replace("'\\''", "'")
         });
         pieces.collect()
+    }
+
+    #[test]
+    fn pieces_end_with_statements() {
+        let command = format!("nft -f - <<< '{}'", "iifname \"%i\" ip daddr 10.9.0.0/24 drop; ".repeat(30));
+        let lines = short(vec![command]);
+        for line in &lines[..lines.len() - 2] {
+            let piece = line.rsplit_once("' >").unwrap().0;
+            assert!(piece.ends_with("drop; "), "{line}");
+        }
+        let command = format!("iptables-restore <<< $'*filter{}'", "\\n-A wgrelay-q-%i-f -j DROP".repeat(40));
+        for line in &short(vec![command])[1..] {
+            assert!(line.starts_with("printf %s '\\n-A ") || line.starts_with("trap "), "{line}");
+        }
     }
 
     #[test]
