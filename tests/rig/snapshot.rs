@@ -24,10 +24,13 @@ pub struct Snapshot {
 }
 
 /// The command lines of a node's processes, once none of them only looks: an agent looks at what the kernel tells it of, and
-/// its look is over in a moment.
+/// its look is over in a moment. What has no command line is between its fork and its program, or has ended.
 fn lasting_processes(node: &Node) -> Vec<String> {
-    let looks =
-        |line: &String| line.contains("nft -j list") || line.contains("tables-") && line.contains("-save");
+    let looks = |line: &String| {
+        line.trim().is_empty()
+            || line.contains("nft -j list")
+            || line.contains("tables-") && line.contains("-save")
+    };
     let mut tries = 0;
     loop {
         let lines: Vec<String> = node.processes().into_iter().map(|(_, line)| line).collect();
