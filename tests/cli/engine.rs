@@ -19,9 +19,10 @@ fn engine(sandbox: &Sandbox) -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
-            let mut line = String::new();
-            let _a_line_that_does_not_come_is_answered_like_an_unknown_one =
-                BufReader::new(&stream).read_line(&mut line);
+            // The whole question: what is not read when this end closes takes the answer away from who asked.
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let line = lines.next().unwrap_or_default();
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
             let body = match line.split(' ').nth(1).map(|path| path.rsplit('/').next().unwrap_or_default()) {
                 Some("networks") => NETWORKS,
                 Some("json") => CONTAINERS,
