@@ -52,6 +52,7 @@ pub fn put_back(before: Option<&[u8]>, folder: &Folder) -> Result<(), StoreError
 /// The file is there and cannot be removed.
 pub fn forget(folder: &Folder) -> Result<(), StoreError> {
     let path = path(folder);
+    files::reclaim(&path);
     match std::fs::remove_file(&path) {
         // A read-only file system refuses also where there is nothing to remove.
         Err(source) if path.exists() => Err(StoreError::Io { operation: "remove", path, source }),
@@ -85,7 +86,10 @@ mod tests {
         let written = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
         assert_eq!(written, r#"{"node":"wsl","backend":"embedded","network_text":"format = 1\n"}"#);
         forget(&folder).unwrap();
+        // What an `up` left that was killed before the file was in its place.
+        std::fs::write(folder.path().join("..last-up.json.new"), "{").unwrap();
         forget(&folder).unwrap();
         assert_eq!(read(&folder), None);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

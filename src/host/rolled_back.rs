@@ -24,6 +24,7 @@ pub fn write(folder: &Folder, note: &RolledBack) -> Result<(), StoreError> {
 
 /// Forgets it: somebody has decided anew.
 pub fn forget(folder: &Folder) {
+    files::reclaim(&path(folder));
     // Where it cannot be removed it could not be written, and it is a word only.
     let _ = std::fs::remove_file(path(folder));
 }

@@ -210,6 +210,11 @@ pub fn write_atomic(path: &Path, mode: u32, content: &[u8]) -> Result<(), StoreE
     sync_folder(folder)
 }
 
+/// Removes what a writer of this file that was killed has left beside it; whoever writes it next does the same.
+pub fn reclaim(path: &Path) {
+    let _a_disk_that_cannot_be_written_has_nothing_new_on_it = temp_path(path);
+}
+
 /// Returns a file's folder, and where it is written first: reclaimed from an earlier writer.
 pub(crate) fn temp_path(path: &Path) -> Result<(&Path, PathBuf), StoreError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
