@@ -70,18 +70,19 @@ impl Secrets {
         source.finish(Some(secrets))
     }
 
-    /// Returns the preshared key between a relay and a spoke, or between two relays, whichever is named first.
-    pub fn preshared_key(&self, relay: &NodeName, other: &NodeName) -> Option<&PresharedKey> {
+    /// Returns the preshared key between two nodes: the same whichever of them asks, also where a file has two by mistake.
+    pub fn preshared_key(&self, a: &NodeName, b: &NodeName) -> Option<&PresharedKey> {
         let below = |a: &NodeName, b: &NodeName| self.preshared_keys.get(a)?.get(b);
-        below(relay, other).or_else(|| below(other, relay))
+        let (first, second) = (a.min(b), a.max(b));
+        below(first, second).or_else(|| below(second, first))
     }
 
     /// Puts the preshared key between a relay and another node in, in the place of the one that is there.
     pub fn set_preshared_key(&mut self, relay: &NodeName, other: &NodeName, key: PresharedKey) {
-        if let Some(there) = self.preshared_keys.get_mut(other).and_then(|keys| keys.get_mut(relay)) {
-            *there = key;
-            return;
+        if let Some(keys) = self.preshared_keys.get_mut(other) {
+            keys.remove(relay);
         }
+        self.preshared_keys.retain(|_, keys| !keys.is_empty());
         self.preshared_keys.entry(relay.clone()).or_default().insert(other.clone(), key);
     }
 
@@ -419,6 +420,23 @@ mod tests {
             told,
             ["f:1:1 missing-preshared-key", "f:5:1 key-mismatch", "f:6:1 key-mismatch", "f:7:1 unknown-node"]
         );
+    }
+
+    #[test]
+    fn both_ends_of_a_pair_find_one_key() {
+        let mut secrets = secrets();
+        let (eu, us) = ("eu".parse::<NodeName>().unwrap(), "us".parse::<NodeName>().unwrap());
+        let of = |n: u8| PresharedKey::from_bytes([n; 32]);
+        // By hand somebody wrote a line for each of two relays.
+        secrets.preshared_keys.entry(eu.clone()).or_default().insert(us.clone(), of(8));
+        secrets.preshared_keys.entry(us.clone()).or_default().insert(eu.clone(), of(9));
+        assert_eq!(secrets.preshared_key(&eu, &us), secrets.preshared_key(&us, &eu));
+        secrets.set_preshared_key(&us, &eu, of(10));
+        assert_eq!(secrets.preshared_key(&eu, &us), Some(&of(10)));
+        assert_eq!(secrets.preshared_key(&us, &eu), Some(&of(10)));
+        secrets.set_preshared_key(&eu, &us, of(11));
+        assert_eq!(secrets.preshared_key(&us, &eu), Some(&of(11)));
+        assert!(!secrets.preshared_keys.contains_key(&us));
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl ExportError {
     }
 }
 
-/// Makes a node's file: a spoke's with its relays as peers, a relay's with every active spoke.
+/// Makes a node's file: a spoke's with its home relay as the peer, a relay's with the spokes at home there and the other relays.
 ///
 /// A node that is disabled or expired gets its file all the same, with a warning; relays do not list it.
 ///
@@ -133,18 +133,16 @@ pub fn node_conf_of(
     let interface = interface(network, keys, node, hooks, &sends, &mut problems)?;
     let mut peers = Vec::new();
     if node.is_relay() {
-        for peer in network.peers_of(node, now) {
-            peers.push(peer_of_relay(network, keys, node, peer, now)?);
+        for other in network.peers_of(node, now) {
+            let allowed = allowed_ips_as_read(network, network.allowed_ips(node, other, now));
+            peers.push(peer(network, keys, (node, other), allowed)?);
         }
     } else {
+        let home = derivation.home_of(network, node);
+        let relay = home.ok_or_else(|| ExportError::NoRelay { node: node.name.clone() })?;
         let allowed = allowed_ips_as_read(network, carried(network, node, sends));
-        if let Some(relay) = derivation.home_of(network, node) {
-            warn_of_endpoint(node, relay, &allowed, &mut problems);
-            peers.push(relay_as_peer(network, keys, node, relay, allowed.clone())?);
-        }
-        if peers.is_empty() {
-            return Err(ExportError::NoRelay { node: node.name.clone() });
-        }
+        warn_of_endpoint(node, relay, &allowed, &mut problems);
+        peers.push(peer(network, keys, (node, relay), allowed)?);
     }
     warn_of_absence(node, now, &mut problems);
     Ok(Exported {
@@ -327,35 +325,20 @@ fn preshared_key(
     }
 }
 
-fn peer_of_relay(
+/// What a node's file says of a peer of its.
+fn peer(
     network: &Network,
     keys: Keys<'_>,
-    relay: &Node,
-    other: &Node,
-    now: Timestamp,
-) -> Result<wgconf::Peer, ExportError> {
-    let mut peer = wgconf::Peer::new(other.public_key);
-    peer.comments = vec![other.name.to_string()];
-    peer.preshared_key = preshared_key(network, keys, relay, other)?;
-    peer.allowed_ips = allowed_ips_as_read(network, network.allowed_ips(relay, other, now));
-    peer.endpoint = other.endpoint.clone();
-    peer.keepalive = network.keepalive_towards(relay, other);
-    Ok(peer)
-}
-
-fn relay_as_peer(
-    network: &Network,
-    keys: Keys<'_>,
-    spoke: &Node,
-    relay: &Node,
+    (node, other): (&Node, &Node),
     allowed_ips: Vec<IpNet>,
 ) -> Result<wgconf::Peer, ExportError> {
-    let mut peer = wgconf::Peer::new(relay.public_key);
-    peer.comments = vec![relay.name.to_string()];
+    let (relay, spoke) = if node.is_relay() { (node, other) } else { (other, node) };
+    let mut peer = wgconf::Peer::new(other.public_key);
+    peer.comments = vec![other.name.to_string()];
     peer.preshared_key = preshared_key(network, keys, relay, spoke)?;
     peer.allowed_ips = allowed_ips;
-    peer.endpoint = relay.endpoint.clone();
-    peer.keepalive = network.keepalive_of(spoke);
+    peer.endpoint = other.endpoint.clone();
+    peer.keepalive = network.keepalive_towards(node, other);
     Ok(peer)
 }
 

@@ -150,6 +150,24 @@ mod tests {
     }
 
     #[test]
+    fn who_derives_for_all_at_once_finds_the_same_homes() {
+        let mut network = network();
+        network.nodes.get_mut("b").unwrap().relays = vec!["nobody".parse().unwrap(), "a".parse().unwrap()];
+        network.nodes.insert("c".parse().unwrap(), node("c", Role::Spoke, 5, &[]));
+        for disabled in [None, Some("eu"), Some("us")] {
+            let mut network = network.clone();
+            if let Some(relay) = disabled {
+                network.nodes.get_mut(relay).unwrap().enabled = false;
+            }
+            let all = crate::model::Derivation::of(&network, NOW);
+            for node in network.nodes.values() {
+                let one = network.home_of(node, NOW).map(|relay| &relay.name);
+                assert_eq!(all.home_of(&network, node).map(|relay| &relay.name), one, "{}", node.name);
+            }
+        }
+    }
+
+    #[test]
     fn a_relay_that_takes_no_part_is_nobodys_home() {
         let mut network = network();
         network.nodes.get_mut("eu").unwrap().enabled = false;

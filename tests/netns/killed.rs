@@ -8,6 +8,7 @@ use crate::rig::drive::Wgrelay;
 use crate::rig::killed::{End, killed_at};
 use crate::rig::node::Node;
 use crate::rig::snapshot::Snapshot;
+use crate::rig::topology::Topology;
 use crate::sniffed::with_strangers;
 
 /// Runs a command in a node, and kills it.
@@ -29,6 +30,16 @@ fn is_whole(relay: &Wgrelay<'_>, what: &str) {
     assert_eq!(planned.code, Some(0), "{what}: {planned}");
 }
 
+/// The next command mends: a `down`, or an `up` before it.
+fn is_mended(t: &Topology, relay: &Wgrelay<'_>, by_up: bool, before: &Snapshot, what: &str) {
+    if by_up {
+        relay.up().ok();
+        is_whole(relay, what);
+    }
+    relay.ok(&["down"]);
+    before.assert_same(&Snapshot::of(&t.relay), what);
+}
+
 #[test]
 fn up() {
     with_strangers(|t, relay, strangers| {
@@ -45,12 +56,7 @@ fn up() {
         for nth in steps(calls) {
             let end = killed_in(&t.relay, &mut relay.command(&words), nth);
             let what = format!("up killed at call {nth} of {calls} ({end:?})");
-            if kills % 2 == 0 {
-                relay.up().ok();
-                is_whole(relay, &what);
-            }
-            relay.ok(&["down"]);
-            before.assert_same(&Snapshot::of(&t.relay), &what);
+            is_mended(t, relay, kills % 2 == 0, &before, &what);
             assert_eq!(strangers.arrived(), Vec::<String>::new(), "{what}");
             kills += 1;
         }
@@ -73,12 +79,7 @@ fn down() {
             relay.up().ok();
             let end = killed_in(&t.relay, &mut relay.command(&["down"]), nth);
             let what = format!("down killed at call {nth} of {calls} ({end:?})");
-            if kills % 2 == 0 {
-                relay.up().ok();
-                is_whole(relay, &what);
-            }
-            relay.ok(&["down"]);
-            before.assert_same(&Snapshot::of(&t.relay), &what);
+            is_mended(t, relay, kills % 2 == 0, &before, &what);
             assert_eq!(strangers.arrived(), Vec::<String>::new(), "{what}");
             kills += 1;
         }

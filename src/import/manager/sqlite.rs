@@ -1,6 +1,7 @@
 //! Tables of an SQLite file, read and nothing else (sqlite.org/fileformat2): what managers keep their clients in.
 //!
-//! A file may be made by anybody: each page is read at most once a table, and every length is held against the file.
+//! A file may be made by anybody: each page is read at most once a table, every length is held against the file, and all records of a
+//! table together are no longer than it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -84,6 +85,8 @@ impl<'b> Database<'b> {
 
     fn read(&self, table: &Table) -> Option<Vec<Row>> {
         let (mut seen, mut rows, mut waiting) = (HashSet::new(), Vec::new(), vec![table.root]);
+        // In a file that SQLite wrote each byte is of one record: what says more shares them, to become large in memory.
+        let mut left = self.bytes.len();
         while let Some(number) = waiting.pop() {
             if !seen.insert(number) {
                 return None;
@@ -97,7 +100,7 @@ impl<'b> Database<'b> {
             match kind {
                 LEAF => {
                     for i in 0..cells {
-                        rows.push(self.row(table, page, at(i)?)?);
+                        rows.push(self.row(table, page, at(i)?, &mut left)?);
                         if rows.len() > MAX_ROWS {
                             return None;
                         }
@@ -116,10 +119,11 @@ impl<'b> Database<'b> {
         Some(rows)
     }
 
-    fn row(&self, table: &Table, page: &[u8], at: usize) -> Option<Row> {
+    fn row(&self, table: &Table, page: &[u8], at: usize, left: &mut usize) -> Option<Row> {
         let (length, at) = varint(page, at)?;
         let (rowid, at) = varint(page, at)?;
         let length = usize::try_from(length).ok().filter(|n| *n <= MAX_RECORD)?;
+        *left = left.checked_sub(length)?;
         let record = self.payload(page, at, length)?;
         let (header, mut at) = varint(&record, 0)?;
         let mut body = usize::try_from(header).ok()?;
@@ -256,6 +260,30 @@ mod tests {
         let sql = "CREATE TABLE `t` (\n\t`id` integer PRIMARY KEY DEFAULT (1, 2) NOT NULL,\n\"name\" text, plain VARCHAR NULL, PRIMARY KEY (id), FOREIGN KEY (`x`) REFERENCES y(z))";
         assert_eq!(columns(sql), ["id", "name", "plain"]);
         assert!(columns("CREATE").is_empty());
+    }
+
+    /// A file of one page, whose table of tables has so many rows, all of them the same record.
+    fn shared_record(rows: u16) -> Vec<u8> {
+        let mut file = vec![0; 512];
+        file[..16].copy_from_slice(MAGIC);
+        file[16..18].copy_from_slice(&512u16.to_be_bytes());
+        file[59] = 1;
+        file[100] = LEAF;
+        file[103..105].copy_from_slice(&rows.to_be_bytes());
+        for i in 0..usize::from(rows) {
+            file[108 + 2 * i..110 + 2 * i].copy_from_slice(&300u16.to_be_bytes());
+        }
+        // Length 100, row 1, a header of two bytes, and a text of 43.
+        file[300..304].copy_from_slice(&[100, 1, 2, 99]);
+        file[304..347].fill(b'x');
+        file
+    }
+
+    #[test]
+    fn records_that_are_shared_do_not_multiply() {
+        let read = |file: &[u8]| Some(Database::open(file)?.master()?.len());
+        assert_eq!(read(&shared_record(5)), Some(5));
+        assert_eq!(read(&shared_record(6)), None);
     }
 
     #[test]
