@@ -100,15 +100,16 @@ pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Impo
         running::take_over(source, document, &mut told);
     }
     let relay = choose::find(&sources, options.relay, &mut told).map_err(|problem| vec![problem])?;
-    let strangers = choose::strangers(&sources, relay, relay::key(&sources, relay));
-    if !strangers.is_empty() {
-        return Err(strangers);
-    }
     for source in &sources {
         told.of_file(source);
     }
-    if let Some((network, secrets)) = own::network(&sources, relay, &mut options, &mut told) {
+    let own = own::network(&sources, relay, &mut options, &mut told).map_err(|problem| vec![problem])?;
+    if let Some((network, secrets)) = own {
         return finished(files, network, secrets, told);
+    }
+    let strangers = choose::strangers(&sources, relay, relay::key(&sources, relay));
+    if !strangers.is_empty() {
+        return Err(strangers);
     }
     let (mut network, mut secrets) = empty(&sources, relay, options.name).map_err(|problem| vec![problem])?;
     let hub = relay::node(&sources, relay, &network, &mut told).map_err(|problem| vec![problem])?;
@@ -158,7 +159,9 @@ fn finished(
     if !broken.is_empty() {
         return Err(broken);
     }
-    let list: Vec<&str> = files.iter().map(|f| names::last_part(f.name)).collect();
+    // A name may hold what no comment does.
+    let shown = |name: &str| name.replace(char::is_control, "?");
+    let list: Vec<String> = files.iter().map(|f| shown(names::last_part(f.name))).collect();
     let text = render_network(&network, Some(&format!("Imported from {}.", list.join(", "))));
     let broken = errors(parse_network(text.as_bytes(), "network.toml").problems);
     if !broken.is_empty() {

@@ -27,7 +27,7 @@ fn preshared_key(name: &NodeName) -> PresharedKey {
 fn export_all(network: &Network) -> Vec<(String, String)> {
     let of = |node: &Node| {
         let key = private_key(network, &node.name);
-        let keys = Keys { private_key: Some(&key), preshared_key: &|_, spoke| Some(preshared_key(spoke)) };
+        let keys = Keys { private_key: Some(&key), preshared_key: &|a, b| Some(preshared_key(a.max(b))) };
         let exported = node_conf(network, keys, node, &hooks(network, node, NOW), NOW).unwrap();
         (format!("{}.conf", node.name), exported.text().to_string())
     };
@@ -88,18 +88,34 @@ fn spoke(index: u8) -> impl Strategy<Value = Node> {
         )
 }
 
+/// Makes a spoke the second relay, behind this one in the file.
+fn two_relays(node: &mut Node, first: &NodeName) {
+    assert!(*first < node.name);
+    (node.role, node.rank, node.platform, node.enabled) = (Role::Relay, 1, Platform::Linux, true);
+    (node.routes, node.local, node.keepalive) = (Routes::Split, Vec::new(), None);
+    node.endpoint = Some("us.example.org:51820".parse().unwrap());
+}
+
 fn network() -> impl Strategy<Value = Network> {
     let spokes: Vec<_> = (0..6).map(spoke).collect();
     let of_all =
         (any::<bool>(), any::<bool>(), any::<bool>(), 0u16..60, prop_oneof![Just(1420u16), 1280..1500u16]);
-    let rules = (any::<bool>(), any::<bool>());
+    let rules = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.3));
     (spokes, 1..6usize, of_all, rules).prop_map(
-        |(spokes, count, (egress, psk, v6, keepalive, mtu), (policy, promise))| {
+        |(spokes, count, (egress, psk, v6, keepalive, mtu), (policy, promise, several))| {
             let key = PrivateKey::from_random([1; 32]).public_key();
             let mut hub = Node::new("hub".parse().unwrap(), Role::Relay, [10, 9, 0, 1].into(), key);
             hub.endpoint = Some("vpn.example.org:51820".parse().unwrap());
             hub.egress = egress;
             let mut nodes: Vec<Node> = spokes.into_iter().take(count).collect();
+            if several && let [_, second, ..] = nodes.as_mut_slice() {
+                two_relays(second, &hub.name);
+                let mut relays = vec![hub.name.clone(), second.name.clone()];
+                for spoke in nodes.iter_mut().filter(|n| !n.is_relay()) {
+                    spoke.relays.clone_from(&relays);
+                    relays.reverse();
+                }
+            }
             nodes.push(hub);
             if v6 {
                 for node in &mut nodes {
@@ -194,6 +210,23 @@ fn without_comments(files: &[(String, String)]) -> Vec<(String, String)> {
     files.iter().map(|(name, text)| (name.clone(), bare(text))).collect()
 }
 
+#[test]
+fn changed_files_of_several_relays_are_refused() {
+    let text = "[network]\nname = \"wg7\"\nsubnet = \"10.9.0.0/24\"\n\
+        [node.eu]\nrole = \"relay\"\naddress = \"10.9.0.1\"\nendpoint = \"192.0.2.1:51820\"\n\
+        [node.us]\nrole = \"relay\"\naddress = \"10.9.0.2\"\nendpoint = \"192.0.2.2:51820\"\n\
+        [node.a]\naddress = \"10.9.0.3\"\n[node.b]\naddress = \"10.9.0.4\"\nrelays = [\"us\"]\n\
+        [[allow]]\nfrom = [\"a\"]\nto = [\"b\"]\n";
+    let network = with_keys(keyed(text).unwrap());
+    comes_back(&network).unwrap();
+    let mut files = export_all(&network);
+    let relay = files.iter_mut().find(|(name, _)| name == "eu.conf").unwrap();
+    relay.1 = relay.1.replace("ListenPort = 51820", "ListenPort = 51821");
+    let refused = run(&files).unwrap_err();
+    assert_eq!(refused[0].code, "changed-export", "{}", told(&refused));
+    assert!(refused[0].message.contains("several relays"), "{}", told(&refused));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
     #[test]
@@ -210,7 +243,8 @@ proptest! {
     /// Of lines alone, as of any files: what clients have is kept, and whoever reached somebody still does.
     #[test]
     fn lines_alone_keep_what_they_say(network in network()) {
-        let Some(mut network) = valid(&network) else { return Ok(()) };
+        // That there are several relays no line says: such files are refused, not guessed at.
+        let Some(mut network) = valid(&network).filter(|n| n.relays().count() == 1) else { return Ok(()) };
         (network.allow, network.expect) = (Vec::new(), Vec::new());
         for node in network.nodes.values_mut() {
             // No line says what a node runs on, which matters where its AllowedIPs hold the relay's endpoint.
