@@ -220,7 +220,7 @@ fn faults() {
 
     node_mut(&mut network, "wsl").enabled = false;
     let fault = code(node_conf(&network, keys, &windows, &no_hooks, NOW));
-    assert_eq!(fault.to_string(), "windows has no relay to connect to: none is enabled");
+    assert_eq!(fault.to_string(), "windows has no relay to connect to: none that it may use is enabled");
     assert!(!fault.hint().is_empty());
 }
 

@@ -254,6 +254,14 @@ fn install_bundle(session: &Session, file: &Path) -> Result<Folder, Fault> {
     let bytes = files::read_secret(file)?;
     let parsed = Bundle::parse(bytes.as_bytes(), &file.display().to_string());
     let Some(bundle) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
+    if let Some(asked) = session.network_as_typed()
+        && asked != bundle.network.name.as_str()
+    {
+        return Err(Fault::usage(
+            format!("the bundle holds the network {}, and --network says {asked}", bundle.network.name),
+            "leave --network out",
+        ));
+    }
     let folder = Folder::new(&session.dir, &bundle.network.name);
     if folder.exists() && folder.installed_node()?.is_none() {
         return Err(Fault::failed(

@@ -78,6 +78,13 @@ fn at_home_on(network: &mut Network, name: &NodeName, relay: &NodeName, now: Tim
             format!("`wgrelay enable {relay}`, or correct its `expires`"),
         ));
     }
+    let spoke = find_node(network, name)?;
+    if !spoke.relays.is_empty() && !spoke.relays.contains(relay) {
+        return Err(Fault::failed(
+            format!("{name} does not list {relay} among its relays, which would not know it"),
+            format!("`wgrelay set {name} relays …`, with {relay} among them"),
+        ));
+    }
     if let Some(spoke) = network.nodes.get_mut(name) {
         spoke.relays.retain(|listed| listed != relay);
         spoke.relays.insert(0, relay.clone());

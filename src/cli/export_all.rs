@@ -122,6 +122,17 @@ fn one_of_all<'n>(
         told.entries.push(Entry { node, file: format!("{}.bundle", node.name), code: None });
         return Ok(told);
     }
+    let others = !node.is_relay() && network.relays().any(|relay| relay.is_active(now));
+    if others && derivation.home_of(network, node).is_none() {
+        // The others get theirs.
+        told.problems.push(Problem::warning(
+            "no-relay",
+            format!("node.{}", node.name),
+            format!("no file for {}: none of the relays that it may use takes part", node.name),
+            format!("enable one of them, or give {0} another: `wgrelay set {0} relays …`", node.name),
+        ));
+        return Ok(told);
+    }
     let exported = conf_of(network, derivation, secrets, node, now)?;
     told.problems.extend(exported.problems.iter().cloned());
     write("conf", exported.text().as_bytes())?;

@@ -317,14 +317,23 @@ pub(super) fn misfits(network: &Network, secrets: &Secrets, pairs: KeyPairs) -> 
         }
     }
     if network.preshared_keys {
-        for (relay, other) in network.key_pairs() {
-            if secrets.preshared_key(&relay.name, &other.name).is_none() {
-                let message = format!("relay {} and node {} have no preshared key", relay.name, other.name);
-                let hint =
-                    format!("`wgrelay rotate {}` makes one; preshared_keys = false does without", other.name);
-                let problem = Problem::error("missing-preshared-key", "", message, hint);
-                found.push(((Some(relay.name.clone()), other.name.clone()), problem));
-            }
+        let missing: Vec<(&Node, &Node)> = network
+            .key_pairs()
+            .filter(|(relay, other)| secrets.preshared_key(&relay.name, &other.name).is_none())
+            .collect();
+        let mut lacking: HashMap<&NodeName, usize> = HashMap::new();
+        for (relay, other) in &missing {
+            *lacking.entry(&relay.name).or_default() += 1;
+            *lacking.entry(&other.name).or_default() += 1;
+        }
+        for (relay, other) in missing {
+            let message = format!("relay {} and node {} have no preshared key", relay.name, other.name);
+            // Who lacks most is new: nobody else's keys need to change.
+            let is_relay = lacking[&relay.name] > lacking[&other.name] && network.relays().nth(1).is_some();
+            let new = if is_relay { &relay.name } else { &other.name };
+            let hint = format!("`wgrelay rotate {new}` makes one; preshared_keys = false does without");
+            let problem = Problem::error("missing-preshared-key", "", message, hint);
+            found.push(((Some(relay.name.clone()), other.name.clone()), problem));
         }
     }
     found

@@ -50,7 +50,7 @@ impl Exported {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
     /// A spoke without anybody to connect to.
-    #[error("{node} has no relay to connect to: none is enabled")]
+    #[error("{node} has no relay to connect to: none that it may use is enabled")]
     NoRelay {
         /// The spoke.
         node: NodeName,
@@ -84,7 +84,8 @@ impl ExportError {
     pub fn hint(&self) -> String {
         match self {
             Self::NoRelay { .. } => {
-                "give the network a node with role = \"relay\", enabled and not expired".into()
+                "give the network a node with role = \"relay\", enabled and not expired; where a spoke lists its `relays`, among these"
+                    .into()
             }
             Self::WrongPrivateKey { node } | Self::NoPresharedKey { spoke: node, .. } => {
                 format!(

@@ -73,7 +73,12 @@ fn survivals(network: &Network, now: Timestamp) -> Vec<Problem> {
         let dead = Place::Node(relay.name.clone());
         let broken = |(index, promise): &(usize, &Expectation)| {
             let mut problem = broken(&world, &matrix, *index, promise, Some(&dead))?;
-            problem.message = format!("{} without {}", problem.message, relay.name);
+            problem.message = format!("without {}: {}", relay.name, problem.message);
+            problem.hint = format!(
+                "another relay that leads there, listed in `relays` of the spokes concerned; `wgrelay check --without {}` tells \
+                 who loses whom",
+                relay.name
+            );
             Some(problem)
         };
         survivors.iter().filter_map(broken).collect::<Vec<_>>()

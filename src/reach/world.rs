@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::assume::{Assumptions, UPLINK, uses_v6};
 use super::host::{Dev, Host};
 use super::longest::LongestPrefix;
+use super::matrix::sends_everything;
 use super::place::Place;
 use crate::model::{Derivation, Network, Node, NodeName, Problem, PublicKey, Site, SiteInterface, Timestamp};
 use crate::plan::{Backend, Facts, HostState, Keys, multi_homed_doubt, wanted_of};
@@ -223,6 +224,12 @@ impl World {
     /// The relay that a spoke is at home on.
     pub(super) fn home(&self, spoke: &Node) -> Option<&Node> {
         self.network.home_of(spoke, self.now)
+    }
+    /// Says whether a node is to send this into the tunnel, as it does everything, and no relay that it may use takes part.
+    pub(super) fn is_cut_off(&self, id: NodeId, dst: IpAddr) -> bool {
+        let node = self.node(id);
+        let stays_outside = node.local.iter().chain(&node.except).any(|net| net.contains(&dst));
+        sends_everything(node) && !stays_outside && self.home(node).is_none()
     }
     pub(super) fn site(&self, id: SiteId) -> &Site {
         &self.node(id.node).sites[id.index]

@@ -163,6 +163,10 @@ impl Folder {
             return Err(StoreError::Exists { path: self.network_path() });
         }
         let before = Contents::read(self.path())?;
+        if before.secrets.is_some() {
+            // Keys of a network whose file somebody took away: nothing else may have them.
+            return Err(StoreError::Exists { path: self.secrets_path() });
+        }
         self.commit(&lock, contents, &before.digests(), note).map(drop)
     }
 

@@ -26,6 +26,15 @@ fn without(text: &str, heading: &str, key: &str) -> String {
 }
 
 #[test]
+fn keys_whose_network_is_gone_are_nobody_elses() {
+    let sandbox = Sandbox::with_network();
+    let keys = std::fs::read(sandbox.path("wg0/secrets.toml")).expect("it was written");
+    std::fs::remove_file(sandbox.path("wg0/network.toml")).expect("it was there");
+    sandbox.run(&["init"]).exits(1).tells(&["secrets.toml", "it is kept"]);
+    assert_eq!(std::fs::read(sandbox.path("wg0/secrets.toml")).expect("it is still there"), keys);
+}
+
+#[test]
 fn rotate_mends_a_preshared_key_that_is_missing() {
     let sandbox = network();
     edit(&sandbox, "wg0/secrets.toml", |text| without(&text, "[preshared_keys.relay]", "office-a"));

@@ -56,6 +56,34 @@ fn a_spoke_gets_the_file_of_its_home_and_another_where_asked() {
 }
 
 #[test]
+fn a_spoke_whose_relays_are_all_off_is_cut_off_and_told_so() {
+    let sandbox = two_relays();
+    for words in [
+        &["set", "us", "egress", "true"][..],
+        &["set", "phone", "relays", "us"],
+        &["set", "phone", "routes", "full"],
+    ] {
+        sandbox.run(words).exits(0);
+    }
+    sandbox.run(&["trace", "phone", "internet"]).exits(0);
+    let told = sandbox.run(&["check", "--without", "us"]).exits(0).out;
+    let after = told.split("use their next relay:").nth(1).expect("phone has no next one");
+    let of_phone = after.lines().find(|line| line.trim_start().starts_with("phone -> "));
+    assert!(of_phone.is_some_and(|line| line.contains("internet")), "{told}");
+    sandbox.run(&["disable", "us"]).exits(0).tells(&["no other of their relays is enabled for phone"]);
+    for to in ["internet", "windows"] {
+        let traced = sandbox.run(&["trace", "phone", to]).exits(4);
+        assert!(traced.out.contains("blocked at us, disabled"), "{traced:?}");
+    }
+    assert!(sandbox.run(&["export", "phone"]).exits(1).err.contains("none that it may use is enabled"));
+    sandbox.run(&["export", "phone", "--relay", "wsl"]).exits(1).tells(&["does not list wsl"]);
+    let dir = sandbox.path("out").display().to_string();
+    sandbox.run(&["export", "--all", "--out", &dir]).exits(0).tells(&["no file for phone"]);
+    assert!(sandbox.path("out/windows.conf").exists() && !sandbox.path("out/phone.conf").exists());
+    sandbox.run(&["export", "--all", "--relay", "us", "--out", &dir]).exits(2);
+}
+
+#[test]
 fn a_relay_that_is_listed_is_renamed_everywhere_and_not_removed() {
     let sandbox = two_relays();
     sandbox.run(&["set", "phone", "relays", "us"]).exits(0);

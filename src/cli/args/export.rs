@@ -72,7 +72,7 @@ pub struct Export {
     #[arg(long, requires = "out", conflicts_with = "name")]
     pub all: bool,
     /// As if the node were at home on this relay
-    #[arg(long, value_name = "RELAY", requires = "name")]
+    #[arg(long, value_name = "RELAY", requires = "name", conflicts_with = "all")]
     pub relay: Option<NodeName>,
     /// In which form
     #[arg(long, value_name = "FORMAT", default_value = "conf")]

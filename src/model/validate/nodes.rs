@@ -78,10 +78,7 @@ impl<'n> Check<'n> {
                     at.node,
                     "relay-disabled",
                     if several {
-                        format!(
-                            "relay {} is disabled: its spokes are at home on the next of their list",
-                            node.name
-                        )
+                        self.without_relay(node)
                     } else {
                         format!("relay {} is disabled: no packet passes between nodes", node.name)
                     },
@@ -123,6 +120,29 @@ impl<'n> Check<'n> {
                     "set egress = true on the relay, or routes = \"split\"",
                 );
             }
+        }
+    }
+
+    /// What the absence of one of several relays means for the spokes that list it.
+    fn without_relay(&self, relay: &Node) -> String {
+        const NAMED: usize = 3;
+        let is_on = |name: &NodeName| self.network.nodes.get(name).is_some_and(|n| n.is_relay() && n.enabled);
+        let spokes = self.nodes.iter().map(|(node, _)| *node).filter(|n| n.relays.contains(&relay.name));
+        let cut_off: Vec<&str> =
+            spokes.filter(|n| n.enabled && !n.relays.iter().any(is_on)).map(|n| n.name.as_str()).collect();
+        let more = match cut_off.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        match cut_off.as_slice() {
+            [] => {
+                format!("relay {} is disabled: its spokes are at home on the next of their list", relay.name)
+            }
+            names => format!(
+                "relay {} is disabled, and no other of their relays is enabled for {}{more}",
+                relay.name,
+                names[..names.len().min(NAMED)].join(", ")
+            ),
         }
     }
 

@@ -58,11 +58,11 @@ impl Walk<'_> {
 
     pub(super) fn not_allowed(&self, id: NodeId, dst: IpAddr) -> Cause {
         let world = self.world;
-        if !world.node(id).is_relay() {
-            let mut relays = world.ids().filter(|r| world.node(*r).is_relay());
-            if let Some(relay) = relays.clone().next()
-                && !relays.any(|r| world.is_active(r))
-            {
+        let node = world.node(id);
+        if !node.is_relay() && world.home(node).is_none() {
+            let listed = node.relays.iter().filter_map(|name| world.id(name));
+            let mut relays = listed.chain(world.ids()).filter(|r| world.node(*r).is_relay());
+            if let Some(relay) = relays.next() {
                 return Cause::Inactive(relay);
             }
         }
