@@ -69,7 +69,7 @@ pub enum CtState {
     Invalid,
     /// `invalid,untracked`: of no flow that is known here.
     Stray,
-    /// `untracked`: the owner's rules keep it from being tracked.
+    /// `untracked`: the owner's rules keep it from being tracked, or it is neighbour discovery, which the kernel never tracks.
     Untracked,
 }
 

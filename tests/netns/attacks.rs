@@ -6,7 +6,7 @@
 
 use crate::foreign_clients::clients_up;
 use crate::packet::{
-    ACK, Ear, GRE, RST, SYN, echo, fragments, fragments6, icmp_error, ip, piece, send, tcp, token, udp,
+    ACK, Ear, GRE, RST, SYN, echo, fragments, fragments6, icmp_error, icmp6, ip, piece, send, tcp, token, udp,
 };
 use crate::rig::drive::Wgrelay;
 use crate::rig::node::Node;
@@ -112,6 +112,32 @@ impl<'t> Path<'t> {
 /// One packet.
 fn one(packet: Vec<u8>) -> Vec<Vec<u8>> {
     vec![packet]
+}
+
+/// The kernel never tracks neighbour discovery, nor who listens to a group (RFC 4861, RFC 2710, RFC 3810), so nothing but its
+/// addresses says whose it is, and an outsider writes what he likes there.
+#[test]
+fn what_is_never_tracked_passes_by_its_own_links_alone() {
+    let Some(t) = Topology::possible(Families::Both) else { return };
+    let relay = under_policy(&t);
+    t.internet.ip("route add fd5e:1::/64 via fd00:39::45\nroute add fd00:19::/64 via fd00:39::45");
+    let mut ear = Ear::at(&t.windows);
+    let heard = token();
+    // What is allowed, from where it is allowed, wakes the session.
+    assert!(ear.waits_for(heard, || send(&t.docker, &echo(DOCKER6, WINDOWS6, &heard))));
+    let sent = [128, 130, 131, 132, 133, 134, 135, 136, 137, 143].map(|kind| {
+        let token = token();
+        for _ in 0..3 {
+            send(&t.internet, &icmp6(kind, DOCKER6, WINDOWS6, &token));
+        }
+        (kind, token)
+    });
+    let last = token();
+    assert!(ear.waits_for(last, || send(&t.docker, &echo(DOCKER6, WINDOWS6, &last))));
+    for (kind, token) in sent {
+        assert!(!ear.has_heard(token), "type {kind} of an outsider with a spoke's address");
+    }
+    relay.ok(&["down"]);
 }
 
 #[test]

@@ -143,6 +143,15 @@ pub fn echo(src: &str, dst: &str, data: &[u8]) -> Vec<u8> {
     ip(src, dst, if is_v4 { ICMP } else { ICMP6 }, &out)
 }
 
+/// An ICMPv6 message of any type with some data.
+pub fn icmp6(kind: u8, src: &str, dst: &str, data: &[u8]) -> Vec<u8> {
+    let mut out = vec![kind, 0, 0, 0, 0, 0, 0, 0];
+    out.extend(data);
+    let check = checksum(parsed(src), parsed(dst), ICMP6, &out);
+    out[2..4].copy_from_slice(&check);
+    ip(src, dst, ICMP6, &out)
+}
+
 /// Cuts an IPv4 packet into fragments of so many bytes each, a multiple of eight.
 pub fn fragments(packet: &[u8], size: usize) -> Vec<Vec<u8>> {
     let id = u16::from_be_bytes([packet[packet.len() - 2], packet[packet.len() - 1]]);

@@ -159,14 +159,23 @@ impl Builder<'_> {
             rule([Match::Ct(CtState::Related)], Action::Accept),
             rule([Match::Expected], Action::Accept),
             rule([Match::Ct(CtState::Invalid)], Action::Drop),
-            rule([Match::Ct(CtState::Untracked)], Action::Jump(STRAYS.into())),
             rule([Match::Dnatted], Action::Jump(SERVICES.into())),
         ]);
         let pairs = || Action::Jump("pairs".into());
         // By whichever link they come back.
         rules.push(rule([Match::Answer], pairs()));
+        // What is not tracked has no ends of a flow, only addresses that anybody may write into it: it passes by the links
+        // that its addresses belong to, or not at all. Of ICMPv6 the kernel tracks no neighbour discovery.
+        let by_links = |links: Vec<Match>| {
+            let untracked =
+                std::iter::once(Match::Ct(CtState::Untracked)).chain(links.iter().cloned()).collect();
+            [
+                Rule { matches: untracked, action: Action::Jump(STRAYS.into()) },
+                Rule { matches: links, action: Action::Jump("pairs".into()) },
+            ]
+        };
         if self.node.is_relay() {
-            rules.push(rule([iif.clone(), oif.clone()], pairs()));
+            rules.extend(by_links(vec![iif.clone(), oif.clone()]));
         }
         for (site, link) in sites {
             let family = Family::of(&site.subnet);
@@ -177,8 +186,8 @@ impl Builder<'_> {
                 }
                 SiteMatch::Subnet => (self.oif(false), self.iif(false)),
             };
-            rules.push(rule([iif.clone(), out, Match::Daddr { family, with: with(), is: true }], pairs()));
-            rules.push(rule([back, oif.clone(), Match::Saddr { family, with: with(), is: true }], pairs()));
+            rules.extend(by_links(vec![iif.clone(), out, Match::Daddr { family, with: with(), is: true }]));
+            rules.extend(by_links(vec![back, oif.clone(), Match::Saddr { family, with: with(), is: true }]));
         }
         rules.extend(self.egress_forward());
         rules.extend(self.behind_full_tunnel(sites));
