@@ -51,7 +51,7 @@ pub struct ImportedNetwork {
 pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault> {
     let Import { files, relay, live, take_over } = asked;
     let Read { mut texts, disabled, findings } = read_files(files, session.now)?;
-    let live = live.map(|name| Live::read(&name, &mut texts)).transpose()?;
+    let live = live.map(|name| read_live(session, &name, &mut texts)).transpose()?;
     let files: Vec<File<'_>> =
         texts.iter().map(|(name, decoded)| File { name, text: &decoded.text }).collect();
     let docker = docker_networks();
@@ -82,6 +82,24 @@ pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault
     let files = files.len();
     let taken_over = before.map(|before| before.give_way(session, &folder)).transpose()?;
     Ok(ImportedNetwork { folder, made, files, taken_over })
+}
+
+/// Reads an interface. Where there is none, and an import was ended before ours was up, its network is what helps.
+fn read_live(
+    session: &Session,
+    name: &InterfaceName,
+    texts: &mut Vec<(String, Decoded)>,
+) -> Result<Live, Fault> {
+    Live::read(name, texts).map_err(|error| {
+        let folder = Folder::new(&session.dir, name);
+        let fault = Fault::from(error);
+        if !folder.exists() {
+            return fault;
+        }
+        let hint =
+            format!("its network is in {} already: `wgrelay up` brings it up", folder.path().display());
+        Fault { hint, ..fault }
+    })
 }
 
 /// What the files say, a manager's store as the files that it would hand out.

@@ -14,10 +14,14 @@ use super::fault::Fault;
 use super::service::install_service;
 use super::session::Session;
 use crate::host::HostError;
+use crate::host::uninterrupted;
 use crate::host::wg_quick::{self, WgQuick};
 use crate::host::wireguard::running::{await_peers, call_peers, running};
-use crate::model::{InterfaceName, PublicKey, Timestamp};
+use crate::model::{InterfaceName, PrivateKey, PublicKey, Timestamp};
+use crate::store::files::StoreError;
 use crate::store::folder::Folder;
+use crate::store::owned::{folder_is_own, read_own};
+use crate::wgconf::read;
 
 /// A session is used for so long (the protocol's REJECT_AFTER_TIME), in seconds: who has none older was there just now.
 const LIVE_WITHIN: u64 = 180;
@@ -28,6 +32,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(7);
 #[derive(Debug)]
 pub struct Predecessor {
     name: InterfaceName,
+    key: Option<PublicKey>,
     way: WgQuick,
     /// Where peers were last heard from.
     endpoints: BTreeMap<PublicKey, SocketAddr>,
@@ -56,6 +61,41 @@ pub struct TakenOver {
     pub unit: Option<String>,
 }
 
+/// How wg-quick brought an interface up: by the file that has its key, which nobody but its owner may write, because its
+/// commands are run.
+fn way_of(
+    name: &InterfaceName,
+    given: Option<&Path>,
+    key: Option<PublicKey>,
+) -> Result<Option<WgQuick>, HostError> {
+    let refused = |error: StoreError| {
+        HostError::new("take over", name.as_str(), error.to_string()).hint(error.hint().to_string())
+    };
+    let has_key = |path: &Path| -> Result<bool, StoreError> {
+        if let Some(folder) = path.parent() {
+            folder_is_own(folder)?;
+        }
+        let text = read_own(path)?.unwrap_or_default();
+        let found = read(&text, "").document.interface.private_key.as_ref().map(PrivateKey::public_key);
+        Ok(key.is_some() && found == key)
+    };
+    if let Some(path) = wg_quick::conf(name)
+        && has_key(&path).map_err(refused)?
+    {
+        return Ok(Some(if wg_quick::is_units(name) {
+            WgQuick::Unit
+        } else {
+            WgQuick::Command(name.to_string())
+        }));
+    }
+    let Some(path) = given.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf()))
+    else {
+        return Ok(None);
+    };
+    let is_its = has_key(&path).map_err(refused)?;
+    Ok(is_its.then(|| WgQuick::Command(path.display().to_string())))
+}
+
 impl Predecessor {
     /// Finds out how an interface came up, so that it can go and come back; `file` is where it was made from, if not wg-quick's
     /// own folder.
@@ -74,27 +114,22 @@ impl Predecessor {
         if found.is_ours {
             return Err(failed("it is wgrelay's own already", "`wgrelay status` tells of it".into()));
         }
-        let path = file.map(|f| std::path::absolute(f).unwrap_or_else(|_| f.to_path_buf()));
-        let way = match (wg_quick::is_units(name), path, wg_quick::conf(name)) {
-            (true, ..) => WgQuick::Unit,
-            (false, _, Some(_)) => WgQuick::Command(name.to_string()),
-            (false, Some(path), None) => WgQuick::Command(path.display().to_string()),
-            (false, None, None) => {
-                return Err(failed(
-                    "no wg-quick made it: there is no unit of it that runs, and no file in /etc/wireguard",
-                    format!(
-                        "take it down by the way that it came, then `wgrelay up`; NetworkManager: `nmcli connection down {name}`; by hand: `ip link delete {name}`"
-                    ),
-                ));
-            }
-        };
+        let key = found.report.private_key.as_ref().map(PrivateKey::public_key);
+        let way = way_of(name, file, key)?.ok_or_else(|| {
+            failed(
+                "no file of wg-quick's with its key is there: neither in /etc/wireguard nor among those that were given",
+                format!(
+                    "take it down by the way that it came, then `wgrelay up`; NetworkManager: `nmcli connection down {name}`; by hand: `ip link delete {name}`"
+                ),
+            )
+        })?;
         let peers = &found.report.peers;
         let endpoints = peers.iter().filter_map(|p| Some((p.public_key, p.endpoint?))).collect();
         let is_live = |p: &&crate::dataplane::PeerReport| {
             p.last_handshake.as_ref().is_some_and(|t| now.0.saturating_sub(t.seconds) <= LIVE_WITHIN)
         };
         let online = peers.iter().filter(is_live).map(|p| p.public_key).collect();
-        Ok(Self { name: name.clone(), way, endpoints, online, was_enabled: wg_quick::is_enabled(name) })
+        Ok(Self { name: name.clone(), key, way, endpoints, online, was_enabled: wg_quick::is_enabled(name) })
     }
 
     /// Goes, for the network in this folder: it comes up with the peers called, or what was there is back.
@@ -114,6 +149,10 @@ impl Predecessor {
             };
             Fault { message, hint, ..fault }
         };
+        // Over the very tunnel, perhaps: the terminal goes away with it, and nobody may be left without one.
+        uninterrupted::until_the_end().map_err(|error| {
+            stays(format!("cannot keep signals from ending this half way: {error}"), Fault::failed("", ""))
+        })?;
         self.stop().map_err(|error| stays(error.to_string(), error.into()))?;
         let asked = BringUp { bundle: None, backend: BackendChoice::Auto, force: false, confirm: None };
         let brought_up = bring_up(&session, &asked).map_err(|fault| {
@@ -123,11 +162,15 @@ impl Predecessor {
             };
             stays(message, fault)
         })?;
-        let resumed = self.resume(folder.name())?;
+        let up = |fault: Fault| Fault {
+            message: format!("{} is up in its place; {}", self.name, fault.message),
+            ..fault
+        };
+        let resumed = self.resume(folder.name()).map_err(|error| up(error.into()))?;
         let mut unit = None;
         if self.was_enabled {
-            wg_quick::disable(&self.name)?;
-            unit = Some(install_service(&session, BackendChoice::Auto, None)?.unit);
+            wg_quick::disable(&self.name).map_err(|error| up(error.into()))?;
+            unit = Some(install_service(&session, BackendChoice::Auto, None).map_err(up)?.unit);
         }
         Ok(TakenOver { brought_up, resumed, unit })
     }
@@ -143,6 +186,11 @@ impl Predecessor {
 
     fn put_back(&self) -> Result<(), HostError> {
         self.way.up(&self.name)?;
+        let key = running(&self.name)?.and_then(|now| Some(now.report.private_key?.public_key()));
+        if key != self.key {
+            return Err(HostError::new("put back", self.name.as_str(), "wg-quick brought up another tunnel")
+                .hint("its file was changed meanwhile"));
+        }
         call_peers(&self.name, &self.endpoints)
     }
 

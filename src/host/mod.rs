@@ -17,6 +17,7 @@ pub mod log_file;
 pub mod random;
 pub mod rolled_back;
 pub mod runtime;
+pub mod uninterrupted;
 pub mod user;
 
 pub use api::{Host, HostError, Scope};

@@ -106,6 +106,59 @@ fn where_ours_does_not_come_up_theirs_is_back() {
     assert!(ping(&t.windows, "10.8.0.3"));
 }
 
+/// wg-quick runs what its files say: neither another tunnel's of the same name, nor one that others may write.
+#[test]
+fn no_file_but_its_own_brings_it_down() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    by_wg_quick(&t);
+    let relay = Wgrelay::on(&t.relay);
+    let file = t.relay.read("/etc/wireguard/wg0.conf");
+    let stale = file.replace(key(1).expose_base64().as_str(), key(5).expose_base64().as_str())
+        + "\n[Interface]\nPostDown = touch /mnt/ran\n";
+    t.relay.write("/etc/wireguard/wg0.conf", &stale);
+    let said = relay.call(&["import", "--live", "wg0", "--take-over"]).exits(1);
+    assert!(said.stderr.contains("no file of wg-quick's with its key"), "{said}");
+    t.relay.run(&["rm", "/etc/wireguard/wg0.conf"]).ok();
+    t.relay.run(&["mkdir", "-p", "/mnt/theirs"]).ok();
+    t.relay.write("/mnt/theirs/wg0.conf", &file);
+    for (who, what) in
+        [("/mnt/theirs/wg0.conf", "somebody's file"), ("/mnt/theirs", "a file in somebody's folder")]
+    {
+        t.relay.run(&["chown", "65534", who]).ok();
+        let said = relay.call(&["import", "--live", "wg0", "--take-over", "/mnt/theirs/wg0.conf"]).exits(1);
+        assert!(said.stderr.contains("65534") || said.stderr.contains("nobody"), "{what}: {said}");
+        t.relay.run(&["chown", "0", who]).ok();
+    }
+    t.relay.run(&["ls", "/mnt/ran"]).exits(2);
+    assert_eq!(public_key(&t.relay), key(1).public_key().to_string());
+    assert!(ping(&t.windows, "10.8.0.3"));
+}
+
+/// Over the very tunnel, the terminal goes away with it.
+#[test]
+fn a_terminal_that_goes_away_ends_nothing_half_way() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    by_wg_quick(&t);
+    let relay = Wgrelay::on(&t.relay);
+    let file = t.relay.read("/etc/wireguard/wg0.conf");
+    t.relay.write(
+        "/etc/wireguard/wg0.conf",
+        &file.replace("[Interface]\n", "[Interface]\nPostDown = touch /mnt/gone; sleep 2\n"),
+    );
+    let script = format!(
+        "{} --dir {} import --live wg0 --take-over & pid=$!
+         until [ -e /mnt/gone ]; do sleep 0.05; done; kill -HUP $pid; kill -INT $pid; kill -TERM $pid; wait $pid",
+        env!("CARGO_BIN_EXE_wgrelay"),
+        relay.dir
+    );
+    // bash lets its jobs in the background ignore Ctrl-C; a terminal's own do not.
+    let said = t.relay.run(&["bash", "-m", "-c", &script]).ok();
+    assert!(said.stdout.contains("2 of 2 peers"), "{said}");
+    assert!(ping(&t.windows, "10.8.0.3"));
+    assert_eq!(relay.status()["state"], "up");
+    relay.ok(&["down"]);
+}
+
 #[test]
 fn an_interface_is_read_as_it_runs() {
     let Some(t) = Topology::possible(Families::V4) else { return };
@@ -141,7 +194,7 @@ fn an_interface_is_read_as_it_runs() {
     assert!(text.contains("192.168.77.0/24") && !text.contains(&format!("{RELAY}:")), "{text}");
     // What no wg-quick can take down is not taken over, and neither is what is no tunnel.
     for (words, why) in [
-        (["--live", "wg0", "--take-over"], "no wg-quick made it"),
+        (["--live", "wg0", "--take-over"], "no file of wg-quick's with its key"),
         (["--live", "eth0", "--network=x"], "it is no WireGuard interface"),
         (["--live", "wg7", "--network=x"], "there is none of this name"),
     ] {

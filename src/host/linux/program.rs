@@ -55,6 +55,8 @@ pub(super) fn run_within(
     let was_slow = slow().as_ref().and_then(|slow| slow.get(name)).is_some_and(|at| at.elapsed() < SLOW_FOR);
     let limit = if was_slow { limit.min(LIMIT_ONCE_SLOW) } else { limit };
     let mut command = command(name)?;
+    // Whoever ends this process by Ctrl-C ends what it has started by it, not by the terminal.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let outcome = finish(command.args(args), input, limit);
     match &outcome {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
