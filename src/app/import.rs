@@ -1,6 +1,6 @@
 //! The procedure of `import`: configurations made by hand, made a network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -16,7 +16,7 @@ use crate::import::{File, ImportOptions, Imported, import as read};
 use crate::model::{InterfaceName, Problem, PublicKey, Timestamp};
 use crate::store::Contents;
 use crate::store::folder::Folder;
-use crate::wgconf::{self, Decoded, decode};
+use crate::wgconf::{self, Decoded, Document, decode};
 
 /// What a network is to be made from.
 #[derive(Debug)]
@@ -126,8 +126,14 @@ fn read_files(files: Vec<(String, Zeroizing<Vec<u8>>)>, now: Timestamp) -> Resul
     };
     let relays: Relays =
         all.texts.iter().filter_map(document).filter(|(_, d)| d.interface.listen_port.is_some()).collect();
-    for (name, text) in &all.texts {
-        all.disabled.extend(manager::commented_out(&text.text, &wgconf::read(&text.text, name).document));
+    let documents: Vec<(&Decoded, Document)> =
+        all.texts.iter().map(|(name, text)| (text, wgconf::read(&text.text, name).document)).collect();
+    let listed: BTreeSet<PublicKey> =
+        documents.iter().flat_map(|(_, d)| &d.peers).map(|peer| peer.public_key).collect();
+    // A client's own file says nothing of the others.
+    for (text, document) in documents.iter().filter(|(_, d)| d.interface.listen_port.is_some()) {
+        let keys = manager::commented_out(&text.text, document);
+        all.disabled.extend(keys.into_iter().filter(|key| !listed.contains(key)));
     }
     for (name, bytes) in stores {
         let store =

@@ -19,11 +19,18 @@ const MOST: usize = 20_000;
 /// Reads a file whole; a database whose newest changes are elsewhere is refused.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let bytes = lint::read(path)?;
-    let mut journal = path.as_os_str().to_owned();
-    journal.push("-wal");
-    // Its header alone is 32 bytes (sqlite.org/fileformat2).
-    let has_more = std::fs::metadata(&journal).is_ok_and(|m| m.len() > 32);
-    if has_more && manager::is_store(&bytes) {
+    // SQLite has them beside the file itself, whatever links lead there.
+    let file = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let newer = ["-wal", "-journal"].map(|end| {
+        let mut journal = file.as_os_str().to_owned();
+        journal.push(end);
+        journal
+    });
+    // The header alone of the first is 32 bytes (sqlite.org/fileformat2).
+    let has_more = |journal: &&std::ffi::OsString| std::fs::metadata(journal).is_ok_and(|m| m.len() > 32);
+    if let Some(journal) = newer.iter().find(has_more)
+        && manager::is_store(&bytes)
+    {
         return Err(Fault::failed(
             format!("the newest changes of {} are in {}", path.display(), Path::new(&journal).display()),
             format!(

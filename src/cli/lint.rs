@@ -55,7 +55,8 @@ pub fn lint(ctx: &Context, args: &Lint) -> Result<Exit, Fault> {
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let fault = |e: std::io::Error| Fault::failed(format!("cannot read {}: {e}", path.display()), "");
     let mut bytes = Zeroizing::new(Vec::new());
-    if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo()) && !path.starts_with("/dev/") {
+    let is_given = ["/dev/stdin", "/dev/fd"].iter().any(|own| path.starts_with(own));
+    if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo()) && !is_given {
         return Err(Fault::failed(
             format!("{} is a named pipe", path.display()),
             "give a file, or `COMMAND | wgrelay lint /dev/stdin`",

@@ -1,7 +1,12 @@
 //! A Docker engine that has the network otherwise than the file says: `init` takes it over, and later it is told.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::os::unix::net::UnixListener;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::sandbox::{Said, Sandbox, said};
 
@@ -14,6 +19,10 @@ const CONTAINERS: &str = r#"[{"Names":["/backend"],"NetworkSettings":{"Networks"
 
 /// Answers what is asked at a socket in the sandbox for as long as the test runs.
 fn engine(sandbox: &Sandbox) -> String {
+    engine_that_takes(sandbox, Duration::ZERO)
+}
+
+fn engine_that_takes(sandbox: &Sandbox, time: Duration) -> String {
     let path = sandbox.path("engine.sock");
     let listener = UnixListener::bind(&path).expect("the folder is new");
     std::thread::spawn(move || {
@@ -29,6 +38,7 @@ fn engine(sandbox: &Sandbox) -> String {
                 Some("version") => r#"{"Version":"28.5.2"}"#,
                 _ => "[]",
             };
+            std::thread::sleep(time);
             let _whoever_asked_may_be_gone =
                 write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         }
@@ -73,6 +83,28 @@ fn a_file_that_says_otherwise_is_told() {
     // Another node's host knows nothing of the relay's Docker.
     let other = run(&sandbox, &engine, &["check", "--node", "docker"]).exits(0);
     assert!(!other.err.contains("172.20"), "{other:?}");
+}
+
+/// A terminal that stops a program and lets it go on, like the end of a child, interrupts what waits with a limit.
+#[test]
+fn a_signal_while_it_thinks_does_not_make_it_silent() {
+    let sandbox = Sandbox::new();
+    run(&sandbox, "unix:///nowhere", &["init", "--profile", "webvirtcloud", "--endpoint", "192.0.2.1"])
+        .exits(0);
+    let engine = engine_that_takes(&sandbox, Duration::from_millis(300));
+    let mut command = sandbox.command(&["doctor"]);
+    let mut doctor =
+        command.env("DOCKER_HOST", engine).stdout(Stdio::piped()).spawn().expect("the program is there");
+    let pid = Pid::from_raw(doctor.id().try_into().expect("a pid"));
+    while doctor.try_wait().expect("it is a child of this one").is_none() {
+        for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
+            kill(pid, signal).expect("it was not waited for");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let mut said = String::new();
+    doctor.stdout.take().expect("a pipe").read_to_string(&mut said).expect("it is text");
+    assert!(said.contains("172.20.0.0/16"), "{said}");
 }
 
 #[test]

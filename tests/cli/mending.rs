@@ -28,10 +28,10 @@ fn without(text: &str, heading: &str, key: &str) -> String {
 #[test]
 fn keys_whose_network_is_gone_are_nobody_elses() {
     let sandbox = Sandbox::with_network();
-    let keys = std::fs::read(sandbox.path("wg0/secrets.toml")).expect("it was written");
-    std::fs::remove_file(sandbox.path("wg0/network.toml")).expect("it was there");
+    let keys = fs::read(sandbox.path("wg0/secrets.toml")).expect("it was written");
+    fs::remove_file(sandbox.path("wg0/network.toml")).expect("it was there");
     sandbox.run(&["init"]).exits(1).tells(&["secrets.toml", "it is kept"]);
-    assert_eq!(std::fs::read(sandbox.path("wg0/secrets.toml")).expect("it is still there"), keys);
+    assert_eq!(fs::read(sandbox.path("wg0/secrets.toml")).expect("it is still there"), keys);
 }
 
 #[test]

@@ -5,15 +5,10 @@ use super::{Conf, Relays, Store, file_name, text};
 use crate::model::PrivateKey;
 
 /// Reads the database; `None`: none of its tables is one of clients.
-pub(super) fn of_database(
-    name: &str,
-    database: &Database<'_>,
-    tables: &[String],
-    relays: &Relays,
-) -> Option<Store> {
+pub(super) fn of_database(name: &str, database: &Database<'_>, relays: &Relays) -> Option<Store> {
     let mut store = Store::default();
     let mut is_one = false;
-    for table in tables {
+    for table in database.tables() {
         let rows = database.rows(table)?;
         let is_clients = |r: &Row| {
             r.contains_key("id") && r.contains_key("allowed_ip") && r.contains_key("endpoint_allowed_ip")

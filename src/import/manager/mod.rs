@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
-use crate::model::{Problem, PublicKey};
+use crate::model::{Problem, PublicKey, could_be_key};
 use crate::wgconf::Document;
 use sqlite::{Database, Row};
 
@@ -34,8 +34,8 @@ pub fn is_store(bytes: &[u8]) -> bool {
     sqlite::is_sqlite(bytes) || bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{')
 }
 
-/// Peers whose sections are commented out, as PiVPN switches a client off (`#[disabled] PublicKey = …`) and people do: whoever has the
-/// file still is not let in by that.
+/// Peers whose sections are commented out in a relay's file, as PiVPN switches a client off (`#[disabled] PublicKey = …`) and people do:
+/// whoever has the file still is not let in by that. Not those that it lists as well.
 pub fn commented_out(text: &str, document: &Document) -> Vec<PublicKey> {
     let keys = text.lines().filter_map(|line| {
         let (head, value) = line.trim().strip_prefix('#')?.split_once('=')?;
@@ -67,13 +67,12 @@ fn database(name: &str, bytes: &[u8], today: &str, relays: &Relays) -> Result<St
         )
     };
     let database = Database::open(bytes).ok_or_else(broken)?;
-    let tables = database.tables().ok_or_else(broken)?;
-    let has = |table: &str| tables.iter().any(|t| t == table);
+    let has = |table: &str| database.tables().any(|t| t == table);
     let store = if has("interfaces_table") && has("clients_table") {
         wg_easy::of_database(name, &database, today)
     } else if has("interfaces") && has("peers") && has("peer_addresses") {
         portal::of_database(name, &database, today)
-    } else if let Some(store) = dashboard::of_database(name, &database, &tables, relays) {
+    } else if let Some(store) = dashboard::of_database(name, &database, relays) {
         Some(store)
     } else {
         let message =
@@ -132,6 +131,8 @@ fn list(text: &str) -> String {
 /// How a client's file is called: by what its manager calls it.
 fn file_name(store: &str, name: &str) -> String {
     let safe: String = one_line(name).chars().map(|c| if c == '/' { '-' } else { c }).collect();
+    // It is told in messages.
+    let safe = if could_be_key(&safe) { "client".to_owned() } else { safe };
     format!("{store}/{safe}.conf")
 }
 

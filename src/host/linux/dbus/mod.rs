@@ -93,7 +93,8 @@ impl Bus {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let mut byte = [0];
-            if line.len() > 1024 || stream.read(&mut byte)? == 0 {
+            stream.read_exact(&mut byte)?;
+            if line.len() > 1024 {
                 return Err(malformed());
             }
             line.extend(byte);

@@ -27,7 +27,8 @@ impl Events {
         let mut head = Vec::new();
         while head_of(&head).is_none() {
             let mut byte = [0];
-            if stream.read(&mut byte)? == 0 || head.len() > MAX_HEAD_BYTES {
+            stream.read_exact(&mut byte)?;
+            if head.len() > MAX_HEAD_BYTES {
                 return Err(io::Error::other("the answer is not what HTTP promises"));
             }
             head.extend(byte);
@@ -44,9 +45,12 @@ impl Events {
     /// # Errors
     /// The engine is gone.
     pub fn wait(&mut self) -> io::Result<()> {
-        match self.stream.read(&mut [0; 16 * 1024])? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
+        loop {
+            match self.stream.read(&mut [0; 16 * 1024]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other.map(drop),
+            }
         }
     }
 }
