@@ -13,13 +13,13 @@
 //!   verification and the undo (`examples/diff_states.rs`).
 //!
 //! With the feature `program`, which is on by default, [`app`] has what is done to a machine, a procedure each: it takes an
-//! [`app::Session`] and returns data. [`cli`] and [`daemon`] are shells around it.
+//! [`app::Session`] and returns data. [`cli`], [`daemon`] and [`web`] are shells around it.
 //!
 //! # The layers
 //!
 //! Each uses only those above it in this list (docs/architecture.md has the reasons):
 //! [`model`], [`config`], [`store`], [`wgconf`], [`firewall`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`],
-//! [`daemon::protocol`], [`host`], [`app`], [`daemon`], [`lab`], [`cli`]. Without `program` there are the pure ones down to
+//! [`daemon::protocol`], [`host`], [`app`], [`daemon`], [`lab`], [`web`], [`cli`]. Without `program` there are the pure ones down to
 //! `export` alone, for any target; CI builds them for one without an operating system.
 #![cfg_attr(
     not(feature = "program"),
@@ -54,4 +54,6 @@ pub mod reach;
 pub mod status;
 #[cfg(feature = "program")]
 pub mod store;
+#[cfg(feature = "program")]
+pub mod web;
 pub mod wgconf;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, each using only those above it. A folder in another one can be a layer of its own.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "model",
     "config",
     "store",
@@ -23,14 +23,25 @@ const LAYERS: [&str; 19] = [
     "app",
     "daemon",
     "lab",
+    "web",
     "cli",
     "main",
 ];
 /// Where the machine may be touched: the prefixes of the files that may lift clippy's `disallowed_methods`.
-const EFFECTS: [&str; 8] =
-    ["store/", "dataplane/io", "host/", "host.rs", "daemon/", "lab/", "cli/", "main.rs"];
+const EFFECTS: [&str; 10] = [
+    "store/",
+    "dataplane/io",
+    "host/",
+    "host.rs",
+    "daemon/",
+    "lab/",
+    "web/server/",
+    "web/database/",
+    "cli/",
+    "main.rs",
+];
 /// Where tokio may be used.
-const TOKIO: [&str; 3] = ["daemon/", "host/", "host.rs"];
+const TOKIO: [&str; 4] = ["daemon/", "host/", "host.rs", "web/server/"];
 /// Lines of a file, tests included. Past it there is a second concept in the file.
 const CEILING: usize = 600;
 
@@ -145,9 +156,13 @@ fn faults(name: &str, text: &str) -> Vec<String> {
     if let Some(own) = own {
         for (number, used) in uses(&code) {
             // main.rs sees the library from outside, and no further than its lowest layer.
-            let is_host = layer_of(&used).is_some_and(|used| LAYERS[used] == "host");
-            if is_host && LAYERS[own] == "cli" {
-                faults.push(format!("src/{name}:{number}: cli uses host; app is what it speaks to"));
+            let beside = layer_of(&used).map(|used| LAYERS[used]);
+            let shell = LAYERS[own];
+            if beside == Some("host") && ["cli", "web"].contains(&shell) {
+                faults.push(format!("src/{name}:{number}: {shell} uses host; app is what it speaks to"));
+            }
+            if shell == "web" && beside.is_some_and(|used| ["daemon", "lab"].contains(&used)) {
+                faults.push(format!("src/{name}:{number}: web is a shell over app, and of no other"));
             }
             if let Some(used) = layer_of(&used).filter(|used| *used > own) {
                 faults.push(format!(
@@ -349,6 +364,10 @@ mod the_checker_itself {
         let text = "//! x\nuse crate::host::LinuxHost;\n";
         one_fault("cli/history.rs", text, "src/cli/history.rs:2: cli uses host");
         one_fault("cli/lab/mod.rs", text, "src/cli/lab/mod.rs:2: cli uses host");
+        one_fault("web/show.rs", text, "src/web/show.rs:2: web uses host");
+        let agent = "//! x\nuse crate::daemon::agent;\n";
+        one_fault("web/show.rs", agent, "web is a shell over app");
+        one_fault("web/show.rs", "//! x\nuse crate::cli::Args;\n", "src/web/show.rs:2: web uses cli");
         assert_eq!(faults("app/up.rs", text), [""; 0]);
         let shell = "//! x\nfn f() {\n    crate::cli::main();\n}\n";
         one_fault("daemon/agent.rs", shell, "src/daemon/agent.rs:3: daemon uses cli");

@@ -1,0 +1,106 @@
+//! The pages that look: each asks for the data of procedures, and hands it to its page.
+
+use std::collections::BTreeMap;
+
+use maud::Markup;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::pages;
+use super::procedure::Procedure;
+use super::view::{self, Frame};
+
+/// Why a request is not answered.
+#[derive(Debug)]
+pub struct Refused {
+    /// The status of HTTP.
+    pub status: u16,
+    /// The sentence.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Carries procedures to the half that has rights.
+pub trait Agent: Send + Sync {
+    /// Asks for one; its answer is the JSON that `--json` prints.
+    ///
+    /// # Errors
+    /// It said no.
+    fn call(&self, procedure: &Procedure) -> Result<Value, Refused>;
+}
+
+/// A request that may be answered: who asks has been seen to.
+pub struct Ask<'a> {
+    /// Who answers.
+    pub agent: &'a dyn Agent,
+    /// What is around the page.
+    pub frame: Frame,
+    /// What path and query say.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl Ask<'_> {
+    fn call<T: DeserializeOwned>(&self, procedure: &Procedure) -> Result<T, Refused> {
+        serde_json::from_value(self.agent.call(procedure)?).map_err(|error| Refused {
+            status: 502,
+            message: format!("the other half of wgrelay answers something else: {error}"),
+            hint: "both halves must be of one version: restart them".into(),
+        })
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+}
+
+/// Who is online.
+pub fn overview(ask: &Ask<'_>) -> Result<Markup, Refused> {
+    let (status, list) = (ask.call(&Procedure::Status)?, ask.call(&Procedure::List)?);
+    Ok(pages::overview(&ask.frame, &status, &list))
+}
+
+/// The nodes.
+pub fn nodes(ask: &Ask<'_>) -> Result<Markup, Refused> {
+    Ok(pages::nodes(&ask.frame, &ask.call(&Procedure::List)?))
+}
+
+/// Who reaches whom.
+pub fn matrix(ask: &Ask<'_>) -> Result<Markup, Refused> {
+    Ok(pages::matrix(&ask.frame, &ask.call(&Procedure::Check)?))
+}
+
+/// A packet there and back.
+pub fn trace(ask: &Ask<'_>) -> Result<Markup, Refused> {
+    let (Some(from), Some(to)) = (ask.field("from"), ask.field("to")) else {
+        return Ok(pages::trace(&ask.frame, None));
+    };
+    let port = ask.field("port").map(Into::into);
+    let trace: view::Trace = ask.call(&Procedure::Trace { from: from.into(), to: to.into(), port })?;
+    Ok(pages::trace(&ask.frame, Some(&trace)))
+}
+
+/// What this host would change.
+pub fn plan(ask: &Ask<'_>) -> Result<Markup, Refused> {
+    Ok(pages::plan(&ask.frame, &ask.call(&Procedure::Plan)?))
+}
+
+/// The revisions.
+pub fn changes(ask: &Ask<'_>) -> Result<Markup, Refused> {
+    Ok(pages::changes(&ask.frame, &ask.call(&Procedure::History)?))
+}
+
+/// What differs between a revision and now.
+pub fn diff(ask: &Ask<'_>) -> Result<Markup, Refused> {
+    let revision = ask.field("revision").and_then(|text| text.parse().ok()).ok_or_else(|| Refused {
+        status: 404,
+        message: "a revision is a number".into(),
+        hint: String::new(),
+    })?;
+    Ok(pages::diff(&ask.frame, &ask.call(&Procedure::Diff { from: revision, to: None })?))
+}
+
+/// The network's file.
+pub fn file(ask: &Ask<'_>) -> Result<Markup, Refused> {
+    Ok(pages::file(&ask.frame, &ask.call(&Procedure::NetworkFile)?))
+}
