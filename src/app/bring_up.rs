@@ -54,6 +54,18 @@ pub struct BroughtUp {
     pub rolls_back_in: Option<u64>,
 }
 
+impl BroughtUp {
+    /// Returns the program's JSON.
+    pub fn json(&self) -> serde_json::Value {
+        let Self { network, node, done, rolls_back_in } = self;
+        serde_json::json!({
+            "version": 1, "network": network, "node": node, "backend": done.backend,
+            "state": if done.problems.is_empty() { "up" } else { "degraded" },
+            "changes": done.plan.lines(), "problems": done.problems, "goes_back_in": rolls_back_in,
+        })
+    }
+}
+
 /// Makes this host match the network.
 ///
 /// # Errors

@@ -26,6 +26,16 @@ pub struct Compared {
     pub problems: Vec<Problem>,
 }
 
+impl Compared {
+    /// Returns the program's JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "version": 1, "node": self.target.node, "backend": self.backend, "changes": self.plan.lines(),
+            "problems": self.problems,
+        })
+    }
+}
+
 /// Says what [`super::bring_up`] would change, and changes nothing.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! Why a procedure ended early: what kind of end it is, a sentence, a hint, and the problems of a file.
 
+use super::revisions::NotRestored;
 use super::transaction::Failure;
 use super::up::Refusal;
 use crate::host::HostError;
@@ -19,6 +20,8 @@ pub enum FaultKind {
     No,
     /// It was applied, did not verify, and was undone.
     Undone,
+    /// What was to be changed is not what it was any more.
+    Conflict,
 }
 
 /// What went wrong.
@@ -64,6 +67,20 @@ impl Fault {
     }
 }
 
+impl From<NotRestored> for Fault {
+    fn from(error: NotRestored) -> Self {
+        match error {
+            NotRestored::Store(error) => error.into(),
+            NotRestored::Invalid(problems) => {
+                let problems = problems.into_iter().filter(Problem::is_error).collect();
+                let message = "it holds no network that is valid now; nothing was changed";
+                Self { kind: FaultKind::Invalid, problems, ..Self::failed(message, "") }
+            }
+            not @ NotRestored::NotABackup(_) => Self::failed(not, "`wgrelay backup FILE` writes one"),
+        }
+    }
+}
+
 impl From<HostError> for Fault {
     fn from(error: HostError) -> Self {
         let hint = error.hint.clone();
@@ -77,6 +94,9 @@ impl From<StoreError> for Fault {
         let (code, path) = match &error {
             StoreError::TooLarge { path } => ("too-large", path),
             StoreError::NotText { path, .. } => ("not-text", path),
+            StoreError::Conflict { .. } => {
+                return Self { kind: FaultKind::Conflict, ..Self::failed(error, hint) };
+            }
             _ => return Self::failed(error, hint),
         };
         // A fault of the whole file is at its beginning.

@@ -8,11 +8,13 @@
 
 mod backend;
 mod bring_up;
+mod change;
 mod check;
 mod commit_confirm;
 mod compare;
 mod doctor;
 mod down;
+mod edit;
 mod event;
 #[cfg(test)]
 mod fake;
@@ -20,8 +22,10 @@ mod fault;
 mod glance;
 mod import;
 mod init;
+mod list;
 mod live;
 mod look;
+mod node_edits;
 mod orphan;
 mod other_dir;
 mod preflight;
@@ -43,18 +47,22 @@ mod wsl;
 
 pub use backend::{BackendChoice, choose, end_outdated, host, host_ahead, host_for, host_to_look, standing};
 pub use bring_up::{BringUp, BroughtUp, bring_up};
+pub use change::{Change, Changed, change};
 pub use check::{check, losses};
 pub use commit_confirm::{Confirmed, confirm, wait_for_confirmation};
 pub use compare::{Compared, compare_with_host};
 pub use doctor::{Diagnosis, diagnose};
 pub use down::{Down, down};
+pub use edit::{Edited, Saving, edit, revision_of};
 pub use event::{Event, Listener, Nobody, Work, Working};
 pub use fault::{Fault, FaultKind};
 pub use glance::glance;
 pub use import::{Import, ImportedNetwork, import};
 pub use init::{Made, NewNetwork, init, profile_fault};
+pub use list::{ListedNode, Listing, list};
 pub use live::Live;
 pub use look::{Look, look, recorded_target};
+pub use node_edits::{NewNode, add_node, enable_node, expire_node, remove_node, rename_node, rotate_node};
 pub use other_dir::dir_to_take_down;
 pub(crate) use other_dir::refuse as refuse_other_dir;
 pub use reconcile::{Extent, Reconciled, Repair, reconcile};

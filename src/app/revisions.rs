@@ -8,7 +8,86 @@ use similar::{ChangeTag, TextDiff};
 use crate::config::{Secrets, parse_network};
 use crate::model::{InterfaceName, Network, Problem};
 use crate::store::folder::Folder;
-use crate::store::{Contents, Note, Store as _, StoreError};
+use crate::store::{Contents, Note, Revision, Store as _, StoreError};
+
+/// The revisions of a network; serialises as the program's JSON.
+#[derive(Debug, Serialize)]
+pub struct History {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The network.
+    pub network: InterfaceName,
+    /// Whether the files were edited by hand since the last.
+    pub edited: bool,
+    /// The oldest first.
+    pub revisions: Vec<ListedRevision>,
+}
+
+/// A revision of a history.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub struct ListedRevision {
+    pub revision: u64,
+    pub at: u64,
+    pub uid: Option<u32>,
+    pub user: Option<String>,
+    pub command: Option<String>,
+    pub why: String,
+    pub current: bool,
+}
+
+/// Lists the revisions that are kept.
+///
+/// # Errors
+/// They cannot be read.
+pub fn history(folder: &Folder) -> Result<History, StoreError> {
+    let (list, now) = (folder.history()?, folder.load()?.digests());
+    // The newest that says what the files say: an older one may say the same.
+    let current = list.iter().rev().find(|r| r.files == now).map(|r| r.number);
+    let listed = |r: Revision| ListedRevision {
+        revision: r.number,
+        at: r.note.at,
+        uid: r.note.uid,
+        user: r.note.user,
+        command: r.note.command,
+        why: r.note.why,
+        current: Some(r.number) == current,
+    };
+    let revisions = list.into_iter().map(listed).collect();
+    Ok(History { version: 1, network: folder.name().clone(), edited: current.is_none(), revisions })
+}
+
+/// What differs between two revisions, of which network; serialises as the program's JSON.
+#[derive(Debug, Serialize)]
+pub struct Compared {
+    version: u32,
+    network: InterfaceName,
+    from: u64,
+    to: Option<u64>,
+    lines: Vec<DiffLine>,
+    keys: Vec<KeyChange>,
+}
+
+/// Compares a revision with another one; `None`: with the network as it is now.
+///
+/// # Errors
+/// One of them is not kept.
+pub fn compare(folder: &Folder, from: u64, to: Option<u64>) -> Result<Compared, StoreError> {
+    let (_, old) = folder.revision(from)?;
+    let new = match to {
+        Some(number) => folder.revision(number)?.1,
+        None => folder.load()?,
+    };
+    let Difference { network: lines, keys } = difference(&old, &new);
+    Ok(Compared { version: 1, network: folder.name().clone(), from, to, lines, keys })
+}
+
+impl Compared {
+    /// Returns the difference alone.
+    pub fn into_difference(self) -> Difference {
+        Difference { network: self.lines, keys: self.keys }
+    }
+}
 
 /// What differs between two revisions. Keys are told by their owner, never by value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -96,6 +96,12 @@ impl Session {
         Self { dir: settled(self.dir.clone()), ..self.clone() }
     }
 
+    /// Returns the same on behalf of somebody who typed no command: the history has that instead.
+    #[must_use]
+    pub fn on_behalf_of(&self, command: String) -> Self {
+        Self { command: Some(command), ..self.clone() }
+    }
+
     /// Returns the same for one network, whatever was typed.
     #[must_use]
     pub fn of_network(&self, name: &InterfaceName) -> Self {

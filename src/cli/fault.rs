@@ -8,7 +8,7 @@ pub use crate::app::{Fault, FaultKind};
 impl From<FaultKind> for Exit {
     fn from(kind: FaultKind) -> Self {
         match kind {
-            FaultKind::Failed => Self::Failed,
+            FaultKind::Failed | FaultKind::Conflict => Self::Failed,
             FaultKind::Usage => Self::Usage,
             FaultKind::Invalid => Self::Invalid,
             FaultKind::No => Self::No,

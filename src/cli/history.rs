@@ -6,14 +6,14 @@ use clap::Args;
 
 use super::context::Context;
 use super::exit::Exit;
-use super::fault::{Fault, FaultKind};
+use super::fault::Fault;
 use super::output::Role;
 use super::table::{Cell, Narrow, table};
-use crate::app::revisions::{self, Difference, NotRestored};
+use crate::app::revisions::{self, Difference, ListedRevision, NotRestored};
 use crate::model::Timestamp;
 use crate::store::files::read_secret;
 use crate::store::folder::{Folder, write_private};
-use crate::store::{Revision, Store as _, backup as file};
+use crate::store::{Store as _, backup as file};
 
 /// `diff`
 #[derive(Debug, Args)]
@@ -53,80 +53,47 @@ pub struct Restore {
     pub file: PathBuf,
 }
 
-impl From<NotRestored> for Fault {
-    fn from(error: NotRestored) -> Self {
-        match error {
-            NotRestored::Store(error) => error.into(),
-            NotRestored::Invalid(problems) => {
-                let problems = problems.into_iter().filter(crate::model::Problem::is_error).collect();
-                let message = "it holds no network that is valid now; nothing was changed";
-                Self { kind: FaultKind::Invalid, problems, ..Self::failed(message, "") }
-            }
-            not @ NotRestored::NotABackup(_) => Self::failed(not, "`wgrelay backup FILE` writes one"),
-        }
-    }
-}
-
 /// Lists the revisions that are kept, the newest first.
 pub fn history(ctx: &Context) -> Result<Exit, Fault> {
-    let folder = ctx.folder()?;
-    let (list, now) = (folder.history()?, folder.load()?.digests());
-    let is_current = |revision: &Revision| revision.files == now;
-    // The newest that says what the files say: an older one may say the same.
-    let current = list.iter().rev().find(|r| is_current(r)).map(|r| r.number);
+    let history = revisions::history(&ctx.folder()?)?;
     if ctx.out.json {
-        let each = list.iter().map(|r| {
-            serde_json::json!({
-                "revision": r.number, "at": r.note.at, "uid": r.note.uid, "user": r.note.user,
-                "command": r.note.command, "why": r.note.why, "current": Some(r.number) == current,
-            })
-        });
-        let (name, each) = (folder.name(), each.collect::<Vec<_>>());
-        ctx.out.json(&serde_json::json!({
-            "version": 1, "network": name, "edited": current.is_none(), "revisions": each,
-        }))?;
+        ctx.out.json(&history)?;
         return Ok(Exit::Done);
     }
+    let list = &history.revisions;
     if list.is_empty() {
         ctx.out.prose("no revision is kept yet: the first change makes one")?;
         return Ok(Exit::Done);
     }
-    let rows: Vec<Vec<Cell>> = list.iter().rev().map(|r| row(r, Some(r.number) == current)).collect();
+    let rows: Vec<Vec<Cell>> = list.iter().rev().map(row).collect();
     ctx.out.prose(&table(&ctx.out, &["REVISION", "WHEN", "WHO", "WHY"], &rows, Narrow::Wrap))?;
-    if current.is_none() {
+    if history.edited {
         ctx.out.say("the files were edited by hand since: the next change keeps that as a revision, too");
     }
     Ok(Exit::Done)
 }
 
-fn row(revision: &Revision, is_current: bool) -> Vec<Cell> {
-    let note = &revision.note;
-    let number = format!("{}{}", revision.number, if is_current { " *" } else { "" });
-    let who = note.user.clone().or_else(|| note.uid.map(|uid| uid.to_string())).unwrap_or_else(|| "-".into());
-    let role = if is_current { Role::Good } else { Role::Name };
+fn row(revision: &ListedRevision) -> Vec<Cell> {
+    let number = format!("{}{}", revision.revision, if revision.current { " *" } else { "" });
+    let who = revision.user.clone().or_else(|| revision.uid.map(|uid| uid.to_string()));
+    let role = if revision.current { Role::Good } else { Role::Name };
     vec![
         Cell::with(role, number),
-        Cell::new(Timestamp(note.at).to_string()),
-        Cell::new(who),
-        Cell::new(&note.why),
+        Cell::new(Timestamp(revision.at).to_string()),
+        Cell::new(who.unwrap_or_else(|| "-".into())),
+        Cell::new(&revision.why),
     ]
 }
 
 /// Says what differs between a revision and the network as it is now, or another revision.
 pub fn diff(ctx: &Context, args: &Diff) -> Result<Exit, Fault> {
-    let folder = ctx.folder()?;
-    let (_, from) = folder.revision(args.from)?;
-    let to = match args.to {
-        Some(number) => folder.revision(number)?.1,
-        None => folder.load()?,
-    };
-    let found = revisions::difference(&from, &to);
+    let compared = revisions::compare(&ctx.folder()?, args.from, args.to)?;
     if ctx.out.json {
-        ctx.out.json(&serde_json::json!({
-            "version": 1, "network": folder.name(), "from": args.from, "to": args.to,
-            "lines": found.network, "keys": found.keys,
-        }))?;
-    } else if found.is_empty() {
+        ctx.out.json(&compared)?;
+        return Ok(Exit::Done);
+    }
+    let found = compared.into_difference();
+    if found.is_empty() {
         ctx.out.prose("nothing differs")?;
     } else {
         ctx.out.result(&text(ctx, &found))?;

@@ -2,7 +2,7 @@
 
 use super::args::Set;
 use super::context::Context;
-use super::edit::{edit, edit_fault};
+use super::edit::edit;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
@@ -95,7 +95,7 @@ pub fn set(ctx: &Context, args: &Set) -> Result<Exit, Fault> {
         } else {
             document.set_value(&args.name, key, value.as_ref())
         };
-        done.map_err(|e| edit_fault(&e))?;
+        done?;
         let verb = ctx.out.paint(Role::Good, if args.unset { "unset" } else { "set" });
         let to = if args.unset { String::new() } else { format!(" to {}", args.value.join(", ")) };
         Ok(format!("{verb} {key} of {}{to}", args.name))

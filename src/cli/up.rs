@@ -31,15 +31,12 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
         force: args.force,
         confirm: args.confirm,
     };
-    let BroughtUp { network, node, done, rolls_back_in } = app::bring_up(ctx, &asked)?;
+    let brought_up = app::bring_up(ctx, &asked)?;
     if ctx.out.json {
-        ctx.out.json(&serde_json::json!({
-            "version": 1, "network": network, "node": node, "backend": done.backend,
-            "state": if done.problems.is_empty() { "up" } else { "degraded" },
-            "changes": done.plan.lines(), "problems": done.problems, "goes_back_in": rolls_back_in,
-        }))?;
+        ctx.out.json(&brought_up.json())?;
         return Ok(Exit::Done);
     }
+    let BroughtUp { network, node, done, rolls_back_in } = brought_up;
     let degraded = done.problems.iter().any(|p| p.code == "interface-missing");
     let word = if degraded { ctx.out.paint(Role::Warn, "degraded") } else { ctx.out.paint(Role::Good, "up") };
     let what = match done.plan.changes.len() {
@@ -69,15 +66,13 @@ pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
 
 /// Says what `up` would change.
 pub fn plan(ctx: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
-    let app::Compared { loaded, target, backend, plan, problems } =
-        app::compare_with_host(ctx, args.backend.into())?;
+    let compared = app::compare_with_host(ctx, args.backend.into())?;
+    let app::Compared { loaded, plan, problems, .. } = &compared;
     if ctx.out.json {
-        ctx.out.json(&serde_json::json!({
-            "version": 1, "node": target.node, "backend": backend, "changes": plan.lines(), "problems": problems,
-        }))?;
+        ctx.out.json(&compared.json())?;
     } else {
-        ctx.out.prose(&plan_text(&ctx.out, &plan, &loaded.network))?;
-        for problem in &problems {
+        ctx.out.prose(&plan_text(&ctx.out, plan, &loaded.network))?;
+        for problem in problems {
             ctx.out.problem(problem);
         }
     }

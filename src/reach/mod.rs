@@ -5,6 +5,7 @@
 
 mod assume;
 mod cause;
+mod changed;
 mod check;
 mod classes;
 mod compared;
@@ -33,6 +34,7 @@ mod world;
 
 pub use assume::assumed_facts;
 pub use cause::{Code, Reason};
+pub use changed::{ChangedPair, ChangedPairs, changed_pairs};
 pub use check::{Check, check, expectations};
 pub use compared::{Compared, Comparison};
 pub use flow::Flow;

@@ -3,8 +3,13 @@
 //!
 //! What is served is in one table, [`routes::ROUTES`]: dispatch, who may, limits, and the description of the API are made of it.
 
+pub mod agent;
+pub mod database;
 pub mod pages;
+mod password;
 pub mod procedure;
 pub mod routes;
+mod secret;
 pub mod show;
+mod totp;
 pub mod view;

@@ -1,5 +1,6 @@
 //! The one table of what is served. A route cannot be written without its scope: there is no default.
 
+use super::procedure::Refused;
 use super::show;
 use super::show::Ask;
 use maud::Markup;
@@ -38,7 +39,7 @@ pub struct Route {
     /// What it is for, for the description of the API.
     pub summary: &'static str,
     /// What answers.
-    pub does: fn(&Ask<'_>) -> Result<Markup, show::Refused>,
+    pub does: fn(&Ask<'_>) -> Result<Markup, Refused>,
 }
 
 /// What is served.
@@ -57,7 +58,7 @@ pub const ROUTES: &[Route] = &[
 const fn page(
     path: &'static str,
     summary: &'static str,
-    does: fn(&Ask<'_>) -> Result<Markup, show::Refused>,
+    does: fn(&Ask<'_>) -> Result<Markup, Refused>,
 ) -> Route {
     Route { method: Method::Get, path, scope: Scope::Read, summary, does }
 }

@@ -4,31 +4,10 @@ use std::collections::BTreeMap;
 
 use maud::Markup;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::pages;
-use super::procedure::Procedure;
+use super::procedure::{Agent, Procedure, Refused};
 use super::view::{self, Frame};
-
-/// Why a request is not answered.
-#[derive(Debug)]
-pub struct Refused {
-    /// The status of HTTP.
-    pub status: u16,
-    /// The sentence.
-    pub message: String,
-    /// What to do.
-    pub hint: String,
-}
-
-/// Carries procedures to the half that has rights.
-pub trait Agent: Send + Sync {
-    /// Asks for one; its answer is the JSON that `--json` prints.
-    ///
-    /// # Errors
-    /// It said no.
-    fn call(&self, procedure: &Procedure) -> Result<Value, Refused>;
-}
 
 /// A request that may be answered: who asks has been seen to.
 pub struct Ask<'a> {
@@ -42,10 +21,9 @@ pub struct Ask<'a> {
 
 impl Ask<'_> {
     fn call<T: DeserializeOwned>(&self, procedure: &Procedure) -> Result<T, Refused> {
-        serde_json::from_value(self.agent.call(procedure)?).map_err(|error| Refused {
-            status: 502,
-            message: format!("the other half of wgrelay answers something else: {error}"),
-            hint: "both halves must be of one version: restart them".into(),
+        serde_json::from_value(self.agent.call(procedure)?).map_err(|error| {
+            let message = format!("the other half of wgrelay answers something else: {error}");
+            Refused::new(502, message, "both halves must be of one version: restart them")
         })
     }
 
@@ -92,11 +70,10 @@ pub fn changes(ask: &Ask<'_>) -> Result<Markup, Refused> {
 
 /// What differs between a revision and now.
 pub fn diff(ask: &Ask<'_>) -> Result<Markup, Refused> {
-    let revision = ask.field("revision").and_then(|text| text.parse().ok()).ok_or_else(|| Refused {
-        status: 404,
-        message: "a revision is a number".into(),
-        hint: String::new(),
-    })?;
+    let revision = ask
+        .field("revision")
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| Refused::new(404, "a revision is a number", ""))?;
     Ok(pages::diff(&ask.frame, &ask.call(&Procedure::Diff { from: revision, to: None })?))
 }
 

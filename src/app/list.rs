@@ -1,0 +1,53 @@
+//! The data of `list`: nodes, addresses, sites.
+
+use serde::Serialize;
+
+use crate::model::{Network, Node, Platform, Role};
+
+/// A network's nodes; serialises as the program's JSON.
+#[derive(Debug, Serialize)]
+pub struct Listing<'a> {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The network.
+    pub network: &'a str,
+    /// Its nodes, by name.
+    pub nodes: Vec<ListedNode<'a>>,
+}
+
+/// A node of a listing.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "as in network.toml")]
+pub struct ListedNode<'a> {
+    pub name: &'a str,
+    pub role: Role,
+    pub platform: Platform,
+    pub address: String,
+    pub address6: Option<String>,
+    pub enabled: bool,
+    pub expires: Option<String>,
+    pub endpoint: Option<String>,
+    pub public_key: String,
+    pub sites: Vec<String>,
+}
+
+/// Lists a network.
+pub fn list(network: &Network) -> Listing<'_> {
+    let nodes = network.nodes.values().map(listed).collect();
+    Listing { version: 1, network: network.name.as_str(), nodes }
+}
+
+fn listed(node: &Node) -> ListedNode<'_> {
+    ListedNode {
+        name: node.name.as_str(),
+        role: node.role,
+        platform: node.platform,
+        address: node.address.to_string(),
+        address6: node.address6.map(|a| a.to_string()),
+        enabled: node.enabled,
+        expires: node.expires.map(|t| t.to_string()),
+        endpoint: node.endpoint.as_ref().map(ToString::to_string),
+        public_key: node.public_key.to_string(),
+        sites: node.sites.iter().map(|s| s.subnet.to_string()).collect(),
+    }
+}

@@ -1,0 +1,85 @@
+//! Each procedure of the page, by the procedure of app that does it.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::export::{Allowance, export};
+use crate::app::{
+    self, Answer, BackendChoice, BringUp, Fault, FaultKind, Saving, Session, TypedFlow, revision_of,
+    revisions,
+};
+use crate::web::procedure::{Procedure, Refused};
+
+/// The least and the most seconds that a change waits for its confirmation.
+const CONFIRM: std::ops::RangeInclusive<u32> = 10..=600;
+
+/// Performs a procedure, and returns what `--json` prints of it.
+///
+/// # Errors
+/// It says no.
+pub fn perform(session: &Session, procedure: &Procedure, allowance: &Allowance) -> Result<Value, Fault> {
+    match procedure {
+        Procedure::Status => match app::status(session, true)? {
+            Answer::Told { json, .. } => Ok(serde_json::from_slice(&json).map_err(unprintable)?),
+            Answer::Seen { status, .. } => value(&status),
+        },
+        Procedure::List => value(&app::list(&session.load_network()?.network)),
+        Procedure::Check => value(&app::check(session)?),
+        Procedure::Trace { from, to, port } => {
+            let flow = TypedFlow { from: from.clone(), to: to.clone(), port: port.clone(), live: false };
+            value(&app::trace(session, &flow)?)
+        }
+        Procedure::Plan => Ok(app::compare_with_host(&session.settled(), BackendChoice::Auto)?.json()),
+        Procedure::History => value(&revisions::history(&session.folder()?)?),
+        Procedure::Diff { from, to } => value(&revisions::compare(&session.folder()?, *from, *to)?),
+        Procedure::NetworkFile => {
+            let bytes = session.folder()?.read_network()?;
+            let text = String::from_utf8_lossy(&bytes);
+            Ok(json!({"version": 1, "text": text, "revision": revision_of(&bytes)}))
+        }
+        Procedure::Doctor => value(&app::diagnose(session)?),
+        Procedure::Change { by, change, dry_run, expects } => {
+            let saving = Saving { dry_run: *dry_run, expects: expects.as_deref() };
+            value(&app::change(&named(session, by), change, saving)?)
+        }
+        Procedure::Export { node, .. } => export(session, node, allowance),
+        Procedure::Up { by, confirm } if CONFIRM.contains(confirm) => {
+            let asked =
+                BringUp { bundle: None, backend: BackendChoice::Auto, force: false, confirm: Some(*confirm) };
+            Ok(app::bring_up(&named(session, by).settled(), &asked)?.json())
+        }
+        Procedure::Up { .. } => {
+            Err(Fault::usage("a change waits 10 to 600 seconds for its confirmation", ""))
+        }
+        Procedure::Confirm { by } => {
+            let done = app::confirm(&named(session, by).settled())?;
+            Ok(json!({"version": 1, "network": done.network, "node": done.node}))
+        }
+    }
+}
+
+/// Has the history say who it was: root's process did it, and not root.
+fn named(session: &Session, by: &str) -> Session {
+    session.on_behalf_of(format!("wgrelay web, {by}"))
+}
+
+fn value(data: &impl Serialize) -> Result<Value, Fault> {
+    serde_json::to_value(data).map_err(unprintable)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unprintable(error: serde_json::Error) -> Fault {
+    Fault::failed(format!("this cannot be told as JSON: {error}"), "")
+}
+
+/// Says no as HTTP does.
+pub(super) fn refused(fault: Fault) -> Refused {
+    let status = match fault.kind {
+        FaultKind::Usage => 400,
+        FaultKind::Failed | FaultKind::No => 409,
+        FaultKind::Conflict => 412,
+        FaultKind::Invalid => 422,
+        FaultKind::Undone => 500,
+    };
+    Refused { status, message: fault.message, hint: fault.hint, problems: fault.problems }
+}

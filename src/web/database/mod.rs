@@ -1,0 +1,107 @@
+//! Users, sessions, tokens, links and what was done: one file of SQLite, which the HTTP half alone opens. There is no key of the
+//! network in it, and no secret of its own but as a digest; what one-time codes are made of is the exception, and cannot be.
+#![expect(clippy::disallowed_methods, reason = "one file")]
+
+mod audit;
+mod links;
+mod sessions;
+mod tokens;
+mod users;
+
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+pub use audit::Entry;
+pub use links::Purpose;
+pub use sessions::{Opened, SessionRow};
+pub use tokens::{TokenRow, TokenScope};
+pub use users::User;
+
+use super::procedure::Refused;
+
+/// What each version adds; the file's `user_version` says how many it has.
+const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
+
+/// The file.
+pub struct Database {
+    connection: Mutex<Connection>,
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::new(
+            500,
+            format!("the page's database: {error}"),
+            "is its disk full, or its file somebody else's?",
+        )
+    }
+}
+
+impl Database {
+    /// Opens the file, makes it where there is none, and brings it to this version.
+    ///
+    /// # Errors
+    /// It cannot be written, is none, or is of a newer version.
+    pub fn open(path: &Path) -> Result<Self, Refused> {
+        let made =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        made.map_err(|e| Refused::new(500, format!("cannot write {}: {e}", path.display()), ""))?;
+        Self::prepared(Connection::open(path)?)
+    }
+
+    /// Makes one in memory, for tests.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn in_memory() -> Result<Self, Refused> {
+        Self::prepared(Connection::open_in_memory()?)
+    }
+
+    fn prepared(mut connection: Connection) -> Result<Self, Refused> {
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        let _: Option<String> =
+            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).optional()?;
+        connection.execute_batch(
+            "PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL; PRAGMA trusted_schema = OFF;",
+        )?;
+        let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let version: usize = change.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version > MIGRATIONS.len() {
+            return Err(Refused::new(
+                500,
+                "the page's database is of a newer wgrelay",
+                "use that one, or another file",
+            ));
+        }
+        for step in &MIGRATIONS[version..] {
+            change.execute_batch(step)?;
+        }
+        change.pragma_update(None, "user_version", MIGRATIONS.len())?;
+        change.commit()?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    fn now(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_for_nobody_else_and_opens_again() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.db");
+        Database::open(&path).unwrap().add_user("alice", super::super::view::Role::Admin, None, 1).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(Database::open(&path).unwrap().users().unwrap().len(), 1);
+        Database::open(&path).unwrap().now().pragma_update(None, "user_version", 99).unwrap();
+        assert!(Database::open(&path).err().unwrap().message.contains("newer"));
+    }
+}
