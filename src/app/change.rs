@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::compare::compare_edited;
 use super::edit::{Edited, Saving, edit, expected, revision_of};
 use super::fault::Fault;
 use super::node_edits::{NewNode, add_node, enable_node, expire_node, remove_node, rename_node, rotate_node};
@@ -9,6 +10,7 @@ use super::revisions::{DiffLine, Difference, KeyChange, difference, valid};
 use super::session::{Loaded, Session};
 use crate::config::{NetworkDocument, Secrets};
 use crate::model::{NodeName, Problem, PublicKey, Timestamp};
+use crate::plan::Line;
 use crate::reach::{self, ChangedPairs, changed_pairs};
 use crate::store::{Contents, Store as _};
 
@@ -98,6 +100,10 @@ pub struct Changed {
     pub pairs: ChangedPairs,
     /// Warnings that are new, and promises that it breaks.
     pub problems: Vec<Problem>,
+    /// What `up` would change on this host then; `None`: it was saved, or that is not known.
+    pub plan: Option<Vec<Line>>,
+    /// Why it is not known.
+    pub plan_unknown: Option<String>,
 }
 
 /// Makes a change, or works out what it would do.
@@ -113,7 +119,14 @@ pub fn change(session: &Session, change: &Change, saving: Saving<'_>) -> Result<
         }
         _ => edit(session, saving, Session::load_secrets, |l, d, s| make(change, l, d, s))?,
     };
-    Ok(changed(session.now, edited, saving))
+    let plan = saving.dry_run.then(|| compare_edited(&session.settled(), &edited));
+    let mut changed = changed(session.now, edited, saving);
+    match plan {
+        Some(Ok(lines)) => changed.plan = Some(lines),
+        Some(Err(why)) => changed.plan_unknown = Some(why.message),
+        None => {}
+    }
+    Ok(changed)
 }
 
 fn make(
@@ -218,5 +231,7 @@ fn changed(now: Timestamp, edited: Edited, saving: Saving<'_>) -> Changed {
         keys,
         pairs: changed_pairs(&before, &after),
         problems,
+        plan: None,
+        plan_unknown: None,
     }
 }

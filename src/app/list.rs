@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::{Network, Node, Platform, Role};
+use crate::model::{Network, Node, Platform, Role, Timestamp};
 
 /// A network's nodes; serialises as the program's JSON.
 #[derive(Debug, Serialize)]
@@ -25,6 +25,9 @@ pub struct ListedNode<'a> {
     pub address: String,
     pub address6: Option<String>,
     pub enabled: bool,
+    /// Whether it takes part now: enabled and not expired.
+    pub active: bool,
+    pub groups: Vec<&'a str>,
     pub expires: Option<String>,
     pub endpoint: Option<String>,
     pub public_key: String,
@@ -32,12 +35,12 @@ pub struct ListedNode<'a> {
 }
 
 /// Lists a network.
-pub fn list(network: &Network) -> Listing<'_> {
-    let nodes = network.nodes.values().map(listed).collect();
+pub fn list(network: &Network, now: Timestamp) -> Listing<'_> {
+    let nodes = network.nodes.values().map(|node| listed(node, now)).collect();
     Listing { version: 1, network: network.name.as_str(), nodes }
 }
 
-fn listed(node: &Node) -> ListedNode<'_> {
+fn listed(node: &Node, now: Timestamp) -> ListedNode<'_> {
     ListedNode {
         name: node.name.as_str(),
         role: node.role,
@@ -45,6 +48,8 @@ fn listed(node: &Node) -> ListedNode<'_> {
         address: node.address.to_string(),
         address6: node.address6.map(|a| a.to_string()),
         enabled: node.enabled,
+        active: node.is_active(now),
+        groups: node.groups.iter().map(crate::model::NodeName::as_str).collect(),
         expires: node.expires.map(|t| t.to_string()),
         endpoint: node.endpoint.as_ref().map(ToString::to_string),
         public_key: node.public_key.to_string(),

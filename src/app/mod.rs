@@ -50,7 +50,7 @@ pub use bring_up::{BringUp, BroughtUp, bring_up};
 pub use change::{Change, Changed, change};
 pub use check::{check, losses};
 pub use commit_confirm::{Confirmed, confirm, wait_for_confirmation};
-pub use compare::{Compared, compare_with_host};
+pub use compare::{Compared, compare_edited, compare_with_host};
 pub use doctor::{Diagnosis, diagnose};
 pub use down::{Down, down};
 pub use edit::{Edited, Saving, edit, revision_of};

@@ -12,7 +12,7 @@ use crate::model::Network;
 pub fn list(ctx: &Context) -> Result<Exit, Fault> {
     let network = ctx.load_network()?.network;
     if ctx.out.json {
-        ctx.out.json(&app::list(&network))?;
+        ctx.out.json(&app::list(&network, ctx.now))?;
         return Ok(Exit::Done);
     }
     ctx.out.prose(&text(ctx, &network))?;

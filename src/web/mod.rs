@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod database;
+pub mod edits;
 pub mod pages;
 mod password;
 pub mod procedure;

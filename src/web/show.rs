@@ -34,28 +34,33 @@ impl Ask<'_> {
 
 /// Who is online.
 pub fn overview(ask: &Ask<'_>) -> Result<Markup, Refused> {
-    let (status, list) = (ask.call(&Procedure::Status)?, ask.call(&Procedure::List)?);
-    Ok(pages::overview(&ask.frame, &status, &list))
+    let (list, check) = (ask.call(&Procedure::List)?, ask.call(&Procedure::Check)?);
+    // A host that cannot be looked at is no reason to say nothing of the file.
+    let status: Option<view::Status> = ask.call(&Procedure::Status).ok();
+    Ok(pages::overview(&ask.frame, status.as_ref(), &list, &check))
 }
 
 /// The nodes.
 pub fn nodes(ask: &Ask<'_>) -> Result<Markup, Refused> {
-    Ok(pages::nodes(&ask.frame, &ask.call(&Procedure::List)?))
+    let status: Option<view::Status> = ask.call(&Procedure::Status).ok();
+    let query = pages::NodesQuery::read(|name| ask.field(name));
+    Ok(pages::nodes(&ask.frame, &ask.call(&Procedure::List)?, status.as_ref(), &query))
 }
 
 /// Who reaches whom.
 pub fn matrix(ask: &Ask<'_>) -> Result<Markup, Refused> {
-    Ok(pages::matrix(&ask.frame, &ask.call(&Procedure::Check)?))
+    Ok(pages::matrix(&ask.frame, &ask.call(&Procedure::Check)?, ask.field("show") == Some("blocked")))
 }
 
 /// A packet there and back.
 pub fn trace(ask: &Ask<'_>) -> Result<Markup, Refused> {
     let (Some(from), Some(to)) = (ask.field("from"), ask.field("to")) else {
-        return Ok(pages::trace(&ask.frame, None));
+        return Ok(pages::trace(&ask.frame, ("", "", ""), None, &[]));
     };
+    let asked = (from, to, ask.field("port").unwrap_or_default());
     let port = ask.field("port").map(Into::into);
     let trace: view::Trace = ask.call(&Procedure::Trace { from: from.into(), to: to.into(), port })?;
-    Ok(pages::trace(&ask.frame, Some(&trace)))
+    Ok(pages::trace(&ask.frame, asked, Some(&trace), &[]))
 }
 
 /// What this host would change.
@@ -79,5 +84,5 @@ pub fn diff(ask: &Ask<'_>) -> Result<Markup, Refused> {
 
 /// The network's file.
 pub fn file(ask: &Ask<'_>) -> Result<Markup, Refused> {
-    Ok(pages::file(&ask.frame, &ask.call(&Procedure::NetworkFile)?))
+    Ok(pages::file(&ask.frame, &ask.call(&Procedure::NetworkFile)?, &[]))
 }

@@ -2,6 +2,8 @@
 //!
 //! They are read from the same JSON that `--json` prints, so that page, API and command line cannot tell different things.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,8 +24,21 @@ pub struct Frame {
     pub path: String,
     /// The language asked for: `en` or `zh`.
     pub language: Language,
-    /// What was done just now, told once on top.
-    pub notice: Option<String>,
+    /// What is told on top.
+    pub notices: Vec<Notice>,
+    /// What every path begins with, such as `/wg`; empty at the root.
+    pub base: String,
+}
+
+/// What is told on top of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Something was done.
+    Done(String),
+    /// Something was not.
+    Failed(String),
+    /// A change goes back in so many seconds unless it is confirmed.
+    GoesBack(u64),
 }
 
 /// What somebody may do; each may what those before it may.
@@ -71,8 +86,11 @@ pub struct ListedNode {
     pub address: String,
     /// The same of IPv6.
     pub address6: Option<String>,
-    /// Whether it takes part.
+    /// Whether the file has it switched on.
     pub enabled: bool,
+    /// Whether it takes part now: enabled and not expired.
+    #[serde(rename = "active")]
+    pub is_active: bool,
     /// When it stops to, as RFC 3339.
     pub expires: Option<String>,
     /// Where a relay is called.
@@ -81,6 +99,9 @@ pub struct ListedNode {
     pub public_key: String,
     /// Prefixes of its sites.
     pub sites: Vec<String>,
+    /// What it belongs to.
+    #[serde(default)]
+    pub groups: Vec<String>,
 }
 
 /// A problem, as everywhere in JSON.
@@ -99,6 +120,18 @@ pub struct Problem {
     pub hint: String,
 }
 
+impl From<&crate::model::Problem> for Problem {
+    fn from(problem: &crate::model::Problem) -> Self {
+        Self {
+            code: problem.code.clone(),
+            severity: if problem.is_error() { "error" } else { "warning" }.into(),
+            place: problem.place.clone(),
+            message: problem.message.clone(),
+            hint: problem.hint.clone(),
+        }
+    }
+}
+
 /// `check --json`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Check {
@@ -106,8 +139,22 @@ pub struct Check {
     pub classes: Vec<Vec<String>>,
     /// Who reaches whom.
     pub pairs: Vec<Pair>,
+    /// What is blocked beside these pairs, where they are too many.
+    #[serde(default)]
+    pub unlisted: Vec<Unlisted>,
     /// What is wrong.
     pub problems: Vec<Problem>,
+}
+
+/// Pairs of `check --json` that are counted and not listed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Unlisted {
+    /// Why they are blocked: a code.
+    pub reason: String,
+    /// How many they are.
+    pub count: usize,
+    /// One of them.
+    pub example: [String; 2],
 }
 
 /// A pair of `check --json`.
@@ -123,6 +170,34 @@ pub struct Pair {
     pub ports: Value,
     /// Why not.
     pub reason: Option<Reason>,
+    /// Whether the pair speaks of places of one node, or of two; `None`: it does not matter.
+    #[serde(default)]
+    pub same_node: Option<bool>,
+}
+
+impl Check {
+    /// Returns how many pairs of places are blocked, and how many there are.
+    pub fn counts(&self) -> (usize, usize) {
+        let unlisted: usize = self.unlisted.iter().map(|group| group.count).sum();
+        (self.count(|pair| pair.verdict != "reaches") + unlisted, self.count(|_| true) + unlisted)
+    }
+
+    /// Counts the pairs of places of which something holds. A pair of classes stands for all their members.
+    pub fn count(&self, holds: impl Fn(&Pair) -> bool) -> usize {
+        let mut class_of: HashMap<&str, (usize, usize)> = HashMap::new();
+        for (n, class) in self.classes.iter().enumerate() {
+            for place in class.iter().take(2) {
+                class_of.insert(place, (n, class.len()));
+            }
+        }
+        let weight = |pair: &Pair| match (class_of.get(pair.from.as_str()), class_of.get(pair.to.as_str())) {
+            (Some((_, size)), _) if pair.same_node == Some(true) => *size,
+            (Some((a, size)), Some((b, _))) if a == b || pair.same_node == Some(false) => size * (size - 1),
+            (Some((_, a)), Some((_, b))) => a * b,
+            _ => 1,
+        };
+        self.pairs.iter().filter(|pair| holds(pair)).map(weight).sum()
+    }
 }
 
 /// Why a packet does not get through.
@@ -153,6 +228,15 @@ pub struct Trace {
     pub forward: Vec<Hop>,
     /// The way back.
     pub reply: Vec<Hop>,
+    /// What was followed, as `[[allow]]` writes it.
+    #[serde(default)]
+    pub port: Option<String>,
+    /// What is worth knowing and blocks nothing.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Why the verdict is not certain; empty: it is.
+    #[serde(default)]
+    pub uncertain: Vec<String>,
 }
 
 /// A step of a packet.
@@ -279,8 +363,17 @@ pub struct Changed {
     pub opens: Vec<ChangedPair>,
     /// Pairs that do not any more.
     pub closes: Vec<ChangedPair>,
+    /// How many more pairs there are than are told.
+    #[serde(default)]
+    pub unlisted: usize,
     /// What is wrong with it then; errors forbid to save it.
     pub problems: Vec<Problem>,
+    /// What `up` would change on this host then; `None`: that is not known.
+    #[serde(default)]
+    pub plan: Option<Vec<Line>>,
+    /// Why it is not known.
+    #[serde(default)]
+    pub plan_unknown: Option<String>,
 }
 
 /// A pair that a change opens or closes.
@@ -292,4 +385,184 @@ pub struct ChangedPair {
     pub to: String,
     /// Which ports: `"all"`, or a list.
     pub ports: Value,
+}
+
+/// A change after which a blocked pair was found to reach: what the form of it sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mend {
+    /// Names and values of the form's fields.
+    pub fields: Vec<(String, String)>,
+}
+
+/// Users, sessions and tokens.
+#[derive(Debug, Clone, Default)]
+pub struct People {
+    /// By name.
+    pub users: Vec<User>,
+    /// The newest first.
+    pub sessions: Vec<Session>,
+    /// By name.
+    pub tokens: Vec<Token>,
+}
+
+/// A user.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Who.
+    pub name: String,
+    /// What that person may do.
+    pub role: Role,
+    /// Whether a one-time code is asked for.
+    pub has_second_factor: bool,
+}
+
+/// A session of the page.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// What it is revoked by; not its cookie.
+    pub id: String,
+    /// Whose.
+    pub user: String,
+    /// From where.
+    pub address: String,
+    /// When it was last used, in Unix seconds.
+    pub seen: u64,
+    /// Whether it is the one that asks.
+    pub is_own: bool,
+}
+
+/// A token of the API.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// What it is revoked by; not the token.
+    pub id: String,
+    /// What it is called.
+    pub name: String,
+    /// What it may do.
+    pub scope: String,
+    /// Until when, in Unix seconds; `None`: until it is revoked.
+    pub expires: Option<u64>,
+    /// When it was last used; `None`: never.
+    pub seen: Option<u64>,
+}
+
+/// Something that somebody did, or was not let do.
+#[derive(Debug, Clone)]
+pub struct AuditEntry {
+    /// When, in Unix seconds.
+    pub at: u64,
+    /// The account, or the token by its name.
+    pub who: String,
+    /// From where.
+    pub address: String,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub what: String,
+    /// Whether it was done; else it was refused.
+    pub is_done: bool,
+}
+
+/// `show --json`: a node, and what the network makes of it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Shown {
+    /// Its name.
+    pub name: String,
+    /// `relay` or `spoke`.
+    pub role: String,
+    /// What it runs on.
+    pub platform: String,
+    /// Whether the file has it switched on.
+    pub enabled: bool,
+    /// Whether it takes part now: enabled and not expired.
+    pub active: bool,
+    /// When it stops to, as RFC 3339.
+    pub expires: Option<String>,
+    /// Its tunnel address.
+    pub address: String,
+    /// The same of IPv6.
+    pub address6: Option<String>,
+    /// Where it is called.
+    pub endpoint: Option<String>,
+    /// Its public key.
+    pub public_key: String,
+    /// `split`, `full`, or prefixes.
+    pub routes: Vec<String>,
+    /// Name servers and search domains.
+    pub dns: Vec<String>,
+    /// In bytes.
+    pub mtu: u16,
+    /// In seconds; `None`: none.
+    pub keepalive: Option<u16>,
+    /// UDP; `None`: the kernel's choice.
+    pub listen_port: Option<u16>,
+    /// What it is attached to itself.
+    pub local: Vec<String>,
+    /// Subnets behind it.
+    pub sites: Vec<ShownSite>,
+    /// AllowedIPs of each of its peers.
+    pub allowed_ips: Vec<ShownPeer>,
+    /// Rules of `[[allow]]` about it.
+    pub rules: Vec<String>,
+    /// What it belongs to.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+/// A site of `show --json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ShownSite {
+    /// The prefix.
+    pub subnet: String,
+    /// The link, or `docker:NETWORK`.
+    pub interface: Option<String>,
+    /// Whether what enters it gets the node's address.
+    pub masqueraded: bool,
+    /// Whether its hosts go out by the node.
+    pub egress: bool,
+}
+
+/// A peer of `show --json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ShownPeer {
+    /// Its name.
+    pub peer: String,
+    /// What goes to it, and may come from it.
+    pub allowed_ips: Vec<String>,
+}
+
+/// `doctor --json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Doctor {
+    /// The answer in a line.
+    #[serde(default)]
+    pub answer: String,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// A finding of `doctor --json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Finding {
+    /// Its code.
+    pub code: String,
+    /// `ok`, `warning` or `error`.
+    pub verdict: String,
+    /// The sentence.
+    pub message: String,
+    /// What to do; may be empty.
+    pub fix: String,
+}
+
+/// What `export` of the half that has rights answers: a node's file, with its keys.
+#[derive(Deserialize)]
+pub struct Exported {
+    /// The node.
+    pub node: String,
+    /// The configuration.
+    pub content: String,
+    /// Whether its private key is in it.
+    pub complete: bool,
+    /// The code; `None`: it would not fit, or the key is not there.
+    pub svg: Option<String>,
 }

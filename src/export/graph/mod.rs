@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 pub use mermaid::mermaid;
 pub(super) use svg::escaped;
-pub use svg::svg;
+pub use svg::{Mark, inline_svg, svg};
 
 use crate::model::{Network, Node, NodeName, Timestamp, Verdict};
 use crate::reach::{Check, Place};

@@ -38,8 +38,28 @@ fn height(item: &Item) -> f64 {
     (1 + item.lines.len() + item.sites.len()) as f64 * LINE + PADDING
 }
 
+/// What a page tells of a box besides: its state, and where a click leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// A class of the page's style sheet.
+    pub class: &'static str,
+    /// The state in words.
+    pub note: String,
+    /// The path of what is in the box.
+    pub href: String,
+}
+
+/// Draws a diagram for a page that brings the style: no style of its own, every box a link with its state in words.
+pub fn inline_svg(diagram: &Diagram, label: &str, marks: &[Mark]) -> String {
+    drawn(diagram, Some((label, marks)))
+}
+
 /// Draws a diagram.
 pub fn svg(diagram: &Diagram) -> String {
+    drawn(diagram, None)
+}
+
+fn drawn(diagram: &Diagram, page: Option<(&str, &[Mark])>) -> String {
     let relays = diagram.items.iter().filter(|item| item.is_relay).count();
     let spots = spots(diagram, relays);
     let reach = |edge: fn(&Spot) -> f64, size: fn(&Item) -> f64| {
@@ -51,22 +71,18 @@ pub fn svg(diagram: &Diagram) -> String {
     let listed = diagram.reasons.len().min(REASONS) + usize::from(diagram.reasons.len() > REASONS);
     let foot = if listed == 0 { 0.0 } else { (listed + 1) as f64 * LINE + PADDING };
     // The answer and the reasons are lines of text, which a picture of two boxes is too narrow for.
-    let width = (2.0 * (half_width + MARGIN)).max(560.0);
-    let total = HEAD + 2.0 * (half_height + MARGIN) + foot;
-    let (cx, cy) = (width / 2.0, HEAD + MARGIN + half_height);
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {total:.0}\" width=\"{width:.0}\" height=\"{total:.0}\" \
-         role=\"img\">\n<title>{} {}</title>\n<style>{STYLE}</style>\n",
-        escaped(&diagram.name),
-        escaped(&diagram.answer)
-    );
-    let _ = writeln!(
-        out,
-        "<text class=\"t h\" x=\"{MARGIN}\" y=\"28\">{}</text>\n<text class=\"{}\" x=\"{MARGIN}\" y=\"46\">{}</text>",
-        escaped(&diagram.name),
-        if diagram.blocked.is_empty() && diagram.reasons.is_empty() { "d" } else { "xt" },
-        escaped(&diagram.answer)
-    );
+    let (head, narrowest) = if page.is_some() { (0.0, 0.0) } else { (HEAD, 560.0) };
+    let width = (2.0 * (half_width + MARGIN)).max(narrowest);
+    let total = head + 2.0 * (half_height + MARGIN) + foot;
+    let (cx, cy) = (width / 2.0, head + MARGIN + half_height);
+    let mut out = match page {
+        Some((label, _)) => format!(
+            "<svg viewBox=\"0 0 {width:.0} {total:.0}\" width=\"{width:.0}\" height=\"{total:.0}\" role=\"group\" \
+             aria-label=\"{}\">\n",
+            escaped(label)
+        ),
+        None => headed(diagram, (width, total)),
+    };
     let at = |n: usize| Spot { x: cx + spots[n].x, y: cy + spots[n].y };
     for n in 1..diagram.items.len() {
         let (from, to) = (at(if n < relays { n - 1 } else { 0 }), at(n));
@@ -93,7 +109,7 @@ pub fn svg(diagram: &Diagram) -> String {
         );
     }
     for (n, item) in diagram.items.iter().enumerate() {
-        draw(&mut out, item, at(n));
+        draw(&mut out, item, at(n), page.and_then(|(_, marks)| marks.get(n)));
     }
     let mut y = total - foot + LINE;
     let mut line = |text: &str, class: &str| {
@@ -107,6 +123,24 @@ pub fn svg(diagram: &Diagram) -> String {
         line(&format!("and {} more: wgrelay check", diagram.reasons.len() - REASONS), "d");
     }
     out + "</svg>\n"
+}
+
+/// The beginning of a file: its style, the name and the answer.
+fn headed(diagram: &Diagram, (width, total): (f64, f64)) -> String {
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {total:.0}\" width=\"{width:.0}\" height=\"{total:.0}\" \
+         role=\"img\">\n<title>{} {}</title>\n<style>{STYLE}</style>\n",
+        escaped(&diagram.name),
+        escaped(&diagram.answer)
+    );
+    let _ = writeln!(
+        out,
+        "<text class=\"t h\" x=\"{MARGIN}\" y=\"28\">{}</text>\n<text class=\"{}\" x=\"{MARGIN}\" y=\"46\">{}</text>",
+        escaped(&diagram.name),
+        if diagram.blocked.is_empty() && diagram.reasons.is_empty() { "d" } else { "xt" },
+        escaped(&diagram.answer)
+    );
+    out
 }
 
 /// Relays in the middle, side by side; everybody else on rings around them, each as full as boxes fit.
@@ -133,11 +167,21 @@ fn spots(diagram: &Diagram, relays: usize) -> Vec<Spot> {
     spots
 }
 
-fn draw(out: &mut String, item: &Item, at: Spot) {
+fn draw(out: &mut String, item: &Item, at: Spot, mark: Option<&Mark>) {
     let height = height(item);
     let (x, y) = (at.x - WIDTH / 2.0, at.y - height / 2.0);
     let (kind, round) = if item.is_relay { ("r", 14) } else { ("b", 5) };
     let off = if item.is_active { "" } else { " class=\"off\"" };
+    if let Some(mark) = mark {
+        let _ = write!(
+            out,
+            "<a href=\"{}\" class=\"{}\"><title>{}: {}</title>",
+            escaped(&mark.href),
+            mark.class,
+            escaped(&item.title),
+            escaped(&mark.note)
+        );
+    }
     let _ = writeln!(
         out,
         "<g{off}><rect class=\"{kind}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{WIDTH}\" height=\"{height}\" rx=\"{round}\"/>"
@@ -155,7 +199,13 @@ fn draw(out: &mut String, item: &Item, at: Spot) {
     write(&item.title, "t n");
     item.lines.iter().for_each(|text| write(text, "t"));
     item.sites.iter().for_each(|text| write(text, "d"));
-    let _ = writeln!(out, "</g>");
+    out.push_str("</g>");
+    if mark.is_some() {
+        // A dot says what the title says in words; its shape differs too, for those who see no colours.
+        let _ =
+            write!(out, "<circle class=\"dot\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"5\"/></a>", x + 10.0, y + 10.0);
+    }
+    out.push('\n');
 }
 
 /// Cuts what is wider than a box: some 21 letters.

@@ -23,7 +23,7 @@ pub fn perform(session: &Session, procedure: &Procedure, allowance: &Allowance) 
             Answer::Told { json, .. } => Ok(serde_json::from_slice(&json).map_err(unprintable)?),
             Answer::Seen { status, .. } => value(&status),
         },
-        Procedure::List => value(&app::list(&session.load_network()?.network)),
+        Procedure::List => value(&app::list(&session.load_network()?.network, session.now)),
         Procedure::Check => value(&app::check(session)?),
         Procedure::Trace { from, to, port } => {
             let flow = TypedFlow { from: from.clone(), to: to.clone(), port: port.clone(), live: false };

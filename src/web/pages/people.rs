@@ -1,0 +1,182 @@
+//! Users, sessions and tokens, and what each of them did.
+
+use maud::{Markup, html};
+
+use super::form::{Input, hidden, select};
+use super::layout::{Section, page, role_name};
+use super::text;
+use crate::model::Timestamp;
+use crate::web::view::{AuditEntry, Frame, People};
+
+/// Shows who may do what. `token`: one that was made just now, shown once.
+pub fn people(frame: &Frame, people: &People, token: Option<&str>) -> Markup {
+    let answer = html! { (people.users.len()) " · " (frame.say(text::USERS)) };
+    let body = html! {
+        @if let Some(token) = token {
+            p.notice.good role="status" { (frame.say(text::TOKEN_ONCE)) " " code { (token) } }
+        }
+        (users(frame, people))
+        (sessions(frame, people))
+        (tokens(frame, people))
+    };
+    page(frame, Some(Section::People), frame.say(text::PEOPLE), &answer, &body)
+}
+
+/// A button that takes away a user, a session or a token.
+fn take_away(frame: &Frame, what: &str, id: &str, label: &str) -> Markup {
+    html! {
+        form.inline method="post" action=(frame.url("/people")) {
+            (hidden(frame, &[("do", what), ("id", id)]))
+            button type="submit" { (label) }
+        }
+    }
+}
+
+fn users(frame: &Frame, people: &People) -> Markup {
+    let roles = [
+        ("viewer", frame.say(text::VIEWER)),
+        ("operator", frame.say(text::OPERATOR)),
+        ("admin", frame.say(text::ADMIN)),
+    ];
+    html! {
+        section aria-labelledby="users" {
+            h2 #users { (frame.say(text::USERS)) }
+            div.scroll tabindex="0" role="region" aria-labelledby="users" {
+                table {
+                    thead { tr {
+                        th scope="col" { (frame.say(text::USER)) }
+                        th scope="col" { (frame.say(text::ROLE)) }
+                        th scope="col" { (frame.say(text::SECOND_FACTOR)) }
+                        th scope="col" { (frame.say(text::REMOVE)) }
+                    } }
+                    tbody {
+                        @for user in &people.users {
+                            tr {
+                                th scope="row" { (user.name) }
+                                td { (frame.say(role_name(user.role))) }
+                                td { (frame.say(if user.has_second_factor { text::YES } else { text::NO })) }
+                                td {
+                                    @if frame.user.as_deref() != Some(user.name.as_str()) {
+                                        (take_away(frame, "remove_user", &user.name, &frame.fill(text::REMOVE_OF, &[&user.name])))
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            form.row method="post" action=(frame.url("/people")) {
+                (hidden(frame, &[("do", "add_user")]))
+                (Input::text("user", text::USER, "").required().markup(frame, "user"))
+                (Input::text("password", text::PASSWORD, "").hint(text::PASSWORD_RULE).required().kind("password", "new-password").markup(frame, "user"))
+                (select(frame, "user", "role", text::ROLE, &roles, "viewer"))
+                button type="submit" { (frame.say(text::ADD_USER)) }
+            }
+        }
+    }
+}
+
+fn sessions(frame: &Frame, people: &People) -> Markup {
+    html! {
+        section aria-labelledby="sessions" {
+            h2 #sessions { (frame.say(text::SESSIONS)) }
+            div.scroll tabindex="0" role="region" aria-labelledby="sessions" {
+                table {
+                    thead { tr {
+                        th scope="col" { (frame.say(text::USER)) }
+                        th scope="col" { (frame.say(text::FROM_ADDRESS)) }
+                        th scope="col" { (frame.say(text::LAST_SEEN)) }
+                        th scope="col" { (frame.say(text::REVOKE)) }
+                    } }
+                    tbody {
+                        @for session in &people.sessions {
+                            tr {
+                                th scope="row" { (session.user) }
+                                td.num { (session.address) }
+                                td.num { (Timestamp(session.seen)) }
+                                td {
+                                    @if session.is_own { (frame.say(text::THIS_SESSION)) }
+                                    @else { (take_away(frame, "revoke_session", &session.id, &frame.fill(text::REVOKE_OF, &[&session.user]))) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn tokens(frame: &Frame, people: &People) -> Markup {
+    let scopes = [("read", "read"), ("operate", "operate")];
+    html! {
+        section aria-labelledby="tokens" {
+            h2 #tokens { (frame.say(text::TOKENS)) }
+            @if people.tokens.is_empty() { p { (frame.say(text::NONE)) } } @else {
+                div.scroll tabindex="0" role="region" aria-labelledby="tokens" {
+                    table {
+                        thead { tr {
+                            th scope="col" { (frame.say(text::NAME)) }
+                            th scope="col" { (frame.say(text::SCOPE)) }
+                            th scope="col" { (frame.say(text::EXPIRES)) }
+                            th scope="col" { (frame.say(text::LAST_SEEN)) }
+                            th scope="col" { (frame.say(text::REVOKE)) }
+                        } }
+                        tbody {
+                            @for token in &people.tokens {
+                                tr {
+                                    th scope="row" { (token.name) }
+                                    td.num { (token.scope) }
+                                    td.num { @if let Some(at) = token.expires { (Timestamp(at)) } @else { (frame.say(text::NEVER)) } }
+                                    td.num { @if let Some(at) = token.seen { (Timestamp(at)) } @else { (frame.say(text::NEVER)) } }
+                                    td { (take_away(frame, "revoke_token", &token.id, &frame.fill(text::REVOKE_OF, &[&token.name]))) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            form.row method="post" action=(frame.url("/people")) {
+                (hidden(frame, &[("do", "add_token")]))
+                (Input::text("name", text::NAME, "").required().markup(frame, "token"))
+                (select(frame, "token", "scope", text::SCOPE, &scopes, "read"))
+                (Input::text("expires", text::EXPIRES, "").hint(text::EXPIRES_HINT).markup(frame, "token"))
+                button type="submit" { (frame.say(text::ADD_TOKEN)) }
+            }
+        }
+    }
+}
+
+/// Shows what was done, the newest first.
+pub fn audit(frame: &Frame, entries: &[AuditEntry]) -> Markup {
+    let answer = html! { @if entries.is_empty() { (frame.say(text::NO_ENTRY)) } };
+    let body = html! {
+        @if !entries.is_empty() {
+            div.scroll tabindex="0" role="region" aria-label=(frame.say(text::AUDIT)) {
+                table {
+                    thead { tr {
+                        th scope="col" { (frame.say(text::WHEN)) }
+                        th scope="col" { (frame.say(text::WHO)) }
+                        th scope="col" { (frame.say(text::FROM_ADDRESS)) }
+                        th scope="col" { (frame.say(text::ACTION)) }
+                        th scope="col" { (frame.say(text::WHAT)) }
+                        th scope="col" { (frame.say(text::RESULT)) }
+                    } }
+                    tbody {
+                        @for entry in entries {
+                            tr {
+                                td.num { (Timestamp(entry.at)) }
+                                td { (entry.who) }
+                                td.num { (entry.address) }
+                                td { (entry.action) }
+                                td { (entry.what) }
+                                td { @if entry.is_done { (frame.say(text::DONE)) } @else { span.bad { (frame.say(text::REFUSED)) } } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    page(frame, Some(Section::Audit), frame.say(text::AUDIT), &answer, &body)
+}

@@ -1,0 +1,388 @@
+//! Every text of the pages, in English and Chinese. What the layers below say (reasons, problems, plans) is English and marked so.
+
+use crate::web::view::Language;
+
+impl Language {
+    /// Every language, with its tag and its own name.
+    pub const ALL: [(Self, &'static str, &'static str); 2] =
+        [(Self::English, "en", "English"), (Self::Chinese, "zh", "中文")];
+
+    /// Returns the tag that HTML and cookies use.
+    pub fn tag(self) -> &'static str {
+        Self::ALL.iter().find(|(lang, ..)| *lang == self).map_or("en", |(_, tag, _)| tag)
+    }
+
+    /// Reads a tag; `None`: there is no such language here.
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known, _)| *known == tag).map(|(lang, ..)| *lang)
+    }
+
+    /// Picks the language that a browser prefers (`Accept-Language`) of those that there are.
+    pub fn preferred(accept: &str) -> Self {
+        let weight = |part: &str| {
+            let (tag, q) = part.split_once(";q=").unwrap_or((part, "1"));
+            let lang = Self::of_tag(tag.trim().split('-').next().unwrap_or_default())?;
+            Some((lang, q.trim().parse::<f32>().ok().filter(|q| q.is_finite()).unwrap_or(0.0)))
+        };
+        let mut best = (Self::English, 0.0);
+        for (lang, q) in accept.split(',').take(20).filter_map(weight) {
+            if q > best.1 {
+                best = (lang, q);
+            }
+        }
+        best.0
+    }
+
+    /// Returns a text in this language.
+    pub const fn say(self, text: Text) -> &'static str {
+        match self {
+            Self::English => text.en,
+            Self::Chinese => text.zh,
+        }
+    }
+
+    /// Returns a text with its places, `{0}`, `{1}`, filled in.
+    pub fn fill(self, text: Text, values: &[&dyn std::fmt::Display]) -> String {
+        let mut out = String::new();
+        let mut rest = self.say(text);
+        while let Some((before, after)) = rest.split_once('{') {
+            out += before;
+            let Some((number, after)) = after.split_once('}') else { break };
+            if let Some(value) = number.parse().ok().and_then(|n: usize| values.get(n)) {
+                out += &value.to_string();
+            }
+            rest = after;
+        }
+        out + rest
+    }
+}
+
+/// A text in every language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Text {
+    /// English.
+    pub en: &'static str,
+    /// Chinese.
+    pub zh: &'static str,
+}
+
+macro_rules! texts {
+    ($($name:ident: $en:literal, $zh:literal;)*) => {
+        $(#[doc = $en] pub const $name: Text = Text { en: $en, zh: $zh };)*
+        /// All of them, by name.
+        pub const ALL: &[(&str, Text)] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+texts! {
+    // The frame.
+    SKIP: "Skip to the content", "跳到正文";
+    MAIN_MENU: "Main", "主菜单";
+    LANGUAGE: "Language", "语言";
+    OVERVIEW: "Overview", "概览";
+    NODES: "Nodes", "节点";
+    MATRIX: "Matrix", "可达矩阵";
+    TRACE: "Trace", "路径追踪";
+    RULES: "Rules", "规则";
+    FILE: "File", "文件";
+    CHANGES: "Changes", "变更";
+    DOCTOR: "Doctor", "诊断";
+    AUDIT: "Audit", "审计";
+    PEOPLE: "Users", "用户";
+    LOG_OUT: "Log out", "退出";
+    LOG_IN: "Log in", "登录";
+    LOGGED_IN_AS: "logged in as {0} ({1})", "已登录：{0}（{1}）";
+    READ_ONLY: "read only", "只读";
+    BACK: "Back", "返回";
+    YES: "yes", "是";
+    NO: "no", "否";
+    NONE: "none", "无";
+    UNKNOWN: "unknown", "未知";
+    NOTHING_FOUND: "nothing found", "没有找到";
+    FAILED: "This did not work", "操作失败";
+
+    // Login.
+    USER: "User", "用户名";
+    PASSWORD: "Password", "密码";
+    PASSWORD_AGAIN: "Password, again", "再次输入密码";
+    PASSWORD_RULE: "at least 12 characters", "至少 12 个字符";
+    CODE: "One-time code", "一次性验证码";
+    CODE_HINT: "six digits, or a recovery code; empty where none was set up", "六位数字或恢复码；未设置则留空";
+    LOGIN_TITLE: "Log in to {0}", "登录 {0}";
+    LOGIN_FAILED: "User, password or code is wrong.", "用户名、密码或验证码不正确。";
+    LOGIN_WAIT: "Too many attempts: try again in {0} s.", "尝试次数过多：请在 {0} 秒后重试。";
+    FIRST_ADMIN: "First administrator", "首位管理员";
+    FIRST_ADMIN_HINT: "This link works once. There is no default password.", "此链接只能使用一次。没有默认密码。";
+    CREATE: "Create", "创建";
+
+    // Overview.
+    ONLINE_OF: "{0} of {1} peers online", "{1} 个对端中 {0} 个在线";
+    PEERS_UNKNOWN: "who is online is not known", "在线情况未知";
+    ALL_REACH: "every pair of places that was examined reaches", "已检查的每一对位置均可达";
+    BLOCKED_OF: "{0} of {1} pairs of places blocked", "{1} 对位置中 {0} 对被阻断";
+    AWAY_OF: ", {0} of them because a node takes no part", "，其中 {0} 对是因为节点未启用或已过期";
+    NOTHING_EXAMINED: "there is no pair to examine", "没有可检查的位置对";
+    ASSUMED: "By the file: hosts are taken to be as wgrelay sets them up.", "依据文件推算：假定各主机均按 wgrelay 的设置运行。";
+    STATE: "State", "状态";
+    STATE_UP: "up", "运行中";
+    STATE_DOWN: "down", "未运行";
+    STATE_DEGRADED: "degraded", "降级";
+    STATE_UNKNOWN: "the agent does not answer: the state of this host is not known", "代理程序没有应答：本机状态未知";
+    GOES_BACK: "Not confirmed: goes back in {0} s.", "尚未确认：{0} 秒后自动还原。";
+    KEEP: "Keep this change", "保留此变更";
+    PICTURE: "Network", "网络图";
+    PROBLEMS: "Problems", "问题";
+    DRIFT: "Drift", "偏差";
+    DRIFT_HINT: "what differs on this host from what was applied", "本机与已应用状态的差异";
+    BLOCKED_PAIRS: "Blocked pairs", "被阻断的位置对";
+    ALL_BLOCKED: "all blocked pairs", "全部被阻断的位置对";
+    UNLISTED: "{0} more pairs blocked ({1}), such as {2}", "另有 {0} 对被阻断（{1}），例如 {2}";
+
+    // Nodes.
+    NODES_COUNT: "{0} nodes", "{0} 个节点";
+    NODES_FOUND: "{0} of {1} nodes", "{1} 个节点中匹配 {0} 个";
+    SEARCH: "Search", "搜索";
+    SEARCH_HINT: "name, address, site, group or public key", "名称、地址、站点、组或公钥";
+    SHOW: "Show", "显示";
+    ANY: "any", "不限";
+    NAME: "Name", "名称";
+    ROLE: "Role", "角色";
+    RELAY: "relay", "中继";
+    SPOKE: "spoke", "分支";
+    PLATFORM: "Platform", "平台";
+    ADDRESS: "Address", "地址";
+    ADDRESS_HINT: "empty: the next free one", "留空：使用下一个空闲地址";
+    SITES: "Sites", "站点";
+    SITE: "Site", "站点";
+    SITE_HINT: "a subnet behind it, such as 192.168.33.0/24@br-ext", "其后的子网，如 192.168.33.0/24@br-ext";
+    GROUPS: "Groups", "组";
+    HEALTH: "Health", "健康";
+    ONLINE: "online", "在线";
+    UNCERTAIN: "uncertain", "不确定";
+    DOWN: "down", "离线";
+    IDLE: "idle", "空闲";
+    NEVER: "never", "从未";
+    DISABLED: "disabled", "已停用";
+    EXPIRED: "expired", "已过期";
+    THIS_HOST: "this host", "本机";
+    HANDSHAKE: "Latest handshake", "最近握手";
+    AGO: "{0} ago", "{0}前";
+    RECEIVED: "Received", "接收";
+    SENT: "Sent", "发送";
+    PAGE_OF: "Page {0} of {1}", "第 {0} 页，共 {1} 页";
+    PAGES: "Pages", "分页";
+    PREVIOUS: "Previous", "上一页";
+    NEXT: "Next", "下一页";
+    SORTED_BY: "sort by {0}", "按{0}排序";
+    ADD_NODE: "Add a node", "添加节点";
+
+    // A node.
+    PUBLIC_KEY: "Public key", "公钥";
+    PUBLIC_KEY_HINT: "empty: a key pair is made here; else no private key is stored", "留空：在此生成密钥对；否则不保存私钥";
+    ENDPOINT: "Endpoint", "端点";
+    ENDPOINT_HINT: "HOST:PORT; a spoke behind NAT has none", "主机:端口；NAT 后的分支节点留空";
+    ALLOWED_IPS: "AllowedIPs", "AllowedIPs";
+    ROUTES: "Routes", "路由";
+    ROUTES_HINT: "split, full, or prefixes", "split、full 或前缀列表";
+    DNS: "DNS", "DNS";
+    LIST_HINT: "separated by commas", "以逗号分隔";
+    KEEPALIVE: "Keepalive", "保活间隔";
+    EXPIRES: "Expires", "过期时间";
+    EXPIRES_HINT: "UTC, such as 2027-01-31T00:00:00Z; empty: never", "UTC，如 2027-01-31T00:00:00Z；留空：永不过期";
+    MTU: "MTU", "MTU";
+    SESSION: "Session and traffic", "会话与流量";
+    NO_SESSION: "This host has no session with it: what it does is not known here.", "本机与它没有会话：这里无法得知其情况。";
+    REACHES_WHAT: "What it reaches", "它可到达";
+    REACHED_BY: "Who reaches it", "可到达它的";
+    REACHES: "reaches", "可达";
+    BLOCKED: "blocked", "阻断";
+    WHY_NOT: "why not", "原因";
+    VERDICT: "Verdict", "结论";
+    PORTS: "Ports", "端口";
+    ALL_PORTS: "all", "全部";
+    CONFIGURATION: "Configuration", "配置文件";
+    SHOW_FILE: "Show file and QR code", "显示文件和二维码";
+    KEY_LEAVES: "The file holds a private key. Say who you are once more; the audit names who fetched it.", "文件包含私钥。请再次验证身份；审计会记录取用者。";
+    QR_CODE: "QR code", "二维码";
+    QR_LABEL: "QR code of the configuration of {0}", "{0} 的配置二维码";
+    QR_NONE: "No QR code: {0}", "没有二维码：{0}";
+    DOWNLOAD: "Download {0}", "下载 {0}";
+    FILE_OF: "File of {0}", "{0} 的文件";
+    EDIT: "Edit", "编辑";
+    EDIT_NODE: "Edit {0}", "编辑 {0}";
+    ENABLE: "Enable", "启用";
+    DISABLE: "Disable", "停用";
+    RENAME: "Rename", "重命名";
+    NEW_NAME: "New name", "新名称";
+    ROTATE: "New keys", "更换密钥";
+    REMOVE: "Remove", "删除";
+    EACH_IS_SHOWN: "Each change is shown with its plan and the pairs it opens or closes before anything happens.", "任何变更执行前都会先显示其计划以及将打通或切断的位置对。";
+
+    // Review.
+    REVIEW: "Review", "审阅";
+    REVIEW_TITLE: "Before it happens: {0}", "执行之前：{0}";
+    NOTHING_DONE: "Nothing has been changed yet.", "尚未做任何变更。";
+    PAIRS_OPENED: "Opens {0} pairs", "打通 {0} 对";
+    PAIRS_CLOSED: "Closes {0} pairs", "切断 {0} 对";
+    PAIRS_SAME: "No pair of places opens or closes.", "没有位置对被打通或切断。";
+    PAIRS_MORE: "and {0} more pairs, opened or closed", "另有 {0} 对被打通或切断";
+    FROM: "From", "从";
+    TO: "To", "到";
+    BEFORE: "Before", "之前";
+    AFTER: "After", "之后";
+    PLAN: "Plan for this host", "本机计划";
+    PLAN_EMPTY: "Nothing changes on this host.", "本机无任何改动。";
+    PLAN_UNKNOWN: "What changes on this host is not known: {0}", "本机将有何改动未知：{0}";
+    PLAN_COUNT: "{0} changes on this host", "本机将有 {0} 处改动";
+    APPLY_NOW: "Apply", "应用";
+    WHAT: "What", "对象";
+    LINES: "Lines of network.toml", "network.toml 的差异";
+    LINES_NONE: "network.toml stays as it is.", "network.toml 保持不变。";
+    KEY_OF: "{0} key of {1} {2}", "{1} 的{0}密钥：{2}";
+    NOT_VALID: "This cannot be: the network would not be valid.", "不可行：网络将不再有效。";
+    SAVE: "Save only", "仅保存";
+    APPLY: "Save and apply", "保存并应用";
+    CONFIRM_WITHIN: "Go back by itself unless confirmed within (seconds; 0: never)", "若未在此秒数内确认则自动还原（0：不还原）";
+
+    // Matrix and trace.
+    ALL_PAIRS: "all", "全部";
+    BLOCKED_ONLY: "blocked only", "仅被阻断";
+    CLASS_OF: "{0} and {1} alike", "{0} 等 {1} 个同样的位置";
+    PICK_PAIR: "Choose a pair to see its path.", "选择一对以查看其路径。";
+    PORT: "Port", "端口";
+    PORT_HINT: "such as tcp/22; empty: any", "如 tcp/22；留空：不限";
+    DOES_REACH: "{0} reaches {1}", "{0} 可到达 {1}";
+    DOES_NOT_REACH: "{0} does not reach {1}", "{0} 无法到达 {1}";
+    IS_UNCERTAIN: "{0} to {1}: uncertain", "{0} 到 {1}：不确定";
+    MAY_DECIDE: "What may decide otherwise", "可能改变结论的因素";
+    REASON: "Reason", "原因";
+    AT: "at {0}", "位于 {0}";
+    FIX: "Fix", "修复";
+    MENDS: "Mend it", "一键修复";
+    MEND_CHECKED: "tried on the file: the pair reaches then", "已在文件上试算：之后该对可达";
+    FORWARD_PATH: "There", "去程";
+    REPLY_PATH: "Back", "回程";
+    NO_REPLY: "There is no answer: the packet does not get there.", "没有应答：数据包未到达。";
+    AT_NODE: "At", "位置";
+    STEP: "Step", "步骤";
+    BY: "By", "依据";
+    PACKET: "Packet", "数据包";
+    NOTES: "Notes", "备注";
+    REVERSE: "The other way round", "反方向";
+    MEND_ALLOW: "allow {0} to {1}", "允许 {0} 到 {1}";
+    MEND_ALLOW_PORT: "allow {0} to {1}, {2}", "允许 {0} 到 {1}，{2}";
+    MEND_ENABLE: "enable {0}", "启用 {0}";
+    MEND_EXPIRES: "let {0} expire never", "让 {0} 永不过期";
+    MEND_ROUTES: "send {1} into the tunnel of {0}", "让 {0} 将 {1} 送入隧道";
+
+    // Rules.
+    ALLOW: "Allow", "允许";
+    ALLOW_ALL: "No rule: everyone may talk to everyone.", "没有规则：任意两点均可通信。";
+    ALLOW_REST: "What no rule allows is refused.", "未被规则允许的一律拒绝。";
+    EXPECT: "Expect", "承诺";
+    EXPECT_NONE: "Nothing is promised.", "没有承诺。";
+    FORWARD: "Forward", "端口转发";
+    FORWARD_NONE: "No port leads on.", "没有端口转发。";
+    KEPT: "kept", "成立";
+    BROKEN: "broken", "被破坏";
+    PROMISE: "Promise", "承诺内容";
+    ADD_RULE: "Add a rule", "添加规则";
+    ADD_PROMISE: "Add a promise", "添加承诺";
+    PLACE_HINT: "a node, @group, subnet, address, * or internet; separated by commas", "节点、@组、子网、地址、* 或 internet；以逗号分隔";
+    PORTS_HINT: "such as tcp/22, udp/53, icmp; empty: all", "如 tcp/22、udp/53、icmp；留空：全部";
+
+    // File.
+    FILE_HINT: "Private keys are not in it. Saving makes a revision, after a look at what it changes.", "其中不含私钥。保存前会先显示变更内容，保存后生成修订版本。";
+    FILE_FAULTS: "{0} faults: nothing was saved", "{0} 处错误：未保存";
+    LINE: "line {0}", "第 {0} 行";
+
+    // Changes.
+    REVISION: "Revision", "修订";
+    WHEN: "When", "时间";
+    WHO: "Who", "操作者";
+    WHY: "Why", "说明";
+    CURRENT: "current", "当前";
+    NO_REVISION: "No revision is kept yet: the first change makes one.", "尚无修订：首次变更后生成。";
+    EDITED_BY_HAND: "The file was edited by hand since.", "此后文件被手工修改过。";
+    REVERT: "Go back to revision {0}", "还原到修订 {0}";
+    DIFFERENCE: "From revision {0} to now", "从修订 {0} 到现在";
+    SAME_AS_NOW: "It is what the network is now.", "与当前网络一致。";
+
+    // Doctor.
+    OK: "ok", "正常";
+    WARNING: "warning", "警告";
+    ERROR: "error", "错误";
+
+    // Users, tokens, audit.
+    USERS: "Users", "用户";
+    TOKENS: "API tokens", "API 令牌";
+    SESSIONS: "Sessions", "会话";
+    ADD_USER: "Add a user", "添加用户";
+    ADD_TOKEN: "Make a token", "创建令牌";
+    TOKEN_ONCE: "This token is shown once:", "此令牌仅显示一次：";
+    SCOPE: "Scope", "权限范围";
+    SECOND_FACTOR: "Second factor", "第二因素";
+    LAST_SEEN: "Last seen", "最近使用";
+    FROM_ADDRESS: "From", "来源地址";
+    REVOKE: "Revoke", "吊销";
+    REVOKE_OF: "Revoke {0}", "吊销 {0}";
+    REMOVE_OF: "Remove {0}", "删除 {0}";
+    ADMIN: "administrator", "管理员";
+    OPERATOR: "operator", "操作员";
+    VIEWER: "viewer", "查看者";
+    THIS_SESSION: "this one", "当前会话";
+    ACTION: "Action", "操作";
+    RESULT: "Result", "结果";
+    DONE: "done", "已完成";
+    REFUSED: "refused", "已拒绝";
+    NO_ENTRY: "Nothing was recorded yet.", "尚无记录。";
+    YOUR_PASSWORD: "Your password", "您的密码";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(text: &str) -> std::collections::BTreeSet<String> {
+        text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(n, _)| n.into()).collect()
+    }
+
+    #[test]
+    fn every_text_is_there_in_both_languages() {
+        let foreign = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
+        for (name, text) in ALL {
+            assert!(!text.en.trim().is_empty() && !text.zh.trim().is_empty(), "{name}");
+            assert_eq!(places(text.en), places(text.zh), "{name}: the places differ");
+            assert!(!text.en.chars().any(foreign), "{name}: English has Chinese in it");
+            let is_name = ["ALLOWED_IPS", "DNS", "MTU"].contains(name);
+            assert!(is_name || text.zh.chars().any(foreign), "{name}: not translated");
+        }
+    }
+
+    #[test]
+    fn names_are_used_once() {
+        let names: std::collections::BTreeSet<&str> = ALL.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn places_are_filled() {
+        assert_eq!(Language::English.fill(BLOCKED_OF, &[&2, &6]), "2 of 6 pairs of places blocked");
+        assert_eq!(Language::Chinese.fill(BLOCKED_OF, &[&2, &6]), "6 对位置中 2 对被阻断");
+        // What is filled in is not read again.
+        assert_eq!(Language::English.fill(AT, &[&"{0}{1}"]), "at {0}{1}");
+    }
+
+    #[test]
+    fn the_browser_says_which_language() {
+        for (accept, lang) in [
+            ("", Language::English),
+            ("zh-CN,zh;q=0.9,en;q=0.8", Language::Chinese),
+            ("en-GB,en;q=0.9,zh;q=0.8", Language::English),
+            ("de, fr;q=0.9, zh;q=0.2", Language::Chinese),
+            ("zh;q=nan, en;q=0.1", Language::English),
+        ] {
+            assert_eq!(Language::preferred(accept), lang, "{accept}");
+        }
+    }
+}
