@@ -253,6 +253,27 @@ proptest! {
     }
 
     #[test]
+    fn what_two_networks_have_in_common_is_in_both((network, _) in file(), (newer, _) in file()) {
+        let this = network.relays().next().unwrap().name.clone();
+        let common = network.narrowed_to(&newer, &this);
+        // It is written down for whoever holds a host to it.
+        prop_assert_eq!(reread_network(&render_network(&common, None)), Some(common.clone()));
+        // Again and again it comes to rest, and never grows.
+        let again = common.narrowed_to(&newer, &this);
+        prop_assert!(again.allow.len() <= common.allow.len(), "{:?} {:?}", again.allow, common.allow);
+        prop_assert_eq!(&again.narrowed_to(&newer, &this), &again);
+        prop_assert_eq!((&again.nodes, &again.forward), (&common.nodes, &common.forward));
+        prop_assert_eq!(network.narrowed_to(&network, &this), Network { expect: vec![], ..network.clone() });
+        prop_assert!(!common.allow.is_empty() || (network.allow.is_empty() && newer.allow.is_empty()));
+        for spoke in common.spokes() {
+            let (old, new) = (&network.nodes[&spoke.name], newer.nodes.values().find(|n| n.public_key == spoke.public_key));
+            let new = new.unwrap();
+            prop_assert!(!spoke.enabled || (old.enabled && new.enabled));
+            prop_assert!(spoke.sites.iter().all(|s| [old, new].iter().all(|n| n.sites.iter().any(|o| o.subnet == s.subnet))));
+        }
+    }
+
+    #[test]
     fn removing_takes_one_node_and_leaves_the_rest((network, text) in file(), pick in any::<prop::sample::Index>()) {
         let network = Network { allow: vec![], expect: vec![], ..network };
         let text = if text.contains("[[allow]]") { render_network(&network, None) } else { text };

@@ -9,11 +9,12 @@ use super::event::{Event, Work};
 use super::fault::Fault;
 use super::other_dir;
 use super::preflight::promises;
+use super::refused::hold_as_applied;
 use super::service;
 use super::session::{Loaded, Session};
 use super::target::Target;
 use super::this_host::{agent_command, read_with_machine, target};
-use super::up::{Up, plan, up};
+use super::up::{Refusal, Up, plan, refused, up};
 use crate::config::Bundle;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_config;
@@ -80,7 +81,16 @@ pub fn bring_up(session: &Session, asked: &BringUp) -> Result<BroughtUp, Fault> 
     other_dir::refuse(session, &name, &runtime)?;
     let on_host = lock_host(session, &name, &runtime)?;
     roll_back_if_expired(session, &name, &runtime, &on_host)?;
-    let ready = Ready::of(session, asked, folder, runtime)?;
+    let ready = match Ready::of(session, asked, folder.clone(), runtime.clone(), &on_host) {
+        Ok(ready) => ready,
+        Err(NotReady::Refused(refusal)) => {
+            let before = boot_config::kept(&folder);
+            return Err(put_back_refused(session, &folder, before.as_deref(), None, refusal, &on_host));
+        }
+        Err(NotReady::Fault(fault)) => {
+            return Err(hold_as_applied(session, &folder, &runtime, fault, &on_host));
+        }
+    };
     let work = session.begin(Work::BringingUp { network: name, nodes: ready.loaded.network.nodes.len() });
     let brought_up = ready.apply(session, asked.confirm, on_host)?;
     drop(work);
@@ -98,8 +108,28 @@ struct Ready {
     systemd: Option<Systemd>,
 }
 
+/// Why it is not known what to do.
+enum NotReady {
+    /// This host cannot take the network; what restricts is done.
+    Refused(Refusal),
+    /// It is not known what is wanted, or may not be.
+    Fault(Fault),
+}
+
+impl<E: Into<Fault>> From<E> for NotReady {
+    fn from(error: E) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
 impl Ready {
-    fn of(session: &Session, asked: &BringUp, folder: Folder, runtime: Runtime) -> Result<Self, Fault> {
+    fn of(
+        session: &Session,
+        asked: &BringUp,
+        folder: Folder,
+        runtime: Runtime,
+        on_host: &HostLock,
+    ) -> Result<Self, NotReady> {
         let name = folder.name().clone();
         let command = agent_command(&session.dir, &name)?;
         let ((loaded, target), host) = read_with_machine(&runtime, &command, &name, || {
@@ -114,7 +144,9 @@ impl Ready {
         let (mut host, backend) = host_for(host, &runtime, &command, &session.dir, &name, asked.backend)?;
         if backend == Backend::Embedded && is_outdated(&runtime) {
             // Not where the network could not come up again.
-            plan(&mut host, &target, &runtime, backend, session.now)?;
+            plan(&mut host, &target, &runtime, backend, session.now).map_err(|refusal| {
+                NotReady::Refused(refused(&mut host, refusal, &target, &runtime, session.now, on_host))
+            })?;
             if end_outdated(&name, &runtime)? {
                 session.tell(Event::AgentReplaced);
                 host = host_ahead(&runtime, &command, &name)?;
@@ -161,8 +193,12 @@ impl Ready {
         let folder = self.loaded.folder.clone();
         let put_back =
             |fault, on_host: &HostLock| put_back(session, &folder, before, pending, fault, on_host);
-        let (plan, problems) = plan(&mut self.host, &self.target, &self.runtime, self.backend, session.now)
-            .map_err(|refusal| put_back(refusal.into(), &on_host))?;
+        let (target, runtime, now) = (&self.target, &self.runtime, session.now);
+        let (plan, problems) =
+            plan(&mut self.host, target, runtime, self.backend, now).map_err(|refusal| {
+                let refusal = refused(&mut self.host, refusal, target, runtime, now, &on_host);
+                put_back_refused(session, &folder, before, pending, refusal, &on_host)
+            })?;
         remember(&self.configuration(), &folder).map_err(|fault| put_back(fault, &on_host))?;
         drop(on_host);
         let started = systemd.start(folder.name());
@@ -189,7 +225,7 @@ impl Ready {
             remember(&self.configuration(), folder)?;
         }
         let done = up(&mut self.host, &self.target, &self.runtime, self.backend, session.now, &on_host)
-            .map_err(|refusal| put_back(session, folder, before, pending, refusal.into(), &on_host))?;
+            .map_err(|refusal| put_back_refused(session, folder, before, pending, refusal, &on_host))?;
         let rolls_back_in = conclude(session, &self.runtime, pending, &done.plan, &on_host)?;
         drop(on_host);
         if let Some(systemd) = systemd {
@@ -219,6 +255,29 @@ fn put_back(
     }
     if let Some(Err(fault)) = pending.map(|pending| pending.call_off(on_host)) {
         session.tell(Event::Failed(fault));
+    }
+    fault
+}
+
+/// The same, but for what this host is held to from here on, which a restart of it brings up, too.
+fn put_back_refused(
+    session: &Session,
+    folder: &Folder,
+    before: Option<&[u8]>,
+    pending: Option<&CommitConfirm>,
+    refusal: Refusal,
+    on_host: &HostLock,
+) -> Fault {
+    let held = match &refusal {
+        Refusal::Problems(_, restricted) => restricted.held.clone(),
+        _ => None,
+    };
+    let fault = put_back(session, folder, before, pending, refusal.into(), on_host);
+    if let (Some(held), Some(_)) = (held, before)
+        && let Err(error) = boot_config::write(&held, folder)
+    {
+        let hint = error.hint();
+        session.tell(Event::Failed(Fault::failed(error, hint)));
     }
     fault
 }

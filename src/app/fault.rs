@@ -1,5 +1,6 @@
 //! Why a procedure ended early: what kind of end it is, a sentence, a hint, and the problems of a file.
 
+use super::refused::with_told;
 use super::revisions::NotRestored;
 use super::transaction::Failure;
 use super::up::Refusal;
@@ -108,13 +109,13 @@ impl From<StoreError> for Fault {
 impl From<Refusal> for Fault {
     fn from(error: Refusal) -> Self {
         match error {
-            Refusal::Problems(problems) => {
+            Refusal::Problems(problems, restricted) => {
                 let message = if problems.iter().filter(|p| p.is_error()).count() == 1 {
                     "this host cannot take the network as it is; nothing was changed"
                 } else {
                     "this host cannot take the network as it is, for more than one reason; nothing was changed"
                 };
-                Self { problems, ..Self::failed(message, "") }
+                with_told(Self { problems, ..Self::failed(message, "") }, &restricted)
             }
             Refusal::Host(error) => error.into(),
             Refusal::Failure(failure) => failure.into(),

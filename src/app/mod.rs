@@ -30,6 +30,7 @@ mod orphan;
 mod other_dir;
 mod preflight;
 mod reconcile;
+mod refused;
 pub mod revisions;
 mod rollback;
 mod service;
@@ -66,6 +67,7 @@ pub use node_edits::{NewNode, add_node, enable_node, expire_node, remove_node, r
 pub use other_dir::dir_to_take_down;
 pub(crate) use other_dir::refuse as refuse_other_dir;
 pub use reconcile::{Extent, Reconciled, Repair, reconcile};
+pub use refused::Restricted;
 pub use rollback::{before, roll_back};
 pub(crate) use service::to_run;
 pub use service::{AgentNow, Installed, Removed, install_service, remove_service, restart_leaves_down};

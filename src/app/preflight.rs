@@ -45,7 +45,7 @@ fn would_come_up(session: &Session, name: &InterfaceName) -> Result<(), Fault> {
     let (mut host, backend) = host_to_look(host(&runtime, &[])?, &runtime, name, BackendChoice::Auto)?;
     match preflight_errors(&mut host, &target, &runtime, backend, session.now)? {
         none if none.is_empty() => Ok(()),
-        problems => Err(Refusal::Problems(problems).into()),
+        problems => Err(Refusal::Problems(problems, Box::default()).into()),
     }
 }
 

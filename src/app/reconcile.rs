@@ -206,7 +206,7 @@ fn because(refusal: Refusal, network: &InterfaceName) -> HostError {
     match refusal {
         Refusal::Host(error) => error,
         Refusal::Failure(error) => HostError::new("repair", network.to_string(), error),
-        Refusal::Problems(problems) => {
+        Refusal::Problems(problems, _) => {
             let text = problems.iter().filter(|p| p.is_error()).map(|p| p.message.as_str());
             HostError::new("repair", network.to_string(), text.collect::<Vec<_>>().join("; "))
         }

@@ -95,7 +95,7 @@ pub fn roll_back<H: Host>(
         unread: None,
     };
     let outcome = up(host, &target, runtime, before.configuration.backend, now, on_host);
-    if let Err(Refusal::Problems(_)) = &outcome {
+    if let Err(Refusal::Problems(..)) = &outcome {
         // What it takes away is taken away all the same.
         let _ =
             hold(host, &target, runtime, before.configuration.backend, now, Extent::Restrictions, on_host)?;

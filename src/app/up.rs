@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::refused::{Restricted, restrict_to};
 use super::target::Target;
 use super::transaction::{Failure, apply_plan};
 use crate::config::reread_network;
@@ -30,9 +31,9 @@ pub struct Up {
 /// Why `up` did not.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The network or the host forbids it; nothing was changed.
-    #[error("nothing was changed")]
-    Problems(Vec<Problem>),
+    /// The network or the host forbids it; nothing was added.
+    #[error("nothing was added")]
+    Problems(Vec<Problem>, Box<Restricted>),
     /// It was tried.
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -57,7 +58,7 @@ impl Comparison {
     /// Refuses where an error forbids to make the host so.
     fn without_errors(self) -> Result<Self, Refusal> {
         if self.problems.iter().any(Problem::is_error) {
-            return Err(Refusal::Problems(self.problems));
+            return Err(Refusal::Problems(self.problems, Box::default()));
         }
         Ok(self)
     }
@@ -83,7 +84,26 @@ pub fn plan<H: Host>(
     Ok((diff(&c.before, &c.wanted), c.problems))
 }
 
-/// Makes the host match the network.
+/// Does what restricts, where a plan was refused for what is wrong with the host or the network on it.
+pub(super) fn refused<H: Host>(
+    host: &mut H,
+    refusal: Refusal,
+    target: &Target,
+    runtime: &Runtime,
+    now: Timestamp,
+    on_host: &HostLock,
+) -> Refusal {
+    match refusal {
+        Refusal::Problems(problems, nothing) if nothing.is_nothing() => {
+            let restricted = restrict_to(host, target, runtime, now, on_host)
+                .unwrap_or_else(|error| Restricted { failed: Some(error), ..Restricted::default() });
+            Refusal::Problems(problems, Box::new(restricted))
+        }
+        other => other,
+    }
+}
+
+/// Makes the host match the network. Where an error forbids that, what restricts is done all the same.
 ///
 /// # Errors
 /// See [`Refusal`].
@@ -95,8 +115,10 @@ pub fn up<H: Host>(
     now: Timestamp,
     on_host: &HostLock,
 ) -> Result<Up, Refusal> {
-    let compared = compare(host, target, runtime, backend, now)?.without_errors()?;
-    apply_comparison(host, compared, target, runtime, backend, on_host)
+    match compare(host, target, runtime, backend, now)?.without_errors() {
+        Ok(compared) => apply_comparison(host, compared, target, runtime, backend, on_host),
+        Err(refusal) => Err(refused(host, refusal, target, runtime, now, on_host)),
+    }
 }
 
 /// Makes the host as it should be, or leaves it as it was.

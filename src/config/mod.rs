@@ -8,6 +8,8 @@ mod document;
 mod forward;
 mod in_comments;
 mod layout;
+#[cfg(test)]
+mod narrowed_tests;
 mod network;
 mod node;
 mod places;

@@ -12,6 +12,7 @@ pub mod is_private;
 mod key;
 mod masked;
 mod name;
+mod narrowed;
 mod network;
 mod peering;
 mod policy;

@@ -22,6 +22,7 @@ mod packet;
 mod path_mtu;
 mod policy_rules;
 mod promises;
+mod refused;
 mod repairs;
 #[path = "../rig/mod.rs"]
 mod rig;
