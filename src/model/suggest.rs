@@ -10,26 +10,9 @@ pub fn nearest<'w>(typed: &str, words: impl IntoIterator<Item = &'w str>) -> Opt
     near.filter(|(d, _)| *d <= limit).min_by_key(|(d, _)| *d).map(|(_, w)| w)
 }
 
-/// Counts insertions, deletions, replacements and swaps of neighbours; more than `limit` comes out as `limit + 1`.
+/// Counts insertions, deletions, replacements and swaps of neighbours; what differs in length by more than `limit` is not looked at.
 fn edits(a: &str, b: &str, limit: usize) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len().abs_diff(b.len()) > limit {
-        return limit + 1;
-    }
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let change = usize::from(a[i - 1] != b[j - 1]);
-            let mut least = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + change);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()].min(limit + 1)
+    if a.chars().count().abs_diff(b.chars().count()) > limit { limit + 1 } else { strsim::osa_distance(a, b) }
 }
 
 #[cfg(test)]
@@ -44,6 +27,7 @@ mod tests {
         assert_eq!(nearest("PublicKey", keys), Some("public_key"));
         assert_eq!(nearest("public-key", keys), Some("public_key"));
         assert_eq!(nearest("mut", keys), Some("mtu"));
+        assert_eq!(nearest(&"a".repeat(10_000_000), keys), None);
         assert_eq!(nearest("colour", keys), None);
         assert_eq!(nearest("x", keys), None);
     }
