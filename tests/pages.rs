@@ -472,4 +472,13 @@ fn pages_are_as_they_were_read() {
     known.frame.language = Language::Chinese;
     page("nodes-zh", pages::nodes(&known.frame, &known.list, Some(&known.status), &NodesQuery::default()));
     page("rules-zh", pages::rules(&known.frame, &known.network, &BTreeMap::new()));
+    // For a browser to look at (scripts/browser).
+    if let Some(folder) = std::env::var_os("WGRELAY_PAGES").map(PathBuf::from) {
+        for (tag, language) in [("", Language::English), ("-zh", Language::Chinese)] {
+            known.frame.language = language;
+            for (name, page) in every_page(&known) {
+                fs::write(folder.join(format!("{name}{tag}.html")), page.into_string()).unwrap();
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub fn changes(frame: &Frame, history: &History) -> Markup {
     };
     let body = html! {
         @if !history.revisions.is_empty() {
-            div.scroll tabindex="0" role="region" aria-label=(frame.say(text::CHANGES)) {
+            div.scroll tabindex="0" role="group" aria-label=(frame.say(text::CHANGES)) {
                 table {
                     thead { tr {
                         th scope="col" { (frame.say(text::REVISION)) }

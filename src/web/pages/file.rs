@@ -51,7 +51,7 @@ fn faulty_lines(frame: &Frame, source: &str, problems: &[Problem]) -> Markup {
                     @if let Some(shown) = lines.get(line - 1) {
                         li {
                             a href="#text" data-line=(line) { (frame.fill(text::LINE, &[&line])) }
-                            pre lang="en" {
+                            pre lang="en" tabindex="0" {
                                 (shown) "\n"
                                 (" ".repeat(column.saturating_sub(1).min(200))) span.bad { "^ " (problem.message) }
                             }

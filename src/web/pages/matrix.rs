@@ -63,7 +63,7 @@ fn grid(frame: &Frame, check: &Check) -> Markup {
     };
     html! {
         p.hint { (frame.say(text::PICK_PAIR)) }
-        div.scroll tabindex="0" role="region" aria-label=(frame.say(text::MATRIX)) {
+        div.scroll tabindex="0" role="group" aria-label=(frame.say(text::MATRIX)) {
             table.matrix {
                 thead { tr {
                     th scope="col" { (frame.say(text::FROM)) " \\ " (frame.say(text::TO)) }
@@ -112,7 +112,7 @@ fn list(frame: &Frame, check: &Check) -> Markup {
     let alike = |place: &str| sizes.get(place).filter(|size| **size > 1).map(|size| size - 1);
     html! {
         @if blocked.is_empty() && check.unlisted.is_empty() { p { (frame.say(text::NOTHING_FOUND)) } } @else {
-            div.scroll tabindex="0" role="region" aria-label=(frame.say(text::BLOCKED_PAIRS)) {
+            div.scroll tabindex="0" role="group" aria-label=(frame.say(text::BLOCKED_PAIRS)) {
                 table {
                     thead { tr {
                         th scope="col" { (frame.say(text::FROM)) }

@@ -136,13 +136,13 @@ fn pairs(
             @if pairs.is_empty() {
                 p { (frame.say(text::NOTHING_EXAMINED)) }
             } @else {
-                div.scroll tabindex="0" role="region" aria-labelledby=(id) {
+                div.scroll tabindex="0" role="group" aria-labelledby=(id) {
                     table {
                         thead { tr {
                             th scope="col" { (frame.say(text::FROM)) }
                             th scope="col" { (frame.say(text::TO)) }
                             th scope="col" { (frame.say(text::VERDICT)) }
-                            th scope="col" { (frame.say(text::PORTS)) }
+                            th scope="col" { (frame.say(text::PORTS_OR_REASON)) }
                         } }
                         tbody {
                             @for pair in sorted.into_iter().take(LISTED) {
@@ -261,7 +261,7 @@ pub fn node_file(frame: &Frame, file: &NodeFile<'_>) -> Markup {
         frame,
         Some(Section::Nodes),
         &frame.fill(text::FILE_OF, &[&file.name]),
-        &html! { (frame.say(text::KEY_LEAVES)) },
+        &html! { (frame.say(text::IS_SECRET)) },
         &body,
     )
 }

@@ -199,7 +199,7 @@ fn listed(frame: &Frame, query: &NodesQuery, rows: &[Row<'_>]) -> Markup {
         }
     };
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(frame.say(text::NODES)) {
+        div.scroll tabindex="0" role="group" aria-label=(frame.say(text::NODES)) {
             table {
                 thead {
                     tr {

@@ -26,6 +26,9 @@ fn takes_no_part(pair: &Pair) -> bool {
 
 fn answer(frame: &Frame, status: Option<&Status>, check: &Check) -> Markup {
     let online = status.map(|status| {
+        if status.peers.is_empty() {
+            return frame.say(text::NO_PEERS).to_owned();
+        }
         let here = status.peers.iter().filter(|peer| peer.health == Health::Online).count();
         frame.fill(text::ONLINE_OF, &[&here, &status.peers.len()])
     });

@@ -41,7 +41,7 @@ fn users(frame: &Frame, people: &People) -> Markup {
     html! {
         section aria-labelledby="users" {
             h2 #users { (frame.say(text::USERS)) }
-            div.scroll tabindex="0" role="region" aria-labelledby="users" {
+            div.scroll tabindex="0" role="group" aria-labelledby="users" {
                 table {
                     thead { tr {
                         th scope="col" { (frame.say(text::USER)) }
@@ -80,7 +80,7 @@ fn sessions(frame: &Frame, people: &People) -> Markup {
     html! {
         section aria-labelledby="sessions" {
             h2 #sessions { (frame.say(text::SESSIONS)) }
-            div.scroll tabindex="0" role="region" aria-labelledby="sessions" {
+            div.scroll tabindex="0" role="group" aria-labelledby="sessions" {
                 table {
                     thead { tr {
                         th scope="col" { (frame.say(text::USER)) }
@@ -113,7 +113,7 @@ fn tokens(frame: &Frame, people: &People) -> Markup {
         section aria-labelledby="tokens" {
             h2 #tokens { (frame.say(text::TOKENS)) }
             @if people.tokens.is_empty() { p { (frame.say(text::NONE)) } } @else {
-                div.scroll tabindex="0" role="region" aria-labelledby="tokens" {
+                div.scroll tabindex="0" role="group" aria-labelledby="tokens" {
                     table {
                         thead { tr {
                             th scope="col" { (frame.say(text::NAME)) }
@@ -152,7 +152,7 @@ pub fn audit(frame: &Frame, entries: &[AuditEntry]) -> Markup {
     let answer = html! { @if entries.is_empty() { (frame.say(text::NO_ENTRY)) } };
     let body = html! {
         @if !entries.is_empty() {
-            div.scroll tabindex="0" role="region" aria-label=(frame.say(text::AUDIT)) {
+            div.scroll tabindex="0" role="group" aria-label=(frame.say(text::AUDIT)) {
                 table {
                     thead { tr {
                         th scope="col" { (frame.say(text::WHEN)) }

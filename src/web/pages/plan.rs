@@ -18,7 +18,7 @@ pub fn plan(frame: &Frame, plan: &Plan) -> Markup {
                     (hidden(frame, &[("do", "up")]))
                     div.field {
                         label for="confirm" { (frame.say(text::CONFIRM_WITHIN)) }
-                        input #confirm name="confirm" type="number" min="0" max="3600" value="60";
+                        input #confirm name="confirm" type="number" min="10" max="600" value="60";
                     }
                     button.main type="submit" name="up" value="yes" { (frame.say(text::APPLY_NOW)) }
                 }

@@ -56,7 +56,7 @@ fn buttons(frame: &Frame, changed: &Changed, fields: &Fields) -> Markup {
             (hidden(frame, &fixed))
             div.field {
                 label for="confirm" { (frame.say(text::CONFIRM_WITHIN)) }
-                input #confirm name="confirm" type="number" min="0" max="3600" value="60";
+                input #confirm name="confirm" type="number" min="10" max="600" value="60";
             }
             button.main type="submit" name="up" value="yes" { (frame.say(text::APPLY)) }
             button type="submit" name="up" value="no" { (frame.say(text::SAVE)) }
@@ -100,7 +100,7 @@ fn host(frame: &Frame, changed: &Changed) -> Markup {
 /// The lines of a plan, as `wgrelay plan` has them.
 pub(super) fn plan_lines(frame: &Frame, lines: &[Line]) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(frame.say(text::PLAN)) {
+        div.scroll tabindex="0" role="group" aria-label=(frame.say(text::PLAN)) {
             table lang="en" {
                 thead { tr {
                     th scope="col" { (frame.say(text::WHAT)) }

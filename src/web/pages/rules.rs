@@ -48,7 +48,7 @@ fn allow(frame: &Frame, network: &Network) -> Markup {
         section aria-labelledby="allow" {
             h2 #allow { (frame.say(text::ALLOW)) }
             @if !network.allow.is_empty() {
-                div.scroll tabindex="0" role="region" aria-labelledby="allow" {
+                div.scroll tabindex="0" role="group" aria-labelledby="allow" {
                     table {
                         thead { tr {
                             th scope="col" { "#" }
@@ -90,7 +90,7 @@ fn expect(frame: &Frame, network: &Network, broken: &BTreeMap<usize, String>) ->
         section aria-labelledby="expect" {
             h2 #expect { (frame.say(text::EXPECT)) }
             @if network.expect.is_empty() { p { (frame.say(text::EXPECT_NONE)) } } @else {
-                div.scroll tabindex="0" role="region" aria-labelledby="expect" {
+                div.scroll tabindex="0" role="group" aria-labelledby="expect" {
                     table {
                         thead { tr {
                             th scope="col" { "#" }
@@ -141,7 +141,7 @@ fn forward(frame: &Frame, network: &Network) -> Markup {
         section aria-labelledby="forward" {
             h2 #forward { (frame.say(text::FORWARD)) }
             @if network.forward.is_empty() { p { (frame.say(text::FORWARD_NONE)) } } @else {
-                div.scroll tabindex="0" role="region" aria-labelledby="forward" {
+                div.scroll tabindex="0" role="group" aria-labelledby="forward" {
                     table {
                         thead { tr {
                             th scope="col" { "#" }

@@ -118,6 +118,7 @@ texts! {
     // Overview.
     ONLINE_OF: "{0} of {1} peers online", "{1} 个对端中 {0} 个在线";
     PEERS_UNKNOWN: "who is online is not known", "在线情况未知";
+    NO_PEERS: "no peer on this host", "本机没有对端";
     ALL_REACH: "every pair of places that was examined reaches", "已检查的每一对位置均可达";
     BLOCKED_OF: "{0} of {1} pairs of places blocked", "{1} 对位置中 {0} 对被阻断";
     AWAY_OF: ", {0} of them because a node takes no part", "，其中 {0} 对是因为节点未启用或已过期";
@@ -199,10 +200,12 @@ texts! {
     WHY_NOT: "why not", "原因";
     VERDICT: "Verdict", "结论";
     PORTS: "Ports", "端口";
+    PORTS_OR_REASON: "Ports, or the reason", "端口或原因";
     ALL_PORTS: "all", "全部";
     CONFIGURATION: "Configuration", "配置文件";
     SHOW_FILE: "Show file and QR code", "显示文件和二维码";
     KEY_LEAVES: "The file holds a private key. Say who you are once more; the audit names who fetched it.", "文件包含私钥。请再次验证身份；审计会记录取用者。";
+    IS_SECRET: "Whoever has this file is this node: it holds its private key.", "持有此文件者即为该节点：其中包含私钥。";
     QR_CODE: "QR code", "二维码";
     QR_LABEL: "QR code of the configuration of {0}", "{0} 的配置二维码";
     QR_NONE: "No QR code: {0}", "没有二维码：{0}";
@@ -222,10 +225,10 @@ texts! {
     REVIEW: "Review", "审阅";
     REVIEW_TITLE: "Before it happens: {0}", "执行之前：{0}";
     NOTHING_DONE: "Nothing has been changed yet.", "尚未做任何变更。";
-    PAIRS_OPENED: "Opens {0} pairs", "打通 {0} 对";
-    PAIRS_CLOSED: "Closes {0} pairs", "切断 {0} 对";
+    PAIRS_OPENED: "Pairs it opens: {0}", "将打通的位置对：{0}";
+    PAIRS_CLOSED: "Pairs it closes: {0}", "将切断的位置对：{0}";
     PAIRS_SAME: "No pair of places opens or closes.", "没有位置对被打通或切断。";
-    PAIRS_MORE: "and {0} more pairs, opened or closed", "另有 {0} 对被打通或切断";
+    PAIRS_MORE: "and more pairs, opened or closed: {0}", "另有被打通或切断的位置对：{0}";
     FROM: "From", "从";
     TO: "To", "到";
     BEFORE: "Before", "之前";
@@ -242,7 +245,7 @@ texts! {
     NOT_VALID: "This cannot be: the network would not be valid.", "不可行：网络将不再有效。";
     SAVE: "Save only", "仅保存";
     APPLY: "Save and apply", "保存并应用";
-    CONFIRM_WITHIN: "Go back by itself unless confirmed within (seconds; 0: never)", "若未在此秒数内确认则自动还原（0：不还原）";
+    CONFIRM_WITHIN: "Go back by itself unless confirmed within (seconds, 10 to 600)", "若未在此秒数内确认则自动还原（10 至 600）";
 
     // Matrix and trace.
     ALL_PAIRS: "all", "全部";

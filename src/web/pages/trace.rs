@@ -109,7 +109,7 @@ fn path(frame: &Frame, id: &str, title: text::Text, hops: &[Hop]) -> Markup {
         @if !hops.is_empty() {
             section aria-labelledby=(id) {
                 h2 #(id) { (frame.say(title)) }
-                div.scroll tabindex="0" role="region" aria-labelledby=(id) {
+                div.scroll tabindex="0" role="group" aria-labelledby=(id) {
                     table.path lang="en" {
                         thead { tr {
                             th scope="col" { (frame.say(text::AT_NODE)) }
