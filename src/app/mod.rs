@@ -35,6 +35,7 @@ pub mod revisions;
 mod rollback;
 mod service;
 mod session;
+mod show;
 mod status;
 mod take_down;
 mod take_over;
@@ -72,6 +73,7 @@ pub use rollback::{before, roll_back};
 pub(crate) use service::to_run;
 pub use service::{AgentNow, Installed, Removed, install_service, remove_service, restart_leaves_down};
 pub use session::{Asked, Loaded, Session, find_node};
+pub use show::{PeerAllowed, Shown, ShownSite, SiteHosts, show_node};
 pub(crate) use status::read_status;
 pub use status::{Answer, status, status_again, status_is_of_this_node};
 pub use take_down::{TakenDown, take_down};
@@ -86,4 +88,4 @@ pub use up::{Refusal, Up, plan, preflight_errors, up};
 pub use wsl::wsl_advice;
 
 /// Of the machine, what every shell needs as it is.
-pub use crate::host::{confine::close_inherited, log_file::Log, random};
+pub use crate::host::{confine::close_inherited, log_file::Log, random, unprivileged};

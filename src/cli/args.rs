@@ -6,6 +6,7 @@ use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::history::{Backup, Diff, Restore, Revert};
+use super::web::WebArgs;
 use crate::model::NodeName;
 use crate::wgconf::Client;
 
@@ -13,10 +14,12 @@ use crate::wgconf::Client;
 mod check;
 mod export;
 mod import;
+mod metrics;
 
 pub use check::Check;
 pub use export::{Export, Format, Graph, GraphFormat};
 pub use import::Import;
+use metrics::metrics_address;
 
 /// clap's own, but for what is wrong: its yellow is hard to read on white.
 const STYLES: Styles = Styles::styled()
@@ -258,6 +261,13 @@ pub enum Command {
                             Exit code 4: a pair that should reach does not."
     )]
     Lab(Lab),
+    /// Serve the page and the API, for browsers and programs
+    #[command(
+        after_help = "docs/web.md tells who may what.\n\nExamples:\n  wgrelay web init          a link that makes the first admin\n  \
+                            wgrelay web\n  wgrelay web --listen 10.0.0.1:443 --tls-cert FILE --tls-key FILE\n  \
+                            wgrelay web user list\n  wgrelay web token add ci --scope read"
+    )]
+    Web(WebArgs),
     /// Print a new private key
     #[command(after_help = "Examples:\n  wgrelay genkey | tee private.key | wgrelay pubkey")]
     Genkey,
@@ -564,28 +574,4 @@ pub struct Lint {
     /// Which client: wg, wg-quick, windows, apple, android; or a platform: macos, ios, linux …
     #[arg(long = "for", value_name = "CLIENT", default_value = "wg-quick")]
     pub client: Client,
-}
-
-/// Reads where metrics are served. A name is not looked up: it could lead elsewhere tomorrow.
-fn metrics_address(text: &str) -> Result<std::net::SocketAddr, String> {
-    let numbers = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    numbers.as_deref().unwrap_or(text).parse().map_err(|_| {
-        "it is an address of this host and a port, such as 127.0.0.1:9586, [::1]:9586 or localhost:9586"
-            .into()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_metrics_are_served() {
-        let read = |text| metrics_address(text).ok().map(|at| at.to_string());
-        assert_eq!(read("localhost:9100").as_deref(), Some("127.0.0.1:9100"));
-        assert_eq!(read("[::1]:9100").as_deref(), Some("[::1]:9100"));
-        for none in ["9100", ":9100", "localhost", "example.org:9100", "127.0.0.1:99999"] {
-            assert_eq!(read(none), None, "{none}");
-        }
-    }
 }

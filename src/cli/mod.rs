@@ -42,6 +42,7 @@ mod trace;
 mod typed;
 mod up;
 mod watch;
+mod web;
 mod wrap;
 
 use std::process::ExitCode;
@@ -138,6 +139,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Run(args) => run::run(ctx, args),
         Command::Service(args) => service::service(ctx, args),
         Command::Lab(args) => lab::lab(ctx, args),
+        Command::Web(args) => web::web(ctx, args),
         Command::Genkey => keys::genkey(&ctx.out),
         Command::Pubkey => keys::pubkey(&ctx.out),
         Command::Genpsk => keys::genpsk(&ctx.out),

@@ -18,6 +18,7 @@ pub mod random;
 pub mod rolled_back;
 pub mod runtime;
 pub mod uninterrupted;
+pub mod unprivileged;
 pub mod user;
 
 pub use api::{Host, HostError, Scope};

@@ -256,7 +256,7 @@ fn candidates(network: &Network, code: Code, node: &str, (from, to, port): (&str
     nodes.dedup_by(|a, b| a.name == b.name);
     match code {
         Code::PolicyDenied => {
-            found.push(mend(&[("do", "allow"), ("from", from), ("to", to), ("ports", port)]))
+            found.push(mend(&[("do", "allow"), ("from", from), ("to", to), ("ports", port)]));
         }
         Code::Disabled => found.extend(
             nodes.iter().filter(|n| !n.enabled).map(|n| mend(&[("do", "enable"), ("name", n.name.as_str())])),
@@ -264,7 +264,7 @@ fn candidates(network: &Network, code: Code, node: &str, (from, to, port): (&str
         Code::Expired => {
             found.extend(nodes.iter().filter(|n| n.expires.is_some()).map(|n| {
                 mend(&[("do", "set"), ("name", n.name.as_str()), ("key", "expires"), ("value", "")])
-            }))
+            }));
         }
         _ => found.extend(nodes.iter().filter_map(|n| {
             let Routes::Only(list) = &n.routes else { return None };

@@ -14,6 +14,11 @@ pub enum Procedure {
     Status,
     /// The nodes.
     List,
+    /// A node, and what the network makes of it.
+    Show {
+        /// Its name.
+        node: String,
+    },
     /// Who reaches whom.
     Check,
     /// A packet there and back.

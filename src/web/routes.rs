@@ -1,17 +1,34 @@
-//! The one table of what is served. A route cannot be written without its scope: there is no default.
+//! The one table of what is served: dispatch, who may, limits, the audit, the description of the API and the tests are made of it.
+//! A route cannot be written without its scope: there is no default.
 
+use super::ask::{Ask, Reply};
+use super::fields::{Field, Kind, may, must};
 use super::procedure::Refused;
-use super::show;
-use super::show::Ask;
-use maud::Markup;
+use super::{api, people, show, sign_in};
 
 /// How a route is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// Reads, and changes nothing.
     Get,
-    /// Changes.
+    /// Changes. So the others.
     Post,
+    /// Replaces.
+    Put,
+    /// Takes away.
+    Delete,
+}
+
+impl Method {
+    /// Returns its name in HTTP.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// Who may call a route.
@@ -19,46 +36,437 @@ pub enum Method {
 pub enum Scope {
     /// Everybody: nothing of the network is in its answer.
     Public,
+    /// Whoever signed in, about himself.
+    Own,
     /// Whoever may look.
     Read,
     /// Whoever may change the network.
     Operate,
+    /// The same, once the password was typed again: keys are in the answer.
+    Keys,
     /// Whoever says who may what.
     Admin,
 }
+
+/// What a route is about: a token of one node may call those of that node alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concerns {
+    /// The network.
+    Network,
+    /// The node that its path names.
+    Node,
+}
+
+/// What answers.
+pub type Does = fn(&Ask<'_>) -> Result<Reply, Refused>;
 
 /// A route.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
     /// How it is called.
     pub method: Method,
-    /// Where, as axum writes it: `/nodes/{node}`.
+    /// Where: `/nodes/{node}`.
     pub path: &'static str,
     /// Who may.
     pub scope: Scope,
+    /// What it is about.
+    pub concerns: Concerns,
+    /// What it takes besides its path: in the query where it reads or takes away, else in the body.
+    pub takes: &'static [Field],
     /// What it is for, for the description of the API.
     pub summary: &'static str,
     /// What answers.
-    pub does: fn(&Ask<'_>) -> Result<Markup, Refused>,
+    pub does: Does,
 }
+
+/// A node's name, as path and fields have it.
+const NAME: Kind = Kind::Line(64);
+/// The longest network.toml.
+const TEXT: Kind = Kind::Text(4 << 20);
+/// A password.
+const PASSWORD: Kind = Kind::Line(256);
+/// A secret of a link.
+const SECRET: Kind = Kind::Line(64);
+/// Anything else that is typed.
+const LINE: Kind = Kind::Line(1024);
+
+/// What forms send besides: the session's token.
+pub const CSRF: Field = may("csrf", SECRET);
+
+impl Route {
+    /// Says whether it is of the API.
+    pub fn is_api(&self) -> bool {
+        self.path.starts_with("/api/")
+    }
+    /// Says whether it changes something.
+    pub fn changes(&self) -> bool {
+        !matches!(self.method, Get)
+    }
+    /// Returns how long its body may be, in bytes: as long as what it takes, however it is written.
+    pub fn body_limit(&self) -> usize {
+        let of = |field: &Field| match field.kind {
+            Kind::Line(most) | Kind::Text(most) => most,
+            Kind::Lines(most) => 64 * (most + 4),
+            Kind::Number(_) | Kind::Flag => 32,
+        };
+        if !self.changes() {
+            return 0;
+        }
+        // A form writes a byte as three characters, and JSON as six, of what is no letter: a line is short, and a text is not all so.
+        let longest = |field: &Field| match field.kind {
+            Kind::Text(_) => of(field) * 2,
+            _ => of(field).min(4096) * 6,
+        };
+        1024 + self.takes.iter().map(|field| 64 + longest(field)).sum::<usize>()
+    }
+    /// Returns the names in braces that its path has, in their order.
+    pub fn placeholders(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+    /// Reads a path; `None`: it is another's. Nothing in it is decoded: what is written otherwise than plainly is none of ours.
+    pub fn read(&self, path: &str) -> Option<Vec<(String, String)>> {
+        let (mut own, mut theirs) = (self.path.split('/'), path.split('/'));
+        let mut found = Vec::new();
+        loop {
+            match (own.next(), theirs.next()) {
+                (None, None) => return Some(found),
+                (Some(own), Some(theirs)) => {
+                    match own.strip_prefix('{').and_then(|own| own.strip_suffix('}')) {
+                        Some(name) if is_plain(theirs) => found.push((name.to_owned(), theirs.to_owned())),
+                        None if own == theirs => {}
+                        _ => return None,
+                    }
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+fn is_plain(part: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=64).contains(&part.len()) && part != "." && part != ".." && part.bytes().all(plain)
+}
+
+const fn route(
+    method: Method,
+    path: &'static str,
+    scope: Scope,
+    takes: &'static [Field],
+    summary: &'static str,
+    does: Does,
+) -> Route {
+    Route { method, path, scope, concerns: Concerns::Network, takes, summary, does }
+}
+
+const fn of_node(route: Route) -> Route {
+    Route { concerns: Concerns::Node, ..route }
+}
+
+use Method::{Delete, Get, Post, Put};
+use Scope::{Admin, Keys, Operate, Own, Public, Read};
+
+/// What is tried before it is done.
+const DRY_RUN: Field = may("dry_run", Kind::Flag);
+
+/// What the forms of changes send.
+const CHANGE: &[Field] = &[
+    must("do", NAME),
+    may("name", NAME),
+    may("to", LINE),
+    may("from", LINE),
+    may("platform", NAME),
+    may("address", NAME),
+    may("endpoint", LINE),
+    may("site", LINE),
+    may("public_key", NAME),
+    may("routes", LINE),
+    may("dns", LINE),
+    may("groups", LINE),
+    may("expires", NAME),
+    may("key", NAME),
+    may("value", LINE),
+    may("kind", NAME),
+    may("index", NAME),
+    may("port", NAME),
+    may("ports", LINE),
+    may("verdict", NAME),
+    may("text", TEXT),
+    may("revision", SECRET),
+    may("confirm", Kind::Number(600)),
+    may("up", NAME),
+];
 
 /// What is served.
 pub const ROUTES: &[Route] = &[
-    page("/", "Who is online", show::overview),
-    page("/nodes", "The nodes", show::nodes),
-    page("/matrix", "Who reaches whom", show::matrix),
-    page("/trace", "A packet there and back", show::trace),
-    page("/plan", "What this host would change", show::plan),
-    page("/changes", "The revisions", show::changes),
-    page("/changes/{revision}", "What differs between a revision and now", show::diff),
-    page("/file", "The network's file", show::file),
+    // Before anybody is known.
+    route(Get, "/login", Public, &[may("next", LINE)], "Asks who it is", sign_in::form),
+    route(
+        Post,
+        "/login",
+        Public,
+        &[must("user", NAME), must("password", PASSWORD), may("code", SECRET), may("next", LINE)],
+        "Signs in",
+        sign_in::login,
+    ),
+    route(
+        Get,
+        "/init",
+        Public,
+        &[must("link", SECRET)],
+        "Asks for a password, by a link",
+        sign_in::init_form,
+    ),
+    route(
+        Post,
+        "/init",
+        Public,
+        &[must("link", SECRET), must("user", NAME), must("password", PASSWORD), must("again", PASSWORD)],
+        "Sets a password, by a link that is good once",
+        sign_in::init,
+    ),
+    route(Get, "/assets/{name}", Public, &[], "Style, script, icon", show::asset),
+    // Pages that look.
+    route(Post, "/logout", Own, &[], "Signs out", sign_in::logout),
+    route(Get, "/", Read, &[], "Who is online", show::overview),
+    route(Get, "/live", Read, &[], "What changes of that page", show::live),
+    route(
+        Get,
+        "/nodes",
+        Read,
+        &[may("q", LINE), may("role", NAME), may("state", NAME), may("sort", NAME), may("page", NAME)],
+        "The nodes",
+        show::nodes,
+    ),
+    route(Get, "/nodes/new", Operate, &[], "The form of a new node", show::add_form),
+    of_node(route(Get, "/nodes/{node}", Read, &[], "A node", show::node)),
+    of_node(route(Get, "/nodes/{node}/edit", Operate, &[], "The form of a node", show::edit_form)),
+    of_node(route(
+        Post,
+        "/nodes/{node}/file",
+        Operate,
+        &[must("password", PASSWORD)],
+        "A spoke's file with its keys, to whoever types his password again",
+        sign_in::node_file,
+    )),
+    route(Get, "/matrix", Read, &[may("show", NAME)], "Who reaches whom", show::matrix),
+    route(
+        Get,
+        "/trace",
+        Read,
+        &[may("from", LINE), may("to", LINE), may("port", NAME)],
+        "A packet there and back",
+        show::trace,
+    ),
+    route(Get, "/rules", Read, &[], "Who may talk to whom", show::rules),
+    route(Get, "/plan", Read, &[], "What this host would change", show::plan),
+    route(Get, "/changes", Read, &[], "The revisions", show::changes),
+    route(Get, "/changes/{revision}", Read, &[], "What differs between a revision and now", show::diff),
+    route(Get, "/file", Read, &[], "The network's file", show::file),
+    route(Get, "/doctor", Read, &[], "What is wrong with this host", show::doctor),
+    // Changes: shown, then done.
+    route(Post, "/review", Operate, CHANGE, "Shows what a change would do", show::review),
+    route(Post, "/apply", Operate, CHANGE, "Saves a change that was looked at, and applies it", show::apply),
+    route(Post, "/confirm", Operate, &[], "Keeps what was applied", show::confirm),
+    route(Get, "/people", Admin, &[], "Who may what", people::show),
+    route(
+        Post,
+        "/people",
+        Admin,
+        &[
+            must("do", NAME),
+            may("id", NAME),
+            may("user", NAME),
+            may("password", PASSWORD),
+            may("role", NAME),
+            may("name", NAME),
+            may("scope", NAME),
+            may("node", NAME),
+            may("expires", NAME),
+        ],
+        "Says who may what",
+        people::change,
+    ),
+    route(Get, "/audit", Admin, &[], "What was done, by whom", people::audit),
+    // The API. Answers are what `--json` prints.
+    route(Get, "/api/v1/openapi.json", Public, &[], "This description", api::description),
+    route(Get, "/api/v1/status", Read, &[], "Who is online", api::status),
+    route(Get, "/api/v1/nodes", Read, &[], "The nodes", api::nodes),
+    of_node(route(Get, "/api/v1/nodes/{node}", Read, &[], "A node", api::node)),
+    route(Get, "/api/v1/check", Read, &[], "Who reaches whom, and what is wrong", api::check),
+    route(
+        Get,
+        "/api/v1/trace",
+        Read,
+        &[must("from", LINE), must("to", LINE), may("port", NAME)],
+        "A packet there and back",
+        api::trace,
+    ),
+    route(Get, "/api/v1/plan", Read, &[], "What this host would change", api::plan),
+    route(Get, "/api/v1/doctor", Read, &[], "What is wrong with this host", api::doctor),
+    route(Get, "/api/v1/network", Read, &[], "network.toml, with its revision as ETag", api::network),
+    route(Get, "/api/v1/changes", Read, &[], "The revisions", api::changes),
+    route(
+        Get,
+        "/api/v1/changes/{revision}",
+        Read,
+        &[may("to", Kind::Number(u64::MAX))],
+        "What differs between a revision and another, or now",
+        api::diff,
+    ),
+    route(
+        Put,
+        "/api/v1/network",
+        Operate,
+        &[must("text", TEXT), DRY_RUN],
+        "Replaces network.toml; If-Match says which one was read",
+        api::write,
+    ),
+    route(
+        Post,
+        "/api/v1/nodes",
+        Operate,
+        &[
+            must("name", NAME),
+            may("platform", NAME),
+            may("address", NAME),
+            may("sites", Kind::Lines(128)),
+            may("public_key", NAME),
+            DRY_RUN,
+        ],
+        "Adds a spoke, with its keys",
+        api::add,
+    ),
+    of_node(route(
+        Delete,
+        "/api/v1/nodes/{node}",
+        Operate,
+        &[DRY_RUN],
+        "Removes a node and its keys",
+        api::remove,
+    )),
+    of_node(route(
+        Post,
+        "/api/v1/nodes/{node}/enable",
+        Operate,
+        &[DRY_RUN],
+        "Lets a node take part",
+        api::enable,
+    )),
+    of_node(route(
+        Post,
+        "/api/v1/nodes/{node}/disable",
+        Operate,
+        &[DRY_RUN],
+        "Keeps a node out",
+        api::disable,
+    )),
+    of_node(route(
+        Post,
+        "/api/v1/nodes/{node}/rename",
+        Operate,
+        &[must("to", NAME), DRY_RUN],
+        "Gives a node another name",
+        api::rename,
+    )),
+    of_node(route(
+        Post,
+        "/api/v1/nodes/{node}/expire",
+        Operate,
+        &[may("at", NAME), DRY_RUN],
+        "Says when a node stops to take part; unset: never",
+        api::expire,
+    )),
+    of_node(route(
+        Post,
+        "/api/v1/nodes/{node}/rotate",
+        Operate,
+        &[may("public_key", NAME), DRY_RUN],
+        "Gives a node new keys",
+        api::rotate,
+    )),
+    of_node(route(
+        Post,
+        "/api/v1/nodes/{node}/export",
+        Keys,
+        &[],
+        "A spoke's file with its keys, and its QR code",
+        api::export,
+    )),
+    route(
+        Post,
+        "/api/v1/changes/{revision}/revert",
+        Operate,
+        &[DRY_RUN],
+        "Makes the network what it was in a revision",
+        api::revert,
+    ),
+    route(
+        Post,
+        "/api/v1/up",
+        Operate,
+        &[must("confirm", Kind::Number(600))],
+        "Makes this host match the network; it goes back unless it is confirmed within these seconds",
+        api::up,
+    ),
+    route(Post, "/api/v1/confirm", Operate, &[], "Keeps what was applied", api::confirm),
+    route(Get, "/api/v1/audit", Admin, &[], "What was done, by whom", api::audit),
 ];
 
-/// A page for whoever may look.
-const fn page(
-    path: &'static str,
-    summary: &'static str,
-    does: fn(&Ask<'_>) -> Result<Markup, Refused>,
-) -> Route {
-    Route { method: Method::Get, path, scope: Scope::Read, summary, does }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_about_what_its_path_names() {
+        for route in ROUTES {
+            let of_node = route.placeholders().any(|name| name == "node");
+            assert_eq!(route.concerns == Concerns::Node, of_node, "{}", route.path);
+            assert!(!route.summary.is_empty());
+            for name in route.placeholders() {
+                assert!(route.takes.iter().all(|field| field.name != name), "{}: {name} twice", route.path);
+            }
+            let same = ROUTES.iter().filter(|r| r.path == route.path && r.method == route.method);
+            assert_eq!(same.count(), 1, "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn what_everybody_may_is_this_and_no_more() {
+        let public: Vec<String> = ROUTES
+            .iter()
+            .filter(|r| r.scope == Public)
+            .map(|r| format!("{} {}", r.method.as_str(), r.path))
+            .collect();
+        let expected = [
+            "GET /login",
+            "POST /login",
+            "GET /init",
+            "POST /init",
+            "GET /assets/{name}",
+            "GET /api/v1/openapi.json",
+        ];
+        assert_eq!(public, expected);
+        let keys: Vec<&str> = ROUTES.iter().filter(|r| r.scope == Keys).map(|r| r.path).collect();
+        assert_eq!(keys, ["/api/v1/nodes/{node}/export"]);
+    }
+
+    #[test]
+    fn a_path_is_read_as_it_is_written() {
+        let node = ROUTES.iter().find(|r| r.path == "/api/v1/nodes/{node}").unwrap();
+        assert_eq!(node.read("/api/v1/nodes/phone").unwrap(), [("node".to_owned(), "phone".to_owned())]);
+        for other in [
+            "/api/v1/nodes/",
+            "/api/v1/nodes/..",
+            "/api/v1/nodes/%2e%2e",
+            "/api/v1/nodes/a/b",
+            "//api/v1/nodes/phone",
+            "/api/v1/nodes/phone/",
+            "/API/v1/nodes/phone",
+            "/x/../api/v1/nodes/phone",
+            "/api/v1/nodes/a\nb",
+        ] {
+            assert!(node.read(other).is_none(), "{other}");
+        }
+    }
 }

@@ -24,6 +24,10 @@ pub fn perform(session: &Session, procedure: &Procedure, allowance: &Allowance) 
             Answer::Seen { status, .. } => value(&status),
         },
         Procedure::List => value(&app::list(&session.load_network()?.network, session.now)),
+        Procedure::Show { node } => {
+            let name = node.parse().map_err(|why| Fault::usage(format!("node {node:?}: {why}"), ""))?;
+            value(&app::show_node(&session.load_network()?.network, &name, session.now)?)
+        }
         Procedure::Check => value(&app::check(session)?),
         Procedure::Trace { from, to, port } => {
             let flow = TypedFlow { from: from.clone(), to: to.clone(), port: port.clone(), live: false };

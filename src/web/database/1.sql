@@ -32,7 +32,7 @@ CREATE TABLE token (
 ) STRICT;
 CREATE TABLE link (
     hash BLOB NOT NULL PRIMARY KEY,
-    purpose TEXT NOT NULL CHECK (purpose IN ('password', 'enroll')),
+    purpose TEXT NOT NULL CHECK (purpose IN ('password')),
     about TEXT NOT NULL,
     expires INTEGER NOT NULL
 ) STRICT;

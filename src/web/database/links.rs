@@ -1,4 +1,4 @@
-//! Links that are good once: to set a password, and to bring a device into the network.
+//! Links that are good once: to set a password.
 
 use rusqlite::{OptionalExtension as _, params};
 use zeroize::Zeroizing;
@@ -7,20 +7,20 @@ use super::Database;
 use crate::web::procedure::Refused;
 use crate::web::secret::{hash, make};
 
+/// Whom the first link is about: it makes an admin, of the name that he takes. No user can be called so.
+pub const FIRST: &str = "first admin";
+
 /// What a link is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// A user sets a password.
     Password,
-    /// A device gives its public key.
-    Enroll,
 }
 
 impl Purpose {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
-            Self::Enroll => "enroll",
         }
     }
 }
@@ -74,21 +74,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_good_once_for_its_purpose_and_its_time() {
+    fn a_link_is_good_once_and_for_its_time() {
         let database = Database::in_memory().unwrap();
-        let secret = database.add_link(Purpose::Enroll, "phone", 2000, 1000).unwrap();
-        assert!(database.use_link(Purpose::Password, &secret, 1500).unwrap().is_none());
-        assert!(database.use_link(Purpose::Enroll, &secret, 2000).unwrap().is_none());
-        assert_eq!(database.link(Purpose::Enroll, &secret, 1500).unwrap().as_deref(), Some("phone"));
+        let secret = database.add_link(Purpose::Password, "alice", 2000, 1000).unwrap();
+        assert!(database.use_link(Purpose::Password, &secret[1..], 1500).unwrap().is_none());
+        assert!(database.use_link(Purpose::Password, &secret, 2000).unwrap().is_none());
+        assert_eq!(database.link(Purpose::Password, &secret, 1500).unwrap().as_deref(), Some("alice"));
         let wins = std::thread::scope(|scope| {
             let tries: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| database.use_link(Purpose::Enroll, &secret, 1500).unwrap()))
+                .map(|_| scope.spawn(|| database.use_link(Purpose::Password, &secret, 1500).unwrap()))
                 .collect();
             tries.into_iter().filter_map(|one| one.join().unwrap()).count()
         });
         assert_eq!(wins, 1);
-        let first = database.add_link(Purpose::Enroll, "phone", 2000, 1000).unwrap();
-        let _second = database.add_link(Purpose::Enroll, "phone", 2000, 1000).unwrap();
-        assert!(database.use_link(Purpose::Enroll, &first, 1500).unwrap().is_none());
+        let first = database.add_link(Purpose::Password, "alice", 2000, 1000).unwrap();
+        let _second = database.add_link(Purpose::Password, "alice", 2000, 1000).unwrap();
+        assert!(database.use_link(Purpose::Password, &first, 1500).unwrap().is_none());
     }
 }

@@ -15,10 +15,10 @@ use std::sync::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension as _};
 
 pub use audit::Entry;
-pub use links::Purpose;
+pub use links::{FIRST, Purpose};
 pub use sessions::{Opened, SessionRow};
 pub use tokens::{TokenRow, TokenScope};
-pub use users::User;
+pub use users::{User, is_name, role_of};
 
 use super::procedure::Refused;
 

@@ -79,7 +79,6 @@ pub fn page(frame: &Frame, here: Option<Section>, title: &str, answer: &Markup, 
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                meta name="referrer" content="no-referrer";
                 title { (title) " · " (frame.network) " · wgrelay" }
                 link rel="icon" href=(frame.url("/assets/icon.svg")) type="image/svg+xml";
                 link rel="stylesheet" href=(frame.url("/assets/page.css"));

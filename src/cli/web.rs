@@ -1,0 +1,471 @@
+//! `web`: the page and the API, in two processes; and, from the terminal, the first admin, users and tokens.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand, ValueEnum};
+use zeroize::Zeroizing;
+
+use super::context::Context;
+use super::exit::Exit;
+use super::fault::{Fault, FaultKind};
+use super::interrupt::unblock_signals;
+use super::output::Role;
+use crate::app::unprivileged::{Account, keep_no_rights};
+use crate::app::{Nobody, Session};
+use crate::web::agent::{Halves, Socket, serve};
+use crate::web::database::{FIRST, Purpose, TokenScope};
+use crate::web::guard::Place;
+use crate::web::procedure::Refused;
+use crate::web::server::{self, Listen};
+use crate::web::view::Role as UserRole;
+use crate::web::{Database, Web, hash_password};
+
+/// The account of the half that speaks HTTP.
+const ACCOUNT: &str = "wgrelay-web";
+/// Where its database is.
+const STATE: &str = "/var/lib/wgrelay-web";
+/// Where the halves meet.
+const RUN: &str = "/run/wgrelay-web";
+/// The port, unless told otherwise.
+const PORT: u16 = 8480;
+/// Seconds for which a link to set a password is good.
+const LINK: u64 = 3600;
+
+/// `web`
+#[derive(Debug, Args)]
+pub struct WebArgs {
+    /// What to do; without it: serve the page
+    #[command(subcommand)]
+    pub action: Option<WebAction>,
+    /// Listen there; by default at port 8480 of loopback and of this host's tunnel addresses
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Vec<SocketAddr>,
+    /// A name under which the page is called, besides the addresses
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub name: Vec<String>,
+    /// Certificate chain for TLS, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// The account that speaks HTTP, where root starts it
+    #[arg(long, value_name = "USER", default_value = ACCOUNT, global = true)]
+    pub user: String,
+    /// Users, sessions, tokens and the audit [default: /var/lib/wgrelay-web/NETWORK.db]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub database: Option<PathBuf>,
+    /// One half alone: for units
+    #[arg(long, hide = true)]
+    pub half: Option<Half>,
+}
+
+/// A half of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Half {
+    /// The one with the rights.
+    Agent,
+    /// The one that speaks HTTP.
+    Http,
+}
+
+/// Below `web`
+#[derive(Debug, Subcommand)]
+pub enum WebAction {
+    /// Print a link that makes the first admin, good once and for an hour
+    #[command(after_help = "Examples:\n  wgrelay web init")]
+    Init,
+    /// Users, from the terminal
+    #[command(
+        after_help = "The password is read from stdin, one line.\n\nExamples:\n  wgrelay web user list\n  \
+                            wgrelay web user add anna --role operator\n  wgrelay web user password anna\n  \
+                            wgrelay web user totp anna      one-time codes on; `--off` turns them off\n  \
+                            wgrelay web user remove anna"
+    )]
+    User {
+        /// What to do
+        #[command(subcommand)]
+        action: UserAction,
+    },
+    /// Tokens of the API, from the terminal
+    #[command(after_help = "Examples:\n  wgrelay web token add ci --scope read --days 30\n  \
+                            wgrelay web token add phone --scope keys --of phone\n  wgrelay web token list\n  \
+                            wgrelay web token remove ci")]
+    Token {
+        /// What to do
+        #[command(subcommand)]
+        action: TokenAction,
+    },
+}
+
+/// Below `web user`
+#[derive(Debug, Subcommand)]
+pub enum UserAction {
+    /// List them
+    List,
+    /// Add one; the password comes from stdin
+    Add {
+        /// The name
+        name: String,
+        /// What that one may: viewer, operator, admin
+        #[arg(long, default_value = "viewer")]
+        role: String,
+    },
+    /// Give one a new password, from stdin; all its sessions end
+    Password {
+        /// The name
+        name: String,
+    },
+    /// Turn one-time codes on: prints the secret for an app, and codes for when that is lost
+    Totp {
+        /// The name
+        name: String,
+        /// Turn them off
+        #[arg(long)]
+        off: bool,
+    },
+    /// Remove one, with its sessions
+    Remove {
+        /// The name
+        name: String,
+    },
+}
+
+/// Below `web token`
+#[derive(Debug, Subcommand)]
+pub enum TokenAction {
+    /// List them
+    List,
+    /// Make one, and print it: this once
+    Add {
+        /// The name, for the audit
+        name: String,
+        /// What it may: read, operate, keys
+        #[arg(long, default_value = "read")]
+        scope: String,
+        /// The one node that it is for
+        #[arg(long, value_name = "NODE")]
+        of: Option<String>,
+        /// How many days it is good for, 366 at most
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=366))]
+        days: u16,
+    },
+    /// Take one back
+    Remove {
+        /// The name
+        name: String,
+    },
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        let kind = if refused.status == 400 { FaultKind::Usage } else { FaultKind::Failed };
+        Self { kind, problems: refused.problems, ..Self::failed(refused.message, refused.hint) }
+    }
+}
+
+/// Serves the page, or does what belongs to it.
+pub fn web(ctx: &Context, args: &WebArgs) -> Result<Exit, Fault> {
+    let network = match (args.half, ctx.network_as_typed()) {
+        // The half that speaks HTTP cannot read the folder.
+        (Some(Half::Http), Some(name)) => name.to_owned(),
+        _ => ctx.folder()?.name().to_string(),
+    };
+    match (&args.action, args.half) {
+        (None, None) => both(ctx, args, &network),
+        (None, Some(Half::Agent)) => {
+            unblock_signals()?;
+            let account = account(&args.user)?;
+            let halves = Halves::meet(&socket(args, &network)?, account.uid, account.gid)?;
+            serve(&halves, &quiet(ctx))?;
+            Ok(Exit::Failed)
+        }
+        (None, Some(Half::Http)) => http(ctx, args, &network),
+        (Some(action), _) => administer(ctx, args, action, &network),
+    }
+}
+
+/// Who speaks HTTP: where root starts it, an account without rights, and else whoever starts it.
+fn account(name: &str) -> Result<Account, Fault> {
+    if Account::own().is_root() { Ok(Account::without_rights(name)?) } else { Ok(Account::own()) }
+}
+
+fn database(args: &WebArgs, network: &str) -> Result<PathBuf, Fault> {
+    match &args.database {
+        Some(path) => std::path::absolute(path).map_err(|e| Fault::failed(format!("--database: {e}"), "")),
+        None if Account::own().is_root() || args.half == Some(Half::Http) => {
+            Ok(PathBuf::from(STATE).join(format!("{network}.db")))
+        }
+        None => Err(Fault::usage(
+            "where is the page's database?",
+            "say it with --database FILE, or run it as root",
+        )),
+    }
+}
+
+/// The halves meet in a folder of the account's own, or beside the database.
+fn socket(args: &WebArgs, network: &str) -> Result<PathBuf, Fault> {
+    match &args.database {
+        Some(_) => Ok(database(args, network)?.with_extension("agent")),
+        None => Ok(PathBuf::from(RUN).join(format!("{network}.agent"))),
+    }
+}
+
+/// Nothing is told on a terminal of what others ask for.
+fn quiet(ctx: &Context) -> Session {
+    let session = Session::settled(ctx);
+    session.in_folder(session.dir.clone(), Arc::new(Nobody))
+}
+
+/// Starts the half that speaks HTTP as its own account, and is the other one.
+fn both(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
+    unblock_signals()?;
+    let account = account(&args.user)?;
+    let (database, socket) = (database(args, network)?, socket(args, network)?);
+    if Account::own().is_root() {
+        for path in [&database, &socket] {
+            if let Some(folder) = path.parent() {
+                account.own_folder(folder)?;
+            }
+        }
+    } else {
+        ctx.out.say(
+            "started by an ordinary user: both halves have that user's rights, and this host is not changed",
+        );
+    }
+    let halves = Halves::meet(&socket, account.uid, account.gid)?;
+    let mut child = account.start(&arguments(ctx, args, network, &database)?)?;
+    let session = quiet(ctx);
+    std::thread::Builder::new()
+        .name("web".into())
+        .spawn(move || serve(&halves, &session))
+        .map_err(|e| Fault::failed(format!("cannot make a thread: {e}"), ""))?;
+    let ended = child.wait().map_err(|e| Fault::failed(format!("the half that speaks HTTP: {e}"), ""))?;
+    Ok(if ended.success() { Exit::Done } else { Exit::Failed })
+}
+
+/// What the half that speaks HTTP is started with: no key, and no path of the network.
+fn arguments(
+    ctx: &Context,
+    args: &WebArgs,
+    network: &str,
+    database: &std::path::Path,
+) -> Result<Vec<String>, Fault> {
+    let mut words: Vec<String> =
+        ["--network", network, "web", "--half", "http"].iter().map(|w| (*w).to_owned()).collect();
+    if args.database.is_some() {
+        words.extend(["--database".into(), database.display().to_string()]);
+    }
+    let listen = if args.listen.is_empty() { usual(ctx)? } else { args.listen.clone() };
+    words.extend(listen.iter().flat_map(|at| ["--listen".to_owned(), at.to_string()]));
+    words.extend(args.name.iter().flat_map(|name| ["--name".to_owned(), name.clone()]));
+    for (option, file) in [("--tls-cert", &args.tls_cert), ("--tls-key", &args.tls_key)] {
+        if let Some(file) = file {
+            let file = std::path::absolute(file).map_err(|e| Fault::failed(format!("{option}: {e}"), ""))?;
+            words.extend([option.to_owned(), file.display().to_string()]);
+        }
+    }
+    Ok(words)
+}
+
+/// Loopback, and this host's tunnel addresses where they are there.
+#[expect(clippy::disallowed_methods, reason = "an address is this host's where it can be bound")]
+fn usual(ctx: &Context) -> Result<Vec<SocketAddr>, Fault> {
+    let loaded = ctx.load_network()?;
+    let node = ctx.this_node(&loaded).ok();
+    let own = node.into_iter().flat_map(|node| {
+        [Some(IpAddr::V4(node.address)), node.address6.map(IpAddr::V6)].into_iter().flatten()
+    });
+    let mut listen = vec![SocketAddr::from(([127, 0, 0, 1], PORT))];
+    for address in own {
+        if std::net::UdpSocket::bind((address, 0)).is_ok() {
+            listen.push((address, PORT).into());
+        } else {
+            ctx.out.say(&format!(
+                "not at {address}: it is not this host's now; start it again once the network is up"
+            ));
+        }
+    }
+    Ok(listen)
+}
+
+/// Speaks HTTP, with no rights.
+fn http(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
+    unblock_signals()?;
+    let by_unit = args.listen.is_empty();
+    keep_no_rights(!by_unit)?;
+    let at = if by_unit { vec![SocketAddr::from(([127, 0, 0, 1], PORT))] } else { args.listen.clone() };
+    let tls = args.tls_cert.clone().zip(args.tls_key.clone());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let listen = Listen { at, tls, ..Listen::default() };
+    let (database, socket) = (database(args, network)?, socket(args, network)?);
+    server::serve(&listen, |at| {
+        let opened = Database::open(&database)?;
+        for at in at {
+            // Whoever started it may be gone.
+            let _ = ctx.out.prose(&format!("{} at {scheme}://{at}/", ctx.out.paint(Role::Good, "serving")));
+        }
+        Ok(Web::new(Box::new(Socket(socket)), opened, place(scheme, at, &args.name), network.to_owned()))
+    })?;
+    Ok(Exit::Failed)
+}
+
+/// Under which names it is called.
+fn place(scheme: &'static str, at: &[SocketAddr], names: &[String]) -> Place {
+    let usual = if scheme == "https" { 443 } else { 80 };
+    let mut hosts = Vec::new();
+    for at in at {
+        let own = match at.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        let loopback = at.ip().is_loopback().then(|| "localhost".to_owned());
+        let named = names.iter().filter(|name| !has_port(name)).cloned();
+        for host in [own].into_iter().chain(loopback).chain(named) {
+            hosts.push(format!("{host}:{}", at.port()).to_ascii_lowercase());
+            if at.port() == usual {
+                hosts.push(host.to_ascii_lowercase());
+            }
+        }
+    }
+    hosts.extend(names.iter().filter(|name| has_port(name)).map(|name| name.to_ascii_lowercase()));
+    // Behind a proxy, at the scheme's own port.
+    hosts.extend(names.iter().filter(|name| !has_port(name)).map(|name| name.to_ascii_lowercase()));
+    Place { scheme, hosts }
+}
+
+fn has_port(name: &str) -> bool {
+    name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+}
+
+/// Does from the terminal what needs no page. The file is its account's: whoever opens it is that account.
+fn administer(ctx: &Context, args: &WebArgs, action: &WebAction, network: &str) -> Result<Exit, Fault> {
+    let (account, path) = (account(&args.user)?, database(args, network)?);
+    if Account::own().is_root()
+        && let Some(folder) = path.parent()
+    {
+        account.own_folder(folder)?;
+    }
+    account.become_it()?;
+    let database = Database::open(&path)?;
+    let now = ctx.now.0;
+    match action {
+        WebAction::Init => {
+            if database.users()?.iter().any(|user| user.role == UserRole::Admin) {
+                return Err(Fault::failed("there is an admin already", "`wgrelay web user` changes users"));
+            }
+            let link = database.add_link(Purpose::Password, FIRST, now + LINK, now)?;
+            let link = format!("http://127.0.0.1:{PORT}/init?link={}", link.as_str());
+            ctx.out.prose(&link)?;
+            ctx.out.say("good once, and for an hour; with `--listen` or TLS, its beginning is another");
+        }
+        WebAction::User { action } => user(ctx, &database, action, network)?,
+        WebAction::Token { action } => token(ctx, &database, action)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn user(ctx: &Context, database: &Database, action: &UserAction, network: &str) -> Result<(), Fault> {
+    match action {
+        UserAction::List => {
+            for user in database.users()? {
+                let codes = if user.totp.is_some() { ", one-time codes" } else { "" };
+                ctx.out.prose(&format!(
+                    "{}: {}{codes}",
+                    ctx.out.paint(Role::Name, &user.name),
+                    user.role.as_str()
+                ))?;
+            }
+        }
+        UserAction::Add { name, role } => {
+            let role = crate::web::database::role_of(role).ok_or_else(|| {
+                Fault::usage(format!("there is no role {role:?}"), "viewer, operator or admin")
+            })?;
+            database.add_user(name, role, Some(&hash_password(&password()?)?), ctx.now.0)?;
+        }
+        UserAction::Password { name } => {
+            known(database, name)?;
+            database.set_password(name, &hash_password(&password()?)?)?;
+        }
+        UserAction::Totp { name, off: true } => {
+            let user = known(database, name)?;
+            database.set_totp(user, None, &[])?;
+        }
+        UserAction::Totp { name, off: false } => {
+            let user = known(database, name)?;
+            let made = crate::web::one_time_codes(database, user)?;
+            let label = format!("wgrelay%20{network}:{name}");
+            ctx.out.prose(&format!(
+                "otpauth://totp/{label}?secret={}&issuer=wgrelay\nwhen the app is lost, each good once:\n  {}",
+                made.secret.as_str(),
+                made.recovery.join("\n  ")
+            ))?;
+        }
+        UserAction::Remove { name } => database.remove_user(name)?,
+    }
+    Ok(())
+}
+
+fn known(database: &Database, name: &str) -> Result<i64, Fault> {
+    let user = database
+        .user(name)?
+        .ok_or_else(|| Fault::usage(format!("there is no user {name}"), "`wgrelay web user list`"))?;
+    Ok(user.id)
+}
+
+/// Reads a password: a line of stdin.
+fn password() -> Result<Zeroizing<String>, Fault> {
+    let mut line = Zeroizing::new(String::new());
+    std::io::stdin().read_line(&mut line)?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+fn token(ctx: &Context, database: &Database, action: &TokenAction) -> Result<(), Fault> {
+    match action {
+        TokenAction::List => {
+            for token in database.tokens()? {
+                let of = token.node.map_or_else(String::new, |node| format!(" of {node}"));
+                let until = crate::model::Timestamp(token.expires);
+                let name = ctx.out.paint(Role::Name, &token.name);
+                ctx.out.prose(&format!("{name}: {}{of}, until {until}", token.scope.as_str()))?;
+            }
+        }
+        TokenAction::Add { name, scope, of, days } => {
+            let scope = TokenScope::of(scope).ok_or_else(|| {
+                Fault::usage(format!("there is no scope {scope:?}"), "read, operate or keys")
+            })?;
+            let expires = ctx.now.0 + u64::from(*days) * 86_400;
+            let secret = database.add_token(name, scope, of.as_deref(), expires, ctx.now.0)?;
+            ctx.out.prose(&secret)?;
+        }
+        TokenAction::Remove { name } => {
+            if !database.remove_token(name)? {
+                return Err(Fault::usage(format!("there is no token {name}"), "`wgrelay web token list`"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_the_page_are_those_that_it_listens_at() {
+        let at = ["127.0.0.1:8480".parse().unwrap(), "[fd00::1]:8480".parse().unwrap()];
+        let plain = place("http", &at, &["Relay.example".into()]);
+        for own in
+            ["127.0.0.1:8480", "localhost:8480", "[fd00::1]:8480", "relay.example:8480", "relay.example"]
+        {
+            assert!(plain.is_called(Some(own)).is_ok(), "{own}");
+        }
+        for other in ["127.0.0.1", "localhost", "attacker.example:8480", "[fd00::2]:8480"] {
+            assert!(plain.is_called(Some(other)).is_err(), "{other}");
+        }
+        let tls = place("https", &["10.0.0.1:443".parse().unwrap()], &[]);
+        assert!(tls.is_called(Some("10.0.0.1")).is_ok());
+    }
+}

@@ -1,0 +1,347 @@
+//! From a request to its answer, in the order that counts: the name it was sent to, its route, who asks, where it comes from, what
+//! that one may, what it says. Nothing here waits, and nothing is written before all of it holds.
+
+use std::net::IpAddr;
+
+use maud::Markup;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::ask::{Ask, Content, Reply};
+use super::caller::Caller;
+use super::database::Entry;
+use super::fields::{Field, Fields, Kind, must};
+use super::guard::HEADERS;
+use super::procedure::Refused;
+use super::routes::{CSRF, Method, ROUTES, Route, Scope};
+use super::view::{Frame, Language, Role};
+use super::{Web, pages, secret};
+
+/// A request, as it came.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// `GET` and so on.
+    pub method: String,
+    /// The path, undecoded.
+    pub path: String,
+    /// What is behind the question mark.
+    pub query: String,
+    /// Names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// The body, whole.
+    pub body: Vec<u8>,
+}
+
+impl Asked {
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(own, _)| own == name);
+        let (_, value) = found.next()?;
+        // Two of one name: whoever stands between us may have read the other.
+        if found.next().is_some() { None } else { Some(value) }
+    }
+
+    fn cookie(&self, name: &str) -> Option<&str> {
+        let pairs = self.header("cookie")?.split(';').map(str::trim);
+        pairs.filter_map(|pair| pair.split_once('=')).find(|(own, _)| *own == name).map(|(_, value)| value)
+    }
+}
+
+/// An answer, as it goes.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The status.
+    pub status: u16,
+    /// Names and values.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body; it may hold keys.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+/// What a path names, by the names of its route.
+pub type Named = Vec<(String, String)>;
+
+/// Says which route a request is for.
+///
+/// # Errors
+/// 404, or 405 where it is called otherwise.
+pub fn find(method: &str, path: &str) -> Result<(&'static Route, Named), Refused> {
+    let method = if method == "HEAD" { "GET" } else { method };
+    let mut is_there = false;
+    // What is written out goes before what is named.
+    let mut routes: Vec<&Route> = ROUTES.iter().collect();
+    routes.sort_by_key(|route| route.placeholders().count());
+    for route in routes {
+        if let Some(named) = route.read(path) {
+            if route.method.as_str() == method {
+                return Ok((route, named));
+            }
+            is_there = true;
+        }
+    }
+    if is_there {
+        return Err(Refused::new(405, "this is not called so", ""));
+    }
+    Err(Refused::new(404, "there is no such page", ""))
+}
+
+impl Web {
+    /// The name of the cookie: with TLS, one that no other host and no plain page can set.
+    pub const fn cookie_name(&self) -> &'static str {
+        if self.is_tls() { "__Host-wgrelay" } else { "wgrelay" }
+    }
+
+    const fn is_tls(&self) -> bool {
+        matches!(self.place.scheme.as_bytes(), b"https")
+    }
+
+    /// Answers a request that came from an address at a time, in Unix seconds.
+    pub fn answer(&self, asked: &Asked, address: IpAddr, now: u64) -> Outgoing {
+        let mut frame = Frame {
+            network: self.network.clone(),
+            path: asked.path.clone(),
+            language: language(asked),
+            ..Frame::default()
+        };
+        let is_api = asked.path.starts_with("/api/");
+        let done = self.try_answer(asked, address, now, &mut frame);
+        match done {
+            Ok(reply) => self.outgoing(reply),
+            Err(refused) => self.refused(&frame, asked, &refused, is_api),
+        }
+    }
+
+    fn try_answer(
+        &self,
+        asked: &Asked,
+        address: IpAddr,
+        now: u64,
+        frame: &mut Frame,
+    ) -> Result<Reply, Refused> {
+        self.place.is_called(asked.header("host"))?;
+        let (route, named) = find(&asked.method, &asked.path)?;
+        let caller = self.caller(route, asked, address, now)?;
+        if let Caller::User(user, session) = &caller {
+            frame.user = Some(user.name.clone());
+            frame.role = user.role;
+            frame.csrf.clone_from(&session.csrf);
+        }
+        let node = named.iter().find(|(name, _)| name == "node").map(|(_, node)| node.clone());
+        let result = self.checked(route, &named, &caller, asked, address, now, frame);
+        let failed_sign_in = route.scope == Scope::Public && result.is_err();
+        if route.changes() && (route.scope != Scope::Public || failed_sign_in) {
+            let status = match &result {
+                Ok(reply) => reply.status,
+                Err(refused) => refused.status,
+            };
+            let about = node
+                .or_else(|| named.first().map(|(_, v)| v.clone()).filter(|_| route.scope != Scope::Public));
+            self.database.record(&Entry {
+                at: now,
+                who: caller.name(),
+                address: address.to_string(),
+                action: format!("{} {}", route.method.as_str(), route.path),
+                about: about.unwrap_or_default(),
+                status,
+            })?;
+        }
+        result
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a request is all of this")]
+    fn checked(
+        &self,
+        route: &Route,
+        named: &[(String, String)],
+        caller: &Caller,
+        asked: &Asked,
+        address: IpAddr,
+        now: u64,
+        frame: &Frame,
+    ) -> Result<Reply, Refused> {
+        // A program that has a token sends no cookie along without knowing.
+        let by_browser = !matches!(caller, Caller::Token(_)) && route.changes();
+        if by_browser {
+            self.place.is_from_here(asked.header("origin"), asked.header("sec-fetch-site"))?;
+        }
+        let node = named.iter().find(|(name, _)| name == "node").map(|(_, node)| node.as_str());
+        caller.may(route, node, now)?;
+        let (fields, csrf) = read(route, named, asked)?;
+        if by_browser && let Caller::User(_, session) = caller {
+            let sent = csrf.as_deref().or_else(|| asked.header("x-csrf"));
+            if !sent.is_some_and(|sent| secret::same(sent, &session.csrf)) {
+                return Err(Refused::new(
+                    403,
+                    "this form is of another session",
+                    "open the page again, and try there",
+                ));
+            }
+        }
+        let if_match = asked.header("if-match").map(|etag| etag.trim_matches('"').to_owned());
+        let frame = frame.clone();
+        (route.does)(&Ask { web: self, caller, address, frame, fields, if_match, now })
+    }
+
+    /// Finds out who asks. A token that is wrong is not the same as none.
+    fn caller(&self, route: &Route, asked: &Asked, address: IpAddr, now: u64) -> Result<Caller, Refused> {
+        const ACCOUNT: &str = "a token";
+        if let Some(header) = asked.header("authorization") {
+            let token = header.strip_prefix("Bearer ").filter(|_| route.is_api());
+            let wrong = || Refused::new(401, "this token is not valid", "it has ended, or was taken back");
+            self.throttle().may_try(ACCOUNT, address, now)?;
+            let found = self.database.token(token.ok_or_else(wrong)?, now)?;
+            return match found {
+                Some(token) => Ok(Caller::Token(token)),
+                None => {
+                    self.throttle().failed(ACCOUNT, address, now);
+                    Err(wrong())
+                }
+            };
+        }
+        let Some(cookie) = asked.cookie(self.cookie_name()) else { return Ok(Caller::Nobody) };
+        Ok(match self.database.session(cookie, now)? {
+            Some((user, session)) => Caller::User(user, session),
+            None => Caller::Nobody,
+        })
+    }
+
+    fn outgoing(&self, reply: Reply) -> Outgoing {
+        let mut headers = self.headers();
+        let body = match reply.content {
+            Content::Page(markup) => {
+                headers.push(("content-type", "text/html; charset=utf-8".into()));
+                markup.into_string().into_bytes()
+            }
+            Content::Json(value) => json_body(&mut headers, &value),
+            Content::File(content_type, content) => {
+                headers.push(("content-type", content_type.into()));
+                content.as_bytes().to_vec()
+            }
+            Content::Nothing => Vec::new(),
+        };
+        headers.extend(reply.location.map(|path| ("location", path)));
+        headers.extend(reply.etag.map(|etag| ("etag", format!("\"{etag}\""))));
+        if let Some(cookie) = reply.cookie {
+            let secure = if self.is_tls() { "; Secure" } else { "" };
+            let ends = if cookie.is_empty() { "; Max-Age=0" } else { "" };
+            let (name, cookie) = (self.cookie_name(), cookie.as_str());
+            headers.push((
+                "set-cookie",
+                format!("{name}={cookie}; Path=/; HttpOnly; SameSite=Strict{secure}{ends}"),
+            ));
+        }
+        Outgoing { status: reply.status, headers, body: Zeroizing::new(body) }
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers: Vec<_> = HEADERS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        if self.is_tls() {
+            headers.push(("strict-transport-security", "max-age=31536000".into()));
+        }
+        headers
+    }
+
+    fn refused(&self, frame: &Frame, asked: &Asked, refused: &Refused, is_api: bool) -> Outgoing {
+        let mut headers = self.headers();
+        if refused.status == 401 && is_api {
+            headers.push(("www-authenticate", "Bearer".into()));
+        }
+        // Whoever has to sign in is led there, and back to where he was going.
+        if refused.status == 401 && !is_api && asked.method == "GET" && frame.user.is_none() {
+            let next = if asked.path == "/" { String::new() } else { format!("?next={}", asked.path) };
+            return self.outgoing(Reply::to(format!("/login{next}")));
+        }
+        let body = if is_api {
+            let error = json!({
+                "version": 1, "error": {"message": refused.message, "hint": refused.hint}, "problems": refused.problems,
+            });
+            json_body(&mut headers, &error)
+        } else {
+            headers.push(("content-type", "text/html; charset=utf-8".into()));
+            self.refusal(frame, refused).into_string().into_bytes()
+        };
+        Outgoing { status: refused.status, headers, body: Zeroizing::new(body) }
+    }
+
+    fn refusal(&self, frame: &Frame, refused: &Refused) -> Markup {
+        let problems: String =
+            refused.problems.iter().map(|p| format!("{}: {} ", p.place, p.message)).collect();
+        let hint = format!("{problems}{}", refused.hint);
+        // A stranger learns no name.
+        let frame = match frame.user {
+            Some(_) => frame.clone(),
+            None => Frame { network: String::new(), role: Role::Viewer, ..frame.clone() },
+        };
+        pages::refused(&frame, refused.status, &refused.message, &hint)
+    }
+}
+
+fn json_body(headers: &mut Vec<(&'static str, String)>, value: &Value) -> Vec<u8> {
+    headers.push(("content-type", "application/json".into()));
+    let mut body = serde_json::to_vec_pretty(value).unwrap_or_default();
+    body.push(b'\n');
+    body
+}
+
+/// Reads path, query and body by the route's list, and the session's token beside it.
+fn read(
+    route: &Route,
+    named: &[(String, String)],
+    asked: &Asked,
+) -> Result<(Fields, Option<String>), Refused> {
+    const PATH: [Field; 3] =
+        [must("node", Kind::Line(64)), must("revision", Kind::Line(64)), must("name", Kind::Line(64))];
+    const LANGUAGE: &str = "lang";
+    let in_path = Fields::of_pairs(&PATH, named)?;
+    let pairs =
+        |bytes: &[u8]| -> Vec<(String, String)> { form_urlencoded::parse(bytes).into_owned().collect() };
+    let mut query = pairs(asked.query.as_bytes());
+    query.retain(|(name, _)| name != LANGUAGE);
+    let in_query = matches!(route.method, Method::Get | Method::Delete);
+    let (fields, csrf) = if in_query {
+        (Fields::of_pairs(route.takes, &query)?, None)
+    } else if !query.is_empty() {
+        return Err(Refused::new(400, "this takes nothing in its address", ""));
+    } else if route.is_api() {
+        let is_json =
+            asked.header("content-type").is_some_and(|t| t.split(';').next() == Some("application/json"));
+        if asked.body.is_empty() {
+            (Fields::default(), None)
+        } else if !is_json {
+            return Err(Refused::new(415, "this takes JSON", "content-type: application/json"));
+        } else {
+            let object = serde_json::from_slice(&asked.body).map_err(|e| {
+                Refused::new(
+                    400,
+                    format!("this is no object of JSON: line {}, column {}", e.line(), e.column()),
+                    "",
+                )
+            })?;
+            (Fields::of_json(route.takes, object)?, None)
+        }
+    } else {
+        let is_form = asked
+            .header("content-type")
+            .is_some_and(|t| t.split(';').next() == Some("application/x-www-form-urlencoded"));
+        if !is_form {
+            return Err(Refused::new(415, "this takes a form", ""));
+        }
+        let mut body = pairs(&asked.body);
+        let at = body.iter().position(|(name, _)| name == CSRF.name);
+        let csrf = at.map(|at| body.remove(at).1);
+        (Fields::of_pairs(route.takes, &body)?, csrf)
+    };
+    fields.complete(route.takes)?;
+    Ok((in_path.with(fields)?, csrf))
+}
+
+fn language(asked: &Asked) -> Language {
+    let chosen = form_urlencoded::parse(asked.query.as_bytes()).find(|(name, _)| name == "lang");
+    match chosen {
+        Some((_, tag)) if tag.starts_with("zh") => Language::Chinese,
+        Some(_) => Language::English,
+        None if asked.header("accept-language").is_some_and(|tags| tags.trim_start().starts_with("zh")) => {
+            Language::Chinese
+        }
+        None => Language::English,
+    }
+}

@@ -1,0 +1,71 @@
+//! Who asks, and what that one may.
+
+use super::database::{SessionRow, TokenRow, TokenScope, User};
+use super::procedure::Refused;
+use super::routes::{Concerns, Route, Scope};
+use super::view::Role;
+
+/// Seconds for which a password that was typed counts where keys leave.
+pub const PROVED: u64 = 300;
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// Nobody that is known.
+    Nobody,
+    /// A person who signed in.
+    User(User, SessionRow),
+    /// A program.
+    Token(TokenRow),
+}
+
+impl Caller {
+    /// Returns the name for the audit and the history.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Nobody => "nobody".into(),
+            Self::User(user, _) => user.name.clone(),
+            Self::Token(token) => format!("token {}", token.name),
+        }
+    }
+
+    /// Refuses what this one may not. `node`: the node that the path names.
+    ///
+    /// # Errors
+    /// 401: who is it? 403: it is known, and may not.
+    pub fn may(&self, route: &Route, node: Option<&str>, now: u64) -> Result<(), Refused> {
+        let denied = |what: &str| Err(Refused::new(403, format!("this is for {what}"), "ask an admin"));
+        match (route.scope, self) {
+            (Scope::Public, _) => Ok(()),
+            (_, Self::Nobody) => Err(Refused::new(401, "sign in first", "at /login, or with a token")),
+            (Scope::Own | Scope::Admin, Self::Token(_)) => denied("people, not for tokens"),
+            (Scope::Own | Scope::Read, Self::User(..)) => Ok(()),
+            (Scope::Operate, Self::User(user, _)) if user.role >= Role::Operator => Ok(()),
+            (Scope::Keys, Self::User(user, session)) if user.role >= Role::Operator => {
+                if now < session.proved + PROVED {
+                    Ok(())
+                } else {
+                    Err(Refused::new(401, "keys leave here: type your password again", ""))
+                }
+            }
+            (Scope::Admin, Self::User(user, _)) if user.role == Role::Admin => Ok(()),
+            (Scope::Operate | Scope::Keys, Self::User(..)) => denied("operators"),
+            (Scope::Admin, Self::User(..)) => denied("admins"),
+            (scope, Self::Token(token)) => {
+                let needed = match scope {
+                    Scope::Operate => TokenScope::Operate,
+                    Scope::Keys => TokenScope::Keys,
+                    _ => TokenScope::Read,
+                };
+                if token.scope < needed {
+                    return denied(&format!("tokens of scope {}", needed.as_str()));
+                }
+                match (&token.node, route.concerns) {
+                    (None, _) => Ok(()),
+                    (Some(own), Concerns::Node) if node == Some(own) => Ok(()),
+                    (Some(_), _) => denied("tokens of all nodes, or of that one"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Who may what: users, sessions, tokens, and what each did.
+
+use super::ask::{Ask, Reply};
+use super::caller::Caller;
+use super::database::{TokenScope, role_of};
+use super::procedure::Refused;
+use super::view::{AuditEntry, People, Session, Token, User};
+use super::{pages, password};
+use crate::model::Timestamp;
+
+type Answer = Result<Reply, Refused>;
+
+fn people(ask: &Ask<'_>) -> Result<People, Refused> {
+    let own = match ask.caller {
+        Caller::User(_, session) => Some(session.id),
+        _ => None,
+    };
+    let (users, tokens) = (ask.web.database.users()?, ask.web.database.tokens()?);
+    let mut sessions = Vec::new();
+    for user in &users {
+        let rows = ask.web.database.sessions_of(user.id, ask.now)?;
+        sessions.extend(rows.into_iter().map(|row| Session {
+            id: row.id.to_string(),
+            user: user.name.clone(),
+            address: row.address,
+            seen: row.seen,
+            is_own: own == Some(row.id),
+        }));
+    }
+    Ok(People {
+        users: users
+            .into_iter()
+            .map(|user| User { has_second_factor: user.totp.is_some(), name: user.name, role: user.role })
+            .collect(),
+        sessions,
+        tokens: tokens
+            .into_iter()
+            .map(|token| Token {
+                id: token.name.clone(),
+                scope: token.node.map_or_else(
+                    || token.scope.as_str().to_owned(),
+                    |node| format!("{} {node}", token.scope.as_str()),
+                ),
+                name: token.name,
+                expires: Some(token.expires),
+                seen: None,
+            })
+            .collect(),
+    })
+}
+
+/// Shows them.
+pub fn show(ask: &Ask<'_>) -> Answer {
+    Ok(Reply::page(pages::people(&ask.frame, &people(ask)?, None)))
+}
+
+/// Adds, and takes away.
+pub fn change(ask: &Ask<'_>) -> Answer {
+    let database = &ask.web.database;
+    let id = ask.field("id").unwrap_or_default();
+    match ask.fields.required("do") {
+        "add_user" => {
+            let role = ask.field("role").and_then(role_of);
+            let role = role.ok_or_else(|| Refused::new(400, "a role is viewer, operator or admin", ""))?;
+            let hashed = password::hash(ask.field("password").unwrap_or_default())?;
+            database.add_user(ask.field("user").unwrap_or_default(), role, Some(&hashed), ask.now)?;
+        }
+        "remove_user" => database.remove_user(id)?,
+        "revoke_session" => {
+            let id: i64 = id.parse().map_err(|_| Refused::new(400, "a session is a number", ""))?;
+            for user in database.users()? {
+                database.close_session(user.id, id)?;
+            }
+        }
+        "add_token" => {
+            let scope = ask.field("scope").and_then(TokenScope::of);
+            let scope = scope.ok_or_else(|| Refused::new(400, "a scope is read, operate or keys", ""))?;
+            let expires = match ask.field("expires") {
+                None => ask.now + 90 * 86_400,
+                Some(text) => {
+                    let at = Timestamp::parse(text);
+                    at.ok_or_else(|| Refused::new(400, "expires is no time", "such as 2027-01-31T00:00:00Z"))?
+                        .0
+                }
+            };
+            let name = ask.field("name").unwrap_or_default();
+            let token = database.add_token(name, scope, ask.field("node"), expires, ask.now)?;
+            return Ok(Reply::page(pages::people(&ask.frame, &people(ask)?, Some(&token))));
+        }
+        "revoke_token" => {
+            database.remove_token(id)?;
+        }
+        _ => return Err(Refused::new(400, "this is nothing that is done here", "")),
+    }
+    Ok(Reply::to("/people"))
+}
+
+/// Shows what was done.
+pub fn audit(ask: &Ask<'_>) -> Answer {
+    let entries: Vec<AuditEntry> = ask
+        .web
+        .database
+        .audit(500)?
+        .into_iter()
+        .map(|entry| AuditEntry {
+            at: entry.at,
+            who: entry.who,
+            address: entry.address,
+            action: entry.action,
+            what: entry.about,
+            is_done: entry.status < 400,
+        })
+        .collect();
+    Ok(Reply::page(pages::audit(&ask.frame, &entries)))
+}

@@ -1,0 +1,101 @@
+//! One connection: heads of bounded size in bounded time, bodies as long as their route takes, answers worked out on a thread that
+//! may wait.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{listen::Bounds, now};
+use crate::web::answer::find;
+use crate::web::guard::HEADERS;
+use crate::web::{Asked, Outgoing, Web};
+
+/// A request's head may be so long.
+const HEAD: usize = 16 << 10;
+/// And have so many lines.
+const LINES: usize = 64;
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    address: IpAddr,
+    web: Arc<Web>,
+    bounds: Bounds,
+) {
+    let answer = move |request: Request<Incoming>| {
+        let web = Arc::clone(&web);
+        async move { Ok::<_, Infallible>(answer(request, address, web, bounds).await) }
+    };
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.head)
+        .max_buf_size(HEAD)
+        .max_headers(LINES)
+        .serve_connection(TokioIo::new(stream), hyper::service::service_fn(answer))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("a connection of {address} ended: {error}");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    address: IpAddr,
+    web: Arc<Web>,
+    bounds: Bounds,
+) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let is_head = head.method == hyper::Method::HEAD;
+    let headers = head
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect();
+    let mut asked = Asked {
+        method: head.method.as_str().to_owned(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers,
+        body: Vec::new(),
+    };
+    let most = find(&asked.method, &asked.path).map_or(0, |(route, _)| route.body_limit());
+    if body.size_hint().lower() > most as u64 {
+        return plain(413, "this is longer than it may be");
+    }
+    match tokio::time::timeout(bounds.body, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => asked.body = body.to_bytes().to_vec(),
+        Ok(Err(_)) => return plain(413, "this is longer than it may be"),
+        Err(_) => return plain(408, "this took too long to come"),
+    }
+    let done = tokio::task::spawn_blocking(move || web.answer(&asked, address, now())).await;
+    match done {
+        Ok(outgoing) => response(outgoing, is_head),
+        Err(_) => plain(500, "this went wrong here"),
+    }
+}
+
+fn response(outgoing: Outgoing, is_head: bool) -> Response<Full<Bytes>> {
+    let mut response = Response::builder().status(outgoing.status);
+    for (name, value) in outgoing.headers {
+        response = response.header(name, value);
+    }
+    let body = if is_head { Bytes::new() } else { Bytes::copy_from_slice(&outgoing.body) };
+    response.body(Full::new(body)).unwrap_or_else(|_| plain(500, "this went wrong here"))
+}
+
+fn plain(status: u16, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, hyper::header::HeaderValue::from_static(value));
+    }
+    // What is left of its body is not read.
+    response.headers_mut().insert("connection", hyper::header::HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,301 @@
+//! What others' pages fell to, each for every route of the table.
+
+use wgrelay::web::database::TokenScope;
+use wgrelay::web::routes::{Method, ROUTES, Route, Scope};
+use wgrelay::web::view::Role;
+
+use crate::rig::{NOW, PASSWORD, Rig, Who, body, header, json, with};
+
+/// A path that a route answers to.
+fn path(route: &Route) -> String {
+    route.path.replace("{node}", "phone").replace("{revision}", "1").replace("{name}", "page.css")
+}
+
+fn changing() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().filter(|route| route.changes())
+}
+
+#[test]
+fn a_strangers_name_for_this_host_gets_nothing() {
+    let rig = Rig::new();
+    let admin = rig.signed_in("admin", Role::Admin);
+    for route in ROUTES {
+        let asked = rig.request(&admin, route.method.as_str(), &path(route), b"");
+        for host in [Some("attacker.example:8480"), Some("relay.example"), Some("relay.example:8480.x"), None]
+        {
+            let answer = rig.send(&with(asked.clone(), "host", host));
+            assert_eq!(answer.status, 421, "{} {host:?}", route.path);
+        }
+    }
+    assert_eq!(rig.calls(), 0);
+}
+
+#[test]
+fn every_answer_says_to_the_browser_what_it_must() {
+    let rig = Rig::at("https");
+    let admin = rig.signed_in("admin", Role::Admin);
+    let mut answers: Vec<_> =
+        ROUTES.iter().filter(|r| r.method == Method::Get).map(|r| rig.get(&admin, &path(r))).collect();
+    answers.push(rig.get(&Who::default(), "/"));
+    answers.push(rig.get(&Who::default(), "/api/v1/nodes"));
+    answers.push(rig.get(&admin, "/nowhere"));
+    answers.push(rig.post(&admin, "/nodes", ""));
+    answers.push(rig.send(&with(rig.request(&admin, "GET", "/", b""), "host", None)));
+    for answer in &answers {
+        let csp = header(answer, "content-security-policy").unwrap();
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+        ] {
+            assert!(csp.contains(part), "{csp}");
+        }
+        assert!(!csp.contains("unsafe"), "{csp}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "same-origin"),
+            ("cache-control", "no-store"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("strict-transport-security", "max-age=31536000"),
+        ] {
+            assert_eq!(header(answer, name), Some(value), "{name}");
+        }
+        assert!(header(answer, "access-control-allow-origin").is_none());
+        // Nothing runs or is styled from within a page.
+        let page = body(answer);
+        for inline in ["<script>", " style=", "<style", " onclick=", " onload=", "javascript:"] {
+            assert!(!page.contains(inline), "{inline} in {page:.400}");
+        }
+    }
+}
+
+#[test]
+fn nobody_gets_what_is_not_his() {
+    let rig = Rig::new();
+    let viewer = rig.signed_in("viewer", Role::Viewer);
+    let operator = rig.signed_in("operator", Role::Operator);
+    let read = rig.token("read", TokenScope::Read, None);
+    let operate = rig.token("operate", TokenScope::Operate, None);
+    let of_node = rig.token("laptop", TokenScope::Keys, Some("laptop"));
+    let before = rig.text();
+    rig.calls();
+    let refused = |who: &Who, route: &Route, statuses: &[u16]| {
+        let answer = rig.send(&rig.request(who, route.method.as_str(), &path(route), b""));
+        assert!(
+            statuses.contains(&answer.status),
+            "{} {}: {}",
+            route.method.as_str(),
+            route.path,
+            answer.status
+        );
+        assert_eq!(rig.calls(), 0, "{}: the other half was asked", route.path);
+    };
+    for route in ROUTES.iter().filter(|r| r.scope != Scope::Public) {
+        // A browser is led to where it signs in.
+        refused(&Who::default(), route, if route.changes() || route.is_api() { &[401, 403] } else { &[303] });
+        let forged = Who { cookie: Some("x".repeat(43)), csrf: "x".into(), token: None };
+        refused(&forged, route, if route.changes() || route.is_api() { &[401, 403] } else { &[303] });
+        if matches!(route.scope, Scope::Operate | Scope::Keys | Scope::Admin) {
+            refused(&viewer, route, &[403]);
+            refused(&read, route, if route.is_api() { &[403] } else { &[401, 303] });
+        }
+        if route.scope == Scope::Admin {
+            refused(&operator, route, &[403]);
+        }
+        if route.is_api() && matches!(route.scope, Scope::Keys | Scope::Admin) {
+            refused(&operate, route, &[403]);
+        }
+        if route.is_api() {
+            refused(&of_node, route, &[403]);
+        } else {
+            // A token is for the API alone.
+            refused(&operate, route, &[401, 303]);
+        }
+    }
+    assert_eq!(rig.text(), before);
+    assert!(rig.web.database.audit(10_000).unwrap().iter().any(|e| e.who == "viewer" && e.status == 403));
+}
+
+#[test]
+fn a_change_is_not_made_because_a_strangers_page_had_it_sent() {
+    let rig = Rig::new();
+    let admin = rig.signed_in("admin", Role::Admin);
+    for route in changing() {
+        let asked = rig.request(&admin, route.method.as_str(), &path(route), b"");
+        for origin in [
+            None,
+            Some("null"),
+            Some("http://attacker.example"),
+            Some("http://relay.example:8480.attacker.example"),
+            Some("https://relay.example:8480"),
+            Some("http://relay.example:84800"),
+        ] {
+            let answer = rig.send(&with(asked.clone(), "origin", origin));
+            assert_eq!(answer.status, 403, "{} from {origin:?}", route.path);
+        }
+        let cross = with(asked.clone(), "sec-fetch-site", Some("cross-site"));
+        assert_eq!(rig.send(&cross).status, 403, "{}", route.path);
+        if route.scope != Scope::Public && !route.takes.iter().any(|field| field.required) {
+            for csrf in [None, Some(""), Some("x"), Some("0000000000000000000000000000000000000000000")] {
+                let answer = rig.send(&with(asked.clone(), "x-csrf", csrf));
+                assert_eq!(answer.status, 403, "{} with {csrf:?}", route.path);
+            }
+        }
+    }
+    assert_eq!(rig.calls(), 0);
+    // Of a form that is whole, too.
+    let form = "do=add&name=intruder&csrf=wrong";
+    assert_eq!(rig.post(&Who { csrf: "x".into(), ..admin.clone() }, "/review", form).status, 403);
+    let other = rig.signed_in("other", Role::Admin);
+    let borrowed = format!("do=add&name=intruder&csrf={}", other.csrf);
+    assert_eq!(rig.post(&admin, "/review", &borrowed).status, 403, "another session's");
+    assert_eq!(rig.calls(), 0);
+    // Nothing changes by looking.
+    for route in ROUTES.iter().filter(|r| r.method == Method::Get) {
+        rig.get(&admin, &path(route));
+    }
+}
+
+#[test]
+fn a_field_that_nobody_asked_for_is_refused() {
+    let rig = Rig::new();
+    let admin = rig.signed_in("admin", Role::Admin);
+    rig.calls();
+    for route in changing().filter(|r| r.scope != Scope::Public) {
+        for name in ["role", "post_up", "is_admin", "private_key", "__proto__"] {
+            if route.takes.iter().any(|field| field.name == name) {
+                continue;
+            }
+            let url = path(route);
+            let answer = if route.method == Method::Delete {
+                rig.send(&rig.request(&admin, "DELETE", &format!("{url}?{name}=admin"), b""))
+            } else {
+                let text = if route.is_api() {
+                    format!("{{\"{name}\":\"admin\"}}")
+                } else {
+                    format!("{name}=admin")
+                };
+                rig.send(&rig.request(&admin, route.method.as_str(), &url, text.as_bytes()))
+            };
+            assert_eq!(answer.status, 400, "{} {name}", route.path);
+        }
+    }
+    assert_eq!(rig.calls(), 0);
+}
+
+#[test]
+fn what_is_typed_as_a_name_stays_a_name() {
+    let rig = Rig::new();
+    let admin = rig.signed_in("admin", Role::Admin);
+    let before = rig.text();
+    for name in [
+        "x\\nPostUp = touch /tmp/owned",
+        "x\\r\\n[Interface]",
+        "x\\u0000",
+        "x\\u2028y",
+        "$(id)",
+        "`id`",
+        "../../etc/passwd",
+        "<img src=x onerror=alert(1)>",
+        "{{7*7}}",
+        "x' OR '1'='1",
+        "",
+    ] {
+        for (url, text) in [
+            ("/api/v1/nodes".to_owned(), format!("{{\"name\":\"{name}\"}}")),
+            ("/api/v1/nodes/phone/rename".to_owned(), format!("{{\"to\":\"{name}\"}}")),
+        ] {
+            let answer = rig.post(&admin, &url, &text);
+            assert!((400..500).contains(&answer.status), "{name:?}: {} {}", answer.status, body(&answer));
+        }
+    }
+    for field in ["address", "platform", "public_key"] {
+        let text = format!("{{\"name\":\"tablet\",\"{field}\":\"1.2.3.4\\nPostUp = id\"}}");
+        assert_eq!(rig.post(&admin, "/api/v1/nodes", &text).status, 400, "{field}");
+    }
+    let site = r#"{"name":"tablet","sites":["10.77.0.0/16@eth0\"; id; \""]}"#;
+    assert!((400..500).contains(&rig.post(&admin, "/api/v1/nodes", site).status));
+    assert_eq!(rig.text(), before);
+    // What a page shows of what was typed is text.
+    let page = body(&rig.get(&admin, "/trace?from=%3Cimg%20src=x%20onerror=alert(1)%3E&to=phone"));
+    assert!(!page.contains("<img src=x"), "{page}");
+}
+
+#[test]
+fn keys_leave_to_whoever_may_and_typed_his_password_again() {
+    let rig = Rig::new();
+    let secrets = rig.secrets();
+    let holds = |text: &str| secrets.iter().any(|key| text.contains(key.as_str()));
+    let admin = rig.signed_in("admin", Role::Admin);
+    for route in ROUTES.iter().filter(|r| r.method == Method::Get) {
+        let answer = rig.get(&admin, &path(route));
+        assert!(!holds(&body(&answer)), "{} shows a key", route.path);
+    }
+    let form = format!("password={}&csrf={}", PASSWORD.replace(' ', "+"), admin.csrf);
+    let viewer = rig.signed_in("viewer", Role::Viewer);
+    let file = "/nodes/phone/file";
+    assert_eq!(
+        rig.post(&viewer, file, &format!("password={}&csrf={}", PASSWORD.replace(' ', "+"), viewer.csrf))
+            .status,
+        403
+    );
+    assert_eq!(rig.post(&admin, file, &format!("csrf={}", admin.csrf)).status, 400);
+    let wrong = rig.post(&admin, file, &format!("password=wrong&csrf={}", admin.csrf));
+    assert_eq!(wrong.status, 403);
+    assert!(!holds(&body(&wrong)));
+    let shown = rig.post(&admin, file, &form);
+    assert_eq!(shown.status, 200, "{}", body(&shown));
+    assert!(holds(&body(&shown)));
+    assert_eq!(header(&shown, "cache-control"), Some("no-store"));
+    // Never the relay's, whoever asks.
+    let relay = json(&rig.get(&admin, "/api/v1/nodes"))["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|node| node["role"] == "relay")
+        .unwrap()["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let keys = rig.token("keys", TokenScope::Keys, None);
+    for (who, url) in
+        [(&admin, format!("/nodes/{relay}/file")), (&keys, format!("/api/v1/nodes/{relay}/export"))]
+    {
+        let answer = rig.post(who, &url, if who.token.is_some() { "" } else { &form });
+        assert_eq!(answer.status, 409, "{url}");
+        assert!(!holds(&body(&answer)));
+    }
+    // By the API, a session's password counts for five minutes.
+    let export = rig.request(&admin, "POST", "/api/v1/nodes/phone/export", b"");
+    assert_eq!(rig.send(&export).status, 200);
+    assert_eq!(rig.send_from(&export, [10, 0, 0, 9].into(), NOW + 301).status, 401);
+    let written = serde_json::to_string(&rig.web.database.audit(1000).unwrap()).unwrap();
+    assert!(!holds(&written) && !written.contains("horse"), "{written}");
+    assert!(written.contains("/nodes/{node}/file") && written.contains("phone"), "{written}");
+}
+
+#[test]
+fn a_path_is_not_read_twice() {
+    let rig = Rig::new();
+    for path in [
+        "/api/v1/nodes/%2e%2e",
+        "/api/v1/nodes/..",
+        "//api/v1/nodes",
+        "/api/v1/nodes/phone/",
+        "/assets/..%2f..%2fetc%2fpasswd",
+        "/assets/../../../etc/passwd",
+        "/assets/%2e%2e",
+        "/login/../api/v1/nodes",
+        "/login;/api/v1/nodes",
+        "/API/V1/nodes",
+    ] {
+        let answer = rig.get(&Who::default(), path);
+        assert!([404, 401].contains(&answer.status), "{path}: {}", answer.status);
+        assert!(!body(&answer).contains("root:"));
+    }
+    assert_eq!(rig.get(&Who::default(), "/assets/passwd").status, 404);
+    assert_eq!(rig.calls(), 0);
+}
