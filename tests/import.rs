@@ -24,6 +24,7 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use wgrelay::config::{Secrets, check_secrets, parse_network};
+use wgrelay::firewall::foreign::docker::DockerNetwork;
 use wgrelay::import::{File, ImportOptions, Imported, import};
 use wgrelay::model::{PresharedKey, Problem, Timestamp};
 use wgrelay::reach::{check, matrix_text};
@@ -118,7 +119,7 @@ fn the_order_of_the_files_does_not_matter() {
 fn without_a_relay_there_is_no_network() {
     let files = confs(&root().join("tests/cases/import/by-hand"));
     let clients: Vec<_> = files.into_iter().filter(|(name, _)| name != "wsl-wg0.conf").collect();
-    let codes = |files: &[(String, String)]| run(files).unwrap_err()[0].code.clone();
+    let codes = |files: &[(String, String)]| run(files).unwrap_err().last().unwrap().code.clone();
     assert_eq!(codes(&clients[..1]), "no-relay");
     assert_eq!(codes(&clients), "no-relay");
     assert_eq!(codes(&[("empty.conf".into(), String::new())]), "no-relay");
@@ -196,7 +197,7 @@ fn a_file_that_is_given_twice_is_told_with_the_other() {
 fn a_docker_network_is_called_by_its_name_where_an_engine_answers() {
     let files = confs(&root().join("tests/cases/import/by-hand"));
     let files: Vec<File<'_>> = files.iter().map(|(name, text)| File { name, text }).collect();
-    let docker = [("172.19.0.0/16".parse().unwrap(), "cloud_default".to_owned())].into();
+    let docker = [("cloud_default".to_owned(), docker_network("br-0123456789ab", &["172.19.0.0/16"]))].into();
     let mut none = || panic!("nothing asks for one");
     let made = import(
         &files,
@@ -214,6 +215,102 @@ fn a_docker_network_is_called_by_its_name_where_an_engine_answers() {
     assert_eq!(made.network.name.as_str(), "home");
     let site = &made.network.nodes["wsl"].sites[0];
     assert_eq!(site.interface.as_ref().unwrap().to_string(), "docker:cloud_default");
+}
+
+fn docker_network(bridge: &str, subnets: &[&str]) -> DockerNetwork {
+    let subnets = subnets.iter().map(|s| s.parse().unwrap()).collect();
+    DockerNetwork { bridge: bridge.into(), subnets, ..DockerNetwork::default() }
+}
+
+/// A relay's file with these hooks and a client's that sends these prefixes to it, imported beside an engine.
+fn beside_engine(
+    hooks: &str,
+    allowed: &str,
+    docker: &BTreeMap<String, DockerNetwork>,
+) -> (Vec<(String, Option<String>)>, Vec<Problem>) {
+    let [hub, client] = [1, 2].map(|n| wgrelay::model::PrivateKey::from_random([n; 32]));
+    let (hub_key, client_key) = (hub.expose_base64(), client.expose_base64());
+    let wg0 = format!(
+        "[Interface]\nPrivateKey = {}\nAddress = 10.8.0.1/24\nListenPort = 51820\n{hooks}[Peer]\nPublicKey = {}\n\
+         AllowedIPs = 10.8.0.2/32\n",
+        hub_key.as_str(),
+        client.public_key()
+    );
+    let laptop = format!(
+        "[Interface]\nPrivateKey = {}\nAddress = 10.8.0.2/24\n[Peer]\nPublicKey = {}\nAllowedIPs = {allowed}\n\
+         Endpoint = 192.0.2.1:51820\n",
+        client_key.as_str(),
+        hub.public_key()
+    );
+    let files = [("wg0.conf", wg0.as_str()), ("laptop.conf", laptop.as_str())];
+    let files = files.map(|(name, text)| File { name, text });
+    let mut preshared_key = || PresharedKey::from_bytes([7; 32]);
+    let options = ImportOptions {
+        name: None,
+        relay: None,
+        running: None,
+        disabled: &[],
+        now: NOW,
+        docker,
+        preshared_key: &mut preshared_key,
+    };
+    let made = import(&files, options).unwrap();
+    let relay = made.network.relays().next().unwrap();
+    let shown =
+        |s: &wgrelay::model::Site| (s.subnet.to_string(), s.interface.as_ref().map(ToString::to_string));
+    (relay.sites.iter().map(shown).collect(), made.findings)
+}
+
+/// Whoever runs Docker on the relay has a bridge's name in his hooks; what is behind it the engine alone tells.
+#[test]
+fn the_engine_is_asked_what_is_behind_a_bridge() {
+    const A: &str = "br-6a7541fe74a1";
+    const B: &str = "br-0123456789ab";
+    let masquerade =
+        |link: &str| format!("PostUp = iptables -t nat -A POSTROUTING -o {link} -j MASQUERADE\n");
+    let docker: BTreeMap<String, DockerNetwork> = [
+        ("cloud_default".to_owned(), docker_network(A, &["172.19.0.0/16"])),
+        ("web".to_owned(), docker_network(B, &["172.21.0.0/16", "fd00:21::/64"])),
+        ("bridge".to_owned(), docker_network("docker0", &["172.17.0.0/16"])),
+    ]
+    .into();
+    let none = BTreeMap::new();
+    let site = |net: &str, interface: &str| (net.to_owned(), Some(interface.to_owned()));
+    let codes = |told: &[Problem]| told.iter().map(|p| p.code.clone()).collect::<Vec<_>>();
+    let has = |told: &[Problem], code: &str| codes(told).iter().any(|c| c == code);
+
+    // No client names the subnet: with the engine it is a site, without one it is told that nothing says what it is.
+    let (sites, told) = beside_engine(&masquerade(A), "10.8.0.0/24", &docker);
+    assert_eq!(sites, [site("172.19.0.0/16", "docker:cloud_default")]);
+    assert!(has(&told, "docker-site"), "{told:?}");
+    let (sites, told) = beside_engine(&masquerade(A), "10.8.0.0/24", &none);
+    assert!(sites.is_empty() && !has(&told, "docker-site"), "{told:?}");
+
+    // A part of it, or all: the network is called by its name.
+    for part in ["172.19.0.0/16", "172.19.0.9/32", "172.19.4.0/24"] {
+        let (sites, told) = beside_engine(&masquerade(A), &format!("10.8.0.0/24, {part}"), &docker);
+        assert_eq!(sites, [site(part, "docker:cloud_default")]);
+        assert!(!has(&told, "docker-subnet") && !has(&told, "docker-site"), "{part}: {told:?}");
+    }
+
+    // Two bridges, of which the lines alone do not tell which is whose.
+    let both = masquerade(A) + &masquerade(B);
+    let (sites, _) = beside_engine(&both, "10.8.0.0/24, 172.21.0.0/16, 172.19.0.0/16", &docker);
+    assert_eq!(sites, [site("172.19.0.0/16", "docker:cloud_default"), site("172.21.0.0/16", "docker:web")]);
+    let (sites, _) = beside_engine(&both, "10.8.0.0/24", &docker);
+    let expected = [site("172.19.0.0/16", "docker:cloud_default"), site("172.21.0.0/16", "docker:web")];
+    assert_eq!(sites, expected);
+
+    // It has another subnet than the files say: told, and nothing is put in its place.
+    let (sites, told) = beside_engine(&masquerade(A), "10.8.0.0/24, 172.30.0.0/16", &docker);
+    assert_eq!(sites, [site("172.30.0.0/16", "docker:cloud_default")]);
+    assert!(has(&told, "docker-subnet"), "{told:?}");
+
+    // A name that lasts is kept, and a bridge that no engine knows is as it was.
+    let (sites, _) = beside_engine(&masquerade("docker0"), "10.8.0.0/24", &docker);
+    assert_eq!(sites, [site("172.17.0.0/16", "docker0")]);
+    let (sites, told) = beside_engine(&masquerade("br-aaaaaaaaaaaa"), "10.8.0.0/24", &docker);
+    assert!(sites.is_empty() && !has(&told, "docker-site"), "{told:?}");
 }
 
 fn program(dir: &Path, args: &[&str]) -> (i32, String, String) {
@@ -373,6 +470,36 @@ proptest! {
             names.iter().map(ToString::to_string).zip(texts).collect();
         if let Err(why) = holds(&files) {
             return Err(TestCaseError::fail(why));
+        }
+    }
+}
+
+/// What no network comes of is told with what is wrong in the files themselves, and that first.
+#[test]
+fn a_files_own_faults_come_before_what_follows_from_them() {
+    let private = PresharedKey::from_bytes([9; 32]);
+    let hub = format!(
+        "[Interface]\nPrivateKey = {0}\nAddress = 10.8.0.1/24\nListenPort = 51820\n[Peer]\nPublicKey = {0}\nAllowedIPs = 10.8.0.2/32\n",
+        private.expose_base64().as_str()
+    );
+    let faulty = [
+        ("[Pear]\nPublicKey = x\n", "unknown-section", 1),
+        ("", "empty-file", 1),
+        ("\r\n \n", "empty-file", 1),
+        ("[Interface\nAddress = 10.8.0.2/24\n", "unknown-section", 1),
+        ("# mine\nAddress 10.8.0.2\n", "syntax", 2),
+        ("[Interface]\nPrivateKey = abc\n", "bad-key", 2),
+    ];
+    for (text, code, line) in faulty {
+        let alone = run(&[("a.conf".into(), text.into())]).unwrap_err();
+        let beside = run(&[("a.conf".into(), text.into()), ("wg0.conf".into(), hub.clone())]).unwrap_err();
+        for (told_all, last) in [(alone, "no-relay"), (beside, "foreign-file")] {
+            let first = told_all.first().unwrap();
+            let place = format!("a.conf:{line}:");
+            assert!(first.code == code && first.place.starts_with(&place), "{text:?}: {}", told(&told_all));
+            assert_eq!(told_all.last().unwrap().code, last, "{text:?}: {}", told(&told_all));
+            // That a file is another network's is said of a sound one alone.
+            assert!(!told(&told_all).contains("another network"), "{text:?}: {}", told(&told_all));
         }
     }
 }

@@ -1,9 +1,8 @@
 //! The procedure of `import`: configurations made by hand, made a network.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use super::fault::{Fault, FaultKind};
@@ -54,7 +53,7 @@ pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault
     let live = live.map(|name| read_live(session, &name, &mut texts)).transpose()?;
     let files: Vec<File<'_>> =
         texts.iter().map(|(name, decoded)| File { name, text: &decoded.text }).collect();
-    let docker = docker_networks();
+    let docker = discover::discover().docker.unwrap_or_default();
     let mut preshared_key = random::preshared_key;
     let options = ImportOptions {
         name: session.network_name()?.or_else(|| live.as_ref().map(|l| l.interface.clone())),
@@ -151,12 +150,6 @@ fn read_files(files: Vec<(String, Zeroizing<Vec<u8>>)>, now: Timestamp) -> Resul
         all.findings.extend(store.findings);
     }
     Ok(all)
-}
-
-/// Docker's networks by subnet; none where no engine answers.
-fn docker_networks() -> BTreeMap<IpNet, String> {
-    let networks = discover::discover().docker.unwrap_or_default();
-    networks.into_iter().flat_map(|(name, n)| n.subnets.into_iter().map(move |s| (s, name.clone()))).collect()
 }
 
 fn not_a_network(problems: Vec<Problem>) -> Fault {

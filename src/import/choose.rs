@@ -113,8 +113,12 @@ fn points(source: &Source<'_>, sources: &[Source<'_>]) -> i32 {
     signs.iter().filter(|(is, _)| *is).map(|(_, points)| points).sum::<i32>() + named_by.min(1_000_000) * 4
 }
 
-/// Tells of files that have nothing to do with the relay: neither knows the other's key, so they are no part of its network.
-pub(super) fn strangers(sources: &[Source<'_>], relay: usize, key: Option<PublicKey>) -> Vec<Problem> {
+/// Finds the files that have nothing to do with the relay: neither knows the other's key, so they are no part of its network.
+pub(super) fn strangers<'s, 'f>(
+    sources: &'s [Source<'f>],
+    relay: usize,
+    key: Option<PublicKey>,
+) -> Vec<&'s Source<'f>> {
     let peers = &sources[relay].reading.document.peers;
     let addresses = |s: &Source<'_>| -> bool {
         s.key.is_none()
@@ -131,14 +135,17 @@ pub(super) fn strangers(sources: &[Source<'_>], relay: usize, key: Option<Public
             || addresses(s)
     };
     let others = sources.iter().enumerate().filter(|(i, _)| *i != relay).map(|(_, s)| s);
-    let strangers = others.filter(|s| !is_known(s));
-    strangers
-        .map(|s| {
-            let message = format!(
-                "{} has no key in common with {}, the relay's: it belongs to another network",
-                s.name, sources[relay].name
-            );
-            Problem::error("foreign-file", format!("{}:1:1", s.name), message, "leave it out")
-        })
-        .collect()
+    others.filter(|s| !is_known(s)).collect()
+}
+
+/// Tells of such a file. One with faults of its own, or without a word, may only look so.
+pub(super) fn stranger(source: &Source<'_>, relay: &Source<'_>) -> Problem {
+    let is_whole = !source.is_empty && !source.reading.problems.iter().any(Problem::is_error);
+    let (why, hint) = if is_whole {
+        (": it belongs to another network", "leave it out")
+    } else {
+        ("", "mend what is wrong in it, or leave it out")
+    };
+    let message = format!("{} has no key in common with {}, the relay's{why}", source.name, relay.name);
+    Problem::error("foreign-file", format!("{}:1:1", source.name), message, hint)
 }

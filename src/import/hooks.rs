@@ -151,6 +151,18 @@ impl Hooks {
         }
     }
 
+    /// The links that they masquerade or carry to, each once, in the order of the file.
+    pub(super) fn links(&self) -> Vec<&str> {
+        let mut links = Vec::new();
+        let masquerades = self.masquerades.iter().filter_map(|m| m.link.as_deref());
+        for link in masquerades.chain(self.carried.iter().filter_map(|(_, link)| link.as_deref())) {
+            if !links.contains(&link) {
+                links.push(link);
+            }
+        }
+        links
+    }
+
     /// The link that a prefix is behind, as far as they tell.
     pub(super) fn link_of(&self, net: &IpNet) -> Option<&str> {
         let named = self.carried.iter().filter(|(carried, _)| carried.contains(net));

@@ -6,6 +6,7 @@
 mod addresses;
 mod choose;
 mod command;
+mod docker;
 mod finding;
 mod hooks;
 mod kept;
@@ -21,9 +22,8 @@ mod subnet;
 
 use std::collections::BTreeMap;
 
-use ipnet::IpNet;
-
 use crate::config::{Secrets, parse_network, render_network};
+use crate::firewall::foreign::docker::DockerNetwork;
 use crate::model::validate::validate_network;
 use crate::model::{
     DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, PresharedKey, Problem, PublicKey, Role,
@@ -58,8 +58,8 @@ pub struct ImportOptions<'w> {
     pub running: Option<(&'w str, &'w Document)>,
     /// The moment at which nodes of an export are members or not.
     pub now: Timestamp,
-    /// Docker's networks on this host, by subnet.
-    pub docker: &'w BTreeMap<IpNet, String>,
+    /// Docker's networks on this host, by name.
+    pub docker: &'w BTreeMap<String, DockerNetwork>,
     /// Makes a preshared key for a node of an export that none of the files has.
     pub preshared_key: &'w mut dyn FnMut() -> PresharedKey,
 }
@@ -85,6 +85,8 @@ struct Source<'f> {
     /// From its private key.
     key: Option<PublicKey>,
     hooks: Hooks,
+    /// Whether there is nothing in it but spaces.
+    is_empty: bool,
 }
 
 /// Makes a network of files.
@@ -99,7 +101,8 @@ pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Impo
     {
         running::take_over(source, document, &mut told);
     }
-    let relay = choose::find(&sources, options.relay, &mut told).map_err(|problem| vec![problem])?;
+    let relay = choose::find(&sources, options.relay, &mut told)
+        .map_err(|problem| with_own_faults(&sources.iter().collect::<Vec<_>>(), vec![problem]))?;
     for source in &sources {
         told.of_file(source);
     }
@@ -109,7 +112,8 @@ pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Impo
     }
     let strangers = choose::strangers(&sources, relay, relay::key(&sources, relay));
     if !strangers.is_empty() {
-        return Err(strangers);
+        let told = strangers.iter().map(|s| choose::stranger(s, &sources[relay])).collect();
+        return Err(with_own_faults(&strangers, told));
     }
     let (mut network, mut secrets) = empty(&sources, relay, options.name).map_err(|problem| vec![problem])?;
     let hub = relay::node(&sources, relay, &network, &mut told).map_err(|problem| vec![problem])?;
@@ -125,7 +129,15 @@ pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Impo
             secrets.private_keys.insert(spoke.node.name.clone(), key.clone());
         }
     }
-    relay::sites(&sources, relay, &spokes, &mut network, &hub_name, options.docker, &mut told);
+    relay::sites(
+        &sources,
+        relay,
+        &spokes,
+        &mut network,
+        &hub_name,
+        docker::Engine(options.docker),
+        &mut told,
+    );
     routes::keep(&sources, &spokes, &mut network, &mut told);
     preshared::preshared_keys(&sources, relay, &spokes, &mut network, &mut secrets, &mut told);
     for node in network.nodes.values_mut().filter(|n| options.disabled.contains(&n.public_key)) {
@@ -141,6 +153,24 @@ pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Impo
         kept::tell_lost(&sources, relay, &spokes, &network, options.now, &mut told);
     }
     finished(files, network, secrets, told)
+}
+
+/// Why files make no network, behind what is wrong in the files themselves: a header that is misspelt hides all below it.
+fn with_own_faults(sources: &[&Source<'_>], why: Vec<Problem>) -> Vec<Problem> {
+    let own = sources.iter().flat_map(|source| {
+        let faults = source.reading.problems.iter().filter(|p| p.is_error()).cloned();
+        let empty = source.is_empty.then(|| {
+            let message = format!("{} is empty", source.name);
+            Problem::error(
+                "empty-file",
+                format!("{}:1:1", source.name),
+                message,
+                "leave it out, or write it again",
+            )
+        });
+        empty.into_iter().chain(faults)
+    });
+    own.chain(why).collect()
 }
 
 fn finished(
@@ -176,7 +206,7 @@ impl<'f> Source<'f> {
         let key = reading.document.interface.private_key.as_ref().map(crate::model::PrivateKey::public_key);
         let stem = names::stem(file.name);
         let hooks = Hooks::of(&reading, stem);
-        Self { name: file.name, stem, reading, key, hooks }
+        Self { name: file.name, stem, reading, key, hooks, is_empty: file.text.trim().is_empty() }
     }
 
     /// `FILE:LINE:COLUMN` of the first line with a key, else of the file's start.

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::addresses::is_usable;
+use super::docker::{self, Engine, is_named_by_id};
 use super::finding::Findings;
+use super::hooks::Hooks;
 use super::routes::{is_host, is_private, leads_out, outside};
 use super::spokes::Spoke;
 use super::{Source, names, with_interface};
@@ -153,7 +155,7 @@ pub(super) fn sites(
     spokes: &[Spoke],
     network: &mut Network,
     name: &NodeName,
-    docker: &BTreeMap<IpNet, String>,
+    engine: Engine<'_>,
     told: &mut Findings,
 ) {
     let source = &sources[relay];
@@ -167,7 +169,7 @@ pub(super) fn sites(
         .collect();
     let meets = |net: &IpNet| claimed.iter().any(|c| c.contains(net) || net.contains(c));
     let is_candidate = |net: &IpNet| is_private(net) && !meets(net) && !is_host(net, &addresses);
-    let is_carried = |net: &IpNet| hooks.carries(net) || docker.contains_key(net);
+    let is_carried = |net: &IpNet| hooks.carries(net) || engine.of_subnet(net).is_some();
     let mut subnets: BTreeSet<IpNet> = BTreeSet::new();
     let mut lets_out = false;
     for spoke in spokes {
@@ -224,8 +226,7 @@ pub(super) fn sites(
     }
     let whole = subnets.clone();
     subnets.retain(|net| !whole.iter().any(|wider| wider != net && wider.contains(net)));
-    let sites: Vec<Site> =
-        subnets.iter().map(|net| site(*net, hooks.link_of(net), hooks.masquerades(net), docker)).collect();
+    let sites = docker::with_unnamed(source, name, subnets.into_iter().collect(), &claimed, engine, told);
     for (site, link) in sites.iter().filter_map(|s| Some((s, s.interface.as_ref()?))) {
         docker_bridge(source, name, site, link, told);
     }
@@ -258,26 +259,23 @@ pub(super) fn sites(
 }
 
 /// A site as the hooks of its node have it.
-pub(super) fn site(
-    subnet: IpNet,
-    link: Option<&str>,
-    masquerades: bool,
-    docker: &BTreeMap<IpNet, String>,
-) -> Site {
-    let interface = match (docker.get(&subnet), link) {
-        (Some(network), Some(link)) if is_docker_bridge(link) => Some(SiteInterface::Docker(network.clone())),
+pub(super) fn site(subnet: IpNet, hooks: &Hooks, engine: Engine<'_>) -> Site {
+    // Of several links the engine tells which one it is.
+    let by_subnet = engine.of_subnet(&subnet);
+    let of_subnet = |link: &&str| engine.of_bridge(link).is_some_and(|(name, _)| Some(name) == by_subnet);
+    let link = hooks.link_of(&subnet).or_else(|| hooks.links().into_iter().find(of_subnet));
+    let by_bridge = link.and_then(|link| engine.of_bridge(link)).map(|(name, _)| name);
+    let interface = match (by_bridge.or(by_subnet), link) {
+        (Some(network), Some(link)) if is_named_by_id(link) => {
+            Some(SiteInterface::Docker(network.to_owned()))
+        }
         (_, Some(link)) => Some(SiteInterface::Link(link.to_owned())),
         _ => None,
     };
-    let nat = if masquerades { Nat::Masquerade } else { Nat::Auto };
+    let nat = if hooks.masquerades(&subnet) { Nat::Masquerade } else { Nat::Auto };
     // Containers have their bridge as the gateway; of a Docker network by name that goes without saying.
-    let gateway = matches!(&interface, Some(SiteInterface::Link(link)) if is_docker_bridge(link));
+    let gateway = matches!(&interface, Some(SiteInterface::Link(link)) if is_named_by_id(link));
     Site { subnet, interface, nat, gateway, address: None, egress: false }
-}
-
-/// Docker names a network's bridge after the first twelve digits of its id.
-fn is_docker_bridge(link: &str) -> bool {
-    link.strip_prefix("br-").is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 pub(super) fn docker_bridge(
@@ -288,7 +286,7 @@ pub(super) fn docker_bridge(
     told: &mut Findings,
 ) {
     match link {
-        SiteInterface::Link(bridge) if is_docker_bridge(bridge) => told.add(
+        SiteInterface::Link(bridge) if is_named_by_id(bridge) => told.add(
             "docker-bridge",
             source.place(Key::PostUp),
             format!(

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::docker::Engine;
 use super::finding::Findings;
+use super::hooks::Hooks;
 use super::relay::{docker_bridge, limited_to, masquerades_everything, site};
 use super::routes::is_host;
 use super::{Source, addresses, names, with_interface};
@@ -256,14 +258,9 @@ fn claim(
                 told.add(code, hub.place_in_peer(index, Key::AllowedIps), message, hint);
             }
             None => {
-                let hooks = own.map(|s| &s.hooks);
-                let link = hooks.and_then(|h| h.link_of(net));
-                node.sites.push(site(
-                    *net,
-                    link,
-                    hooks.is_some_and(|h| h.masquerades(net)),
-                    &BTreeMap::new(),
-                ));
+                // The engine here is not the one there.
+                let (none, nowhere) = (Hooks::default(), BTreeMap::new());
+                node.sites.push(site(*net, own.map_or(&none, |s| &s.hooks), Engine(&nowhere)));
             }
         }
     }
