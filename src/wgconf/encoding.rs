@@ -78,6 +78,17 @@ impl Decoded {
             vec![Problem::error("not-text", format!("{file}:1:1"), message, "save it as UTF-8")]
         };
         match (self.encoding, client) {
+            // Bash leaves zero bytes out of what it reads, wherever they stand.
+            (Encoding::Utf8, Client::WgQuick) if self.text.contains('\0') => {
+                let problem = Problem::warning(
+                    "zero-byte",
+                    format!("{file}:1:1"),
+                    "there are zero bytes in the file, which wg-quick alone leaves out",
+                    "save it without them",
+                );
+                let text = Zeroizing::new(self.text.replace('\0', ""));
+                std::iter::once(problem).chain(super::lint(&text, file, client)).collect()
+            }
             (Encoding::Utf8, _) => super::lint(&self.text, file, client),
             (Encoding::Utf16, Client::Windows) => {
                 self.warning(file).into_iter().chain(super::lint(&self.text, file, client)).collect()

@@ -1,5 +1,9 @@
 //! A `.conf` with the eyes of one client: what it refuses is an error, what it takes in another way than meant a warning.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::client::{Client, HookRepeats};
 use super::grammar::{self, Refusal};
 use super::walk::{Entry, Fault, Walk};
@@ -152,6 +156,14 @@ fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
             let message = format!("ip(8) knows a table called {name} only where rt_tables names it");
             add(Severity::Warning, "table-by-name", place, message, "a number needs no name");
         }
+        if client == Client::WgQuick
+            && key == Key::Address
+            && walk.entries.iter().rfind(|e| e.key == Key::Address).is_some_and(|e| e.line == entry.line)
+            && let Some((net, why)) = refused_address(&walk.document.interface.addresses)
+        {
+            let message = format!("the kernel refuses the address {net}: {why}");
+            add(Severity::Error, "bad-address", place, message, "give the interface an address of its own");
+        }
         let dns = &walk.document.interface.dns;
         let is_last = |e: &Entry| e.line == entry.line;
         if client == Client::WgQuick
@@ -171,6 +183,24 @@ fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
         }
     }
     out
+}
+
+/// The first address that the kernel gives no link (net/ipv4/devinet.c, net/ipv6/addrconf.c), and why.
+fn refused_address(addresses: &[IpNet]) -> Option<(IpNet, &'static str)> {
+    addresses.iter().enumerate().find_map(|(i, net)| {
+        let again = |earlier: &IpNet| match net {
+            IpNet::V4(_) => earlier == net,
+            IpNet::V6(v6) => earlier.addr() == v6.addr(),
+        };
+        let why = match net.addr() {
+            IpAddr::V6(ip) if ip.is_unspecified() => "it is none",
+            IpAddr::V6(ip) if ip.is_multicast() => "it is a group's",
+            IpAddr::V6(ip) if ip.is_loopback() => "it is loopback's",
+            _ if addresses[..i].iter().any(again) => "it is there twice",
+            _ => return None,
+        };
+        Some((*net, why))
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A [`Document`] is what the text means; [`render`] writes one, [`parse`] and [`read`] read one and tell every fault
 //! at once, [`lint`] reads a text with the eyes of one [`Client`]. Pure: no name is resolved here.
 
+mod c_library;
 mod client;
 mod document;
 mod encoding;

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use zeroize::Zeroizing;
 
+use super::scan::trim;
 use super::{Document, Interface, Key, Peer, Section};
 
 /// Whether comment lines are written.
@@ -66,7 +67,8 @@ fn header<W: Write>(
 fn comment<W: Write>(out: &mut W, comments: &[String]) -> fmt::Result {
     // Whatever a program may take for a line break starts a new comment line.
     for line in comments.iter().flat_map(|c| c.split(|c: char| c.is_control() && c != '\t')) {
-        match line.trim() {
+        // What reads it cuts off the same and no more: a no-break space is a part of a comment.
+        match trim(line) {
             "" => writeln!(out, "#")?,
             text => writeln!(out, "# {text}")?,
         }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::c_library;
 use super::{Client, Dns, Hook, HookError, Table};
 pub(super) use crate::model::shown;
 use crate::model::{Endpoint, EndpointError, KeyError};
@@ -50,8 +51,8 @@ pub(super) fn port(text: &str) -> Result<u16, Bad> {
     let bad = |message: String| Bad::new("bad-port", message, "use 0 to 65535");
     match number(text.strip_prefix('+').unwrap_or(text)) {
         Some(n) if n <= u64::from(u16::MAX) && !text.starts_with('+') => Ok(n as u16),
-        // getaddrinfo(3), which wg asks, takes a sign and keeps the lower 16 bits of what fits an int.
-        Some(n) if n <= i32::MAX as u64 => {
+        // getaddrinfo(3), which wg asks, takes a sign, makes an int of it and keeps the lower 16 bits of one that is not negative.
+        Some(n) if (n as i32) >= 0 => {
             let message = format!("{text} is not a UDP port; wg and wg-quick make {} of it", n & 0xffff);
             Err(bad(message).taken_by(BY_WG))
         }
@@ -95,9 +96,12 @@ pub(super) fn mtu(text: &str) -> Result<u16, Bad> {
     parsed.and_then(|n| n.try_into().ok()).filter(|n| *n > 0).ok_or_else(|| {
         let message = format!("{} is not an MTU", shown(text));
         let bad = Bad::new("bad-mtu", message, "use a number of bytes up to 65535");
-        // A WireGuard link takes none and almost any (device.c: max_mtu), and wg-quick asks nobody else.
-        let taken = parsed.or_else(|| number(text.strip_prefix('+')?));
-        if taken.is_some_and(|n| n <= i32::MAX as u64 - 95) { bad.taken_by(&[Client::WgQuick]) } else { bad }
+        // A WireGuard link takes none and almost any (device.c: max_mtu), and wg-quick asks ip(8) alone.
+        if c_library::number(text).is_some_and(|n| n <= i32::MAX as u64 - 95) {
+            bad.taken_by(&[Client::WgQuick])
+        } else {
+            bad
+        }
     })
 }
 
@@ -105,34 +109,19 @@ pub(super) fn mtu(text: &str) -> Result<u16, Bad> {
 ///
 /// With what is wrong comes what was meant, where that is plain.
 pub(super) fn address(text: &str) -> Result<IpNet, (Bad, Option<IpNet>)> {
-    let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
-    let bad = match prefix(text) {
-        // ip(8) takes a zero in front for the sign of another base.
-        Ok(net) if length.is_some_and(|l| l.len() > 1 && l.starts_with('0')) => {
-            let message = format!("{} is not an IP prefix to ip(8)", shown(text));
-            return Err((
-                Bad::new("bad-prefix", message, "write the length without a zero in front"),
-                Some(net),
-            ));
+    let by_ip = c_library::ip_prefix(text);
+    let taken = |bad: Bad| if by_ip.is_some() { bad.taken_by(&[Client::WgQuick]) } else { bad };
+    match prefix(text) {
+        Ok(net) if by_ip == Some(net) => Ok(net),
+        Ok(net) => {
+            let message = match by_ip {
+                Some(other) => format!("{} is {other} to ip(8)", shown(text)),
+                None => format!("{} is not an IP prefix to ip(8)", shown(text)),
+            };
+            let hint = "write the length without a zero in front, which is the sign of another base";
+            Err((taken(Bad::new("bad-prefix", message, hint)), Some(net)))
         }
-        Ok(net) => return Ok(net),
-        Err(bad) => bad,
-    };
-    let parts: Vec<u8> = address.split('.').filter_map(|p| number(p)?.try_into().ok()).collect();
-    if !(1..=4).contains(&parts.len()) || parts.len() != address.split('.').count() {
-        return Err((bad, None));
-    }
-    let mut bytes = [0; 4];
-    bytes[..parts.len()].copy_from_slice(&parts);
-    let ip = IpAddr::from(bytes);
-    let masked = length.and_then(|l| IpNet::with_netmask(ip, IpAddr::V4(l.parse().ok()?)).ok());
-    let net = match length {
-        None => Some(IpNet::from(ip)),
-        Some(l) => masked.or_else(|| IpNet::new(ip, number(l)?.try_into().ok()?).ok()),
-    };
-    match net {
-        Some(_) => Err((bad.taken_by(&[Client::WgQuick]), net)),
-        None => Err((bad, None)),
+        Err(bad) => Err((taken(bad), by_ip)),
     }
 }
 
@@ -171,7 +160,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, Bad> {
             let message = format!("{} is neither an address nor a host name", shown(&host));
             let bad = Bad::new("bad-endpoint", message, HINT);
             let is_address = host.split('%').next().is_some_and(|a| a.parse::<IpAddr>().is_ok());
-            if is_address { bad.taken_by(BY_WG) } else { bad }
+            if is_address || c_library::inet_aton(&host).is_some() { bad.taken_by(BY_WG) } else { bad }
         }
     })
 }
@@ -201,11 +190,15 @@ pub(super) fn table(text: &str) -> Result<Table, Bad> {
         Some(Table::Auto | Table::Off) if text.bytes().any(|b| b.is_ascii_uppercase()) => {
             Err(bad(format!("{text} is taken for the name of a table: auto and off are written small")))
         }
-        Some(Table::Named(name)) if number(&name).is_some_and(|n| n > u64::from(u32::MAX)) => {
+        Some(Table::Named(name)) if c_library::number(&name).is_some_and(|n| n > u64::from(u32::MAX)) => {
             Err(bad(format!("{name} is not a routing table: the largest is {}", u32::MAX)))
         }
         Some(table) => Ok(table),
-        None => Err(bad(format!("{} is not a routing table", shown(text)))),
+        None => {
+            let bad = bad(format!("{} is not a routing table", shown(text)));
+            let is_number = c_library::number(text).is_some_and(|n| n <= u64::from(u32::MAX));
+            Err(if is_number { bad.taken_by(&[Client::WgQuick]) } else { bad })
+        }
     }
 }
 
