@@ -205,7 +205,9 @@ fn several_files_go_into_a_folder_and_keys_are_private() {
     }
     for name in names {
         let mode = fs::metadata(out.join(&name)).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600, "{name}");
+        // The module is for everybody to read; keys are in files of their own.
+        let expected = if name.ends_with(".nix") { 0o644 } else { 0o600 };
+        assert_eq!(mode, expected, "{name}");
     }
 }
 
@@ -223,4 +225,120 @@ fn what_does_not_go_together_is_told() {
     refused(&["laptop", "--format", "compose"], "laptop runs in no container");
     refused(&["--all", "--out", "x", "--format", "uci"], "--all does not go with --format uci");
     refused(&[], "which node?");
+}
+
+/// What Podman's own generator makes of a unit: it refuses keys that it does not know.
+#[test]
+fn podman_makes_a_service_of_the_quadlet() {
+    let Some(quadlet) = tool("quadlet") else { return };
+    for case in cases() {
+        let dir = installed(&case);
+        for (node, expected) in [
+            (
+                "laptop",
+                &["--cap-add net_admin", "--device /dev/net/tun", "/laptop.bundle:/etc/wgrelay.bundle:ro"][..],
+            ),
+            ("wsl", &["--privileged", "--publish 51820:51820/udp", "/wsl.bundle:/etc/wgrelay.bundle:ro"]),
+        ] {
+            let units = tempfile::tempdir().unwrap();
+            let file = units.path().join(format!("{node}.container"));
+            done(&export(dir.path(), &[node, "--format", "quadlet", "--out", file.to_str().unwrap()]));
+            let bundle = units.path().join(format!("{node}.bundle"));
+            assert_eq!(fs::metadata(&bundle).unwrap().permissions().mode() & 0o777, 0o600);
+            let made = Command::new(&quadlet)
+                .arg("--dryrun")
+                .env("QUADLET_UNIT_DIRS", units.path())
+                .output()
+                .unwrap();
+            let (service, said) = (done(&made), String::from_utf8_lossy(&made.stderr).into_owned());
+            assert!(!said.contains("unsupported") && !said.contains("rror"), "{said}");
+            let command =
+                service.lines().find(|l| l.starts_with("ExecStart=")).unwrap_or_else(|| panic!("{service}"));
+            for words in expected {
+                assert!(command.contains(words), "{words}: {command}");
+            }
+            // No key is in the unit.
+            let secret = String::from_utf8_lossy(&fs::read(&bundle).unwrap()).into_owned();
+            let keys = secret.split('"').filter(|word| word.len() == 44 && word.ends_with('='));
+            let public = fs::read_to_string(dir.path().join("wg0/network.toml")).unwrap();
+            for key in keys.filter(|key| !public.contains(key)) {
+                assert!(!service.contains(key));
+            }
+            // A key that it does not know is refused: the words above mean something.
+            let text = fs::read_to_string(&file).unwrap().replace("Tmpfs=", "Tempfs=");
+            fs::write(&file, text).unwrap();
+            let refused = Command::new(&quadlet)
+                .arg("--dryrun")
+                .env("QUADLET_UNIT_DIRS", units.path())
+                .output()
+                .unwrap();
+            assert!(!refused.status.success(), "{refused:?}");
+        }
+    }
+    // Of what runs in no container there is none.
+    let refused = export(installed(&cases()[0]).path(), &["windows", "--format", "quadlet"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}
+
+/// What `systemd-networkd` makes of its two files, with WireGuard in the kernel: run in the guest, by hand there.
+const NETWORKD: &str = r#"
+# Where it may not write, links are configured without udev.
+mount -o remount,ro /sys || mount -o remount,ro,bind /sys
+mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
+chown -R systemd-network: /run/systemd/netif
+cp "$1"/*.netdev "$1"/*.network /run/systemd/network/
+chown root:systemd-network /run/systemd/network/*.netdev
+chmod 640 /run/systemd/network/*.netdev
+timeout 120 /lib/systemd/systemd-networkd >/tmp/networkd.log 2>&1 &
+for i in $(seq 90); do
+    ip -4 address show dev wg0 2>/dev/null | grep -q 'inet ' && [ "$(ip route show dev wg0 | wc -l)" -ge "$2" ] && break
+    sleep 1
+done
+ip -brief address show dev wg0
+ip route show dev wg0
+ip -6 route show dev wg0
+wg showconf wg0
+cat /tmp/networkd.log >&2
+"#;
+
+#[test]
+fn networkd_has_what_the_conf_says_in_guest() {
+    let real = std::env::var_os("WGRELAY_REAL").is_some_and(|v| v == "1");
+    let here = |program: &str| Path::new(program).exists();
+    let can = nix::unistd::geteuid().is_root()
+        && here("/lib/systemd/systemd-networkd")
+        && here("/usr/bin/qemu-system-x86_64");
+    assert!(can || !real, "root, systemd-networkd and QEMU are required: scripts/install-needs --test");
+    if !can {
+        eprintln!("not checked: root, systemd-networkd or QEMU is missing");
+        return;
+    }
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/export-formats/split");
+    let dir = installed(&case);
+    let conf = done(&export(dir.path(), &["laptop"]));
+    let files = dir.path().join("files");
+    done(&export(dir.path(), &["laptop", "--format", "networkd", "--out", files.to_str().unwrap()]));
+    let value = |key: &str| conf.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(" = ")).unwrap();
+    let allowed: Vec<&str> = value("AllowedIPs").split(", ").collect();
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/run"))
+        .args(["bash", "-c", NETWORKD, "bash"])
+        .arg(&files)
+        .arg(allowed.len().to_string())
+        .output()
+        .unwrap();
+    let (there, said) = (done(&output), String::from_utf8_lossy(&output.stderr).into_owned());
+    let has = |words: &str| assert!(there.contains(words), "{words} is not in\n{there}{said}");
+    has(value("Address").split(", ").next().unwrap());
+    for net in &allowed {
+        has(&net.replace("/32", ""));
+    }
+    for key in ["PrivateKey", "PublicKey", "PresharedKey", "Endpoint", "PersistentKeepalive"] {
+        // As wg prints what the kernel has.
+        has(&format!("{key} = {}\n", value(key)));
+    }
+    let peers = there.lines().find_map(|l| l.strip_prefix("AllowedIPs = ")).unwrap();
+    let sorted = |list: &mut Vec<&str>| list.sort_unstable();
+    let (mut before, mut after) = (allowed.clone(), peers.split(", ").collect());
+    (sorted(&mut before), sorted(&mut after));
+    assert_eq!(before, after, "{there}{said}");
 }

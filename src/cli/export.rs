@@ -56,7 +56,9 @@ pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
         return export_format::export_client(ctx, &loaded.network, node, &exported, client, args);
     }
     let made = match args.format {
-        Format::Compose => export_format::compose_file(ctx, &loaded.network, &secrets, node, args),
+        Format::Compose | Format::Quadlet => {
+            export_format::container_file(ctx, &loaded.network, &secrets, node, args)
+        }
         _ => one(ctx, &loaded, &secrets, node, args),
     };
     made.map_err(|fault| explained(&loaded, node, fault))

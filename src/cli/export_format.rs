@@ -12,7 +12,8 @@ use crate::app::find_node;
 use crate::config::Secrets;
 use crate::export::Exported;
 use crate::export::format::{
-    ClientFormat, Files, ListFormat, PowerShell, client_files, compose, list_file, powershell,
+    ClientFormat, Files, ListFormat, NamedFile, PowerShell, client_files, compose, list_file, powershell,
+    quadlet,
 };
 use crate::model::{Network, Node, NodeName, Platform, Problem};
 use crate::store::batch::Batch;
@@ -42,7 +43,7 @@ pub(super) const fn list(format: Format) -> Option<ListFormat> {
 
 /// Says whether `--all` writes it, a file a node.
 pub(super) const fn is_for_all(format: Format) -> bool {
-    client(format).is_none() && !matches!(format, Format::PowerShell | Format::Compose)
+    client(format).is_none() && !matches!(format, Format::PowerShell | Format::Compose | Format::Quadlet)
 }
 
 /// Exports a list of all nodes.
@@ -99,15 +100,20 @@ pub(super) fn powershell_script(
     write(ctx, &Files { files: vec![powershell(&asked)], problems: Vec::new() }, Some(name), args)
 }
 
-/// Exports a compose file; where it goes to a file, the bundle that it mounts goes beside it.
-pub(super) fn compose_file(
+/// Exports what runs a node in a container: a compose file, or a unit of Podman's. Where it goes to a file, the bundle that it mounts
+/// goes beside it.
+pub(super) fn container_file(
     ctx: &Context,
     network: &Network,
     secrets: &Secrets,
     node: &Node,
     args: &Export,
 ) -> Result<Exit, Fault> {
-    if node.platform != Platform::Docker {
+    let runs = match args.format {
+        Format::Quadlet => matches!(node.platform, Platform::Docker | Platform::Linux),
+        _ => node.platform == Platform::Docker,
+    };
+    if !runs {
         return Err(Fault::usage(
             format!("{} runs in no container: its platform is {}", node.name, node.platform.as_str()),
             format!("`wgrelay set {} platform docker` where it does", node.name),
@@ -116,7 +122,11 @@ pub(super) fn compose_file(
     let bundle = format!("{}.bundle", node.name);
     let program =
         std::env::current_exe().map_or_else(|_| "/usr/bin/wgrelay".into(), |path| path.display().to_string());
-    let made = Files { files: vec![compose(network, node, &program, &bundle)], problems: Vec::new() };
+    let file = match args.format {
+        Format::Quadlet => quadlet(network, node, &program, &bundle),
+        _ => compose(network, node, &program, &bundle),
+    };
+    let made = Files { files: vec![file], problems: Vec::new() };
     if let Some(out) = args.out.as_deref().filter(|path| !is_stdout(Some(path))) {
         let beside = out.with_file_name(&bundle);
         write_private(&beside, super::export::bundle(network, secrets, node)?.as_bytes())
@@ -153,6 +163,11 @@ struct Printed<'a> {
     problems: &'a [Problem],
 }
 
+/// The mode of one of several files: beside the one with the key, others are for a program that runs as a user of its own.
+const fn mode(file: &NamedFile) -> u32 {
+    if file.secret { 0o600 } else { 0o644 }
+}
+
 /// Writes one file to the file that was named, several into the folder, or all to standard output.
 fn write(ctx: &Context, made: &Files, node: Option<&NodeName>, args: &Export) -> Result<Exit, Fault> {
     let out = args.out.as_deref().filter(|path| !is_stdout(Some(path)));
@@ -171,7 +186,7 @@ fn write(ctx: &Context, made: &Files, node: Option<&NodeName>, args: &Export) ->
             create_private_dir(dir).map_err(out_fault)?;
             let batch = Batch::new(dir);
             for file in files {
-                batch.write(&file.name, 0o600, file.text.as_bytes()).map_err(out_fault)?;
+                batch.write(&file.name, mode(file), file.text.as_bytes()).map_err(out_fault)?;
             }
             batch.finish().map_err(|e| Fault { message: e.to_string(), ..out_fault(e.error) })?;
         }
@@ -204,7 +219,11 @@ fn write(ctx: &Context, made: &Files, node: Option<&NodeName>, args: &Export) ->
             ctx.out.bytes(file.text.as_bytes())?;
             continue;
         };
-        let why = if file.secret { "mode 0600: it holds a key" } else { "mode 0600" };
+        let why = match (file.secret, made.files.len()) {
+            (true, _) => "mode 0600: it holds a key",
+            (false, 1) => "mode 0600",
+            (false, _) => "mode 0644",
+        };
         ctx.out.say(&format!("{} {place} ({why})", ctx.out.paint_talk(Role::Good, "wrote")));
     }
     Ok(Exit::Done)

@@ -39,6 +39,8 @@ pub enum Format {
     PowerShell,
     /// A compose file for a node in a container; with --out its bundle is written beside it
     Compose,
+    /// A unit of Podman's for a node in a container; with --out its bundle is written beside it
+    Quadlet,
 }
 
 impl Format {
@@ -59,6 +61,7 @@ impl Format {
             Self::Ansible => "ansible",
             Self::PowerShell => "powershell",
             Self::Compose => "compose",
+            Self::Quadlet => "quadlet",
         }
     }
 }

@@ -9,12 +9,14 @@ mod networkd;
 mod nix;
 mod powershell;
 mod prometheus;
+mod quadlet;
 mod uci;
 
 use zeroize::Zeroizing;
 
 pub use compose::compose;
 pub use powershell::{PowerShell, powershell};
+pub use quadlet::quadlet;
 
 use super::Exported;
 use crate::model::{Network, Node, Problem, Timestamp};
