@@ -9,6 +9,9 @@ use super::{Diagram, Item};
 const WIDTH: f64 = 156.0;
 const LINE: f64 = 16.0;
 const PADDING: f64 = 10.0;
+/// So many letters fit into a box, as fonts go; bold ones are wider.
+const MOST: usize = 19;
+const MOST_BOLD: usize = 17;
 /// Between two boxes of a ring, and between rings.
 const GAP: f64 = 28.0;
 /// Room for the answer above, and around everything.
@@ -20,11 +23,11 @@ const CURVES: usize = 40;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark}\
-svg{font:13px system-ui,sans-serif;background:#fff}\
+svg{font:13px system-ui,sans-serif;background:#fff}.p{fill:#fff}\
 .t{fill:#1a1a1a}.d{fill:#555}.b{fill:#f4f6f8;stroke:#7a8794}.r{fill:#dff0ff;stroke:#1f6fb2}\
 .w{stroke:#9aa5b1;fill:none}.x{stroke:#c22;fill:none}.s{stroke-dasharray:5 5}.xt{fill:#b11}.off{opacity:.5}\
 .n{font-weight:600}.h{font-size:16px;font-weight:600}\
-@media(prefers-color-scheme:dark){svg{background:#16191d}.t{fill:#eee}.d{fill:#aab}.b{fill:#23282e;stroke:#6b7785}\
+@media(prefers-color-scheme:dark){svg{background:#16191d}.p{fill:#16191d}.t{fill:#eee}.d{fill:#aab}.b{fill:#23282e;stroke:#6b7785}\
 .r{fill:#12314a;stroke:#5aa9e6}.w{stroke:#56606b}.x{stroke:#f66}.xt{fill:#f88}}";
 
 /// Where a box's middle is.
@@ -172,6 +175,13 @@ fn draw(out: &mut String, item: &Item, at: Spot, mark: Option<&Mark>) {
     let (x, y) = (at.x - WIDTH / 2.0, at.y - height / 2.0);
     let (kind, round) = if item.is_relay { ("r", 14) } else { ("b", 5) };
     let off = if item.is_active { "" } else { " class=\"off\"" };
+    if !item.is_active {
+        // What is drawn faint does not cover the lines behind it.
+        let _ = writeln!(
+            out,
+            "<rect class=\"p\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{WIDTH}\" height=\"{height}\" rx=\"{round}\"/>"
+        );
+    }
     if let Some(mark) = mark {
         let _ = write!(
             out,
@@ -187,18 +197,18 @@ fn draw(out: &mut String, item: &Item, at: Spot, mark: Option<&Mark>) {
         "<g{off}><rect class=\"{kind}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{WIDTH}\" height=\"{height}\" rx=\"{round}\"/>"
     );
     let mut line = y + LINE;
-    let mut write = |text: &str, class: &str| {
+    let mut write = |text: &str, class: &str, most: usize| {
         let _ = writeln!(
             out,
             "<text class=\"{class}\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{line:.1}\">{}</text>",
             at.x,
-            escaped(&fitting(text))
+            escaped(&fitting(text, most))
         );
         line += LINE;
     };
-    write(&item.title, "t n");
-    item.lines.iter().for_each(|text| write(text, "t"));
-    item.sites.iter().for_each(|text| write(text, "d"));
+    write(&item.title, "t n", MOST_BOLD);
+    item.lines.iter().for_each(|text| write(text, "t", MOST));
+    item.sites.iter().for_each(|text| write(text, "d", MOST));
     out.push_str("</g>");
     if mark.is_some() {
         // A dot says what the title says in words; its shape differs too, for those who see no colours.
@@ -208,12 +218,14 @@ fn draw(out: &mut String, item: &Item, at: Spot, mark: Option<&Mark>) {
     out.push('\n');
 }
 
-/// Cuts what is wider than a box: some 21 letters.
-fn fitting(text: &str) -> String {
-    if text.chars().count() <= 21 {
+/// Cuts what is wider than a box in its middle: names in one network differ at their ends.
+fn fitting(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
         return text.into();
     }
-    text.chars().take(20).chain(['…']).collect()
+    let head = most / 2;
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(count - (most - head - 1))).collect()
 }
 
 /// A text as markup has it: what would be markup is escaped, and a control character is a space.
@@ -239,7 +251,9 @@ mod tests {
     #[test]
     fn nothing_breaks_out() {
         assert_eq!(escaped("<a href=\"x\">&\n"), "&lt;a href=&quot;x&quot;&gt;&amp; ");
-        assert_eq!(fitting("2001:db8:1234:5678::/64x"), "2001:db8:1234:5678::…");
+        assert_eq!(fitting("2001:db8:1234:5678::/64", MOST), "2001:db8:…5678::/64");
+        assert_eq!(fitting("office-in-helsinki-12", MOST_BOLD), "office-i…sinki-12");
+        assert_eq!(fitting("relay-frankfurt", MOST_BOLD), "relay-frankfurt");
     }
 
     /// No two boxes lie on each other, however many there are.
