@@ -14,7 +14,7 @@ use std::time::UNIX_EPOCH;
 use serde::Deserialize;
 use wgrelay::config::parse_network;
 use wgrelay::doctor::{Record, answer, findings};
-use wgrelay::firewall::foreign::wsl::WslSigns;
+use wgrelay::firewall::foreign::wsl::{WslSigns, of_new, to_stay};
 use wgrelay::model::Problem;
 use wgrelay::plan::{Backend, Facts, Keys, Link, preflight, wanted};
 
@@ -59,6 +59,9 @@ fn what_is_said(host: &Host) -> String {
     let facts = Facts { links: host.links.clone(), wsl: mode, ..Facts::default() };
     let network = parse_network(NETWORK.as_bytes(), "network.toml").value.unwrap();
     let relay = network.relays().next().unwrap();
+    writeln!(text, "init:").unwrap();
+    let here = host.links.get("eth0").and_then(|eth0| eth0.addresses.first()).map(ipnet::IpNet::addr);
+    tell(&mut text, mode.and_then(|mode| of_new(mode, relay, here)));
     for backend in [Backend::Embedded, Backend::Kernel] {
         writeln!(text, "up --backend {backend}:").unwrap();
         let wish = wanted(&network, relay, &Keys::default(), backend, &facts, UNIX_EPOCH.into());
@@ -70,6 +73,16 @@ fn what_is_said(host: &Host) -> String {
     writeln!(text, "up, as the spoke:").unwrap();
     let wish = wanted(&network, spoke, &Keys::default(), Backend::Embedded, &facts, UNIX_EPOCH.into());
     tell(&mut text, wish.problems.into_iter().filter(|p| p.code.starts_with("wsl")));
+    match to_stay(&network, relay, &facts) {
+        Ok(problems) => {
+            writeln!(text, "service install:").unwrap();
+            tell(&mut text, problems);
+        }
+        Err(refused) => {
+            writeln!(text, "service install, refused:").unwrap();
+            tell(&mut text, [refused]);
+        }
+    }
     let record = Record {
         root: true,
         kernel_wireguard: host.kernel_wireguard,

@@ -199,8 +199,7 @@ fn warnings(network: &Network, profile: &str, found: &Discovery, guessed: bool) 
         }
     }
     for relay in network.relays() {
-        let Some((mode, port)) = found.wsl.zip(relay.listen_port()) else { continue };
-        let told = wsl::refusal(mode).or_else(|| wsl::consequence(mode, port, found.address, &relay.name));
+        let told = found.wsl.and_then(|mode| wsl::of_new(mode, relay, found.address));
         list.extend(told.map(|problem| format!("{}: {}", problem.message, problem.hint)));
     }
     let wanted = network.relays().flat_map(|r| &r.sites).filter_map(|s| match &s.interface {

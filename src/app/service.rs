@@ -82,6 +82,7 @@ pub fn install_service(
             "use a folder with a plain name",
         ));
     }
+    let problems = wsl_advice(&loaded.network, target.this())?;
     let installed = systemd.install(&name, &unit)?;
     let is_up = runtime.read_applied(&session.dir)?.is_some();
     // An agent that carries packets stays as it is: handing over would drop every session.
@@ -96,7 +97,6 @@ pub fn install_service(
         (true, true) if installed.is_another && !starts => AgentNow::OfThisUnitBefore,
         (true, true) => AgentNow::OfThisUnit,
     };
-    let problems = wsl_advice(&loaded.network, target.this())?;
     Ok(Installed {
         unit: unit_name(&name),
         network: name,

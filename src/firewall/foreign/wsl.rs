@@ -149,6 +149,23 @@ pub fn consequence(mode: WslMode, port: u16, here: Option<IpAddr>, node: &NodeNa
     }
 }
 
+/// What is said of a new network with this relay: that nothing comes up here, or the one thing to know or to do.
+pub fn of_new(mode: WslMode, relay: &Node, here: Option<IpAddr>) -> Option<Problem> {
+    refusal(mode).or_else(|| consequence(mode, relay.listen_port()?, here, &relay.name))
+}
+
+/// What a person has to know or to do once in Windows, so that a node that comes up by itself is reached and stays. Nothing elsewhere.
+///
+/// # Errors
+/// Nothing can be brought up here.
+pub fn to_stay(network: &Network, node: &Node, facts: &Facts) -> Result<Vec<Problem>, Problem> {
+    let Some(mode) = facts.wsl else { return Ok(Vec::new()) };
+    match refusal(mode) {
+        Some(refused) => Err(refused),
+        None => Ok(std::iter::once(idle_shutdown()).chain(reachability(network, node, facts)).collect()),
+    }
+}
+
 /// The rule to make once, in Windows.
 fn hyper_v_rule(port: u16) -> String {
     format!(
