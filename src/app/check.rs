@@ -3,8 +3,9 @@
 use super::event::Work;
 use super::fault::Fault;
 use super::session::{Loaded, Session, find_node};
+use crate::config::Secrets;
 use crate::host::docker::Engine;
-use crate::model::{Node, NodeName, Problem, Site, SiteInterface};
+use crate::model::{Node, NodeName, Problem, Severity, Site, SiteInterface};
 use crate::plan::wrong_docker_subnets;
 use crate::reach::{self, Check, Losses};
 
@@ -22,6 +23,7 @@ pub fn check(session: &Session) -> Result<Check, Fault> {
     let mut problems = loaded.warnings.clone();
     let told: Vec<String> = problems.iter().map(|p| p.code.clone()).collect();
     problems.extend(loaded.folder.exposed_secrets(loaded.network.nodes.keys()));
+    problems.extend(misfitting_secrets(&loaded));
     let found = check.problems.drain(..).filter(|p| p.is_error() || !told.contains(&p.code));
     problems.extend(loaded.located(found.collect()));
     problems.extend(wrong_here(session, &loaded));
@@ -50,6 +52,16 @@ pub fn losses(session: &Session, node: &str) -> Result<Losses, Fault> {
     let losses = reach::losses(network, &nodes, session.now);
     drop(work);
     Ok(losses)
+}
+
+/// Tells what is wrong with the keys that are here, such as those that a relay made by hand lacks: nobody comes up with them. Where
+/// they are not here, or not ours to read, nothing is: a network is checked without them as well.
+fn misfitting_secrets(loaded: &Loaded) -> Vec<Problem> {
+    let Ok(None) = loaded.snapshot.installed_bundle() else { return Vec::new() };
+    let Ok(bytes) = loaded.snapshot.secrets() else { return Vec::new() };
+    let file = loaded.folder.secrets_path().display().to_string();
+    let problems = Secrets::parse_to_use(bytes.as_bytes(), &file, &loaded.network).problems;
+    problems.into_iter().map(|p| Problem { severity: Severity::Warning, ..p }).collect()
 }
 
 /// Tells where Docker, on the host that is a node, has another subnet than the file.

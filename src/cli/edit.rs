@@ -35,6 +35,9 @@ pub fn remove(ctx: &Context, args: &Edit) -> Result<Exit, Fault> {
 pub fn rename(ctx: &Context, args: &Rename) -> Result<Exit, Fault> {
     edit(ctx, args.up, |loaded, document, secrets| {
         app::rename_node(loaded, document, secrets, &args.old, &args.new)?;
+        if args.old == args.new {
+            return Ok(format!("{} is its name already", args.old));
+        }
         Ok(format!("{} {} to {}", ctx.out.paint(Role::Good, "renamed"), args.old, args.new))
     })
 }

@@ -19,6 +19,11 @@ use crate::store::owned::folder_is_own;
 /// The page among the files; no node can be called so, as its files have an extension of their own.
 const INDEX: &str = "index.html";
 
+/// How the files of nodes end.
+const ENDS: [&str; 5] = ["conf", "bundle", "png", "svg", "txt"];
+/// So many files that were left are named.
+const MOST_LEFT: usize = 5;
+
 /// Writes the files of all nodes.
 pub(super) fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Export) -> Result<Exit, Fault> {
     let Some(dir) = args.out.as_ref().filter(|_| !is_stdout(args.out.as_deref())) else {
@@ -60,6 +65,7 @@ pub(super) fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Expo
     files.write(INDEX, 0o600, page.as_bytes()).map_err(out_fault)?;
     let written = files.finish().map_err(|e| Fault { message: e.to_string(), ..out_fault(e.error) })?;
     told.without_code.sort();
+    told.problems.extend(left_over(dir, network));
     if ctx.out.json {
         let without: Vec<_> = told
             .without_code
@@ -84,6 +90,33 @@ pub(super) fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Expo
         ctx.out.say(&format!("{node} has its .conf alone: {why}"));
     }
     Ok(Exit::Done)
+}
+
+/// Tells of files in the folder that no node is called by: those of an earlier export, of nodes that are gone. Nothing is removed,
+/// as they may be somebody's own.
+#[expect(clippy::disallowed_methods, reason = "the folder is named on the command line")]
+fn left_over(dir: &std::path::Path, network: &Network) -> Option<Problem> {
+    let is_node = |stem: &str| network.nodes.keys().any(|name| name.as_str() == stem);
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.rsplit_once('.').is_some_and(|(stem, end)| ENDS.contains(&end) && !is_node(stem)))
+        .collect();
+    names.sort();
+    let shown = names.iter().take(MOST_LEFT).cloned().collect::<Vec<_>>().join(", ");
+    let list = match names.len() {
+        0 => return None,
+        1 => format!("{shown} is no node's, and not"),
+        n if n > MOST_LEFT => format!("{shown} and {} more are no node's, and not", n - MOST_LEFT),
+        _ => format!("{shown} are no node's, and not"),
+    };
+    Some(Problem::warning(
+        "left-over-file",
+        dir.display().to_string(),
+        format!("{list} of this export: a file of a node that was removed or renamed holds its private key"),
+        "remove what is left of earlier exports",
+    ))
 }
 
 /// What is to be said of files that were written.

@@ -11,7 +11,7 @@ use super::output::Role;
 use super::table::{Cell, Narrow, table};
 use crate::app::revisions::{self, Difference, ListedRevision, NotRestored};
 use crate::model::Timestamp;
-use crate::store::files::read_secret;
+use crate::store::files::{StoreError, read_secret};
 use crate::store::folder::{Folder, write_private};
 use crate::store::{Store as _, backup as file};
 
@@ -168,7 +168,12 @@ pub fn backup(ctx: &Context, args: &Backup) -> Result<Exit, Fault> {
 /// Makes a network what a backup holds.
 pub fn restore(ctx: &Context, args: &Restore) -> Result<Exit, Fault> {
     let shown = args.file.display().to_string();
-    let text = read_secret(&args.file)?;
+    let text = read_secret(&args.file).map_err(|error| match error {
+        StoreError::NotAFile { .. } => {
+            Fault::failed(error, "a backup is one file, which `wgrelay backup FILE` writes")
+        }
+        other => other.into(),
+    })?;
     let told = |why: String| NotRestored::NotABackup(format!("{shown}: {why}"));
     let (_, contents) = file::parse(&text).map_err(told)?;
     let name = revisions::name_of(&contents)?;

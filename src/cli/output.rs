@@ -231,6 +231,8 @@ impl Output {
 
     /// Tells what failed and what to do, always.
     pub fn error(&self, message: &str, hint: &str) {
+        // What a program said may have lines; none of them begins as ours do.
+        let message = message.trim_end().replace('\n', "\n    ");
         self.talk(&format!("{} {message}", paint(self.color_err, Role::Bad, "error:")));
         if !hint.is_empty() {
             self.talk(&format!("  {} {hint}", paint(self.color_err, Role::Head, "hint:")));
@@ -261,12 +263,18 @@ fn problem_text(color: bool, problem: &Problem) -> String {
         Severity::Error => paint(color, Role::Bad, &format!("error[{}]:", problem.code)),
         Severity::Warning => paint(color, Role::Warn, &format!("warning[{}]:", problem.code)),
     };
-    let place = paint(color, Role::Dim, &format!("{}:", problem.place));
-    let mut text = format!("{place} {word} {}", problem.message);
+    // A file may be called by two lines, and each would look like a problem of its own.
+    let place = paint(color, Role::Dim, &format!("{}:", one_line(&problem.place)));
+    let mut text = format!("{place} {word} {}", one_line(&problem.message));
     if !problem.hint.is_empty() {
-        text += &format!("\n  {} {}", paint(color, Role::Head, "hint:"), problem.hint);
+        text += &format!("\n  {} {}", paint(color, Role::Head, "hint:"), one_line(&problem.hint));
     }
     text
+}
+
+/// A text on one line: where it is broken, that is shown.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains('\n') { text.replace('\n', "\\u{a}").into() } else { text.into() }
 }
 
 fn paint(color: bool, role: Role, text: &str) -> String {

@@ -6,6 +6,16 @@ pub fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         return word.into();
     }
+    if word.contains(char::is_control) {
+        // A line that is copied stays one line: bash, zsh and busybox read these.
+        let escaped = |c: char| match c {
+            '\'' | '\\' => format!("\\{c}"),
+            '\n' => "\\n".to_owned(),
+            '\0'..='\x1f' | '\x7f' => format!("\\{:03o}", u32::from(c)),
+            c => c.to_string(),
+        };
+        return format!("$'{}'", word.chars().map(escaped).collect::<String>());
+    }
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
@@ -20,5 +30,6 @@ mod tests {
         assert_eq!(quoted("it's"), "'it'\\''s'");
         assert_eq!(quoted("$HOME"), "'$HOME'");
         assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a\nb's\t\\"), "$'a\\nb\\'s\\011\\\\'");
     }
 }

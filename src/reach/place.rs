@@ -66,6 +66,12 @@ pub fn place(network: &Network, text: &str) -> Result<Place, Unknown> {
         Some(PlaceRef::Internet) => Ok(Place::Internet),
         Some(PlaceRef::Lan(name)) if network.nodes.contains_key(&name) => Ok(Place::Lan(name)),
         Some(PlaceRef::Address(ip)) => address(network, ip).ok_or_else(|| {
+            if network.subnets().iter().any(|subnet| subnet.contains(&ip)) {
+                return unknown(
+                    format!("{ip} is a tunnel address that no node has"),
+                    of_the_tunnel(network, ip),
+                );
+            }
             let (why, hint) = outside(network, ip);
             unknown(format!("{ip} lies in no site and is no node's address{why}"), hint)
         }),
@@ -136,6 +142,19 @@ fn outside(network: &Network, ip: IpAddr) -> (String, String) {
         );
     }
     (String::new(), format!("ask for internet, which stands for what the egress of {} leads to", exit.name))
+}
+
+/// What to do about an address of the tunnel subnet that is free, or that no node may have.
+fn of_the_tunnel(network: &Network, ip: IpAddr) -> String {
+    let ends = network.subnets().iter().any(|s| s.network() == ip || s.broadcast() == ip);
+    match ip {
+        IpAddr::V4(ip) if !ends => {
+            format!(
+                "`wgrelay list` has the nodes' addresses; `wgrelay add NAME --address {ip}` gives this one to a new node"
+            )
+        }
+        _ => "`wgrelay list` has the nodes' addresses".into(),
+    }
 }
 
 fn prefix(network: &Network, net: IpNet) -> Option<Place> {

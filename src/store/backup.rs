@@ -55,6 +55,8 @@ pub fn render(network: &str, made: u64, contents: &Contents) -> Result<Zeroizing
 /// # Errors
 /// It is none, of a later version, or not whole.
 pub fn parse(text: &str) -> Result<(String, Contents), String> {
+    // An editor that saves it, as Windows' own, may put a byte order mark before what is all there.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // What is wrong is told without a word of it: it is full of keys.
     let written: Written = serde_json::from_str(text)
         .map_err(|e| format!("it is no backup of wgrelay, or not all of it (line {})", e.line()))?;
@@ -84,6 +86,7 @@ mod tests {
         let bytes = render("wg0", 7, &contents).unwrap();
         let text = std::str::from_utf8(&bytes).unwrap();
         assert_eq!(parse(text), Ok(("wg0".to_owned(), contents)));
+        assert_eq!(parse(&format!("\u{feff}{text}")), parse(text));
         // Cut anywhere, or with another letter anywhere in the files, it is none.
         for end in (0..text.len() - 1).filter(|end| text.is_char_boundary(*end)) {
             if !text[end..].trim().is_empty() {

@@ -287,6 +287,9 @@ pub(crate) fn secret_of(file: File, path: &Path) -> Result<zeroize::Zeroizing<St
 
 fn is_private(file: &File, path: &Path) -> Result<(), StoreError> {
     let about = file.metadata().map_err(io_error("read", path))?;
+    if about.is_dir() {
+        return Err(StoreError::NotAFile { path: path.into() });
+    }
     let user = nix::unistd::geteuid().as_raw();
     // Root may read everybody's, and so may be led to read a file that somebody else can change.
     if about.uid() != user {

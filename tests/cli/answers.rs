@@ -144,3 +144,30 @@ fn a_key_of_a_relay_that_does_nothing_is_refused_with_what_does() {
     sandbox.run(&["set", "network", "keepalive", "20"]).exits(0);
     sandbox.run(&["set", "wsl", "keepalive", "--unset"]).exits(0);
 }
+
+#[test]
+fn a_name_that_a_node_has_already_is_no_change() {
+    let sandbox = Sandbox::with_network();
+    let before = sandbox.files();
+    let said = sandbox.run(&["rename", "windows", "windows"]).exits(0);
+    assert_eq!(said.out, "windows is its name already\n");
+    assert_eq!(sandbox.files(), before);
+}
+
+#[test]
+fn an_address_of_the_tunnel_that_is_free_is_told_with_what_makes_a_node_of_it() {
+    let sandbox = Sandbox::with_network();
+    for flow in [["windows", "192.168.3.77"], ["192.168.3.77", "windows"]] {
+        let said = sandbox.run(&["trace", flow[0], flow[1]]).exits(4);
+        for words in ["unknown-place", "a tunnel address that no node has"] {
+            assert!(said.out.contains(words), "{said:#?}");
+        }
+        assert!(said.out.contains(" add NAME --address 192.168.3.77`"), "{said:#?}");
+    }
+    // What is proposed works, and is the answer then.
+    sandbox.run(&["add", "tablet", "--address", "192.168.3.77"]).exits(0);
+    sandbox.run(&["trace", "windows", "192.168.3.77"]).exits(0);
+    // The subnet's own address is nobody's to have.
+    let said = sandbox.run(&["trace", "windows", "192.168.3.0"]).exits(4);
+    assert!(!said.out.contains("--address"), "{said:#?}");
+}

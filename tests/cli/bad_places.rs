@@ -365,3 +365,24 @@ fn an_edited_bundle_is_noticed() {
         sandbox.run(&["check"]).exits(0).tells(&["network.toml:1:1: warning[edited-bundle]", "hint"]);
     }
 }
+
+#[test]
+fn a_name_of_two_lines_makes_no_line_of_its_own() {
+    let sandbox = Sandbox::with_network();
+    let name = "a\nerror[x]: b.conf";
+    sandbox.write(name, b"[Pear]\n");
+    let file = sandbox.path(name).display().to_string();
+    for line in
+        [&["lint", file.as_str()][..], &["import", &file], &["restore", &file], &["--dir", &file, "check"]]
+    {
+        let said = sandbox.run(line);
+        assert!(said.code != 0, "{said:#?}");
+        let invented = said.err.lines().find(|l| l.starts_with("error[x]"));
+        assert_eq!(invented, None, "{line:?}: {said:#?}");
+    }
+    // The command that is proposed is one line, and a shell reads the same name out of it.
+    let told = sandbox.run(&["import", &file]).exits(3);
+    let hint = told.err.split("`wgrelay lint ").nth(1).and_then(|h| h.split('`').next()).expect("a hint");
+    let shell = Command::new("bash").args(["-c", &format!("printf %s {hint}")]).output();
+    assert_eq!(String::from_utf8_lossy(&shell.expect("bash runs").stdout), file, "{hint}");
+}

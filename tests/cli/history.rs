@@ -107,3 +107,21 @@ fn a_backup_comes_back_anywhere_and_is_checked_whole() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
     other.run(&["restore", kept]).exits(1).tells(&["open to others"]);
 }
+
+#[test]
+fn what_is_no_backup_is_told_as_what_it_is() {
+    let sandbox = Sandbox::with_network();
+    let file = sandbox.path("kept");
+    let kept = file.to_str().expect("a path");
+    sandbox.run(&["backup", kept]).exits(0);
+    let folder = sandbox.path("wg0");
+    let said = sandbox.run(&["restore", folder.to_str().expect("a path")]).exits(1);
+    let said = said.tells(&["is not a regular file", "backup FILE` writes"]);
+    assert!(!said.err.contains("chmod"), "{said:#?}");
+    // Saved by an editor that marks what it saves, it is the same backup.
+    let text = std::fs::read_to_string(&file).expect("text");
+    sandbox.write("marked", format!("\u{feff}{text}").as_bytes());
+    let other = Sandbox::new();
+    other.run(&["restore", sandbox.path("marked").to_str().expect("a path")]).exits(0);
+    assert_eq!(files(&other), files(&sandbox));
+}

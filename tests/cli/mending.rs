@@ -58,3 +58,23 @@ fn rotate_mends_a_public_key_that_is_another() {
     sandbox.run(&["rotate", "relay"]).exits(0);
     sandbox.run(&["export", "relay"]).exits(0);
 }
+
+#[test]
+fn keys_that_a_relay_made_by_hand_lacks_are_told_by_check() {
+    let sandbox = Sandbox::with_network();
+    let file = sandbox.path("wg0/network.toml");
+    let text = fs::read_to_string(&file).expect("init wrote it");
+    let by_hand =
+        text.replace("[node.docker]\n", "[node.docker]\nrole = \"relay\"\nendpoint = \"192.0.2.2:51820\"\n");
+    assert_ne!(by_hand, text);
+    sandbox.run(&["check"]).exits(0);
+    sandbox.write("wg0/network.toml", by_hand.as_bytes());
+    // The keys of docker and windows: nobody made any.
+    sandbox.run(&["check"]).exits(0).tells(&["secrets.toml:", "[missing-preshared-key]"]);
+    let told = sandbox.run(&["check", "--json"]).exits(0);
+    assert!(told.out.contains("missing-preshared-key"), "{told:#?}");
+    // A network is checked where its keys are not.
+    fs::remove_file(sandbox.path("wg0/secrets.toml")).expect("it is there");
+    let said = sandbox.run(&["check"]).exits(0);
+    assert!(!said.err.contains("secrets"), "{said:#?}");
+}

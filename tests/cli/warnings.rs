@@ -59,3 +59,21 @@ fn a_host_that_is_neither_wsl_nor_has_docker_is_told_of_the_other_profiles() {
     let told = sandbox.run(&["init", "--profile", "site-to-site"]).exits(0).err;
     assert!(!told.contains("road-warrior"), "{told}");
 }
+
+#[test]
+fn files_of_nodes_that_are_gone_are_told_where_they_were_left() {
+    let sandbox = Sandbox::with_network();
+    let dir = sandbox.path("out").display().to_string();
+    let all = ["export", "--all", "--out", dir.as_str()];
+    let first = sandbox.run(&all).exits(0);
+    assert!(!first.err.contains("left-over-file"), "{first:#?}");
+    sandbox.run(&["remove", "docker"]).exits(0);
+    sandbox.run(&["rename", "windows", "laptop"]).exits(0);
+    let said =
+        sandbox.run(&all).exits(0).tells(&["left-over-file", "docker.conf, windows.conf are no node's"]);
+    assert!(!said.err.contains("laptop.conf") && !said.err.contains("index.html"), "{said:#?}");
+    let json = sandbox.run(&[&all[..], &["--json"]].concat()).exits(0);
+    assert!(json.out.contains("left-over-file"), "{json:#?}");
+    // They are told, not taken away.
+    assert!(sandbox.path("out/docker.conf").exists());
+}
