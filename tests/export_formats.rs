@@ -339,6 +339,7 @@ fn networkd_has_what_the_conf_says_in_guest() {
     let peers = there.lines().find_map(|l| l.strip_prefix("AllowedIPs = ")).unwrap();
     let sorted = |list: &mut Vec<&str>| list.sort_unstable();
     let (mut before, mut after) = (allowed.clone(), peers.split(", ").collect());
-    (sorted(&mut before), sorted(&mut after));
+    sorted(&mut before);
+    sorted(&mut after);
     assert_eq!(before, after, "{there}{said}");
 }

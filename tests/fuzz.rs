@@ -2,6 +2,7 @@
 //! is read is written and read again as the same. The inputs are the same at every run; `scripts/fuzz` looks for new ones, guided
 //! by coverage. `WGRELAY_FUZZ=100000` makes more of them here.
 #![expect(clippy::disallowed_methods, reason = "a test reads its seeds from files")]
+#![expect(clippy::print_stderr, reason = "which input does not end is told before the test ends")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::collections::BTreeMap;
