@@ -175,7 +175,7 @@ fn draw(out: &mut String, item: &Item, at: Spot, mark: Option<&Mark>) {
     let (x, y) = (at.x - WIDTH / 2.0, at.y - height / 2.0);
     let (kind, round) = if item.is_relay { ("r", 14) } else { ("b", 5) };
     let off = if item.is_active { "" } else { " class=\"off\"" };
-    if !item.is_active {
+    if !item.is_active && mark.is_none() {
         // What is drawn faint does not cover the lines behind it.
         let _ = writeln!(
             out,
