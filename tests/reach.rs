@@ -23,8 +23,9 @@ use std::path::{Path, PathBuf};
 use wgrelay::config::parse_network;
 use wgrelay::firewall::Family;
 use wgrelay::firewall::foreign::firewalld::FirewalldFacts;
+use wgrelay::firewall::foreign::forward::{Asks, Does, ForwardChain, ForwardRule, OneOf};
 use wgrelay::firewall::foreign::routing_rule::{Leads, RoutingRule, RuleDoes, TableRoute};
-use wgrelay::firewall::foreign::{Iptables, IptablesFacts, NftForward};
+use wgrelay::firewall::foreign::{Iptables, IptablesFacts, LocalFilter, NftForward};
 use wgrelay::model::{
     AllowRule, Nat, Network, Node, NodeName, PlaceRef, Problem, PublicKey, Role, Site, Timestamp, Verdict,
 };
@@ -116,6 +117,31 @@ fn found(facts: &mut Facts, what: &str) {
                 mtu: None,
             });
         }
+        // The owner lets out, or in, what answers, and UDP to a port.
+        [hook @ ("output" | "input"), "drops", "but", "udp", port] => {
+            let rule = |asks, text: &str| ForwardRule { asks, does: Does::Accept, text: text.into() };
+            let state = Some(OneOf { of: vec!["established".into()], not: false });
+            let port: u16 = port.parse().unwrap();
+            let asks = Asks {
+                protocol: Some(OneOf { of: vec!["udp".into()], not: false }),
+                port: Some(OneOf { of: vec![(port, port)], not: false }),
+                sure: true,
+                ..Asks::default()
+            };
+            let rules = vec![
+                rule(Asks { state, sure: true, ..Asks::default() }, "ct state established accept"),
+                rule(asks, "udp dport"),
+            ];
+            let chains = BTreeMap::from([((*hook).to_owned(), rules)]);
+            let rules = ForwardChain { base: (*hook).into(), chains, drops: true };
+            let filter = LocalFilter { place: "nft inet hard".into(), family: None, rules };
+            let foreign = &mut facts.foreign;
+            if *hook == "output" {
+                foreign.local_output.push(filter)
+            } else {
+                foreign.local_input.push(filter)
+            }
+        }
         ["link", name] => {
             facts.links.insert((*name).into(), Link { mtu: 1500, up: true, ..Link::default() });
         }
@@ -174,7 +200,7 @@ fn found(facts: &mut Facts, what: &str) {
 fn differs(state: &mut HostState, what: &str) {
     let words: Vec<&str> = what.split_whitespace().collect();
     match words.as_slice() {
-        ["strict" | "link" | "rule" | "table", ..] => {}
+        ["strict" | "link" | "rule" | "table" | "output" | "input", ..] => {}
         ["without", "marks"] => state.firewall = None,
         ["without", "route", prefix] => {
             let before = state.routes.len();

@@ -74,6 +74,7 @@ mod tests {
             last_handshake: None,
             rx_bytes: 0,
             tx_bytes: 0,
+            send_error: None,
         };
         let report = DeviceReport { listen_port: 51820, peers: vec![peer], ..DeviceReport::default() };
         let changed = |change: fn(&mut DeviceReport)| {

@@ -132,6 +132,10 @@ pub struct PeerReport {
     pub rx_bytes: u64,
     /// Bytes of WireGuard messages sent, handshakes included.
     pub tx_bytes: u64,
+    /// What the kernel answered when it last refused a datagram to that endpoint (`errno`), until it takes one; `None`: it takes
+    /// them, or nobody can tell.
+    #[serde(default)]
+    pub send_error: Option<i32>,
 }
 
 /// A wall-clock time with the precision that UAPI reports.

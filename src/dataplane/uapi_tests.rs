@@ -133,6 +133,7 @@ fn the_answer_to_get() {
                 last_handshake: Some(Duration::new(1, 2).into()),
                 rx_bytes: 2224,
                 tx_bytes: 38333,
+                send_error: None,
             },
             PeerReport {
                 public_key: PublicKey::from_bytes([0; 32]),
@@ -143,6 +144,7 @@ fn the_answer_to_get() {
                 last_handshake: None,
                 rx_bytes: 0,
                 tx_bytes: 0,
+                send_error: None,
             },
         ],
         ..Default::default()

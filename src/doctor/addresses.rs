@@ -53,6 +53,13 @@ fn forwarding(record: &Record, network: Option<&Network>) -> Option<Finding> {
     let is_up = |network: &&Network| {
         record.facts.links.get(network.name.as_str()).is_some_and(|l| l.alias == ifalias(&network.name))
     };
+    // Where the switch of its own link stays off, as on a spoke, or in a container that may not set it, nothing is forwarded.
+    let is_off = |network: &Network| {
+        record.facts.sysctl(&format!("net/ipv4/conf/{}/forwarding", network.name)) == Some("0")
+    };
+    if network.filter(is_up).is_some_and(is_off) {
+        return None;
+    }
     let text = match (record.facts.sysctl("net/ipv4/ip_forward")?, network.filter(is_up)) {
         ("0", Some(network)) => format!(
             "this host forwards for the links of {} alone; `down` switches it off again",

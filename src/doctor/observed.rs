@@ -24,7 +24,7 @@ pub fn observed(status: &Status, found: &[Finding]) -> Vec<Finding> {
     let never: Vec<String> = status
         .peers
         .iter()
-        .filter(|peer| peer.health == Health::Never && !peer.matters)
+        .filter(|peer| peer.health == Health::Never && !peer.matters && peer.send_error.is_none())
         .map(|peer| peer.name.as_ref().map_or_else(|| peer.public_key.to_string(), ToString::to_string))
         .collect();
     if !never.is_empty() {
@@ -61,6 +61,7 @@ mod tests {
             tx_bytes: 0,
             allowed_ips: Vec::new(),
             matters,
+            send_error: None,
         }
     }
 

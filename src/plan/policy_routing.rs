@@ -291,15 +291,15 @@ fn problem(network: &Network, node: &Node, rule: &RoutingRule, by: Option<&str>,
     let before = rule.priority.saturating_sub(1);
     let ip = if rule.ipv6 { "ip -6" } else { "ip" };
     let (message, mut hint) = match &what[0] {
-        What::Tunnel(net) => (
+        What::Tunnel(_) => (
             format!(
                 "policy rule {rule} sends what is for {list} {way}, not into {tunnel}; what would leave in clear is dropped"
             ),
-            format!("{ip} rule add pref {before} to {net} lookup {}", table_name_of(net)),
+            rules_for(&what, &format!("{ip} rule add pref {before} to"), table_name_of),
         ),
-        What::Site(net) => (
+        What::Site(_) => (
             format!("policy rule {rule} sends what is for the site {list} {way}"),
-            format!("{ip} rule add pref {before} to {net} lookup main"),
+            rules_for(&what, &format!("{ip} rule add pref {before} to"), |_| "main".into()),
         ),
         What::Outer(_) if node.endpoint.is_some() => (
             format!(
@@ -330,6 +330,16 @@ fn problem(network: &Network, node: &Node, rule: &RoutingRule, by: Option<&str>,
         hint += "; where Tailscale brought that route: tailscale set --accept-routes=false";
     }
     Problem::warning("policy-rule", format!("policy rule {}", rule.priority), message, hint)
+}
+
+/// A command for each prefix that is named.
+fn rules_for(what: &[What], command: &str, table: impl Fn(&IpNet) -> String) -> String {
+    let nets = what.iter().filter_map(|one| match one {
+        What::Tunnel(net) | What::Site(net) => Some(format!("{command} {net} lookup {}", table(net))),
+        What::Outer(_) => None,
+    });
+    let more = if what.len() > NAMED { ", and so on for the others" } else { "" };
+    nets.take(NAMED).collect::<Vec<_>>().join("; ") + more
 }
 
 fn table_name_of(net: &IpNet) -> String {

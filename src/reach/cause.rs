@@ -27,6 +27,8 @@ pub enum Code {
     PolicyDenied,
     ForwardDisabled,
     ForwardDropped,
+    OutputDropped,
+    InputDropped,
     DockerRawDrop,
     InterfaceMissing,
     NoReturnRoute,
@@ -41,7 +43,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of docs/reasons.md.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::NoRoute,
         Self::NotInAllowedIps,
         Self::SourceNotAllowed,
@@ -49,6 +51,8 @@ impl Code {
         Self::PolicyDenied,
         Self::ForwardDisabled,
         Self::ForwardDropped,
+        Self::OutputDropped,
+        Self::InputDropped,
         Self::DockerRawDrop,
         Self::InterfaceMissing,
         Self::NoReturnRoute,
@@ -70,6 +74,8 @@ impl Code {
             Self::PolicyDenied => "policy-denied",
             Self::ForwardDisabled => "forward-disabled",
             Self::ForwardDropped => "forward-dropped",
+            Self::OutputDropped => "output-dropped",
+            Self::InputDropped => "input-dropped",
             Self::DockerRawDrop => "docker-raw-drop",
             Self::InterfaceMissing => "interface-missing",
             Self::NoReturnRoute => "no-return-route",

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::cause::Code;
 use super::host::Host;
-use crate::firewall::foreign::forward::Forwarded;
+use crate::firewall::foreign::forward::{Carried, Forwarded};
 use crate::firewall::foreign::{Accept, ForeignChain, ForeignRule, IptablesFacts, NftForward, Says};
 use crate::firewall::{Action, Family};
 use crate::plan::{DockerBridge, GatewayMode};
@@ -28,12 +28,13 @@ pub(super) struct Passing<'p> {
     pub dnatted: bool,
     /// Whether it got its destination back here: raw PREROUTING saw this host's own address.
     pub restored: bool,
+    pub carried: Carried,
 }
 
 impl<'p> Passing<'p> {
     const fn forwarded(self) -> Forwarded<'p> {
-        let Self { src, dst, iif, oif, established, restored: _, dnatted: _ } = self;
-        Forwarded { src, dst, iif, oif, established }
+        let Self { src, dst, iif, oif, established, restored: _, dnatted: _, carried } = self;
+        Forwarded { src, dst, iif, oif, established, carried: Some(carried) }
     }
 }
 
@@ -87,6 +88,41 @@ pub(super) fn pass(host: &Host, packet: Passing<'_>) -> Outcome {
         out.uncertain.extend(doubt);
     }
     out
+}
+
+/// Sends a packet that a host itself sends, or gets, through the filters of its owner there.
+pub(super) fn pass_local(host: &Host, code: Code, packet: Forwarded<'_>) -> Outcome {
+    let foreign = &host.facts.foreign;
+    let mut out = Outcome::default();
+    let family = if packet.dst.is_ipv6() { Family::V6 } else { Family::V4 };
+    let (filters, link, way) = match code {
+        Code::InputDropped => (&foreign.local_input, packet.iif, "iifname"),
+        _ => (&foreign.local_output, packet.oif, "oifname"),
+    };
+    for filter in filters.iter().filter(|f| f.family.is_none_or(|f| f == family)) {
+        let judged = filter.rules.judge(packet);
+        out.uncertain
+            .extend(judged.doubts.iter().map(|rule| format!("{} {rule} may decide otherwise", filter.place)));
+        out.drop = out.drop.or_else(|| {
+            let by = format!("{} {}", filter.place, judged.drop?);
+            let what = carried_text(packet.carried);
+            Some(Drop {
+                code,
+                by,
+                fix: Fix::Owner(format!("an accept for {what} by {link} ({way} {link}) in that firewall")),
+            })
+        });
+    }
+    out
+}
+
+fn carried_text(carried: Option<Carried>) -> String {
+    match carried {
+        Some(Carried::Tcp(port)) => format!("TCP to port {port}"),
+        Some(Carried::Udp(port)) => format!("UDP to port {port}"),
+        Some(Carried::Icmp) => "ICMP".into(),
+        None => "it".into(),
+    }
 }
 
 /// Docker ≥ 28 lets nothing into a container but by its own bridge; an accept of ours before that does.

@@ -15,6 +15,7 @@ mod hop;
 mod host;
 mod judge;
 mod kinds;
+mod led_on;
 mod lint;
 mod longest;
 mod loss;

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::cause::{Code, Failure, Reason};
 use super::flow::Flow;
-use super::hop::Hop;
+use super::hop::{Hop, Step};
 use super::judge::{PathFamily, telling};
+use super::led_on;
 use super::place::Unknown;
 use super::world::{NodeId, World};
 use crate::model::{NodeName, PortSpec, Verdict};
@@ -77,8 +78,24 @@ impl Trace {
     }
 }
 
-/// Follows a flow: by the family and protocol that get through where any does, else by the first that could have.
+/// Follows a flow: by the family and protocol that get through where any does, else by the first that could have. Whom nobody outside
+/// has a route to he calls by a port that leads there, where one does.
 pub fn trace(world: &World, flow: &Flow) -> Trace {
+    let direct = follow(world, flow);
+    if direct.verdict == Verdict::Reaches {
+        return direct;
+    }
+    let led = led_on::ways(world, flow).into_iter().map(|(to, how)| (follow(world, &to), how));
+    let reaches = |led: &(Trace, String)| {
+        led.0.verdict == Verdict::Reaches && led.0.forward.iter().any(|hop| hop.step == Step::Dnat)
+    };
+    let Some((mut led, how)) = led.into_iter().find(reaches) else { return direct };
+    (led.from, led.to) = (direct.from, direct.to);
+    led.notes.push(how);
+    led
+}
+
+fn follow(world: &World, flow: &Flow) -> Trace {
     let (from, to) = (flow.from.to_string(), flow.to.to_string());
     let (ends, probe, verdict) = match telling(world, &flow.from, &flow.to, flow.port) {
         Ok(found) => found,

@@ -3,6 +3,7 @@
 //! Every question is put to the host where the packet is: its routes, its AllowedIPs, its switches, its rules. What a packet
 //! leaves behind (connection tracking, sessions) is kept, because the answer lives by it.
 
+mod filters;
 mod link;
 mod outside;
 mod tunnel;
@@ -12,7 +13,6 @@ use std::net::IpAddr;
 use super::assume::is_assumed;
 use super::cause::{Cause, Failure, Silence};
 use super::compared::{Compared, Comparison};
-use super::foreign::{self, Passing};
 use super::hop::{Hop, Step, shown};
 use super::host::{Dev, Host, Sought, Way};
 use super::rules::{Decision, Packet, Protocol, Tracking, evaluate};
@@ -179,6 +179,7 @@ impl<'w> Walk<'w> {
                 at.src = picked.ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
                 self.asked = *at;
                 self.routed(id, host, &way, *at);
+                self.pass_output(id, host, &way, *at)?;
                 self.leave(id, None, &way, at, Tracking::New)?
             }
         };
@@ -197,6 +198,7 @@ impl<'w> Walk<'w> {
                 }
                 let way = self.way(id, Sought { dst: at.dst, src: Some(at.src), came_by: None })?;
                 self.routed(id, host, &way, at);
+                self.pass_output(id, host, &way, at)?;
                 self.emit(id, host, &way, at)?
             }
             Delivered::Host(site, host) => self.host_sends(site, host, at.dst)?,
@@ -332,6 +334,7 @@ impl<'w> Walk<'w> {
             self.lead_on(id, host, came_by, at);
         }
         if host.owns(at.dst).is_some() {
+            self.pass_input(id, host, came_by, *at, tracking == Tracking::Established)?;
             self.hop(name, Step::Deliver, *at, || "its own address".into());
             return Ok(None);
         }
@@ -375,81 +378,6 @@ impl<'w> Walk<'w> {
             });
         }
         Tracking::Established
-    }
-
-    /// Asks the rules for forwarded packets.
-    fn pass(
-        &mut self,
-        id: NodeId,
-        host: &Host,
-        came_by: &Dev,
-        way: &Way,
-        at: Addresses,
-        tracking: Tracking,
-    ) -> Result<(), Cause> {
-        let Some(table) = &host.state.firewall else { return Ok(()) };
-        let packet = Packet {
-            src: at.src,
-            dst: at.dst,
-            protocol: self.seen_protocol(),
-            flow: self.flow(id, at),
-            iif: Some(host.name_of(came_by)),
-            oif: host.name_of(&way.dev),
-            tracking,
-            dnatted: self.dnatted(id, at),
-        };
-        let result = evaluate(table, Hook::Forward, &packet);
-        if tracking == Tracking::Established {
-            self.compared.extend(&result.compared);
-        } else {
-            self.was_compared(&result.compared);
-        }
-        let text = || result.rule.map_or_else(|| "no rule speaks of it".into(), nft_text::rule_text);
-        if result.decision == Decision::Drop {
-            let network = self.world.network();
-            let untracked = self.answer && tracking != Tracking::Established;
-            return Err(Cause::Dropped {
-                node: id,
-                src: at.src,
-                dst: at.dst,
-                port: if result.compared.is_empty() { String::new() } else { port_text(self.protocol) },
-                rule: text(),
-                // Without a way out there is nothing to allow.
-                policy: !network.allow.is_empty()
-                    && !untracked
-                    && (result.not_in_policy || network.nodes.values().any(|n| n.egress)),
-                untracked,
-            });
-        }
-        self.hop(self.world.name(id), Step::Forward, at, text);
-        Ok(())
-    }
-
-    /// Asks other programs' filters.
-    fn pass_others(
-        &mut self,
-        id: NodeId,
-        host: &Host,
-        (came_by, way): (&Dev, &Way),
-        at: Addresses,
-        (established, restored): (bool, bool),
-    ) -> Result<(), Cause> {
-        let packet = Passing {
-            src: at.src,
-            dst: at.dst,
-            iif: host.name_of(came_by),
-            oif: host.name_of(&way.dev),
-            established,
-            restored,
-            dnatted: self.dnatted(id, at).is_some(),
-        };
-        let outcome = foreign::pass(host, packet);
-        self.uncertain
-            .extend(outcome.uncertain.iter().map(|doubt| format!("{}: {doubt}", self.world.name(id))));
-        match outcome.drop {
-            Some(by) => Err(Cause::Foreign { node: id, src: at.src, dst: at.dst, by }),
-            None => Ok(()),
-        }
     }
 
     /// The protocol as a rule sees it: an answer goes to the port that the client chose.

@@ -375,6 +375,11 @@ impl World {
         self.spots(place).into_iter().map(Spot::address).collect()
     }
 
+    /// Says whether an address is one of the network's.
+    pub(super) fn is_place(&self, ip: IpAddr) -> bool {
+        self.by_tunnel_address(ip).is_some() || self.site_of(ip).is_some()
+    }
+
     fn spot_of(&self, ip: IpAddr) -> Option<Spot> {
         if let Some(id) = self.by_tunnel_address(ip) {
             return Some(Spot::Node(id, ip));

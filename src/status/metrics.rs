@@ -93,6 +93,7 @@ mod tests {
             tx_bytes: 20,
             allowed_ips: Vec::new(),
             matters: false,
+            send_error: None,
         };
         let status = Status {
             version: 1,

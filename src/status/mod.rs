@@ -5,6 +5,7 @@ mod health;
 mod metrics;
 mod repairs;
 mod rolled_back;
+mod send_error;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -68,6 +69,9 @@ pub struct PeerStatus {
     pub allowed_ips: Vec<IpNet>,
     /// Whether this host depends on it: it is a relay, or has sites.
     pub matters: bool,
+    /// Why this host's kernel refuses to send to its endpoint; `null`: it does not, or nobody can tell.
+    #[serde(default)]
+    pub send_error: Option<String>,
 }
 
 /// A difference between what was applied and what is there.
@@ -145,8 +149,12 @@ pub fn status(inputs: Inputs<'_>) -> Status {
     let judged = |peer| peer_status(network, node, &by_key, peer, now);
     let mut peers: Vec<PeerStatus> = report.into_iter().flat_map(|r| &r.peers).map(judged).collect();
     peers.sort_by(|a, b| (&a.name, a.public_key).cmp(&(&b.name, b.public_key)));
-    for peer in peers.iter().filter(|p| p.matters && p.health.is_away()) {
-        problems.push(away(peer));
+    for peer in &peers {
+        match &peer.send_error {
+            Some(error) => problems.push(send_error::problem(peer, error)),
+            None if peer.matters && peer.health.is_away() => problems.push(away(peer)),
+            None => {}
+        }
     }
     // A second that has begun still counts: the last one is told as 1.
     let rolls_back_in = rolls_back_in.map(|left| left.as_millis().div_ceil(1000) as u64);
@@ -193,12 +201,24 @@ fn not_confirmed(network: &Network, left: u64) -> Problem {
 fn is_degrading(code: &str) -> bool {
     matches!(
         code,
-        "wsl-kernel-deaf" | "interface-missing" | "overlap" | "policy-rule" | "peer-away" | "agent-away"
+        "wsl-kernel-deaf"
+            | "interface-missing"
+            | "overlap"
+            | "policy-rule"
+            | "peer-away"
+            | "send-error"
+            | "agent-away"
     )
 }
 
+impl PeerStatus {
+    fn called(&self) -> String {
+        self.name.as_ref().map_or_else(|| self.public_key.to_string(), ToString::to_string)
+    }
+}
+
 fn away(peer: &PeerStatus) -> Problem {
-    let name = peer.name.as_ref().map_or_else(|| peer.public_key.to_string(), ToString::to_string);
+    let name = peer.called();
     let (message, hint) = match (peer.health, peer.endpoint) {
         (Health::Never, None) => (
             format!("{name} has never been heard"),
@@ -240,5 +260,6 @@ fn peer_status(
         tx_bytes: peer.tx_bytes,
         allowed_ips: peer.allowed_ips.clone(),
         matters: node.is_some_and(|n| n.is_relay() || !n.sites.is_empty()),
+        send_error: peer.send_error.map(send_error::words),
     }
 }

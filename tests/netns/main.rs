@@ -17,6 +17,7 @@ mod hosts;
 mod in_guest;
 mod killed;
 mod nothing_left;
+mod own_filters;
 mod own_nodes;
 mod packet;
 mod path_mtu;

@@ -55,6 +55,15 @@ fn what_the_owner_sends_on_by_dnat_is_a_service_of_the_host() {
         assert!(ping(&t.windows, "192.168.3.1"), "the tunnel carries");
         let seen = called(&t.internet, &t.windows, "192.168.39.45", 8080, 8080);
         assert_eq!(seen, "203.0.113.1".parse().ok(), "from outside to the laptop");
+        if t.relay.run(&["nft", "list", "table", "inet", "wgrelay-wg0"]).code == Some(0) {
+            // By whichever end it is asked.
+            for to in ["wsl", "windows"] {
+                let traced = relay.ok(&["trace", "internet", to, "--port", "tcp/8080", "--live"]);
+                assert!(traced.contains("dnat") && traced.contains("dnat to 192.168.3.2"), "{traced}");
+                let udp = relay.call(&["trace", "internet", to, "--port", "udp/8080", "--live"]);
+                assert!(!udp.stdout.contains("dnat"), "{udp}");
+            }
+        }
         t.docker.ip("route replace 192.168.3.2/32 via 172.17.0.1");
         let seen = called(&t.windows, &t.docker, "192.168.3.1", 8080, 8080);
         assert_eq!(seen, "192.168.3.2".parse().ok(), "from the tunnel to what is behind the relay");

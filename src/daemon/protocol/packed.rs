@@ -12,7 +12,7 @@ use crate::dataplane::{DeviceReport, Dropped, HandshakeTime, PeerReport};
 use crate::model::{PresharedKey, PrivateKey, PublicKey};
 
 /// What the first byte says: which fields follow, and in which order.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 /// At least as long as a report without its peers, and as a peer without its AllowedIPs, in bytes.
 const LONGEST: usize = 160;
 /// As long as a prefix of IPv6.
@@ -49,6 +49,7 @@ pub fn pack(report: &DeviceReport) -> Zeroizing<Vec<u8>> {
         });
         out.extend(peer.rx_bytes.to_le_bytes());
         out.extend(peer.tx_bytes.to_le_bytes());
+        optional(out, peer.send_error, |out, errno| out.extend(errno.to_le_bytes()));
         out.extend(length(peer.allowed_ips.len()));
         for prefix in &peer.allowed_ips {
             address(out, prefix.addr());
@@ -163,6 +164,7 @@ impl Rest<'_> {
             last_handshake: self.optional(Self::time)?,
             rx_bytes: self.number().map(u64::from_le_bytes)?,
             tx_bytes: self.number().map(u64::from_le_bytes)?,
+            send_error: self.optional(|r| r.number().map(i32::from_le_bytes))?,
             allowed_ips: self.list(Self::prefix)?,
         })
     }
@@ -193,19 +195,23 @@ mod tests {
             prop::option::of(times),
             any::<(u64, u64)>(),
             prop::collection::vec(prefixes(), 0..4),
+            prop::option::of(any::<i32>()),
         )
-            .prop_map(|(key, preshared, endpoint, keepalive, last_handshake, bytes, allowed_ips)| {
-                PeerReport {
-                    public_key: PublicKey::from_bytes(key),
-                    preshared_key: preshared.map(PresharedKey::from_bytes),
-                    endpoint: endpoint.map(SocketAddr::from),
-                    keepalive,
-                    last_handshake,
-                    rx_bytes: bytes.0,
-                    tx_bytes: bytes.1,
-                    allowed_ips,
-                }
-            })
+            .prop_map(
+                |(key, preshared, endpoint, keepalive, last_handshake, bytes, allowed_ips, send_error)| {
+                    PeerReport {
+                        public_key: PublicKey::from_bytes(key),
+                        preshared_key: preshared.map(PresharedKey::from_bytes),
+                        endpoint: endpoint.map(SocketAddr::from),
+                        keepalive,
+                        last_handshake,
+                        rx_bytes: bytes.0,
+                        tx_bytes: bytes.1,
+                        send_error,
+                        allowed_ips,
+                    }
+                },
+            )
     }
 
     fn reports() -> impl Strategy<Value = DeviceReport> {

@@ -185,6 +185,7 @@ impl Core {
             last_handshake: peer.last_handshake.map(Into::into),
             rx_bytes: peer.rx_bytes,
             tx_bytes: peer.tx_bytes,
+            send_error: None,
         }
     }
 }

@@ -328,7 +328,14 @@ impl EventLoop {
     }
 
     fn report(&self) -> DeviceReport {
-        DeviceReport { listen_port: self.udp.as_ref().map_or(0, Udp::port), ..self.core.report() }
+        let mut report = self.core.report();
+        if let Some(udp) = &self.udp {
+            report.listen_port = udp.port();
+            for peer in &mut report.peers {
+                peer.send_error = peer.endpoint.and_then(|to| udp.error_towards(to));
+            }
+        }
+        report
     }
 
     /// Looks at what is ready, after waiting for it if `idle`, and serves `wg(8)`.

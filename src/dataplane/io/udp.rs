@@ -3,7 +3,7 @@
 //! One socket serves both families. What the kernel lacks is done without: joined receiving and congestion marks
 //! are options that may fail; segmentation on sending is probed once, and given up for a destination that refuses.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,6 +22,8 @@ const BUFFER: i32 = 7 << 20;
 const MAX_SEGMENTS: usize = 64;
 /// Bytes in one message, below what an IPv4 datagram holds.
 const MAX_MESSAGE: usize = 65000;
+/// How many destinations' errors are kept.
+const MOST_ERRORS: usize = 1024;
 /// How long to wait for room in a full socket before a datagram is dropped.
 const FULL_WAIT: Duration = Duration::from_millis(5);
 
@@ -34,6 +36,8 @@ pub(super) struct Udp {
     segmentation: bool,
     /// Destinations whose route refused that; forgotten now and then.
     unsegmented: HashSet<IpAddr>,
+    /// What the kernel last refused, by destination, until it takes a datagram there.
+    errors: BTreeMap<SocketAddr, i32>,
     incoming: Incoming,
     messages: Vec<Outgoing>,
     /// The datagrams that each of `messages` holds: the first, and how many.
@@ -104,6 +108,7 @@ impl Udp {
             port,
             segmentation,
             unsegmented: HashSet::new(),
+            errors: BTreeMap::new(),
             incoming: Incoming::new(),
             messages: Vec::new(),
             runs: Vec::new(),
@@ -124,6 +129,11 @@ impl Udp {
     /// Tries segmentation again where it was refused: routes change.
     pub(super) fn forget_refusals(&mut self) {
         self.unsegmented.clear();
+    }
+
+    /// Returns what the kernel answered when it last refused a datagram to this destination; `None`: it took the last one.
+    pub(super) fn error_towards(&self, to: SocketAddr) -> Option<i32> {
+        self.errors.get(&to).copied()
     }
 
     /// Takes what has arrived, up to some hundred datagrams, and calls `deliver` for each. Returns whether there was
@@ -174,7 +184,14 @@ impl Udp {
         let mut done = 0;
         while done < self.messages.len() {
             match sys::send_batch(self.socket.as_fd(), &mut self.messages[done..], &mut slices) {
-                Ok(sent) => done += sent,
+                Ok(sent) => {
+                    if !self.errors.is_empty() {
+                        for (first, _) in &self.runs[done..done + sent] {
+                            self.errors.remove(&datagrams[*first].to.address);
+                        }
+                    }
+                    done += sent;
+                }
                 Err(error) => {
                     self.retry(done, &error, datagrams, &mut slices, &mut lost_source);
                     done += 1;
@@ -259,13 +276,13 @@ impl Udp {
             Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EADDRNOTAVAIL | libc::ENETUNREACH) => {}
             // No buffers, no route, refused by a firewall: gone, as on any network.
             _ => {
-                tracing::trace!(%error, to = %run[0].to.address, "dropped");
+                self.dropped(run[0].to.address, error);
                 return;
             }
         }
         let had_source = run[0].to.local.is_some();
         if count == 1 && !had_source {
-            tracing::trace!(%error, to = %run[0].to.address, "dropped");
+            self.dropped(run[0].to.address, error);
             return;
         }
         let before = self.messages.len();
@@ -278,6 +295,11 @@ impl Udp {
         }
         self.messages.truncate(before);
         self.runs.truncate(before);
+        if worked {
+            self.errors.remove(&run[0].to.address);
+        } else {
+            self.dropped(run[0].to.address, error);
+        }
         if worked && count > 1 {
             tracing::debug!(%error, to = %run[0].to.address, "no UDP segmentation towards this destination");
             self.unsegmented.insert(run[0].to.address.ip());
@@ -287,6 +309,17 @@ impl Udp {
             && let Some(peer) = run[0].peer
         {
             lost_source(peer);
+        }
+    }
+
+    fn dropped(&mut self, to: SocketAddr, error: &io::Error) {
+        tracing::trace!(%error, %to, "dropped");
+        // A full queue is no error of the way.
+        let errno = error.raw_os_error().filter(|errno| *errno != libc::ENOBUFS);
+        if let Some(errno) = errno
+            && (self.errors.len() < MOST_ERRORS || self.errors.contains_key(&to))
+        {
+            self.errors.insert(to, errno);
         }
     }
 

@@ -103,7 +103,7 @@ fn rejects(there: &IptablesFacts, node: &Node, iif: &str, oif: &str, dst: Option
     };
     let Some(src) = own else { return false };
     let dst = dst.and_then(|net| net.hosts().nth(1)).unwrap_or(src);
-    let judged = there.forward.judge(Forwarded { src, dst, iif, oif, established: false });
+    let judged = there.forward.judge(Forwarded { src, dst, iif, oif, established: false, carried: None });
     // What its policy drops is known by itself.
     judged.drop.is_some_and(|by| !by.ends_with("(policy drop)"))
 }
@@ -229,7 +229,7 @@ fn rejected(
         .into_iter()
         .filter(|(.., dst)| is_of(*dst))
         .filter_map(|(iif, oif, src, dst)| {
-            let by = there.judge(Forwarded { src, dst, iif, oif, established: false }).drop?;
+            let by = there.judge(Forwarded { src, dst, iif, oif, established: false, carried: None }).drop?;
             Some((iif, oif, by))
         })
         .collect();

@@ -2,7 +2,7 @@
 //! meet them, chains that are jumped to included. What is not understood decides nothing, and makes the answer uncertain.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,10 @@ pub struct Asks {
     pub dst: Option<OneOf<IpNet>>,
     /// States of its flow, as connection tracking names them.
     pub state: Option<OneOf<String>>,
+    /// What it carries, by the names of nft and iptables: `tcp`, `udp`, `icmp`, `icmpv6`.
+    pub protocol: Option<OneOf<String>>,
+    /// The port that it goes to, first and last.
+    pub port: Option<OneOf<(u16, u16)>>,
     /// Whether that is all: otherwise it may or may not meet the packet.
     pub sure: bool,
 }
@@ -50,6 +54,8 @@ pub enum Does {
     Jump(String),
     /// Goes on in another chain, and does not come back.
     Goto(String),
+    /// Sends it on to another address, and port where one is given.
+    Dnat(IpAddr, Option<u16>),
     /// Something that is not known here.
     Unknown,
 }
@@ -76,6 +82,31 @@ pub struct ForwardChain {
     pub drops: bool,
 }
 
+/// What a packet carries; of ICMP, an echo request or its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum Carried {
+    Icmp,
+    Tcp(u16),
+    Udp(u16),
+}
+
+impl Carried {
+    const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Icmp => &["icmp", "icmpv6", "ipv6-icmp", "1", "58"],
+            Self::Tcp(_) => &["tcp", "6"],
+            Self::Udp(_) => &["udp", "17"],
+        }
+    }
+    const fn port(self) -> Option<u16> {
+        match self {
+            Self::Icmp => None,
+            Self::Tcp(port) | Self::Udp(port) => Some(port),
+        }
+    }
+}
+
 /// A packet on its way through.
 #[derive(Debug, Clone, Copy)]
 pub struct Forwarded<'p> {
@@ -89,6 +120,8 @@ pub struct Forwarded<'p> {
     pub oif: &'p str,
     /// Whether it belongs to a flow that passed before.
     pub established: bool,
+    /// What it carries; `None`: anything.
+    pub carried: Option<Carried>,
 }
 
 /// What a filter makes of a packet.
@@ -98,6 +131,8 @@ pub struct Judged {
     pub drop: Option<String>,
     /// Rules that may decide otherwise.
     pub doubts: BTreeSet<String>,
+    /// Where it is sent on to, and the rule that does.
+    pub led: Option<(IpAddr, Option<u16>, String)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,12 +145,19 @@ enum Meets {
 enum End {
     Accepted,
     Dropped(String),
+    Led(IpAddr, Option<u16>, String),
 }
 
 impl<T> OneOf<T> {
     fn holds(&self, is: impl Fn(&T) -> bool) -> bool {
         self.of.iter().any(is) != self.not
     }
+}
+
+/// Reads where a DNAT leads: an address, with a port or without; `None`: to one of several.
+pub(crate) fn destination(text: &str) -> Option<Does> {
+    let with_port = |at: SocketAddr| Does::Dnat(at.ip(), Some(at.port()));
+    text.parse().map(with_port).ok().or_else(|| Some(Does::Dnat(text.parse().ok()?, None)))
 }
 
 fn names(pattern: &str, link: &str) -> bool {
@@ -142,11 +184,24 @@ impl Asks {
             && net(&self.src, packet.src)
             && net(&self.dst, packet.dst)
             && self.state.as_ref().is_none_or(|one| one.holds(|s| s.eq_ignore_ascii_case(state)));
-        match (is_met, self.sure) {
-            (false, _) => Meets::Never,
-            (true, true) => Meets::Always,
-            (true, false) => Meets::Maybe,
+        match (is_met, self.carries(packet.carried)) {
+            (false, _) | (_, Meets::Never) => Meets::Never,
+            (true, Meets::Always) if self.sure => Meets::Always,
+            (true, _) => Meets::Maybe,
         }
+    }
+
+    fn carries(&self, carried: Option<Carried>) -> Meets {
+        if self.protocol.is_none() && self.port.is_none() {
+            return Meets::Always;
+        }
+        let Some(carried) = carried else { return Meets::Maybe };
+        let is_it =
+            self.protocol.as_ref().is_none_or(|one| one.holds(|p| carried.names().contains(&p.as_str())));
+        let is_port = self.port.as_ref().is_none_or(|one| {
+            carried.port().is_some_and(|port| one.holds(|(first, last)| (*first..=*last).contains(&port)))
+        });
+        if is_it && is_port { Meets::Always } else { Meets::Never }
     }
 }
 
@@ -156,11 +211,17 @@ impl ForwardChain {
         !self.drops && self.chains.values().all(Vec::is_empty)
     }
 
+    /// Says whether any rule sends a packet on.
+    pub fn leads_on(&self) -> bool {
+        self.chains.values().flatten().any(|rule| matches!(rule.does, Does::Dnat(..)))
+    }
+
     /// Sends a packet through.
     pub fn judge(&self, packet: Forwarded<'_>) -> Judged {
         let mut judged = Judged::default();
         match self.run(&self.base, packet, 0, &mut judged.doubts) {
             Some(End::Dropped(by)) => judged.drop = Some(by),
+            Some(End::Led(to, port, by)) => judged.led = Some((to, port, by)),
             Some(End::Accepted) => {}
             None if self.drops => judged.drop = Some(format!("{} (policy drop)", self.base)),
             None => {}
@@ -194,6 +255,7 @@ impl ForwardChain {
                     doubts.insert(words());
                 }
                 (Meets::Always, Does::Accept) => return Some(End::Accepted),
+                (Meets::Always, Does::Dnat(to, port)) => return Some(End::Led(*to, *port, words())),
                 (Meets::Always, Does::Drop) => return Some(End::Dropped(words())),
                 (Meets::Always, Does::Return) => return None,
                 (Meets::Always, Does::Jump(_) | Does::Goto(_)) if depth >= DEEPEST => {
@@ -219,7 +281,54 @@ mod tests {
     use crate::firewall::foreign::nft::forward::forward as of_nft;
 
     fn packet<'p>(iif: &'p str, oif: &'p str, dst: &str, established: bool) -> Forwarded<'p> {
-        Forwarded { src: "10.88.0.2".parse().unwrap(), dst: dst.parse().unwrap(), iif, oif, established }
+        Forwarded {
+            src: "10.88.0.2".parse().unwrap(),
+            dst: dst.parse().unwrap(),
+            iif,
+            oif,
+            established,
+            carried: None,
+        }
+    }
+
+    #[test]
+    fn protocols_and_ports_are_compared() {
+        let text = r#"table inet hard {
+	chain output {
+		type filter hook output priority filter; policy drop;
+		ct state vmap { invalid : drop, established : accept, related : accept }
+		oifname "lo" accept
+		udp dport { 53, 123 } accept
+		meta l4proto { tcp } tcp dport 8000-8100 accept
+		icmp type { destination-unreachable, time-exceeded } accept
+		icmpv6 type { echo-request, nd-neighbor-solicit } accept
+		tcp sport 22 accept
+	}
+}
+"#;
+        let iptables = "*filter\n:OUTPUT DROP [0:0]\n-A OUTPUT -o lo -j ACCEPT\n-A OUTPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
+            -A OUTPUT -p udp -m multiport --dports 53,123 -j ACCEPT\n-A OUTPUT -p tcp -m tcp --dport 8000:8100 -j ACCEPT\n\
+            -A OUTPUT -p icmp -m icmp --icmp-type 3 -j ACCEPT\n-A OUTPUT -p tcp -m tcp --sport 22 -j ACCEPT\nCOMMIT\n";
+        for chain in [
+            of_nft(text, "output"),
+            crate::firewall::foreign::iptables::forward::of_base(&parse(iptables), "OUTPUT"),
+        ] {
+            let judged = |carried, established| {
+                let sent = packet("", "wg0", "10.88.0.1", established);
+                let judged = chain.judge(Forwarded { carried: Some(carried), ..sent });
+                (judged.drop.is_some(), judged.doubts.len())
+            };
+            for (carried, expected) in [
+                (Carried::Udp(123), (false, 0)),
+                (Carried::Udp(124), (true, 0)),
+                (Carried::Tcp(8080), (false, 0)),
+                (Carried::Tcp(22), (true, 1)),
+                (Carried::Icmp, (true, 0)),
+            ] {
+                assert_eq!(judged(carried, false), expected, "{carried:?} {}", chain.base);
+                assert_eq!(judged(carried, true), (false, 0), "{carried:?} {}", chain.base);
+            }
+        }
     }
 
     /// What libvirt 9 makes for its network `default`, by iptables.
@@ -294,6 +403,6 @@ mod tests {
         assert_eq!(drop("wg0", "eth0", "192.0.2.1", false), (Some("forward".into()), 1));
         assert_eq!(drop("wg0", "virbr1", "192.168.9.1", false), (Some("guests".into()), 0));
         assert_eq!(drop("wg0", "virbr0", "192.168.122.9", false), (Some("forward".into()), 1));
-        assert_eq!(drop("wg0", "wg0", "10.88.0.3", false), (None, 2));
+        assert_eq!(drop("wg0", "wg0", "10.88.0.3", false), (None, 1));
     }
 }

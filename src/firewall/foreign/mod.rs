@@ -19,6 +19,7 @@ pub mod input;
 pub(crate) mod iptables;
 pub(crate) mod listen_port_blocked;
 pub(crate) mod nft;
+pub(crate) mod output_blocked;
 pub mod routing_rule;
 pub mod wsl;
 
@@ -314,6 +315,17 @@ pub struct NftInput {
     pub input: InputChain,
 }
 
+/// A filter of others that sees what this host itself sends, or what is for this host itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LocalFilter {
+    /// Where it stands: `nft inet hard`, `iptables-nft filter`.
+    pub place: String,
+    /// Of which packets; `None`: of both families.
+    pub family: Option<Family>,
+    /// What it makes of them.
+    pub rules: ForwardChain,
+}
+
 /// Packet filters of others. `default()` is a host without any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignFirewall {
@@ -324,6 +336,15 @@ pub struct ForeignFirewall {
     /// Those of nftables that see what is for this host itself.
     #[serde(default)]
     pub nft_input: Vec<NftInput>,
+    /// Those that see what this host sends.
+    #[serde(default)]
+    pub local_output: Vec<LocalFilter>,
+    /// What sends on what is for this host (DNAT).
+    #[serde(default)]
+    pub dnat: Vec<LocalFilter>,
+    /// Those that see what is for this host, in full.
+    #[serde(default)]
+    pub local_input: Vec<LocalFilter>,
     /// What Docker's own among them let through.
     #[serde(default)]
     pub docker_nft: Vec<DockerNftables>,

@@ -15,7 +15,7 @@ use crate::firewall::foreign::firewalld::FirewalldPolicy;
 use crate::firewall::foreign::nft as foreign_nft;
 use crate::firewall::foreign::nft::ListedChain;
 use crate::firewall::foreign::{
-    FIREWALLD, ForeignFirewall, ForeignRule, Iptables, IptablesFacts, NftForward, NftInput,
+    FIREWALLD, ForeignFirewall, ForeignRule, Iptables, IptablesFacts, LocalFilter, NftForward, NftInput,
 };
 use crate::host::HostError;
 use crate::model::InterfaceName;
@@ -28,6 +28,7 @@ pub(super) struct Reading {
     chains: Vec<ListedChain>,
     nft: Vec<NftForward>,
     nft_input: Vec<NftInput>,
+    local: [Vec<LocalFilter>; 3],
     docker_nft: Vec<DockerNftables>,
     firewalld: firewalld::Reading,
 }
@@ -42,7 +43,9 @@ impl Reading {
                 c.family == family.nft()
                     && matches!(
                         (c.table.as_str(), c.name.as_str()),
-                        ("filter", "FORWARD" | "INPUT" | "OUTPUT") | ("raw", "PREROUTING" | "OUTPUT")
+                        ("filter", "FORWARD" | "INPUT" | "OUTPUT")
+                            | ("raw", "PREROUTING" | "OUTPUT")
+                            | ("nat", "PREROUTING")
                     )
             };
             if chains.iter().any(|c| is_iptables(&c)) {
@@ -76,6 +79,7 @@ impl Reading {
             nft.push(there);
         }
         let nft_input = inputs(&chains, nft::rules);
+        let local = ["output", "input", "prerouting"].map(|hook| local_filters(&chains, &kept, hook));
         let mut docker_nft = Vec::new();
         for family in Family::BOTH {
             if nft.iter().any(|c| c.is_docker() && c.family == family.nft()) {
@@ -84,7 +88,7 @@ impl Reading {
             }
         }
         let firewalld = firewalld::Reading::take(nft.iter().any(NftForward::is_firewalld));
-        Ok(Self { kept, chains, nft, nft_input, docker_nft, firewalld })
+        Ok(Self { kept, chains, nft, nft_input, local, docker_nft, firewalld })
     }
 
     /// Returns what decides about our packets.
@@ -102,6 +106,9 @@ impl Reading {
             iptables: self.kept.iter().map(facts).collect(),
             nft: self.nft.clone(),
             nft_input: self.nft_input.clone(),
+            local_output: self.local[0].clone(),
+            local_input: self.local[1].clone(),
+            dnat: self.local[2].clone(),
             docker_nft: self.docker_nft.clone(),
             firewalld: self.firewalld.facts.clone(),
             firewalld_asleep: self.firewalld.asleep.clone(),
@@ -150,6 +157,38 @@ fn is_foreign_input(chain: &ListedChain) -> bool {
         && !is_ours
         && chain.table != FIREWALLD
         && chain.table != nftables_listing::TABLE
+}
+
+/// Reads what others make of what this host itself sends, or gets, or is to send on; one that cannot be listed decides nothing.
+fn local_filters(chains: &[ListedChain], kept: &[Kept], hook: &str) -> Vec<LocalFilter> {
+    let base = hook.to_uppercase();
+    let leads_on = hook == "prerouting";
+    let of = |kept: &Kept| if leads_on { kept.dnat() } else { kept.local(&base) };
+    let mut filters: Vec<LocalFilter> = kept.iter().filter_map(of).collect();
+    let is_foreign = |c: &&ListedChain| {
+        c.hook == hook
+            && matches!(c.family.as_str(), "ip" | "ip6" | "inet")
+            && !(c.name == base && c.family != "inet")
+            && !c.table.starts_with(&IFALIAS_PREFIX.replace(':', "-"))
+            && c.table != FIREWALLD
+            && (c.table != nftables_listing::TABLE || leads_on)
+    };
+    for chain in chains.iter().filter(is_foreign) {
+        let text = nft::text_of(&chain.family, &chain.table).unwrap_or_else(|error| {
+            tracing::debug!("{error}");
+            String::new()
+        });
+        let rules = foreign_nft::forward::forward(&text, &chain.name);
+        if if leads_on { rules.leads_on() } else { !rules.is_open() } {
+            let family = Family::BOTH.into_iter().find(|f| f.nft() == chain.family);
+            filters.push(LocalFilter {
+                place: format!("nft {} {}", chain.family, chain.table),
+                family,
+                rules,
+            });
+        }
+    }
+    filters
 }
 
 /// Reads what others' chains make of the packets of each family that they see; nothing where they cannot be listed: a newer

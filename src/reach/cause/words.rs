@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Cause, Failure, Silence};
+use super::{Cause, Code, Failure, Silence};
 use crate::model::{Node, NodeName, Problem, Routes};
 use crate::plan::SiteLink;
 use crate::reach::foreign::Fix;
@@ -150,7 +150,14 @@ impl Failure {
                 one_sided(world, *src, *dst),
             ),
             Cause::Foreign { node, src, dst, by } => (
-                format!("{} does not forward {src} -> {dst}: {} drops it", name(node), by.by),
+                {
+                    let does = match by.code {
+                        Code::OutputDropped => "does not let out",
+                        Code::InputDropped => "does not let in",
+                        _ => "does not forward",
+                    };
+                    format!("{} {does} {src} -> {dst}: {} drops it", name(node), by.by)
+                },
                 match &by.fix {
                     Fix::Up(place) => {
                         format!("run wgrelay up on {}: it puts the accept into {place}", name(node))

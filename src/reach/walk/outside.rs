@@ -1,9 +1,11 @@
 //! What comes from outside the network, and what a host leads on by its own DNAT.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Addresses, Cause, Next, Step, Walk};
-use crate::firewall::{Hook, nft_text};
+use crate::firewall::foreign::LocalFilter;
+use crate::firewall::foreign::forward::Forwarded;
+use crate::firewall::{Family, Hook, nft_text};
 use crate::reach::host::{Dev, Host};
 use crate::reach::rules::{Decision, Packet, Protocol, Tracking, evaluate};
 use crate::reach::world::{NodeId, Spot};
@@ -59,7 +61,14 @@ impl Walk<'_> {
         };
         let result = evaluate(table, Hook::Dstnat, &packet);
         self.was_compared(&result.compared);
-        let Decision::Dnat(to, port) = result.decision else { return };
+        let Decision::Dnat(to, port) = result.decision else {
+            return self.led_by_others(id, host, came_by, at);
+        };
+        let rule = result.rule.map(nft_text::rule_text).unwrap_or_default();
+        self.rewrite(id, at, (to, port), rule);
+    }
+
+    fn rewrite(&mut self, id: NodeId, at: &mut Addresses, (to, port): (IpAddr, Option<u16>), rule: String) {
         self.rewritten = Some((id, at.dst));
         at.dst = to;
         self.protocol = match (self.protocol, port) {
@@ -67,8 +76,39 @@ impl Walk<'_> {
             (Protocol::Udp(_), Some(port)) => Protocol::Udp(port),
             (same, _) => same,
         };
-        let rule = result.rule.map(nft_text::rule_text).unwrap_or_default();
         self.hop(self.world.name(id), Step::Dnat, *at, || rule);
+    }
+
+    /// Does the same where a rule of the host's owner, or of Docker, says so. What Docker sends on it lets through itself; what goes
+    /// to no place of the network is not followed.
+    fn led_by_others(&mut self, id: NodeId, host: &Host, came_by: &Dev, at: &mut Addresses) {
+        let ipv6 = at.dst.is_ipv6();
+        let is_of = |filter: &&LocalFilter| filter.family.is_none_or(|f| (f == Family::V6) == ipv6);
+        for filter in host.facts.foreign.dnat.iter().filter(is_of) {
+            let Addresses { src, dst } = *at;
+            let carried = Some(self.carried());
+            let iif = host.name_of(came_by);
+            let judged =
+                filter.rules.judge(Forwarded { src, dst, iif, oif: "", established: false, carried });
+            let name = self.world.name(id);
+            let doubt = |rule: &String| format!("{name}: {} {rule} may send it on", filter.place);
+            self.uncertain.extend(judged.doubts.iter().map(doubt));
+            let Some((to, port, rule)) = judged.led else { continue };
+            let rule = format!("{} {rule}", filter.place);
+            let is_dockers = rule.contains("DOCKER") || rule.contains("docker-bridges");
+            let shown = port.map_or_else(|| to.to_string(), |port| SocketAddr::new(to, port).to_string());
+            if is_dockers {
+                self.notes
+                    .push(format!("Docker of {name} sends it on to {shown}, and lets it through itself"));
+            } else if self.world.is_place(to) {
+                self.rewrite(id, at, (to, port), rule);
+            } else {
+                self.uncertain.push(format!(
+                    "{name} sends it on to {shown} ({rule}), which is no place of the network"
+                ));
+            }
+            return;
+        }
     }
 
     /// Where the packet's flow was going before this node rewrote its destination.

@@ -3,7 +3,7 @@
 
 use ipnet::IpNet;
 
-use crate::firewall::foreign::forward::{Asks, Does, ForwardChain, ForwardRule, OneOf};
+use crate::firewall::foreign::forward::{Asks, Does, ForwardChain, ForwardRule, OneOf, destination};
 
 /// Reads the chains of a listed table, from the point of view of one that is at the forward hook.
 pub(crate) fn forward(listing: &str, base: &str) -> ForwardChain {
@@ -27,9 +27,9 @@ pub(crate) fn forward(listing: &str, base: &str) -> ForwardChain {
             }
             continue;
         }
-        if let Some(rule) = read(line) {
-            chain.chains.entry(name.clone()).or_default().push(rule);
-        }
+        let mapped = by_state(line);
+        let rules = if mapped.is_empty() { read(line).into_iter().collect() } else { mapped };
+        chain.chains.entry(name.clone()).or_default().extend(rules);
     }
     chain
 }
@@ -58,6 +58,31 @@ fn words(line: &str) -> Vec<String> {
 fn values(word: &str) -> Vec<String> {
     let inner = word.trim_start_matches('{').trim_end_matches('}');
     inner.split(',').map(|v| v.trim().trim_matches('"').to_owned()).filter(|v| !v.is_empty()).collect()
+}
+
+/// Writes out a verdict map of states or links that is all of a rule: `ct state vmap { invalid : drop }`; empty: it is none.
+fn by_state(line: &str) -> Vec<ForwardRule> {
+    let Some((asked, rest)) = line.split_once(" vmap {") else { return Vec::new() };
+    let Some(inside) = rest.strip_suffix('}') else { return Vec::new() };
+    if !matches!(asked, "ct state" | "iif" | "iifname" | "oif" | "oifname") {
+        return Vec::new();
+    }
+    let rules = inside.split(',').map(|pair| {
+        let (value, verdict) = pair.split_once(" : ")?;
+        let mut rule = read(&format!("{asked} {} {}", value.trim(), verdict.trim()))?;
+        line.clone_into(&mut rule.text);
+        Some(rule)
+    });
+    rules.collect::<Option<Vec<_>>>().unwrap_or_default()
+}
+
+/// Ports as nft writes them: one, a range, several; `None`: a name of a set.
+fn ports(word: &str) -> Option<Vec<(u16, u16)>> {
+    let of = |value: String| {
+        let (first, last) = value.split_once('-').unwrap_or((&value, &value));
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    values(word).into_iter().map(of).collect()
 }
 
 fn read(line: &str) -> Option<ForwardRule> {
@@ -99,6 +124,46 @@ fn read(line: &str) -> Option<ForwardRule> {
                     }
                 }
             }
+            "tcp" | "udp" | "th" if tail.first().is_some_and(|w| w == "dport") => {
+                if let Some((value, not, n)) = operand(&tail[1..]) {
+                    skip = n + 1;
+                    if first != "th" {
+                        asks.protocol = Some(OneOf { of: vec![first.clone()], not: false });
+                    }
+                    match ports(&value) {
+                        Some(of) => asks.port = Some(OneOf { of, not }),
+                        None => asks.sure = false,
+                    }
+                }
+            }
+            "tcp" | "udp" => {
+                asks.protocol = Some(OneOf { of: vec![first.clone()], not: false });
+                asks.sure = false;
+            }
+            "icmp" | "icmpv6" if tail.first().is_some_and(|w| w == "type") => {
+                if let Some((value, not, n)) = operand(&tail[1..]) {
+                    skip = n + 1;
+                    let types = values(&value);
+                    let asked = types.iter().any(|t| t == "echo-request") != not;
+                    let echoes = asked || types.iter().any(|t| t == "echo-reply");
+                    // Of ICMP, echoes alone are asked for.
+                    let kind = if echoes { first.clone() } else { "no echo".into() };
+                    asks.protocol = Some(OneOf { of: vec![kind], not: false });
+                    asks.sure &= asked || !echoes;
+                }
+            }
+            "meta" if tail.first().is_some_and(|w| w == "l4proto") => {
+                if let Some((value, not, n)) = operand(&tail[1..]) {
+                    skip = n + 1;
+                    asks.protocol = Some(OneOf { of: values(&value), not });
+                }
+            }
+            "ip" | "ip6" if matches!(tail.first().map(String::as_str), Some("protocol" | "nexthdr")) => {
+                if let Some((value, not, n)) = operand(&tail[1..]) {
+                    skip = n + 1;
+                    asks.protocol = Some(OneOf { of: values(&value), not });
+                }
+            }
             "ct" if tail.first().is_some_and(|w| w == "state")
                 && tail.get(1).is_some_and(|w| w != "vmap") =>
             {
@@ -131,6 +196,16 @@ fn read(line: &str) -> Option<ForwardRule> {
             "continue" => return None,
             "vmap" => {
                 does = Some(Does::Unknown);
+                break;
+            }
+            "fib" if tail.starts_with(&["daddr", "type", "local"].map(str::to_owned)) => skip = 3,
+            "dnat" => {
+                let to = tail.iter().position(|w| w == "to").and_then(|at| tail.get(at + 1));
+                does = Some(to.and_then(|to| destination(to)).unwrap_or(Does::Unknown));
+                break;
+            }
+            "redirect" => {
+                does = Some(Does::Accept);
                 break;
             }
             "queue" | "dup" | "fwd" | "tproxy" => does = Some(Does::Unknown),

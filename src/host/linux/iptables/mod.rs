@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 
+use crate::firewall::foreign::iptables::forward::{dnat, of_base};
 use crate::firewall::foreign::iptables::save::{self, Saved, Tagged};
 
 use super::program;
 use crate::firewall::Family;
-use crate::firewall::foreign::{ForeignRule, Iptables, IptablesFacts};
+use crate::firewall::foreign::{ForeignRule, Iptables, IptablesFacts, LocalFilter};
 use crate::host::HostError;
 use crate::model::InterfaceName;
 
@@ -36,6 +37,18 @@ impl Kept {
     pub(super) fn facts(&self) -> IptablesFacts {
         self.saved.facts(self.iptables, self.family)
     }
+    /// Returns what the filter's INPUT or OUTPUT makes of what is for this host, or from it; `None`: it lets all through.
+    pub(super) fn local(&self, base: &str) -> Option<LocalFilter> {
+        let rules = of_base(&self.saved, base);
+        let place = format!("{} filter", self.iptables.program(self.family));
+        (!rules.is_open()).then_some(LocalFilter { place, family: Some(self.family), rules })
+    }
+    /// Returns what sends on what is for this host; `None`: nothing does.
+    pub(super) fn dnat(&self) -> Option<LocalFilter> {
+        let rules = dnat(&self.saved);
+        let place = format!("{} nat", self.iptables.program(self.family));
+        rules.leads_on().then_some(LocalFilter { place, family: Some(self.family), rules })
+    }
     /// Returns our rules of one network.
     pub(super) fn rules(&self, network: &InterfaceName) -> impl Iterator<Item = ForeignRule> {
         let tag = crate::plan::ifalias(network);
@@ -57,7 +70,8 @@ pub(super) fn legacy_families() -> Vec<Family> {
             Family::V4 => "/proc/thread-self/net/ip_tables_names",
             Family::V6 => "/proc/thread-self/net/ip6_tables_names",
         };
-        std::fs::read_to_string(path).is_ok_and(|names| names.lines().any(|n| n == "filter" || n == "raw"))
+        std::fs::read_to_string(path)
+            .is_ok_and(|names| names.lines().any(|n| matches!(n, "filter" | "raw" | "nat")))
     };
     Family::BOTH.into_iter().filter(has_tables).collect()
 }

@@ -191,6 +191,7 @@ fn peer_report(peer: &defguard_wireguard_rs::peer::Peer) -> PeerReport {
         last_handshake: since_epoch.filter(|d| !d.is_zero()).map(HandshakeTime::from),
         rx_bytes: peer.rx_bytes,
         tx_bytes: peer.tx_bytes,
+        send_error: None,
     }
 }
 

@@ -156,6 +156,7 @@ mod tests {
                 last_handshake: None,
                 rx_bytes: 0,
                 tx_bytes: 0,
+                send_error: None,
             }],
             ..DeviceReport::default()
         };

@@ -189,6 +189,7 @@ fn parse(text: &str) -> Result<DeviceReport, String> {
                 last_handshake: None,
                 rx_bytes: 0,
                 tx_bytes: 0,
+                send_error: None,
             });
             continue;
         }

@@ -1,0 +1,91 @@
+//! Filters of this host's owner at output: what they let nobody send is told as theirs, alike everywhere, and no port is blamed.
+
+use std::time::{Duration, Instant};
+
+use crate::rig::drive::Wgrelay;
+use crate::rig::inet::Inet;
+use crate::rig::probe::{no_ping, ping};
+
+/// What a host has whose owner lets out what he names, and nothing else.
+const HARD: &str = "add table inet hard
+add chain inet hard input { type filter hook input priority 0 ; policy drop ; }
+add rule inet hard input ct state established,related accept
+add rule inet hard input iif lo accept
+add chain inet hard output { type filter hook output priority 0 ; policy drop ; }
+add rule inet hard output ct state established,related accept
+add rule inet hard output oif lo accept
+add rule inet hard output udp dport 53 accept
+add rule inet hard output tcp dport { 80, 443 } accept
+";
+
+fn network(routes: &str) -> String {
+    format!(
+        "[network]\nname = \"wg0\"\nsubnet = \"10.88.0.0/24\"\n[node.relay]\nrole = \"relay\"\naddress = \"10.88.0.1\"\n\
+         endpoint = \"203.0.113.10:51820\"\negress = true\n[node.laptop]\naddress = \"10.88.0.2\"\nroutes = \"{routes}\"\n"
+    )
+}
+
+/// Waits until something is so; other work may be going on.
+#[track_caller]
+fn becomes(so: impl Fn() -> bool, what: &str) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_to_send_is_told_as_this_hosts_own_doing() {
+    let Some(t) = Inet::possible() else { return };
+    let (relay, spoke) = (Wgrelay::on(&t.relay), Wgrelay::on(&t.spoke));
+    relay.write_network(&network("split"));
+    relay.up().ok();
+    t.spoke.run(&["nft", HARD]).ok();
+    spoke.up_with(&relay, "laptop").ok();
+    let error = || spoke.status()["peers"][0]["send_error"].clone();
+    if spoke.backend == "embedded" {
+        becomes(|| error() == "Operation not permitted", "the device tells what the kernel answered");
+        let status = spoke.status();
+        assert_eq!(status["state"], "degraded", "{status}");
+        for said in [status.to_string(), spoke.call(&["status"]).to_string(), spoke.ok(&["doctor"])] {
+            assert!(
+                said.contains("sends nothing to relay at 203.0.113.10:51820: Operation not permitted"),
+                "{said}"
+            );
+            assert!(!said.contains("never answered") && !said.contains("nothing to put right"), "{said}");
+        }
+    }
+    // A way that is missing is another error.
+    let trace = || spoke.call(&["trace", "laptop", "relay", "--port", "icmp", "--live"]);
+    let told = spoke.call(&["trace", "laptop", "relay", "--port", "tcp/443", "--live"]).exits(4);
+    assert!(told.stdout.contains("output-dropped") && told.stdout.contains("UDP to port 51820"), "{told}");
+    t.spoke.run(&["nft", "insert rule inet hard output udp dport 51820 accept"]).ok();
+    // The datagrams of the tunnel pass now, and what the host itself sends into it does not.
+    becomes(|| error().is_null(), "the kernel takes them");
+    assert!(no_ping(&t.spoke, "10.88.0.1"));
+    let told = trace().exits(4);
+    assert!(told.stdout.contains("laptop does not let out 10.88.0.2 -> 10.88.0.1"), "{told}");
+    for said in [spoke.status().to_string(), spoke.call(&["plan"]).to_string(), spoke.ok(&["doctor"])] {
+        assert!(said.contains("nft inet hard output (policy drop)"), "{said}");
+    }
+    assert!(spoke.call(&["trace", "laptop", "relay", "--port", "tcp/443", "--live"]).code == Some(0));
+    // And what comes in.
+    let told = spoke.call(&["trace", "relay", "laptop", "--port", "icmp", "--live"]).exits(4);
+    assert!(told.stdout.contains("input-dropped"), "{told}");
+    t.spoke.run(&["nft", "insert rule inet hard output oifname wg0 accept"]).ok();
+    trace().ok();
+    becomes(|| ping(&t.spoke, "10.88.0.1"), "what may go out goes out");
+    assert_eq!(error(), serde_json::Value::Null);
+    assert_eq!(spoke.status()["state"], "up", "{}", spoke.status());
+    if spoke.backend == "embedded" {
+        t.spoke.ip("route del default");
+        spoke.call(&["down"]).ok();
+        spoke.up().ok();
+        becomes(|| error() == "Network is unreachable", "the device tells what the kernel answered");
+        let hint = spoke.call(&["status"]).to_string();
+        assert!(hint.contains("send-error") && hint.contains("ip route get"), "{hint}");
+    }
+    spoke.ok(&["down"]);
+    relay.ok(&["down"]);
+}
