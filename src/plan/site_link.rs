@@ -156,6 +156,21 @@ fn docker_missing(site: &Site, network: &str, facts: &Facts) -> (String, String)
             "run wgrelay where the engine runs (Docker Desktop keeps its bridges in a machine of its own)"
                 .into(),
         ),
+        Some(_) if facts.docker_unbridged.contains_key(network) => {
+            let driver = &facts.docker_unbridged[network];
+            let why = match driver.as_str() {
+                "macvlan" | "ipvlan" => {
+                    "its containers are on the parent's link beside this host, and the kernel passes nothing between the two"
+                }
+                _ => "this host has no link in it",
+            };
+            (
+                format!("Docker's network {network} is a {driver} network, not a bridge: {why}"),
+                "run wgrelay in a container that is attached to it, or on another host of that LAN; or attach the containers to a \
+                 bridge network, too, and make that the site"
+                    .into(),
+            )
+        }
         Some(networks) => (
             format!("Docker has no network named {network}"),
             match networks.keys().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -231,6 +246,11 @@ mod tests {
         assert_eq!(resolve(&wanted, &with("webvirtcloud_default")).name(), Some("br-6a7541fe74a1"));
         let SiteLink::Missing(problem) = resolve(&wanted, &with("other")) else { panic!("found") };
         assert!(problem.hint.contains("it has other"), "{problem}");
+        // One without a bridge is said to be one.
+        let mut facts = with("other");
+        facts.docker_unbridged.insert("webvirtcloud_default".into(), "macvlan".into());
+        let SiteLink::Missing(problem) = resolve(&wanted, &facts) else { panic!("found") };
+        assert!(problem.message.contains("is a macvlan network, not a bridge"), "{problem}");
         // Another subnet than the file says: a part of it, or more, is the same network.
         for (subnet, found) in [
             ("172.20.0.0/16", false),

@@ -9,7 +9,9 @@ use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
 use super::{Facts, Keys, bridge, full_tunnel, multi_homed, path_mtu, policy_routing, read_only};
 use crate::firewall::foreign::wsl;
-use crate::firewall::foreign::{accepts, docker, firewalld, listen_port_blocked, output_blocked};
+use crate::firewall::foreign::{
+    accepts, docker, firewalld, input_blocked, listen_port_blocked, output_blocked,
+};
 use crate::firewall::{SiteMatch, Surroundings, Table, compile, forwarding_v4, ifalias, table_name};
 use crate::model::{
     EndpointHost, Network, Node, PlaceRef, Problem, Routes, SiteInterface, Timestamp, derive_for_spoke,
@@ -118,6 +120,7 @@ pub fn wanted_of(
     let mut firewalld_policies = BTreeMap::new();
     problems.extend(listen_port_blocked::problems(network, node, facts));
     problems.extend(output_blocked::problems(network, node, facts));
+    problems.extend(input_blocked::problems(network, node, facts));
     if let Some(table) = &mut firewall {
         let placed: Vec<_> = sites
             .iter()

@@ -89,3 +89,41 @@ fn what_the_kernel_refuses_to_send_is_told_as_this_hosts_own_doing() {
     spoke.ok(&["down"]);
     relay.ok(&["down"]);
 }
+
+/// What Tailscale keeps in INPUT (util/linuxfw/iptables_runner.go), retyped: of its own range it takes nothing by another link.
+#[test]
+fn tailscales_input_chain_is_told_to_a_network_in_its_range() {
+    let Some(t) = Inet::possible() else { return };
+    let (relay, spoke) = (Wgrelay::on(&t.relay), Wgrelay::on(&t.spoke));
+    let chain = "iptables -N ts-input; iptables -I INPUT -j ts-input
+        iptables -A ts-input -s 100.101.102.103/32 -i lo -j ACCEPT
+        iptables -A ts-input -s 100.115.92.0/23 ! -i tailscale0 -j RETURN
+        iptables -A ts-input -s 100.64.0.0/10 ! -i tailscale0 -j DROP
+        iptables -A ts-input -i tailscale0 -j ACCEPT; iptables -A ts-input -p udp -m udp --dport 41641 -j ACCEPT";
+    t.relay.run(&["bash", "-ec", chain]).ok();
+    for (subnet, is_told) in [("100.88.0.0/24", true), ("10.88.0.0/24", false)] {
+        let [first, second] = ["1", "2"].map(|n| subnet.replace("0/24", n));
+        relay.write_network(
+            &network("split")
+                .replace("10.88.0.0/24", subnet)
+                .replace("10.88.0.1", &first)
+                .replace("10.88.0.2", &second),
+        );
+        relay.up().ok();
+        spoke.up_with(&relay, "laptop").ok();
+        let there = if is_told { !no_ping(&t.spoke, &first) } else { ping(&t.spoke, &first) };
+        assert_eq!(there, !is_told, "{subnet}");
+        let trace = relay.call(&["trace", "laptop", "relay", "--live"]);
+        assert_eq!(trace.code, Some(if is_told { 4 } else { 0 }), "{trace}");
+        for said in [
+            trace.stdout,
+            relay.status().to_string(),
+            relay.ok(&["doctor"]),
+            relay.call(&["plan"]).to_string(),
+        ] {
+            assert_eq!(said.contains("ts-input"), is_told, "{said}");
+        }
+        spoke.ok(&["down"]);
+        relay.ok(&["down"]);
+    }
+}

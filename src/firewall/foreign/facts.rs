@@ -64,6 +64,9 @@ pub struct Facts {
     pub saved_sysctls: BTreeMap<String, String>,
     /// Docker's networks by name; `None`: no engine answered.
     pub docker: Option<BTreeMap<String, DockerNetwork>>,
+    /// Its networks without a bridge here, with their drivers: `macvlan`, `ipvlan`, `overlay`.
+    #[serde(default)]
+    pub docker_unbridged: BTreeMap<String, String>,
     /// That engine.
     #[serde(default)]
     pub engine: Option<DockerEngine>,

@@ -92,9 +92,10 @@ pub enum Carried {
 }
 
 impl Carried {
-    const fn names(self) -> &'static [&'static str] {
+    const fn names(self, ipv6: bool) -> &'static [&'static str] {
         match self {
-            Self::Icmp => &["icmp", "icmpv6", "ipv6-icmp", "1", "58"],
+            Self::Icmp if ipv6 => &["icmpv6", "ipv6-icmp", "58"],
+            Self::Icmp => &["icmp", "1"],
             Self::Tcp(_) => &["tcp", "6"],
             Self::Udp(_) => &["udp", "17"],
         }
@@ -184,20 +185,22 @@ impl Asks {
             && net(&self.src, packet.src)
             && net(&self.dst, packet.dst)
             && self.state.as_ref().is_none_or(|one| one.holds(|s| s.eq_ignore_ascii_case(state)));
-        match (is_met, self.carries(packet.carried)) {
+        match (is_met, self.carries(packet)) {
             (false, _) | (_, Meets::Never) => Meets::Never,
             (true, Meets::Always) if self.sure => Meets::Always,
             (true, _) => Meets::Maybe,
         }
     }
 
-    fn carries(&self, carried: Option<Carried>) -> Meets {
+    fn carries(&self, packet: Forwarded<'_>) -> Meets {
         if self.protocol.is_none() && self.port.is_none() {
             return Meets::Always;
         }
-        let Some(carried) = carried else { return Meets::Maybe };
-        let is_it =
-            self.protocol.as_ref().is_none_or(|one| one.holds(|p| carried.names().contains(&p.as_str())));
+        let Some(carried) = packet.carried else { return Meets::Maybe };
+        let is_it = self
+            .protocol
+            .as_ref()
+            .is_none_or(|one| one.holds(|p| carried.names(packet.dst.is_ipv6()).contains(&p.as_str())));
         let is_port = self.port.as_ref().is_none_or(|one| {
             carried.port().is_some_and(|port| one.holds(|(first, last)| (*first..=*last).contains(&port)))
         });

@@ -16,6 +16,7 @@ mod facts;
 pub mod firewalld;
 pub mod forward;
 pub mod input;
+pub(crate) mod input_blocked;
 pub(crate) mod iptables;
 pub(crate) mod listen_port_blocked;
 pub(crate) mod nft;

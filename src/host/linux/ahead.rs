@@ -77,7 +77,7 @@ impl LinuxHost {
             self.ahead.report =
                 self.wireguard(backend).ok().map(|wireguard| (backend, wireguard.report(network)));
         }
-        let docker = self.docker.as_ref().and_then(Engine::networks);
+        let (docker, unbridged) = self.docker.as_ref().and_then(Engine::all_networks).unzip();
         let engine = docker.as_ref().and_then(|_| self.docker.as_ref()?.version());
         let containers = docker.as_ref().and_then(|_| self.docker.as_ref()?.containers());
         Ok(Facts {
@@ -89,6 +89,7 @@ impl LinuxHost {
             containers: containers.unwrap_or_default(),
             docker_elsewhere: if self.docker.is_none() { Engine::elsewhere() } else { None },
             docker,
+            docker_unbridged: unbridged.unwrap_or_default(),
             wsl: facts::wsl(),
             switches_are_read_only: facts::switches_are_read_only(),
             tcp_ports: facts::tcp_ports(),

@@ -121,6 +121,13 @@ pub(crate) fn parse_networks(body: &[u8]) -> Option<BTreeMap<String, DockerNetwo
     Some(bridges.collect())
 }
 
+/// Returns the engine's networks that have no bridge on its host, with their drivers: `macvlan`, `ipvlan`, `overlay`.
+pub(crate) fn parse_unbridged(body: &[u8]) -> BTreeMap<String, String> {
+    let list: Vec<ListedNetwork> = serde_json::from_slice(body).unwrap_or_default();
+    let unbridged = list.into_iter().filter(|n| !matches!(n.driver.as_str(), "bridge" | "host" | "null"));
+    unbridged.map(|n| (n.name, n.driver)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +140,7 @@ mod tests {
       {"Name":"six","Id":"0123456789abcdef","Driver":"bridge",
        "Options":{"com.docker.network.bridge.trusted_host_interfaces":"wg0:eth1","com.docker.network.bridge.gateway_mode_ipv4":"routed"},
        "IPAM":{"Config":[{"Subnet":"10.9.0.0/24"},{"Subnet":"fd00:9::/64"}]}},
+      {"Name":"lan","Id":"dd","Driver":"macvlan","IPAM":{"Config":[{"Subnet":"192.168.1.0/24"}]},"Options":{"parent":"eth0"}},
       {"Name":"host","Id":"bb","Driver":"host","IPAM":{"Driver":"default","Options":null,"Config":null},"Options":{}},
       {"Name":"none","Id":"cc","Driver":"null","IPAM":{"Config":[]}}]"#;
 
@@ -145,6 +153,7 @@ mod tests {
             bridges,
             [("bridge", "docker0"), ("six", "br-0123456789ab"), ("webvirtcloud_default", "br-6a7541fe74a1")]
         );
+        assert_eq!(parse_unbridged(BODY.as_bytes()), BTreeMap::from([("lan".into(), "macvlan".into())]));
         assert_eq!(networks["six"].subnets.len(), 2);
         assert_eq!(networks["six"].trusted, ["eth1", "wg0"].map(String::from).into());
         assert_eq!(networks["six"].gateway_mode4, GatewayMode::Routed);

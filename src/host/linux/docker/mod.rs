@@ -9,7 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::firewall::foreign::docker::answers::{parse_containers, parse_networks, parse_version};
+use crate::firewall::foreign::docker::answers::{
+    parse_containers, parse_networks, parse_unbridged, parse_version,
+};
 use http::{body_of, is_complete};
 
 pub use events::Events;
@@ -50,7 +52,13 @@ impl Engine {
 
     /// Returns the bridge networks by name; `None`: no engine answers.
     pub fn networks(&self) -> Option<BTreeMap<String, DockerNetwork>> {
-        parse_networks(&self.answer("/networks")?)
+        self.all_networks().map(|(bridges, _)| bridges)
+    }
+
+    /// Returns the bridge networks by name, and the drivers of the others; `None`: no engine answers.
+    pub fn all_networks(&self) -> Option<(BTreeMap<String, DockerNetwork>, BTreeMap<String, String>)> {
+        let body = self.answer("/networks")?;
+        Some((parse_networks(&body)?, parse_unbridged(&body)))
     }
 
     /// Returns the engine's version; `None`: no engine answers.
