@@ -295,11 +295,11 @@ fn problem(network: &Network, node: &Node, rule: &RoutingRule, by: Option<&str>,
             format!(
                 "policy rule {rule} sends what is for {list} {way}, not into {tunnel}; what would leave in clear is dropped"
             ),
-            rules_for(&what, &format!("{ip} rule add pref {before} to"), table_name_of),
+            rules_for(what, &format!("{ip} rule add pref {before} to"), table_name_of),
         ),
         What::Site(_) => (
             format!("policy rule {rule} sends what is for the site {list} {way}"),
-            rules_for(&what, &format!("{ip} rule add pref {before} to"), |_| "main".into()),
+            rules_for(what, &format!("{ip} rule add pref {before} to"), |_| "main".into()),
         ),
         What::Outer(_) if node.endpoint.is_some() => (
             format!(

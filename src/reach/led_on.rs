@@ -1,4 +1,5 @@
-//! What somebody outside reaches by a port of a relay that leads there, where no route of his does.
+//! What somebody outside reaches by a port that a host's owner leads on by DNAT, where no route of his does. What a `[[forward]]` leads
+//! to is asked of the relay's own port.
 
 use std::net::IpAddr;
 
@@ -26,27 +27,27 @@ pub(super) fn ways(world: &World, flow: &Flow) -> Vec<(Flow, String)> {
     world.ids().flat_map(of).collect()
 }
 
-/// The ports of a node that lead on: to which address, which is called, and which it is there.
+/// The ports of a host that its owner leads on: to which address, which is called, and which it is there.
 fn ports(world: &World, id: NodeId) -> Vec<(IpAddr, PortSpec, PortSpec)> {
-    let (network, node) = (world.network(), world.node(id));
-    let own = network.forward.iter().filter(|f| f.is_on(node));
-    let own = own.flat_map(|f| f.targets(network).into_iter().map(|to| (to, f.port, f.at_target())));
     let rules = world.host(id).facts.foreign.dnat.iter().flat_map(|f| f.rules.chains.values().flatten());
-    let owners = rules.flat_map(|rule| {
-        let Does::Dnat(to, port) = rule.does else { return Vec::new() };
-        let (Some(protocol), Some(ports)) = (&rule.asks.protocol, &rule.asks.port) else { return Vec::new() };
-        let spec = |first, last| match protocol.of.as_slice() {
-            [one] if one == "tcp" => Some(PortSpec::Tcp(PortRange { first, last })),
-            [one] if one == "udp" => Some(PortSpec::Udp(PortRange { first, last })),
-            _ => None,
-        };
-        let led = |(first, last): &(u16, u16)| {
-            let called = spec(*first, *last)?;
-            Some((to, called, port.map_or(Some(called), |port| spec(port, port))?))
-        };
-        if protocol.not || ports.not { Vec::new() } else { ports.of.iter().filter_map(led).collect() }
-    });
-    own.chain(owners).collect()
+    rules
+        .flat_map(|rule| {
+            let Does::Dnat(to, port) = rule.does else { return Vec::new() };
+            let (Some(protocol), Some(ports)) = (&rule.asks.protocol, &rule.asks.port) else {
+                return Vec::new();
+            };
+            let spec = |first, last| match protocol.of.as_slice() {
+                [one] if one == "tcp" => Some(PortSpec::Tcp(PortRange { first, last })),
+                [one] if one == "udp" => Some(PortSpec::Udp(PortRange { first, last })),
+                _ => None,
+            };
+            let led = |(first, last): &(u16, u16)| {
+                let called = spec(*first, *last)?;
+                Some((to, called, port.map_or(Some(called), |port| spec(port, port))?))
+            };
+            if protocol.not || ports.not { Vec::new() } else { ports.of.iter().filter_map(led).collect() }
+        })
+        .collect()
 }
 
 /// The port to call for one behind it; `None`: it does not lead there.

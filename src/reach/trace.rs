@@ -79,7 +79,7 @@ impl Trace {
 }
 
 /// Follows a flow: by the family and protocol that get through where any does, else by the first that could have. Whom nobody outside
-/// has a route to he calls by a port that leads there, where one does.
+/// has a route to he calls by a port that the owner of this host leads there, where one is.
 pub fn trace(world: &World, flow: &Flow) -> Trace {
     let direct = follow(world, flow);
     if direct.verdict == Verdict::Reaches {
