@@ -137,9 +137,9 @@ fn found(facts: &mut Facts, what: &str) {
             let filter = LocalFilter { place: "nft inet hard".into(), family: None, rules };
             let foreign = &mut facts.foreign;
             if *hook == "output" {
-                foreign.local_output.push(filter)
+                foreign.local_output.push(filter);
             } else {
-                foreign.local_input.push(filter)
+                foreign.local_input.push(filter);
             }
         }
         ["link", name] => {
