@@ -5,6 +5,7 @@ use super::edit::Edited;
 use super::event::Work;
 use super::fault::Fault;
 use super::other_dir;
+use super::preflight::broken_promises;
 use super::session::{Loaded, Session};
 use super::target::Target;
 use super::this_host::{read_with_machine, target};
@@ -55,7 +56,9 @@ pub fn compare_with_host(session: &Session, choice: BackendChoice) -> Result<Com
         Ok((loaded, target))
     })?;
     let (mut host, backend) = host_to_look(host, &runtime, &name, choice)?;
-    let (plan, problems) = plan(&mut host, &target, &runtime, backend, session.now)?;
+    let (plan, mut problems) = plan(&mut host, &target, &runtime, backend, session.now)?;
+    // `up` refuses these unless somebody insists.
+    problems.extend(loaded.located(broken_promises(&loaded.network, session.now)));
     Ok(Compared { loaded, target, backend, plan, problems })
 }
 

@@ -10,7 +10,7 @@ use super::this_host::target;
 use super::up::{Refusal, preflight_errors};
 use crate::config::Secrets;
 use crate::host::agent_process::Runtime;
-use crate::model::{InterfaceName, Problem};
+use crate::model::{InterfaceName, Network, Problem, Timestamp};
 use crate::reach;
 use crate::store::folder::Folder;
 
@@ -49,14 +49,20 @@ fn would_come_up(session: &Session, name: &InterfaceName) -> Result<(), Fault> {
     }
 }
 
+/// Returns what of the promises does not hold; nothing where there are none.
+pub(super) fn broken_promises(network: &Network, now: Timestamp) -> Vec<Problem> {
+    if network.expect.is_empty() {
+        return Vec::new();
+    }
+    reach::check(network, now).problems.into_iter().filter(Problem::is_error).collect()
+}
+
 /// Judges the promises before anything is applied.
 pub(super) fn promises(session: &Session, loaded: &Loaded, force: bool) -> Result<(), Fault> {
     if loaded.network.expect.is_empty() {
         return Ok(());
     }
-    let check = reach::check(&loaded.network, session.now);
-    let broken = check.problems.into_iter().filter(Problem::is_error);
-    let broken = loaded.located(broken.collect());
+    let broken = loaded.located(broken_promises(&loaded.network, session.now));
     if broken.is_empty() {
         return Ok(());
     }

@@ -139,6 +139,16 @@ impl Session {
             return self.named(&name);
         }
         let names = Folder::list(&self.dir)?;
+        let lost = if names.is_empty() { Folder::list_lost(&self.dir) } else { Vec::new() };
+        if let [lost] = lost.as_slice() {
+            return Err(Fault::failed(
+                format!("{} is gone", Folder::new(&self.dir, lost).network_path().display()),
+                format!(
+                    "`wgrelay --network {lost} history` lists what it was, `wgrelay --network {lost} revert REV` brings it \
+                     back; `wgrelay init` makes a new one"
+                ),
+            ));
+        }
         match names.as_slice() {
             [only] => Ok(Folder::new(&self.dir, only)),
             [] => Err(Fault::failed(
@@ -231,6 +241,14 @@ impl Session {
                 format!("{file}:1:1"),
                 "this network was edited after its bundle was made: the other nodes may not have it so",
                 "change it where the bundle was made, and export it again",
+            ));
+        }
+        for relay in network.relays().filter(|r| r.enabled && !r.is_active(self.now)) {
+            warnings.push(Problem::warning(
+                "expired",
+                format!("node {}", relay.name),
+                format!("the relay {} has expired: nobody reaches anybody through it", relay.name),
+                format!("correct its `expires`: `wgrelay set {} expires DATE`", relay.name),
             ));
         }
         Ok(Loaded { folder, network, text, warnings, snapshot })

@@ -138,6 +138,7 @@ pub(crate) fn read_status(
             Some(pending) => Some(pending.left(since_boot()?)),
             None => None,
         };
+        seen.problems.extend(cache.broken_promises(&seen.network, session.now));
         let is_over = rolls_back_in.is_some_and(|left| left.is_zero());
         seen.problems
             .extend(runtime.waiter_words().filter(|_| is_over).map(|why| cannot_go_back(name, &why)));

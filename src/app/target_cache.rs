@@ -4,16 +4,28 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::look::recorded_target;
+use super::preflight::broken_promises;
 use super::target::Target;
 use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::runtime::Applied;
+use crate::model::{Network, Problem, Severity, Timestamp};
 use crate::store::file_stamp::FileStamp;
 use crate::store::folder::Folder;
 
 /// What was read last, and of which files. Every clone means the same.
 #[derive(Clone, Default)]
-pub struct TargetCache(Arc<Mutex<Option<Kept>>>);
+pub struct TargetCache {
+    kept: Arc<Mutex<Option<Kept>>>,
+    /// The promises that a network breaks, judged once for each that is applied.
+    judged: Arc<Mutex<Option<Judged>>>,
+}
+
+/// A network, and which of its promises do not hold.
+struct Judged {
+    network: Arc<Network>,
+    broken: Vec<Problem>,
+}
 
 struct Kept {
     /// Of the record and of the secrets.
@@ -37,7 +49,7 @@ impl TargetCache {
         runtime: &Runtime,
     ) -> Result<Option<(Arc<Applied>, Target)>, HostError> {
         let files = marks(folder, runtime);
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = kept.as_mut().filter(|k| Some(&k.files) == files.as_ref() && k.dir == dir) {
             return Ok(Some((Arc::clone(&kept.applied), kept.target_in(folder))));
         }
@@ -51,6 +63,21 @@ impl TargetCache {
             *kept = Some(Kept { files, dir: dir.to_path_buf(), applied, target, pending: None });
         }
         Ok(Some((applied, target)))
+    }
+}
+
+impl TargetCache {
+    /// Returns which promises of the network that is applied do not hold, as they were when it was first asked.
+    pub(super) fn broken_promises(&self, network: &Arc<Network>, now: Timestamp) -> Vec<Problem> {
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = judged.as_ref().filter(|known| Arc::ptr_eq(&known.network, network)) {
+            return known.broken.clone();
+        }
+        let mut broken = broken_promises(network, now);
+        // Whoever applied it all the same insisted.
+        broken.iter_mut().for_each(|problem| problem.severity = Severity::Warning);
+        *judged = Some(Judged { network: Arc::clone(network), broken: broken.clone() });
+        broken
     }
 }
 

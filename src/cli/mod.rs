@@ -41,6 +41,7 @@ mod table;
 mod trace;
 mod typed;
 mod up;
+mod usage;
 mod watch;
 mod web;
 mod wrap;
@@ -56,7 +57,6 @@ use fault::Fault;
 use output::Output;
 
 use crate::app::{close_inherited, random};
-use crate::model::masked;
 
 /// Runs the command line.
 #[expect(clippy::disallowed_methods, reason = "-v tells how long the work took")]
@@ -68,16 +68,8 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // clap prints help on stdout and errors on stderr; help asked for is no error. An error quotes what was typed,
-            // and a key may have been typed in the wrong place.
-            let text = error.render().to_string();
-            let shown = printable::printable(&masked(&text), false).into_owned();
-            if error.use_stderr() && shown != text {
-                output::last_words(&shown);
-            } else {
-                let _ = error.print();
-            }
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            let words: Vec<_> = std::env::args_os().skip(1).collect();
+            return usage::tell(&error, words.iter().map(std::ffi::OsString::as_os_str)).into();
         }
     };
     if is_detached(&cli.command) {

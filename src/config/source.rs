@@ -182,7 +182,12 @@ impl<'s> Source<'s> {
     /// still checked; `None`: nothing could be read.
     pub(super) fn document(&mut self) -> Option<Table<'s>> {
         if self.text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
-            self.error(Mark(0), "empty-file", "the file is empty", "`wgrelay init` writes one");
+            self.error(
+                Mark(0),
+                "empty-file",
+                "the file is empty",
+                "`wgrelay history` lists what it was, and `wgrelay revert REV` brings it back",
+            );
             return None;
         }
         if let Some(table) = plain::read(self.text) {

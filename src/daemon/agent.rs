@@ -12,12 +12,12 @@ use crate::app::{self, BackendChoice, Event, Fault, Reconciled, Session, TargetC
 use crate::host::agent_process::{AgentLock, Runtime};
 use crate::host::confine::{detached, give_up_rights};
 use crate::host::docker::Engine;
-use crate::host::netlink_monitor::Concern;
+use crate::host::netlink_monitor::{Concern, LastAuthor};
 use crate::host::scope::{Part, leave_session};
 use crate::host::systemd;
 use crate::host::{HostError, LinuxHost};
 use crate::model::{InterfaceName, Network};
-use crate::plan::{Backend, RouteInterest};
+use crate::plan::{Backend, Line, RouteInterest};
 use crate::status::{Repairs, Status, metrics};
 use crate::store::folder::Folder;
 
@@ -248,6 +248,8 @@ struct Looking {
     cache: TargetCache,
     /// What the agent had to repair of late.
     repairs: Arc<Mutex<Repairs>>,
+    /// Who changed our table last.
+    author: LastAuthor,
 }
 
 impl Looking {
@@ -259,6 +261,7 @@ impl Looking {
             device,
             cache: TargetCache::default(),
             repairs: Arc::default(),
+            author: LastAuthor::default(),
         }
     }
 
@@ -269,6 +272,7 @@ impl Looking {
             device: self.device.clone(),
             reconcile: self.clone().reconcile(),
             concern: self.clone().concern(),
+            author: self.author.clone(),
             glance: self.clone().glance(),
             status: self.tell(),
             metrics: None,
@@ -282,6 +286,7 @@ impl Looking {
         let mut status = app::read_status(&session, &self.name, &self.runtime, &self.cache, open)?;
         let mut repairs = self.repairs();
         status.repairs_in_a_minute = Some(repairs.in_a_minute(session.now));
+        status.repaired_after = repairs.others(session.now);
         status.problems.extend(repairs.problem(&self.name, session.now));
         Ok(status)
     }
@@ -338,6 +343,9 @@ impl Looking {
 
     fn reconcile(self) -> Reconcile {
         Arc::new(move |extent| {
+            // What is repaired now is what they did; our own changes come after.
+            let table = self.author.take();
+            let device = self.device.as_ref().and_then(LocalDevice::take_author);
             let look = || {
                 let mut host = machine(self.device.as_ref())?;
                 let now = self.session.later().now;
@@ -350,9 +358,17 @@ impl Looking {
                 Ok(Reconciled::Looked(repair)) => repair,
                 Err(error) => return Looked::Failed { why: error.to_string(), restricted: false },
             };
-            self.repairs().note(&repair.lines, self.session.later().now);
+            let by = |line: &Line| match line.kind.as_str() {
+                "nft-table" | "nft-set" => table.clone(),
+                "peer" => device.clone(),
+                "interface" if line.target == "settings" => device.clone(),
+                _ => None,
+            };
+            let first = repair.lines.first().and_then(&by);
+            self.repairs().note(&repair.lines, first, self.session.later().now);
             for line in repair.lines {
-                tracing::info!(kind = line.kind, target = line.target, "repaired");
+                let by = by(&line).unwrap_or_else(|| "unknown".into());
+                tracing::info!(kind = line.kind, target = line.target, changed_by = by, "repaired");
             }
             match repair.failed {
                 None => Looked::Right,

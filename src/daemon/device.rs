@@ -20,6 +20,8 @@ pub struct LocalDevice {
     plane: Arc<Mutex<Option<Dataplane>>>,
     /// Somebody changed it through its UAPI socket.
     touched: Arc<Notify>,
+    /// Which process that was, the last time.
+    author: Arc<Mutex<Option<String>>>,
     /// It ended; another one may have taken its place since.
     ended: Arc<Notify>,
     /// The file in which what is known of peers outlives each device, and which boot and network namespace it is about.
@@ -46,7 +48,7 @@ impl LocalDevice {
         let failed = |e: &dyn std::fmt::Display| {
             HostError::new("start the embedded data plane for", name.to_string(), e)
         };
-        let touched = Arc::clone(&self.touched);
+        let (touched, author) = (Arc::clone(&self.touched), Arc::clone(&self.author));
         let options = Options { name: name.clone(), mtu, uapi: true };
         let ledger = self.ledger.as_ref().and_then(|ledger| {
             let (path, place) = &**ledger;
@@ -54,8 +56,11 @@ impl LocalDevice {
                 .inspect_err(|e| tracing::warn!("{}: {e}: peers are not remembered", path.display()))
                 .ok()
         });
-        let plane =
-            Dataplane::start_with(&options, ledger, move || touched.notify_one()).map_err(|e| failed(&e))?;
+        let plane = Dataplane::start_with(&options, ledger, move |process| {
+            *author.lock().unwrap_or_else(PoisonError::into_inner) = process;
+            touched.notify_one();
+        })
+        .map_err(|e| failed(&e))?;
         let end = plane.ended_fd().try_clone_to_owned().map_err(|e| failed(&e))?;
         tell_end(end, Arc::clone(&self.ended));
         *self.lock() = Some(plane);
@@ -91,6 +96,11 @@ impl LocalDevice {
     /// Returns when somebody has changed the device through its UAPI socket.
     pub(super) async fn touched(&self) {
         self.touched.notified().await;
+    }
+
+    /// Returns the process that changed it last, and forgets it; `None`: nobody has since, or it is not known who.
+    pub(super) fn take_author(&self) -> Option<String> {
+        self.author.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Returns when a device has ended: the one that is here, or one before it.

@@ -32,7 +32,7 @@ use crate::dataplane::EndReason;
 use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::{Engine, Events};
-use crate::host::netlink_monitor::{Concern, NetlinkMonitor};
+use crate::host::netlink_monitor::{Concern, LastAuthor, NetlinkMonitor};
 use crate::model::InterfaceName;
 use crate::plan::table_name;
 use crate::status::State;
@@ -92,6 +92,8 @@ pub struct Serving {
     pub reconcile: Reconcile,
     /// Which routes of others are news.
     pub concern: Concern,
+    /// Hears who changes our table.
+    pub author: LastAuthor,
     /// What is looked at each second.
     pub glance: Glance,
     /// What `status` asks for.
@@ -149,7 +151,7 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let (changed, mut changes) = mpsc::channel(1);
     watch_kernel(NetlinkMonitor::of_links(Arc::clone(&serving.concern))?, changed.clone());
     // A kernel without nftables has no news of it.
-    if let Ok(news) = NetlinkMonitor::of_filters(table_name(&serving.network)) {
+    if let Ok(news) = NetlinkMonitor::of_filters(table_name(&serving.network), serving.author.clone()) {
         watch_kernel(news, changed.clone());
     }
     watch_the_untold(Arc::clone(&serving.glance), changed.clone());

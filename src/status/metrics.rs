@@ -35,6 +35,14 @@ pub fn metrics(status: &Status) -> String {
         family(&mut out, "wgrelay_repairs_last_minute", "gauge", help);
         let _ = writeln!(out, "wgrelay_repairs_last_minute{{network={network}}} {times}");
     }
+    if !status.repaired_after.is_empty() {
+        let help = "The same, by the process after whose change it was.";
+        family(&mut out, "wgrelay_repairs_last_minute_by_process", "gauge", help);
+        for (process, times) in &status.repaired_after {
+            let labels = format!("network={network},process={}", label(process));
+            let _ = writeln!(out, "wgrelay_repairs_last_minute_by_process{{{labels}}} {times}");
+        }
+    }
     let peers: Vec<(String, &super::PeerStatus)> = status
         .peers
         .iter()
@@ -106,6 +114,7 @@ mod tests {
             problems: vec![Problem::warning("pending", "x", "x", "")],
             rolled_back_at: None,
             repairs_in_a_minute: Some(3),
+            repaired_after: [("nft".to_string(), 2), ("unknown".to_string(), 1)].into(),
             rolls_back_in: None,
         };
         let text = metrics(&status);
@@ -119,6 +128,8 @@ mod tests {
                 "wgrelay_drift{network=\"wg0\"} 0".into(),
                 "wgrelay_problems{network=\"wg0\",code=\"pending\"} 1".into(),
                 "wgrelay_repairs_last_minute{network=\"wg0\"} 3".into(),
+                "wgrelay_repairs_last_minute_by_process{network=\"wg0\",process=\"nft\"} 2".into(),
+                "wgrelay_repairs_last_minute_by_process{network=\"wg0\",process=\"unknown\"} 1".into(),
                 format!("wgrelay_peer_health{{{of},health=\"online\"}} 1"),
                 format!("wgrelay_peer_last_handshake_seconds{{{of}}} 1700000000"),
                 format!("wgrelay_peer_receive_bytes_total{{{of}}} 10"),

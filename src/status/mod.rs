@@ -7,7 +7,7 @@ mod repairs;
 mod rolled_back;
 mod send_error;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -110,6 +110,9 @@ pub struct Status {
     /// How often the agent repaired this host in the last minute; `null`: no agent told.
     #[serde(default)]
     pub repairs_in_a_minute: Option<usize>,
+    /// After whose changes, and how often, by the process's name; `unknown`: the kernel does not tell.
+    #[serde(default)]
+    pub repaired_after: BTreeMap<String, usize>,
 }
 
 impl Status {
@@ -183,6 +186,7 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         rolls_back_in,
         rolled_back_at: rolled_back.map(|change| change.at),
         repairs_in_a_minute: None,
+        repaired_after: BTreeMap::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::Store;
 use super::files::{self, NetworkDir, StoreError, WriterLock};
-use super::history::{History, Note, Revision};
+use super::history::{self, History, Note, Revision};
 use super::journal::{self, PENDING};
 use super::owned::{self, Place, Target};
 use super::part::{Contents, Digests, InstalledBundle};
@@ -39,6 +39,16 @@ impl Folder {
     /// The folder is there and cannot be read.
     pub fn list(dir: &Path) -> Result<Vec<InterfaceName>, StoreError> {
         files::networks(dir)
+    }
+    /// Lists those in `dir` that have no network any more, and a history.
+    pub fn list_lost(dir: &Path) -> Vec<InterfaceName> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let lost = entries.filter_map(|entry| {
+            let name: InterfaceName = entry.file_name().to_str()?.parse().ok()?;
+            let is_lost = !Self::new(dir, &name).exists() && entry.path().join(history::FOLDER).is_dir();
+            is_lost.then_some(name)
+        });
+        lost.collect()
     }
     /// Returns the network's name.
     pub fn name(&self) -> &InterfaceName {

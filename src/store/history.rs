@@ -14,7 +14,7 @@ use crate::model::Timestamp;
 
 /// How many revisions are kept.
 pub const KEPT: usize = 50;
-const FOLDER: &str = ".history";
+pub(super) const FOLDER: &str = ".history";
 const INDEX: &str = "index.json";
 
 /// Who changes a network, by what command, and why.

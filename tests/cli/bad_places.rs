@@ -22,7 +22,14 @@ fn usage_errors_end_with_2() {
         &["export", "--all"],
         &["add", "phone", "--public-key", "short"],
     ] {
-        sandbox.run(arguments).exits(2).tells(&["error"]);
+        let plain = sandbox.run(arguments).exits(2).tells(&["error"]);
+        assert_eq!(plain.out, "");
+        let said = sandbox.run(&[&["--json"], arguments].concat()).exits(2);
+        assert_eq!(said.err, plain.err);
+        let json: serde_json::Value = serde_json::from_str(&said.out).expect("with --json it is an object");
+        let told = json["error"]["message"].as_str().expect("it has a message");
+        assert!(!told.is_empty() && !told.contains("error:") && json["version"] == 1, "{json}");
+        assert!(json["problems"].is_array(), "{json}");
     }
     assert!(sandbox.files().is_empty());
 }

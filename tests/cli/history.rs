@@ -73,6 +73,25 @@ fn what_was_edited_by_hand_is_a_revision_too() {
     assert!(files(&sandbox)[0].starts_with(b"# mine\n"));
 }
 
+/// Where network.toml is empty or gone, each command says how to have it back, and that is so.
+#[test]
+fn a_network_that_was_lost_comes_back_by_what_the_hint_says() {
+    let sandbox = Sandbox::with_network();
+    let file = sandbox.path("wg0/network.toml");
+    let whole = std::fs::read(&file).expect("it is there");
+    std::fs::write(&file, "").expect("it can be written");
+    sandbox.run(&["list"]).exits(3).tells(&["empty-file", "revert REV`"]);
+    sandbox.run(&["revert", "1"]).exits(0);
+    assert_eq!(std::fs::read(&file).expect("it is there"), whole);
+    std::fs::remove_file(&file).expect("it can be removed");
+    for command in [&["list"][..], &["history"], &["revert", "1"]] {
+        sandbox.run(command).exits(1).tells(&["network.toml is gone", "--network wg0 revert REV`"]);
+    }
+    sandbox.run(&["--network", "wg0", "history"]).exits(0);
+    sandbox.run(&["--network", "wg0", "revert", "1"]).exits(0);
+    assert_eq!(std::fs::read(&file).expect("it is there"), whole);
+}
+
 #[test]
 fn a_backup_comes_back_anywhere_and_is_checked_whole() {
     let sandbox = Sandbox::with_network();

@@ -15,6 +15,7 @@ mod mending;
 #[expect(dead_code, reason = "the tests in namespaces need more")]
 mod need;
 mod progress;
+mod promises;
 mod relays;
 mod sandbox;
 mod together;

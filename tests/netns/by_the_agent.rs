@@ -26,6 +26,7 @@ fn read(output: &Output) -> Value {
 fn timeless(mut status: Value) -> Value {
     // Nobody but the agent knows.
     status["repairs_in_a_minute"] = Value::Null;
+    status["repaired_after"] = Value::Null;
     for peer in status["peers"].as_array_mut().expect("status has peers") {
         for field in ["handshake_age", "rx_bytes", "tx_bytes"] {
             peer[field] = Value::Null;
@@ -96,4 +97,19 @@ fn the_agent_tells_what_a_look_tells() {
     relay.ok(&["rotate", "windows"]);
     relay.up().ok();
     assert_eq!(relay.status()["drift"], Value::Array(vec![]));
+}
+
+#[test]
+fn only_root_reaches_an_agent() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
+    if relay.backend != "embedded" {
+        return;
+    }
+    let modes = |find: &str| t.relay.run(&["bash", "-c", find]).ok().stdout;
+    let folders = modes("stat -L -c '%a %u' /run/wgrelay/wg0 /run/wireguard");
+    assert_eq!(folders, "700 0\n700 0\n");
+    let sockets = modes("find -L /run/wgrelay/wg0 /run/wireguard -type s -printf '%m %U %f\\n' | sort");
+    let lines: Vec<&str> = sockets.lines().collect();
+    assert!(lines.len() > 1 && lines.iter().all(|line| line.starts_with("600 0 ")), "{sockets}");
 }

@@ -21,6 +21,8 @@ fn up_breaks_no_promise_unless_forced() {
     assert!(left.code != Some(0) && left.stdout.is_empty(), "an up that was refused left this: {left}");
     let said = relay.call(&["check"]).exits(4);
     assert!(said.stderr.contains(&place), "{said}");
+    let said = relay.call(&["plan"]).ok();
+    assert!(said.stderr.contains(&place), "plan says what up would refuse: {said}");
 
     let said = relay.call(&["-q", "up", "--backend", &relay.backend, "--force"]).ok();
     assert!(
@@ -29,6 +31,9 @@ fn up_breaks_no_promise_unless_forced() {
     );
     assert!(!said.stderr.contains("error") && said.stderr.contains("warning[expectation-broken]"), "{said}");
     relay.call(&["plan", "--check"]).ok();
+    let status = relay.status();
+    assert!(status["problems"].to_string().contains("expectation-broken"), "it is not forgotten: {status}");
+    assert_ne!(status["state"], "down", "{status}");
     // A later up is refused again, and what is up stays as it is.
     relay.edit(|text| text.replace("[node.windows]", "[node.windows]\nkeepalive = 20"));
     let record = || t.relay.read("/run/wgrelay/wg0/applied.json");

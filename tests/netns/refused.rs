@@ -77,6 +77,9 @@ fn a_trial_that_is_refused_takes_nothing_away() {
     t.relay.ip("link add vpn0 type bridge\nlink set vpn0 up\naddr add 192.168.3.200/32 dev vpn0");
     relay.ok(&["remove", "windows"]);
     let refused = relay.call(&["up", "--backend", &relay.backend, "--confirm", "30"]).exits(1);
-    assert!(refused.stderr.contains("nothing was changed"), "{refused}");
+    // What protects may be put right meanwhile, by whoever comes first.
+    assert!(!refused.stderr.contains("peer "), "{refused}");
+    assert_eq!(show(&t.relay, "wg showconf wg0 | sort"), before);
+    std::thread::sleep(Duration::from_secs(1));
     assert_eq!(show(&t.relay, "wg showconf wg0 | sort"), before);
 }

@@ -17,7 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::handle::{ConfigureError, EndReason};
 use super::ledger::Ledger;
 use super::tun::{FRAME, Tun};
-use super::uapi_socket::UapiServer;
+use super::uapi_socket::{UapiServer, process_of};
 use super::udp::Udp;
 use crate::dataplane::coalesce::Coalescer;
 use crate::dataplane::core::{Core, Moment, Outbox};
@@ -56,7 +56,7 @@ pub(super) struct EventLoop {
     commands: Receiver<Command>,
     wake: Arc<EventFd>,
     /// Called after each change that came by the UAPI socket.
-    touched: Box<dyn Fn() + Send>,
+    touched: Box<dyn Fn(Option<String>) + Send>,
     core: Core,
     /// Where what it learns of its peers is kept.
     ledger: Option<Ledger>,
@@ -80,7 +80,7 @@ impl EventLoop {
         uapi: Option<UapiServer>,
         commands: Receiver<Command>,
         wake: Arc<EventFd>,
-        touched: Box<dyn Fn() + Send>,
+        touched: Box<dyn Fn(Option<String>) + Send>,
         mut ledger: Option<Ledger>,
     ) -> Self {
         let mut core = Core::new(mtu);
@@ -386,7 +386,7 @@ impl EventLoop {
     fn serve_uapi(&mut self) {
         // Taken out for the while, as answering needs all the rest.
         let Some(mut server) = self.uapi.take() else { return };
-        server.serve(self.now.boot, |request| match request {
+        server.serve(self.now.boot, |request, client| match request {
             uapi::Request::Get => uapi::render_get(&self.report()),
             uapi::Request::Set(change) => {
                 let outcome = self.configure(&change).map_err(|error| match error {
@@ -395,7 +395,7 @@ impl EventLoop {
                     ConfigureError::Socket(_) | ConfigureError::Ended(_) => uapi::Errno::Io,
                 });
                 if outcome.is_ok() {
-                    (self.touched)();
+                    (self.touched)(process_of(client));
                 }
                 uapi::render_outcome(outcome).into()
             }

@@ -147,17 +147,18 @@ impl Dataplane {
     /// # Errors
     /// See [`Dataplane::start`].
     pub fn start_telling(options: &Options, touched: impl Fn() + Send + 'static) -> Result<Self, StartError> {
-        Self::start_with(options, None, touched)
+        Self::start_with(options, None, move |_| touched())
     }
 
-    /// The same for a device that goes on with what the one before knew of its peers, and keeps what it learns.
+    /// The same for a device that goes on with what the one before knew of its peers, and keeps what it learns. `touched` is told
+    /// the process that changed it, where that can be known.
     ///
     /// # Errors
     /// See [`Dataplane::start`].
     pub fn start_with(
         options: &Options,
         ledger: Option<Ledger>,
-        touched: impl Fn() + Send + 'static,
+        touched: impl Fn(Option<String>) + Send + 'static,
     ) -> Result<Self, StartError> {
         let event = || {
             EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)

@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket,
+};
 use nix::sys::stat::{Mode, fchmod};
 use zeroize::Zeroizing;
 
@@ -123,7 +126,11 @@ impl UapiServer {
     }
 
     /// Lets clients in, takes what they send, and answers one request of each, as far as they listen.
-    pub(super) fn serve(&mut self, now: Duration, mut handle: impl FnMut(Request) -> Zeroizing<String>) {
+    pub(super) fn serve(
+        &mut self,
+        now: Duration,
+        mut handle: impl FnMut(Request, &UnixStream) -> Zeroizing<String>,
+    ) {
         self.accept(now);
         self.clients.retain_mut(|client| client.serve(now, &mut handle).is_ok());
     }
@@ -155,6 +162,13 @@ impl UapiServer {
     }
 }
 
+/// Returns the name and number of the process at the other end; `None`: it is gone, or the kernel does not tell.
+pub(super) fn process_of(client: &UnixStream) -> Option<String> {
+    let number = getsockopt(client, PeerCredentials).ok()?.pid();
+    let name = fs::read_to_string(format!("/proc/{number}/comm")).ok()?;
+    Some(format!("{} (process {number})", name.trim_end()))
+}
+
 impl Drop for UapiServer {
     fn drop(&mut self) {
         let present = fs::symlink_metadata(&self.path).ok().map(|m| (m.dev(), m.ino()));
@@ -182,7 +196,7 @@ impl Client {
     fn serve(
         &mut self,
         now: Duration,
-        handle: &mut impl FnMut(Request) -> Zeroizing<String>,
+        handle: &mut impl FnMut(Request, &UnixStream) -> Zeroizing<String>,
     ) -> io::Result<()> {
         self.push_answer()?;
         if !self.answer.is_empty() {
@@ -211,10 +225,10 @@ impl Client {
         }
     }
 
-    fn answer_request(&mut self, handle: &mut impl FnMut(Request) -> Zeroizing<String>) {
+    fn answer_request(&mut self, handle: &mut impl FnMut(Request, &UnixStream) -> Zeroizing<String>) {
         if let Some((length, request)) = uapi::next_request(&self.received, self.scanned) {
             let answer = match request {
-                Ok(request) => handle(request),
+                Ok(request) => handle(request, &self.stream),
                 Err(errno) => {
                     self.closing = errno == uapi::Errno::Protocol;
                     uapi::render_outcome(Err(errno)).into()
@@ -265,7 +279,7 @@ mod tests {
         let answer = "x".repeat(1 << 19);
         let mut turn = |served: &mut Client| {
             let before = asked;
-            let outcome = served.serve(Duration::ZERO, &mut |_| {
+            let outcome = served.serve(Duration::ZERO, &mut |_, _| {
                 asked += 1;
                 answer.clone().into()
             });

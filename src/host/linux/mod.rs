@@ -12,6 +12,7 @@ mod facts;
 mod firewalld;
 mod foreign_firewall;
 mod iptables;
+mod last_author;
 mod link;
 mod names;
 mod netlink;

@@ -9,6 +9,7 @@ use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 
+pub use super::last_author::LastAuthor;
 use crate::plan::ROUTE_PROTOCOL;
 
 /// The bit of a group of `NETLINK_ROUTE` (linux/rtnetlink.h).
@@ -28,8 +29,8 @@ const NFT_MSG_ELEMENTS: [u16; 2] = [12, 14];
 /// The attribute with the table's name, in messages of every kind.
 const NFTA_TABLE: u16 = 1;
 /// The headers of a netlink message, and of netfilter's within.
-const HEADER: usize = 16;
-const NETFILTER_HEADER: usize = 4;
+pub(super) const HEADER: usize = 16;
+pub(super) const NETFILTER_HEADER: usize = 4;
 
 /// `RTM_NEWROUTE` and `RTM_DELROUTE` (linux/rtnetlink.h), the length of `struct rtmsg`, and its attribute with the destination.
 const ROUTES: [u16; 2] = [24, 25];
@@ -48,8 +49,8 @@ pub struct NetlinkMonitor {
 enum About {
     /// Links, and those routes that matter.
     Links(Concern),
-    /// Filters, and our table in them.
-    Filters(String),
+    /// Filters, and our table in them, with who changed it.
+    Filters(String, LastAuthor),
 }
 
 impl NetlinkMonitor {
@@ -68,8 +69,8 @@ impl NetlinkMonitor {
     ///
     /// # Errors
     /// The kernel gives no socket, or has no nftables.
-    pub fn of_filters(table: String) -> io::Result<Self> {
-        Self::open(NETLINK_NETFILTER, NFTABLES, About::Filters(table))
+    pub fn of_filters(table: String, author: LastAuthor) -> io::Result<Self> {
+        Self::open(NETLINK_NETFILTER, NFTABLES, About::Filters(table, author))
     }
 
     fn open(protocol: isize, groups: u32, about: About) -> io::Result<Self> {
@@ -87,18 +88,38 @@ impl NetlinkMonitor {
             let mut buffer = Vec::with_capacity(LONGEST);
             match self.socket.recv(&mut buffer, 0) {
                 Err(e) if !matches!(e.raw_os_error(), Some(libc::ENOBUFS | libc::EINTR)) => return Err(e),
-                Ok(_) if !self.about.is_told_in(&buffer) => {}
-                _ => return Ok(()),
+                Ok(_) => {
+                    self.about.hear(&buffer);
+                    if self.about.is_told_in(&buffer) {
+                        return Ok(());
+                    }
+                }
+                Err(_) => {
+                    self.about.miss();
+                    return Ok(());
+                }
             }
         }
     }
 }
 
 impl About {
+    fn hear(&self, told: &[u8]) {
+        if let Self::Filters(table, author) = self {
+            author.hear(told, table);
+        }
+    }
+
+    fn miss(&self) {
+        if let Self::Filters(_, author) = self {
+            author.miss();
+        }
+    }
+
     fn is_told_in(&self, messages: &[u8]) -> bool {
         match self {
             Self::Links(concern) => any(messages, |message| is_link_news(message, concern)),
-            Self::Filters(table) => concerns(messages, table),
+            Self::Filters(table, _) => concerns(messages, table),
         }
     }
 }
@@ -146,6 +167,16 @@ fn destination(route: &[u8]) -> Option<IpNet> {
     IpNet::new(address, length).ok()
 }
 
+/// Returns the whole ones of some messages.
+pub(super) fn messages(mut told: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let length = usize::try_from(u32_at(told)?).ok()?;
+        let message = told.get(..length).filter(|message| message.len() >= HEADER)?;
+        told = told.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
+}
+
 fn is_news(message: &[u8], table: &str) -> bool {
     // The high byte is the subsystem.
     let kind = u16_at(&message[4..]).unwrap_or_default() & 0xff;
@@ -156,11 +187,11 @@ fn is_news(message: &[u8], table: &str) -> bool {
 }
 
 /// Returns the table that a message of netfilter names.
-fn table_of(body: &[u8]) -> Option<&[u8]> {
+pub(super) fn table_of(body: &[u8]) -> Option<&[u8]> {
     attribute(body.get(NETFILTER_HEADER..)?, NFTA_TABLE)?.split(|byte| *byte == 0).next()
 }
 
-fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(super) fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let (length, kind) = (usize::from(u16_at(attributes)?), u16_at(attributes.get(2..)?)?);
         let value = attributes.get(4..length)?;
@@ -171,7 +202,7 @@ fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
-fn u16_at(bytes: &[u8]) -> Option<u16> {
+pub(super) fn u16_at(bytes: &[u8]) -> Option<u16> {
     bytes.first_chunk().map(|word| u16::from_ne_bytes(*word))
 }
 
