@@ -92,6 +92,7 @@ fn node(i: usize, sketch: &Sketch, dual: bool) -> Node {
             gateway: *gateway,
             address: subnet.hosts().nth(1).filter(|_| *egress),
             egress: *egress,
+            preference: (*kind % 2 == 0).then_some(u32::from(*kind) * 100),
         });
     }
     for j in 0..sketch.bridges {

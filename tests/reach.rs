@@ -305,8 +305,18 @@ fn what_a_death_takes_away() {
 
 /// How many pairs of other places a dead node takes away, one after the other.
 fn counted(network: &Network, dead: &NodeName) -> (usize, usize) {
+    counted_as(network, &World::assumed(network, NOW).with_dead(dead), dead)
+}
+
+/// The same once the others know of it.
+fn counted_after(network: &Network, dead: &NodeName) -> usize {
+    let mut left = network.clone();
+    left.nodes.get_mut(dead).unwrap().enabled = false;
+    counted_as(network, &World::assumed(&left, NOW).with_dead(dead), dead).1
+}
+
+fn counted_as(network: &Network, after: &World, dead: &NodeName) -> (usize, usize) {
     let before = World::assumed(network, NOW);
-    let after = World::assumed(network, NOW).with_dead(dead);
     let all = matrix(&before).classes.concat();
     let others: Vec<&Place> = all.iter().filter(|p| **p != Place::Node(dead.clone())).collect();
     let (mut of, mut lost) = (0, 0);
@@ -318,7 +328,7 @@ fn counted(network: &Network, dead: &NodeName) -> (usize, usize) {
         for to in others.iter().filter(|to| *to != from && **to != &Place::Internet) {
             if reaches(&before, from, to) {
                 of += 1;
-                lost += usize::from(!reaches(&after, from, to));
+                lost += usize::from(!reaches(after, from, to));
             }
         }
     }
@@ -327,6 +337,10 @@ fn counted(network: &Network, dead: &NodeName) -> (usize, usize) {
 
 /// Two relays, and so many spokes of which every other one has a site, by turns at home on each.
 fn two_relays(spokes: usize) -> Network {
+    parse_network(two_relays_text(spokes).as_bytes(), "network.toml").value.unwrap()
+}
+
+fn two_relays_text(spokes: usize) -> String {
     let mut text = String::from("[network]\nname = \"wg0\"\nsubnet = \"10.88.0.0/16\"\n");
     for i in 1..=spokes + 2 {
         let mut key = [9; 32];
@@ -342,7 +356,7 @@ fn two_relays(spokes: usize) -> Network {
             text += &format!("[[node.n{i:03}.site]]\nsubnet = \"172.20.{i}.0/24\"\ngateway = true\n");
         }
     }
-    parse_network(text.as_bytes(), "network.toml").value.unwrap()
+    text
 }
 
 #[test]
@@ -360,6 +374,39 @@ fn losses_are_what_counting_pair_by_pair_finds() {
                 "n003" => assert_eq!(after, None),
                 _ => assert_eq!(after.map(|n| n > 0), sites.or(Some(false)), "{name}"),
             }
+        }
+    }
+}
+
+#[test]
+fn losses_of_a_site_behind_two_nodes_are_what_counting_pair_by_pair_finds() {
+    // Who else has the site of n003, who that of the relay n001, with what preference; n005 has one of its own beside.
+    for (gateways, nat) in [
+        (&[("n003", 1), ("n004", 2)][..], "masquerade"),
+        (&[("n003", 7), ("n004", 3), ("n006", 5)], "masquerade"),
+        (&[("n001", 2), ("n002", 1)], "masquerade"),
+        (&[("n002", 2), ("n005", 1)], "none"),
+    ] {
+        let mut text = two_relays_text(6);
+        for (name, preference) in gateways {
+            text += &format!(
+                "[[node.{name}.site]]\nsubnet = \"172.21.0.0/24\"\ngateway = true\nnat = \"{nat}\"\npreference = {preference}\n"
+            );
+        }
+        let network = parse_network(text.as_bytes(), "network.toml").value.unwrap();
+        for (name, _) in gateways {
+            let found = losses(&network, &[name.parse().unwrap()], NOW);
+            let loss = &found.without[0];
+            assert_eq!((loss.of, loss.at_once.count), counted(&network, &loss.node), "{gateways:?} {name}");
+            let after = loss.after_failover.as_ref().map(|after| after.count);
+            if let Some(after) = after {
+                assert_eq!(after, counted_after(&network, &loss.node), "{gateways:?} {name}");
+            }
+            // Whoever carries the site is the one whose death another makes good.
+            let best = gateways.iter().max_by_key(|(_, preference)| preference).unwrap().0;
+            let carries = loss.takeovers.iter().any(|t| t.site.to_string() == "172.21.0.0/24");
+            assert_eq!(carries, *name == best, "{gateways:?} {name}");
+            assert!(!carries || after.is_some());
         }
     }
 }
@@ -406,6 +453,7 @@ fn large() -> Network {
                 gateway: i % 2 == 0,
                 address: None,
                 egress: false,
+                preference: None,
             }];
         }
         nodes.insert(name, node);

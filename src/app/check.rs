@@ -31,7 +31,10 @@ pub fn check(session: &Session) -> Result<Check, Fault> {
     Ok(check)
 }
 
-/// Works out who loses whom when a node dies; for `any`, when each relay and each node with a site does, one at a time.
+/// What stands for each node that carries anything; a node called `any` has its name for itself, and `*` is nobody's.
+const EACH: [&str; 2] = ["*", "any"];
+
+/// Works out who loses whom when a node dies; for `any` or `*`, when each relay and each node with a site does, one at a time.
 ///
 /// # Errors
 /// The network's file is invalid, or has no such node.
@@ -40,13 +43,17 @@ pub fn losses(session: &Session, node: &str) -> Result<Losses, Fault> {
     let work = session.begin(Work::Checking);
     let loaded = session.load_from(folder)?;
     let network = &loaded.network;
-    let nodes = if node == "any" {
-        let carries = |n: &&Node| n.is_active(session.now) && (n.is_relay() || !n.sites.is_empty());
+    let is_name = network.nodes.keys().any(|name| name.as_str() == node);
+    let nodes = if EACH.contains(&node) && !is_name {
+        let carries = |n: &&Node| n.is_active(session.now) && (n.is_relay() || n.has_sites());
         network.nodes.values().filter(carries).map(|n| n.name.clone()).collect()
     } else {
-        let name = node
-            .parse::<NodeName>()
-            .map_err(|why| Fault::usage(format!("--without {node:?}: {why}"), "a node, or any"))?;
+        let name = node.parse::<NodeName>().map_err(|why| {
+            Fault::usage(
+                format!("--without {node:?}: {why}"),
+                "a node, or any; '*' where a node is called any",
+            )
+        })?;
         vec![find_node(network, &name)?.name.clone()]
     };
     let losses = reach::losses(network, &nodes, session.now);
@@ -67,7 +74,8 @@ fn misfitting_secrets(loaded: &Loaded) -> Vec<Problem> {
 /// Tells where Docker, on the host that is a node, has another subnet than the file.
 fn wrong_here(session: &Session, loaded: &Loaded) -> Vec<Problem> {
     let is_docker = |site: &Site| matches!(site.interface, Some(SiteInterface::Docker(_)));
-    let here = session.this_node(loaded).ok().filter(|node| node.sites.iter().any(is_docker));
-    let networks = here.and_then(|_| Engine::here()?.networks());
-    here.zip(networks).map_or_else(Vec::new, |(node, networks)| wrong_docker_subnets(node, &networks))
+    let here =
+        session.this_node(loaded).ok().map(Node::ready).filter(|node| node.sites.iter().any(is_docker));
+    let networks = here.as_ref().and_then(|_| Engine::here()?.networks());
+    here.zip(networks).map_or_else(Vec::new, |(node, networks)| wrong_docker_subnets(&node, &networks))
 }

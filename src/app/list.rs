@@ -32,6 +32,9 @@ pub struct ListedNode<'a> {
     pub endpoint: Option<String>,
     pub public_key: String,
     pub sites: Vec<String>,
+    /// Those of them that a better node carries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub standby: Vec<String>,
 }
 
 /// Lists a network.
@@ -53,6 +56,7 @@ fn listed(node: &Node, now: Timestamp) -> ListedNode<'_> {
         expires: node.expires.map(|t| t.to_string()),
         endpoint: node.endpoint.as_ref().map(ToString::to_string),
         public_key: node.public_key.to_string(),
-        sites: node.sites.iter().map(|s| s.subnet.to_string()).collect(),
+        sites: node.written_sites().iter().map(|s| s.subnet.to_string()).collect(),
+        standby: node.standby.iter().map(|s| s.site.subnet.to_string()).collect(),
     }
 }

@@ -102,7 +102,15 @@ fn site(text: &str) -> Result<Site, Fault> {
         Some(network) => SiteInterface::Docker(network.into()),
         None => SiteInterface::Link(name.into()),
     });
-    Ok(Site { subnet, interface, nat: Nat::Auto, gateway: false, address: None, egress: false })
+    Ok(Site {
+        subnet,
+        interface,
+        nat: Nat::Auto,
+        gateway: false,
+        address: None,
+        egress: false,
+        preference: None,
+    })
 }
 
 /// Removes a node and its keys.

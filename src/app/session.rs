@@ -217,7 +217,8 @@ impl Session {
         let bytes = snapshot.network()?;
         let file = folder.network_path().display().to_string();
         let parsed = parse_network(&bytes, &file);
-        let Some(network) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
+        let Some(mut network) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };
+        network.settle(|node| node.is_active(self.now));
         if network.name.as_str() != folder.name().as_str() {
             return Err(Fault::invalid(vec![Problem::error(
                 "name-mismatch",

@@ -48,6 +48,12 @@ pub struct ShownSite {
     pub masqueraded: bool,
     pub gateway: bool,
     pub egress: bool,
+    /// Who of several nodes carries it: the highest number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preference: Option<u32>,
+    /// Who carries it, where this node stands by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carried_by: Option<NodeName>,
 }
 
 /// What the hosts of a site have to be told.
@@ -102,8 +108,8 @@ fn shown(network: &Network, node: &Node, now: Timestamp) -> Shown {
         listen_port: node.listen_port(),
         egress: node.egress,
         egress_all: node.egress_all,
-        local: texts(&node.local),
-        sites: node.sites.iter().map(shown_site).collect(),
+        local: texts(&node.written_local()),
+        sites: shown_sites(network, node, now),
         hosts: node.sites.iter().filter_map(site_hosts).collect(),
         no_proxy: no_proxy(network, node),
         allowed_ips: allowed_ips(network, node, now),
@@ -146,8 +152,20 @@ fn no_proxy(network: &Network, node: &Node) -> Option<String> {
     })
 }
 
+/// What the node carries, then what it stands by for.
+fn shown_sites(network: &Network, node: &Node, now: Timestamp) -> Vec<ShownSite> {
+    let ready = node.ready();
+    let carrier = |(index, site): (usize, &Site)| {
+        let other = network.carrier_of(site.subnet, now).filter(|_| index >= node.sites.len());
+        ShownSite { carried_by: other.map(|other| other.name.clone()), ..shown_site(site) }
+    };
+    ready.sites.iter().enumerate().map(carrier).collect()
+}
+
 fn shown_site(site: &Site) -> ShownSite {
     ShownSite {
+        preference: site.preference,
+        carried_by: None,
         subnet: site.subnet.to_string(),
         interface: site.interface.as_ref().map(ToString::to_string),
         masqueraded: site.is_masqueraded(),

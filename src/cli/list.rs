@@ -35,14 +35,10 @@ fn text(ctx: &Context, network: &Network) -> String {
             if let Some(a) = node.address6 {
                 address += &format!(", {a}");
             }
-            let sites: Vec<String> = node
-                .sites
-                .iter()
-                .map(|s| match &s.interface {
-                    Some(i) => format!("{} by {i}", s.subnet),
-                    None => s.subnet.to_string(),
-                })
-                .collect();
+            let sites = node.sites_in_words(|s| match &s.interface {
+                Some(i) => format!("{} by {i}", s.subnet),
+                None => s.subnet.to_string(),
+            });
             vec![
                 Cell::with(Role::Name, node.name.as_str()),
                 Cell::new(role),

@@ -101,5 +101,10 @@ fn site_text(site: &ShownSite) -> String {
     if site.egress {
         text += ", egress";
     }
+    match (site.preference, &site.carried_by) {
+        (Some(n), Some(other)) => text += &format!(", preference {n}: {other} carries it"),
+        (Some(n), None) => text += &format!(", preference {n}"),
+        _ => {}
+    }
     text
 }

@@ -167,6 +167,6 @@ fn as_listed(node: &Node) -> Node {
     out.relays.clone_from(&node.relays);
     out.enabled = node.enabled;
     out.expires = node.expires;
-    out.sites = node.sites.clone();
+    out.sites = node.written_sites().into_iter().cloned().collect();
     out
 }

@@ -41,7 +41,8 @@ pub fn reread_network(text: &str) -> Option<Network> {
     if !format_is_known(&top, &mut source) {
         return None;
     }
-    let (network, _) = network_of(&top, &mut source);
+    let (mut network, _) = network_of(&top, &mut source);
+    network.settle(|node| node.enabled);
     source.finish(Some(network)).value
 }
 
@@ -76,10 +77,11 @@ pub(super) fn format_is_known(top: &Section<'_>, source: &mut Source<'_>) -> boo
 
 /// Reads what a network.toml has at its top, also inside a bundle, and checks the rules between fields.
 pub(super) fn read_network(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
-    let (network, marks) = network_of(top, source);
+    let (mut network, marks) = network_of(top, source);
     for finding in validate::validate(&network, &marks) {
         source.tell(finding.mark, finding.problem);
     }
+    network.settle(|node| node.enabled);
     (network, marks)
 }
 

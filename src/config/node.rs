@@ -38,7 +38,7 @@ const NODE_KEYS: &[&str] = &[
     "site",
     "bridge",
 ];
-const SITE_KEYS: &[&str] = &["subnet", "interface", "nat", "gateway", "address", "egress"];
+const SITE_KEYS: &[&str] = &["subnet", "interface", "nat", "gateway", "address", "egress", "preference"];
 const BRIDGE_KEYS: &[&str] = &["name", "addresses", "ports", "stp", "mtu"];
 
 /// Reads `[node.NAME]` with everything below it; a node whose name is not valid is read for its other faults.
@@ -244,6 +244,8 @@ fn site_table(section: &Section<'_>, source: &mut Source<'_>) -> (Site, SiteMark
     at.nat = nat.as_ref().map(|n| n.mark);
     let address = section.address::<IpAddr>("address", "192.168.33.1", source);
     at.address = address.as_ref().map(|a| a.mark);
+    let preference = section.number("preference", 0..=u32::MAX, "", source);
+    at.preference = preference.as_ref().map(|p| p.mark);
     let site = Site {
         subnet: subnet.map_or_else(|| Ipv4Net::default().into(), |s| s.value),
         interface,
@@ -251,6 +253,7 @@ fn site_table(section: &Section<'_>, source: &mut Source<'_>) -> (Site, SiteMark
         gateway: section.flag("gateway", source).is_some_and(|f| f.value),
         address: address.map(|a| a.value),
         egress: section.flag("egress", source).is_some_and(|f| f.value),
+        preference: preference.map(|p| p.value),
     };
     (site, at)
 }

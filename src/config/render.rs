@@ -120,8 +120,9 @@ pub fn render_node(node: &Node) -> String {
         Routes::Full => put("routes", text("full")),
         Routes::Only(nets) => put("routes", list(nets.iter().map(ToString::to_string))),
     }
-    if !node.local.is_empty() {
-        put("local", list(node.local.iter().map(ToString::to_string)));
+    let local = node.written_local();
+    if !local.is_empty() {
+        put("local", list(local.iter().map(ToString::to_string)));
     }
     if !node.except.is_empty() {
         put("except", list(node.except.iter().map(ToString::to_string)));
@@ -147,7 +148,7 @@ pub fn render_node(node: &Node) -> String {
     if let Some(mark) = node.fwmark {
         put("fwmark", format!("{mark:#x}"));
     }
-    for site in &node.sites {
+    for site in node.written_sites() {
         render_site(&mut out, &name, site);
     }
     for bridge in &node.bridges {
@@ -179,6 +180,9 @@ fn render_site(out: &mut String, node: &str, site: &Site) {
     }
     if site.egress {
         put("egress = true".into());
+    }
+    if let Some(preference) = site.preference {
+        put(format!("preference = {preference}"));
     }
 }
 

@@ -78,7 +78,7 @@ fn section(out: &mut dyn Write, network: &Network, entry: &Entry<'_>, now: Times
         node.platform.as_str(),
         node.address,
     )?;
-    let sites: Vec<String> = node.sites.iter().map(|site| site.subnet.to_string()).collect();
+    let sites: Vec<String> = node.sites_in_words(|site| site.subnet.to_string());
     if !sites.is_empty() {
         writeln!(out, "<p>behind it: {}</p>", sites.join(", "))?;
     }

@@ -135,7 +135,10 @@ pub fn node_conf_of(
     let mut peers = Vec::new();
     if node.is_relay() {
         for other in network.peers_of(node, now) {
-            let allowed = allowed_ips_as_read(network, network.allowed_ips(node, other, now));
+            // wg-quick makes a route of each: what the relay is attached to itself has one already.
+            let mut allowed = network.allowed_ips(node, other, now);
+            allowed.retain(|net| !node.local.contains(net));
+            let allowed = allowed_ips_as_read(network, allowed);
             peers.push(peer(network, keys, (node, other), allowed)?);
         }
     } else {
@@ -206,7 +209,7 @@ fn interface(
         out.pre_up = hooks_of(node, &pre_up)?;
         out.post_up = hooks_of(node, &post_up)?;
         out.post_down = hooks_of(node, &post_down)?;
-    } else if !node.sites.is_empty() || node.is_relay() {
+    } else if node.has_sites() || node.is_relay() {
         let platform = node.platform.as_str();
         problems.push(Problem::warning(
             "forwarding-by-hand",

@@ -120,7 +120,9 @@ fn is_relays(network: &Network, relay: &Node, document: &Document, now: Timestam
         && document.peers.len() == others.len()
         && document.peers.iter().all(|peer| {
             others.get(&peer.public_key).is_some_and(|other| {
-                sorted(&peer.allowed_ips) == network.allowed_ips(relay, other, now)
+                let mut allowed = network.allowed_ips(relay, other, now);
+                allowed.retain(|net| !relay.local.contains(net));
+                sorted(&peer.allowed_ips) == allowed
                     && peer.endpoint == other.endpoint
                     && (peer.preshared_key.is_none() || network.preshared_keys)
                     && peer.keepalive == network.keepalive_towards(relay, other)

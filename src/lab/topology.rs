@@ -3,16 +3,19 @@
 //! Every node hangs on a router that stands for the Internet and has nothing but its default route there. Behind a
 //! node, each site is a bridge with the node's address and one host, which knows no more than the file promises.
 
+mod feet;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::model::{
-    Bridge, EndpointHost, Network, Node, NodeName, PlaceRef, Routes, Site, SiteInterface, Timestamp,
-    derive_for_spoke,
+    EndpointHost, Network, Node, NodeName, PlaceRef, Routes, Site, SiteInterface, Timestamp, derive_for_spoke,
 };
 use crate::reach::hosts_have_gateway;
+
+use self::feet::Foot;
 
 /// The space that stands for everything outside the network.
 pub const INTERNET: &str = "internet";
@@ -137,6 +140,7 @@ pub enum TopologyError {
 /// # Errors
 /// See [`TopologyError`].
 pub fn topology(network: &Network, now: Timestamp) -> Result<Topology, TopologyError> {
+    let network = &*network.settled(now);
     let nodes: Vec<&Node> = network.nodes.values().filter(|n| n.is_active(now)).collect();
     let base = underlay_range(network).ok_or(TopologyError::NoUnderlay)?;
     let mut b = Builder {
@@ -213,7 +217,7 @@ fn taken(nodes: &[&Node]) -> BTreeSet<IpAddr> {
     nodes
         .iter()
         .flat_map(|n| {
-            let sites = n.sites.iter().filter_map(|s| s.address);
+            let sites = n.written_sites().into_iter().filter_map(|s| s.address);
             sites.chain(n.bridges.iter().flat_map(|b| b.addresses.iter().map(IpNet::addr)))
         })
         .collect()
@@ -228,14 +232,6 @@ struct Built<'n> {
     address: IpAddr,
     /// Whether the host knows a way back into the network.
     knows_the_way: bool,
-}
-
-/// The address that a node has in another one's site.
-struct Foot<'n> {
-    node: &'n Node,
-    /// Index of the site.
-    site: usize,
-    address: IpAddr,
 }
 
 struct Builder<'n> {
@@ -321,11 +317,7 @@ impl<'n> Builder<'n> {
     fn site(&mut self, node: &'n Node, site: &'n Site, number: usize) -> Result<(), TopologyError> {
         let space = self.space_of(node);
         let no_room = || TopologyError::NoRoom { site: site.subnet, node: node.name.clone() };
-        let bridge = match &site.interface {
-            Some(SiteInterface::Link(name)) => name.clone(),
-            Some(SiteInterface::Docker(_)) => format!("br-lab{number}"),
-            None => format!("site{number}"),
-        };
+        let bridge = bridge_of(site, number);
         let here = &mut self.top.spaces[space];
         if !here.bridges.contains(&bridge) {
             here.bridges.push(bridge.clone());
@@ -368,46 +360,6 @@ impl<'n> Builder<'n> {
         Ok(())
     }
 
-    /// A node with a `local` prefix has a foot in the other node's site.
-    fn feet(&mut self, node: &'n Node) -> Result<(), TopologyError> {
-        let sites: Vec<usize> = (0..self.sites.len())
-            .filter(|i| {
-                let built = &self.sites[*i];
-                let local = node.local.iter().any(|p| overlap(&p.trunc(), &built.site.subnet));
-                local && built.node.name != node.name
-            })
-            .collect();
-        for (number, site) in sites.into_iter().enumerate() {
-            self.foot(node, site, number)?;
-        }
-        Ok(())
-    }
-
-    fn foot(&mut self, node: &'n Node, site: usize, number: usize) -> Result<(), TopologyError> {
-        let Built { node: owner, site: Site { subnet, .. }, .. } = self.sites[site];
-        let (space, far) = (self.space_of(node), self.space_of(owner));
-        let link = format!("local{number}");
-        let of = |bridge: &Bridge| bridge.addresses.iter().map(IpNet::addr).find(|a| subnet.contains(a));
-        let on_bridge = node.bridges.iter().find_map(|b| Some((b.name.to_string(), of(b)?)));
-        let (bridge, address) = match on_bridge {
-            Some((bridge, address)) => (Some(bridge), address),
-            None => {
-                let no_room = || TopologyError::NoRoom { site: *subnet, node: owner.name.clone() };
-                let address = self.free(*subnet, &[9]).ok_or_else(no_room)?;
-                let net = IpNet::new_assert(address, subnet.prefix_len());
-                self.top.spaces[space].addresses.push((link.clone(), net));
-                (None, address)
-            }
-        };
-        self.feet.push(Foot { node, site, address });
-        let far_bridge = Some(self.sites[site].bridge.clone());
-        self.join(
-            End { space: far, link: format!("l{space}-{number}"), bridge: far_bridge },
-            End { space, link, bridge },
-        );
-        Ok(())
-    }
-
     fn places(&mut self, nodes: &[&Node]) {
         for node in nodes {
             let space = self.space_of(node);
@@ -439,24 +391,6 @@ impl<'n> Builder<'n> {
         self.top.pairs = pairs;
         self.second_homes(nodes);
         self.egress(nodes);
-    }
-
-    /// Nodes ask for a node with two homes also by its address in the other one's site.
-    fn second_homes(&mut self, nodes: &[&Node]) {
-        for Foot { node, site, address } in &self.feet {
-            let built = &self.sites[*site];
-            let to = self.top.places.len();
-            let space = self.space_of(node);
-            let kind = PlaceKind::SecondHome(node.name.clone());
-            self.top.places.push(Place { name: address.to_string(), kind, space, address: *address });
-            for (from, asking) in nodes.iter().enumerate().filter(|(_, n)| n.name != node.name) {
-                let (a, b) = (Who { node: asking, site: None }, Who { node: built.node, site: Some(built) });
-                let Some(promised) = self.question(&a, &b, *address) else { continue };
-                // Unless the caller has an address of that site, the answer takes the tunnel, where this sender is not accepted.
-                let returns = asking.name == built.node.name || built.site.is_masqueraded();
-                self.top.pairs.push(Pair { from, to, promised: promised && returns, seen_as: None });
-            }
-        }
     }
 
     /// Says whether `a` is to ask for `b`, and whether the network promises that it reaches it.
@@ -555,6 +489,15 @@ impl<'n> Builder<'n> {
 struct Who<'b> {
     node: &'b Node,
     site: Option<&'b Built<'b>>,
+}
+
+/// The bridge that a site is behind.
+fn bridge_of(site: &Site, number: usize) -> String {
+    match &site.interface {
+        Some(SiteInterface::Link(name)) => name.clone(),
+        Some(SiteInterface::Docker(_)) => format!("br-lab{number}"),
+        None => format!("site{number}"),
+    }
 }
 
 fn uplink_name(network: &Network, node: &Node) -> String {

@@ -172,6 +172,7 @@ mod tests {
             gateway: false,
             address: None,
             egress: false,
+            preference: None,
         };
         network.nodes.get_mut("a").unwrap().sites = vec![site("10.1.0.0/24")];
         network.nodes.get_mut("b").unwrap().sites = vec![site("10.1.0.64/26")];

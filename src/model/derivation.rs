@@ -38,6 +38,7 @@ struct Side {
 impl Derivation {
     /// Looks up what a network's AllowedIPs are derived from.
     pub fn of(network: &Network, now: Timestamp) -> Self {
+        let network = &*network.settled(now);
         let active = network.nodes.values().filter(|n| n.is_active(now));
         let mut sites: Vec<(IpNet, NodeName)> =
             active.flat_map(|n| n.sites.iter().map(|s| (s.subnet, n.name.clone()))).collect();
@@ -154,9 +155,10 @@ impl Derivation {
             (false, true) => Some(a),
             (false, false) => None,
         };
-        let is_there = |other: &IpNet| spoke.local.iter().any(|l| l.contains(other));
+        let local = spoke.written_local();
+        let is_there = |other: &IpNet| local.iter().any(|l| l.contains(other));
         let mut out = BTreeSet::new();
-        for site in &spoke.sites {
+        for site in spoke.written_sites() {
             let others = inside(&self.sites, site.subnet, |(net, _)| *net)
                 .filter(|(net, owner)| *owner != spoke.name && *net != site.subnet && !is_there(net));
             for (other, _) in others {

@@ -19,6 +19,7 @@ mod policy;
 mod prefixes;
 mod problem;
 mod shell;
+mod standby;
 mod suggest;
 mod timestamp;
 pub mod validate;
@@ -41,5 +42,6 @@ pub use policy::{AllowRule, Expectation, PlaceRef, PortRange, PortSpec, Verdict}
 pub use prefixes::PrefixMap;
 pub use problem::{Problem, Severity};
 pub use shell::quoted;
+pub use standby::Standby;
 pub use suggest::nearest;
 pub use timestamp::Timestamp;

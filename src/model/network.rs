@@ -148,6 +148,9 @@ pub struct Site {
     pub address: Option<IpAddr>,
     /// Whether the site's hosts may go out through this node, masqueraded.
     pub egress: bool,
+    /// Of several nodes that have this site, each with a number of its own, the one with the highest carries it; `None`: it is
+    /// this node's alone.
+    pub preference: Option<u32>,
 }
 
 impl Site {
@@ -203,6 +206,8 @@ pub struct Node {
     pub public_key: PublicKey,
     /// Subnets behind it.
     pub sites: Vec<Site>,
+    /// Subnets behind it that a better node carries.
+    pub standby: Vec<super::Standby>,
     /// Bridges to make on it.
     pub bridges: Vec<Bridge>,
     /// Prefixes it is attached to itself: left out of its AllowedIPs and routes.
@@ -247,6 +252,7 @@ impl Node {
             endpoint: None,
             public_key,
             sites: Vec::new(),
+            standby: Vec::new(),
             bridges: Vec::new(),
             local: Vec::new(),
             routes: Routes::Split,

@@ -105,6 +105,7 @@ mod tests {
             gateway: false,
             address: None,
             egress: false,
+            preference: None,
         });
         let nodes = [
             node("eu", Role::Relay, 1, &[]),

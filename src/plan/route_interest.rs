@@ -21,7 +21,7 @@ impl RouteInterest {
     /// Says what matters to a network on this node; `called` are the addresses that its peers' endpoints have.
     pub fn of(network: &Network, node: &Node, called: impl Iterator<Item = IpAddr>) -> Self {
         // What is reached by a route of its own is no part of the Internet that an egress leads to.
-        if node.egress || node.sites.iter().any(|s| s.egress) {
+        if node.egress || node.written_sites().iter().any(|s| s.egress) {
             return Self::All;
         }
         let mut map = PrefixMap::default();
@@ -76,6 +76,7 @@ mod tests {
             gateway: false,
             address: None,
             egress: false,
+            preference: None,
         };
         network.nodes.get_mut(&relay).unwrap().sites = vec![site];
         let called = ["198.51.100.7".parse().unwrap()];

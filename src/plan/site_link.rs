@@ -197,6 +197,7 @@ mod tests {
             gateway: false,
             address: None,
             egress: false,
+            preference: None,
         }
     }
 

@@ -42,10 +42,13 @@ pub fn wanted(
     facts: &Facts,
     now: Timestamp,
 ) -> Wanted {
+    let network = &*network.settled(now);
+    let node = network.nodes.get(&node.name).unwrap_or(node);
     wanted_of(network, &|| derive_for_spoke(network, node, now), node, keys, backend, facts, now)
 }
 
-/// The same, with the AllowedIPs of a spoke from somewhere: where many nodes are asked for, they are not derived one by one.
+/// The same of a settled network ([`Network::settled`]), with the AllowedIPs of a spoke from somewhere: where many nodes are
+/// asked for, they are not derived one by one.
 pub fn wanted_of(
     network: &Network,
     derived: &dyn Fn() -> BTreeSet<IpNet>,
@@ -81,13 +84,19 @@ pub fn wanted_of(
     let addresses: BTreeSet<IpNet> =
         network.interface_addresses(node).into_iter().filter(|a| is_carried(a)).collect();
     let goes_whole = node.routes == Routes::Full && !node.is_relay();
-    let mut routes = routes(&peers, &addresses, goes_whole);
-    routes.retain(|r| is_carried(&r.dst));
+    // Without a relay left, what a spoke sends into the tunnel goes nowhere, and not beside it.
+    let sends = if peers.is_empty() && !node.is_relay() { derived() } else { BTreeSet::new() };
+    let all = peers.values().flat_map(|peer| &peer.allowed_ips).chain(&sends);
+    let mut routes = routes(all, &addresses, goes_whole);
+    // What a relay is attached to itself, as a stand-by of another, it reaches by its own link.
+    routes.retain(|r| is_carried(&r.dst) && !(node.is_relay() && node.local.contains(&r.dst)));
     let rules = full_tunnel::rules(&routes);
     let is_full = !rules.is_empty();
     conflicts(network, node, &routes, &addresses, facts, &mut problems);
 
     problems.extend(dns(network, node, is_full));
+    // From here on it is about what this host forwards.
+    let node = &*node.ready();
     let mut sites = Vec::new();
     for site in &node.sites {
         match resolve(site, facts) {
@@ -268,14 +277,12 @@ fn endpoint(node: &Node, facts: &Facts, problems: &mut Vec<Problem>) -> Option<S
 }
 
 /// The routes into the tunnel: every AllowedIPs prefix that the interface's own subnet does not cover.
-fn routes(
-    peers: &BTreeMap<crate::model::PublicKey, Peer>,
+fn routes<'n>(
+    sends: impl Iterator<Item = &'n IpNet>,
     addresses: &BTreeSet<IpNet>,
     is_full: bool,
 ) -> BTreeSet<Route> {
-    peers
-        .values()
-        .flat_map(|p| &p.allowed_ips)
+    sends
         .filter(|net| !addresses.iter().any(|a| a.trunc().contains(*net)))
         .map(|net| Route {
             dst: *net,

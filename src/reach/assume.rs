@@ -62,7 +62,8 @@ impl Assumptions {
             link.addresses.extend(&bridge.addresses);
         }
         let mut docker = BTreeMap::new();
-        for (i, site) in node.sites.iter().enumerate() {
+        let ready = node.ready();
+        for (i, site) in ready.sites.iter().enumerate() {
             let (name, kind) = match &site.interface {
                 Some(SiteInterface::Link(name)) => (name.clone(), ""),
                 Some(wanted @ SiteInterface::Docker(network)) => {
@@ -78,7 +79,10 @@ impl Assumptions {
             };
             let link = link_of(&mut facts, &name, kind);
             let has_one = link.addresses.iter().any(|a| site.subnet.contains(&a.addr()));
-            if let Some(address) = site_address(site)
+            let carries = i < node.sites.len();
+            let own =
+                if carries { site_address(network, site) } else { standby_address(network, node, site) };
+            if let Some(address) = own
                 && (!has_one || site.address.is_some_and(|a| link.addresses.iter().all(|b| b.addr() != a)))
             {
                 link.addresses.push(address);
@@ -126,9 +130,26 @@ fn link_of<'f>(facts: &'f mut Facts, name: &str, kind: &str) -> &'f mut Link {
 }
 
 /// The node's own address in a site; `None` in a site of one address, which is the host's.
-fn site_address(site: &Site) -> Option<IpNet> {
-    let address = site.address.or_else(|| first_host(site.subnet))?;
+fn site_address(network: &Network, site: &Site) -> Option<IpNet> {
+    let mut address = site.address.or_else(|| first_host(site.subnet))?;
+    if site.preference.is_some() && site.address.is_none() {
+        // The other gateways of the site may say which are theirs.
+        let sites = network.nodes.values().flat_map(Node::written_sites);
+        let same = sites.filter(|s| s.subnet.trunc() == site.subnet.trunc());
+        let taken: Vec<IpAddr> = same.filter_map(|s| s.address).collect();
+        let mut hosts = site.subnet.hosts().skip_while(|ip| *ip != address);
+        address = hosts.find(|ip| !taken.contains(ip))?;
+    }
     IpNet::new(address, site.subnet.prefix_len()).ok()
+}
+
+/// The address of a node that stands by for a site: its own, or one of the last, that no other gateway of it has.
+fn standby_address(network: &Network, node: &Node, site: &Site) -> Option<IpNet> {
+    let subnet = site.subnet;
+    let before = network.nodes.values().take_while(|n| n.name != node.name);
+    let taken = before.filter(|n| n.local.contains(&subnet)).count();
+    let address = site.address.or_else(|| from_the_end(subnet, &[], taken))?;
+    IpNet::new(address, subnet.prefix_len()).ok()
 }
 
 fn first_host(subnet: IpNet) -> Option<IpAddr> {

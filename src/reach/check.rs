@@ -41,6 +41,7 @@ impl Check {
 
 /// Checks a network as it would be everywhere.
 pub fn check(network: &Network, now: Timestamp) -> Check {
+    let network = &*network.settled(now);
     let world = World::assumed(network, now);
     let matrix = matrix(&world);
     let mut problems = lint(network, now);

@@ -130,7 +130,7 @@ fn shadowed(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
         if !inside.is_empty() && without(&BTreeSet::from([site.subnet]), &inside).is_empty() {
             out.push(Problem::warning(
                 "shadowed-prefix",
-                format!("node.{}.site[{index}]", node.name),
+                format!("node.{}.site[{}]", node.name, node.written_place(index)),
                 format!(
                     "no packet ever goes to site {} of {}: longer prefixes cover all of it",
                     site.subnet, node.name

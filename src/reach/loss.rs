@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::cause::Reason;
@@ -10,7 +11,7 @@ use super::judge::judge;
 use super::matrix::{Matrix, asks, matrix};
 use super::place::Place;
 use super::world::World;
-use crate::model::{Network, NodeName, Role, Timestamp, Verdict};
+use crate::model::{Network, Node, NodeName, Role, Site, Timestamp, Verdict};
 
 /// What the death of nodes takes away; serialises as the program's JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,9 +33,25 @@ pub struct Loss {
     pub of: usize,
     /// What is lost the moment it dies.
     pub at_once: Lost,
-    /// What stays lost once its spokes are at home on the next of their relays; `None`: nobody is at home on it, or it is the
-    /// only relay.
+    /// What stays lost once its spokes are at home on the next of their relays and others carry its sites; `None`: nobody is at
+    /// home on it, or it is the only relay, and nobody stands by for a site of its.
     pub after_failover: Option<Lost>,
+    /// Its sites that somebody stands by for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub takeovers: Vec<Takeover>,
+}
+
+/// A site of a dead node that another carries on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Takeover {
+    /// The site.
+    pub site: IpNet,
+    /// The best of those that stand by.
+    pub by: NodeName,
+    /// Whether the site's hosts must have that one as their gateway: it masquerades nothing.
+    pub needs_gateway: bool,
+    /// The relays that must send the site's packets elsewhere: each needs `up`, or its exported file anew.
+    pub relays: Vec<NodeName>,
 }
 
 /// Pairs that reach each other no more.
@@ -62,6 +79,7 @@ pub struct LostPairs {
 /// Works out what the death of these nodes takes away, one at a time. Pairs with the dead node itself are not counted: its
 /// sites are.
 pub fn losses(network: &Network, nodes: &[NodeName], now: Timestamp) -> Losses {
+    let network = &*network.settled(now);
     let before = World::assumed(network, now);
     let before = (matrix(&before), before);
     let without = nodes.iter().filter_map(|name| network.nodes.get(name)).map(|node| {
@@ -69,13 +87,40 @@ pub fn losses(network: &Network, nodes: &[NodeName], now: Timestamp) -> Losses {
         let (of, at_once) = lost(&before, &dead, &node.name);
         let is_home = network.peers_of(node, now).any(|peer| !peer.is_relay());
         let others = network.relays().any(|relay| relay.name != node.name && relay.is_active(now));
-        let after_failover = (node.is_relay() && is_home && others).then(|| {
+        let takeovers = takeovers(network, node, now);
+        let helps = node.is_relay() && is_home && others || !takeovers.is_empty();
+        let after_failover = helps.then(|| {
             let network = without(network, &node.name);
             lost(&before, &World::assumed(&network, now).with_dead(&node.name), &node.name).1
         });
-        Loss { node: node.name.clone(), role: node.role, of, at_once, after_failover }
+        Loss { node: node.name.clone(), role: node.role, of, at_once, after_failover, takeovers }
     });
     Losses { version: 1, without: without.collect() }
+}
+
+fn takeovers(network: &Network, dead: &Node, now: Timestamp) -> Vec<Takeover> {
+    let after = without(network, &dead.name);
+    let after = &*after.settled(now);
+    let by = |site: &Site| {
+        let carrier = after.carrier_of(site.subnet, now).filter(|_| site.preference.is_some())?;
+        let own = carrier.sites.iter().find(|own| own.subnet.trunc() == site.subnet.trunc())?;
+        let sends = |network: &Network, relay: &NodeName| -> Option<NodeName> {
+            let relay = network.nodes.get(relay)?;
+            let mut peers = network.peers_of(relay, now);
+            let to = peers.find(|peer| network.allowed_ips(relay, peer, now).contains(&site.subnet))?;
+            Some(to.name.clone())
+        };
+        let relays = after.relays().filter(|relay| relay.is_active(now) && relay.name != carrier.name);
+        let changed =
+            relays.map(|relay| &relay.name).filter(|name| sends(network, name) != sends(after, name));
+        Some(Takeover {
+            site: site.subnet,
+            by: carrier.name.clone(),
+            needs_gateway: !own.is_masqueraded(),
+            relays: changed.cloned().collect(),
+        })
+    };
+    dead.sites.iter().filter_map(by).collect()
 }
 
 /// Returns the network in which a node takes no part, so that its spokes are at home elsewhere.

@@ -1,9 +1,11 @@
 //! What the death of a node takes away, as a person reads it: the answer first, then who loses whom.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::loss::{Loss, Losses, Lost, LostPairs};
+use super::loss::{Loss, Losses, Lost, LostPairs, Takeover};
 use super::place::Place;
+use crate::model::{NodeName, Role};
 
 /// How many places a list names before it says how many more there are.
 const NAMED: usize = 8;
@@ -26,8 +28,23 @@ fn one(loss: &Loss, out: &mut String) {
     let _ = writeln!(out, "without {}: {}", loss.node, headline(loss));
     tell(&loss.at_once, out);
     if let Some(after) = loss.after_failover.as_ref().filter(|after| after.count > 0) {
-        let _ = writeln!(out, "lost also when its spokes use their next relay:");
+        let _ = writeln!(out, "lost also {}:", when(loss));
         tell(after, out);
+    }
+    for takeover in &loss.takeovers {
+        let Takeover { site, by, needs_gateway, relays } = takeover;
+        let relays: Vec<&str> = relays.iter().map(NodeName::as_str).collect();
+        let there = match relays.as_slice() {
+            [] => String::new(),
+            list => format!(" on {}, or the file exported again", list.join(", ")),
+        };
+        let _ = write!(
+            out,
+            "{by} stands by for {site}: `wgrelay disable {}`, then `wgrelay up`{there}",
+            loss.node
+        );
+        let gateway = if *needs_gateway { "; its hosts must have it as their gateway" } else { "" };
+        let _ = writeln!(out, "{gateway}");
     }
 }
 
@@ -40,8 +57,24 @@ fn headline(loss: &Loss) -> String {
     };
     match &loss.after_failover {
         None => at_once,
-        Some(after) if after.count == 0 => format!("{at_once}; none when its spokes use their next relay"),
-        Some(after) => format!("{at_once}; {} also when its spokes use their next relay", after.count),
+        Some(after) if after.count == 0 => format!("{at_once}; none {}", when(loss)),
+        Some(after) => format!("{at_once}; {} also {}", after.count, when(loss)),
+    }
+}
+
+/// What is to happen after the death.
+fn when(loss: &Loss) -> String {
+    let spokes = "its spokes use their next relay";
+    let by: BTreeSet<&str> = loss.takeovers.iter().map(|takeover| takeover.by.as_str()).collect();
+    let by: Vec<&str> = by.into_iter().collect();
+    let sites = match by.as_slice() {
+        [one] => format!("{one} carries its sites"),
+        many => format!("{} carry its sites", many.join(" and ")),
+    };
+    match (loss.role, by.is_empty()) {
+        (_, true) => format!("when {spokes}"),
+        (Role::Spoke, false) => format!("when {sites}"),
+        (Role::Relay, false) => format!("when {spokes} and {sites}"),
     }
 }
 

@@ -166,7 +166,7 @@ pub(super) fn asks(world: &World, from: &Place, to: &Place) -> bool {
     }
 }
 
-pub(super) fn sends_everything(node: &Node) -> bool {
+fn sends_everything(node: &Node) -> bool {
     !node.is_relay()
         && match &node.routes {
             Routes::Split => false,

@@ -33,7 +33,15 @@ fn node(name: &str, role: Role, last: u8) -> Node {
 }
 
 fn site(subnet: &str, nat: Nat, gateway: bool) -> Site {
-    Site { subnet: subnet.parse().unwrap(), interface: None, nat, gateway, address: None, egress: false }
+    Site {
+        subnet: subnet.parse().unwrap(),
+        interface: None,
+        nat,
+        gateway,
+        address: None,
+        egress: false,
+        preference: None,
+    }
 }
 
 fn network(nodes: Vec<Node>) -> Network {

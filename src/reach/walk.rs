@@ -163,10 +163,6 @@ impl<'w> Walk<'w> {
             Spot::Neighbour(id, host) => self.neighbour_sends(id, host, at.dst)?,
             Spot::Node(id, _) => {
                 self.usable(id)?;
-                // What should be in the tunnel does not count where it leaves beside it.
-                if matches!(to, Spot::Internet(_)) && world.is_cut_off(id, at.dst) {
-                    return Err(self.not_allowed(id, at.dst));
-                }
                 let host = world.host(id);
                 if host.owns(at.dst).is_some() {
                     self.hop(world.name(id), Step::Deliver, *at, || "its own address".into());

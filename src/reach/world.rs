@@ -9,7 +9,6 @@ use ipnet::IpNet;
 use super::assume::{Assumptions, UPLINK, uses_v6};
 use super::host::{Dev, Host};
 use super::longest::LongestPrefix;
-use super::matrix::sends_everything;
 use super::place::Place;
 use crate::model::{Derivation, Network, Node, NodeName, Problem, PublicKey, Site, SiteInterface, Timestamp};
 use crate::plan::{Backend, Facts, HostState, Keys, multi_homed_doubt, wanted_of};
@@ -99,6 +98,7 @@ impl World {
     /// Returns the world in which every active node is as `up`, or its exported file, makes it, on a host as
     /// [`super::assumed_facts`] has it.
     pub fn assumed(network: &Network, now: Timestamp) -> Self {
+        let network = &*network.settled(now);
         let assumptions = Assumptions::of(network);
         let nodes: Vec<&Node> = network.nodes.values().collect();
         let sites = |active: bool| {
@@ -225,12 +225,6 @@ impl World {
     pub(super) fn home(&self, spoke: &Node) -> Option<&Node> {
         self.network.home_of(spoke, self.now)
     }
-    /// Says whether a node is to send this into the tunnel, as it does everything, and no relay that it may use takes part.
-    pub(super) fn is_cut_off(&self, id: NodeId, dst: IpAddr) -> bool {
-        let node = self.node(id);
-        let stays_outside = node.local.iter().chain(&node.except).any(|net| net.contains(&dst));
-        sends_everything(node) && !stays_outside && self.home(node).is_none()
-    }
     pub(super) fn site(&self, id: SiteId) -> &Site {
         &self.node(id.node).sites[id.index]
     }
@@ -323,6 +317,12 @@ impl World {
             of.sites.iter().any(|s| s.subnet.contains(&a.addr()))
                 && !of.local.iter().any(|l| l.contains(&a.addr()))
         };
+        // So is one in a site that it stands by for.
+        let stands_by = |a: &IpNet| {
+            let mut others = of.standby.iter().map(|s| s.site.subnet).filter(|s| s.trunc() != subnet.trunc());
+            others.any(|s| s.contains(&a.addr()))
+        };
+        let is_elsewhere = |a: &IpNet| is_elsewhere(a) || stands_by(a);
         self.facts[node].links.get(link).is_some_and(|l| {
             let mut inside = l.addresses.iter().filter(|a| subnet.contains(&a.addr()));
             inside.any(|a| a.prefix_len() < a.max_prefix_len() && !is_elsewhere(a) && is_named(a))

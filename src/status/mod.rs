@@ -263,7 +263,7 @@ fn peer_status(
         rx_bytes: peer.rx_bytes,
         tx_bytes: peer.tx_bytes,
         allowed_ips: peer.allowed_ips.clone(),
-        matters: node.is_some_and(|n| n.is_relay() || !n.sites.is_empty()),
+        matters: node.is_some_and(|n| n.is_relay() || n.has_sites()),
         send_error: peer.send_error.map(send_error::words),
     }
 }

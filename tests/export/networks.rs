@@ -80,6 +80,7 @@ fn site(subnet: &str, interface: Option<SiteInterface>) -> Site {
         gateway: false,
         address: None,
         egress: false,
+        preference: None,
     }
 }
 

@@ -53,6 +53,7 @@ fn spoke(index: u8) -> impl Strategy<Value = Node> {
             gateway,
             address: None,
             egress: false,
+            preference: None,
         });
     let routes = prop_oneof![
         4 => Just(Routes::Split),

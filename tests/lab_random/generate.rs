@@ -107,6 +107,53 @@ impl Roll {
         if self.dice.one_in(3) {
             self.relays();
         }
+        // Last, so that a seed's network is what it was but for this.
+        if self.dice.one_in(3) {
+            self.second_gateways();
+        }
+    }
+
+    /// Puts some sites behind another node as well, or two, each with a preference.
+    fn second_gateways(&mut self) {
+        let mut shared = self.sites.clone();
+        shared.retain(|(_, subnet)| !subnet.ends_with("/30"));
+        for (owner, subnet) in shared {
+            if self.net.nodes.len() < 2 || !self.dice.one_in(2) {
+                continue;
+            }
+            let mut numbers: Vec<u64> = (0..4).collect();
+            let dice = &mut self.dice;
+            let mut preference =
+                || Some(numbers.remove(usize::try_from(dice.below(numbers.len() as u64)).unwrap()));
+            let own = self.net.nodes[owner].sites.iter_mut().find(|site| site.subnet == subnet);
+            own.expect("whoever owns it has it").preference = preference();
+            let extra = (preference(), preference());
+            for preference in [extra.0, extra.1] {
+                let dice = &mut self.dice;
+                let at = usize::try_from(dice.below(self.net.nodes.len() as u64)).unwrap();
+                let node = &mut self.net.nodes[at];
+                if preference == extra.1 && !dice.one_in(4)
+                    || node.sites.iter().any(|site| site.subnet == subnet)
+                    || node.local.contains(&subnet)
+                {
+                    continue;
+                }
+                let number = node.sites.len();
+                node.sites.push(Site {
+                    interface: match dice.below(6) {
+                        0 => Interface::Unset,
+                        1 if !subnet.contains(':') => Interface::Docker(number),
+                        _ => Interface::Link(number),
+                    },
+                    nat: *dice.pick(&[None, None, Some("none"), Some("masquerade")]),
+                    gateway: dice.one_in(2),
+                    egress: dice.one_in(8),
+                    address: None,
+                    preference,
+                    subnet: subnet.clone(),
+                });
+            }
+        }
     }
 
     /// Makes up to three of the nodes relays beside the first, and gives some of the others a home of their own.
@@ -209,6 +256,7 @@ impl Roll {
             gateway: dice.one_in(2),
             egress: dice.one_in(6),
             address,
+            preference: None,
             subnet: subnet.clone(),
         });
         self.sites.push((number, subnet));

@@ -86,6 +86,8 @@ pub struct Site {
     pub egress: bool,
     /// The node's own address there.
     pub address: Option<String>,
+    /// `preference`, where others have the site as well.
+    pub preference: Option<u64>,
 }
 
 /// A site's `interface`.
@@ -205,6 +207,9 @@ impl Site {
             if is {
                 writeln!(text, "{word} = true").unwrap();
             }
+        }
+        if let Some(preference) = self.preference {
+            writeln!(text, "preference = {preference}").unwrap();
         }
         text.trim_end().to_owned()
     }

@@ -75,7 +75,7 @@ pub fn client_files(format: ClientFormat, network: &Network, node: &Node, export
         ClientFormat::Mikrotik => mikrotik::files(name, node, document),
         ClientFormat::Nix => nix::files(name, document),
     };
-    if node.is_relay() || !node.sites.is_empty() {
+    if node.is_relay() || node.has_sites() {
         made.problems.push(Problem::warning(
             "no-firewall",
             format!("node.{}", node.name),

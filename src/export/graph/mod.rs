@@ -130,7 +130,7 @@ fn single(node: &Node, now: Timestamp) -> Item {
     Item {
         title: node.name.to_string(),
         lines: vec![node.address.to_string()],
-        sites: shortened(node.sites.iter().map(|site| site.subnet.to_string()).collect()),
+        sites: shortened(node.sites_in_words(|site| site.subnet.to_string())),
         is_relay: node.is_relay(),
         is_active: node.is_active(now),
     }
@@ -138,7 +138,7 @@ fn single(node: &Node, now: Timestamp) -> Item {
 
 fn together(nodes: &[&Node], now: Timestamp) -> Item {
     let sites: Vec<String> =
-        nodes.iter().flat_map(|node| &node.sites).map(|site| site.subnet.to_string()).collect();
+        nodes.iter().flat_map(|node| node.sites_in_words(|site| site.subnet.to_string())).collect();
     Item {
         title: format!("{} nodes", nodes.len()),
         lines: shortened(nodes.iter().map(|node| node.name.to_string()).collect()),

@@ -28,6 +28,7 @@ pub struct Hooks {
 
 /// Makes the hooks of a node; empty for one that forwards nothing and has no bridges.
 pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
+    let node = &*node.ready();
     let mut hooks = of_the_firewall(network, node, now);
     if let Some((made, undone)) = bridges::bridges(node) {
         // What the rules and switches are about is there before them, and goes after them.

@@ -12,6 +12,12 @@ impl Network {
     /// case, and so does an only relay.
     #[must_use]
     pub fn narrowed_to(&self, newer: &Self, this: &NodeName) -> Self {
+        let mut narrowed = self.as_written().narrowed_as_written(&newer.as_written(), this);
+        narrowed.settle(|node| node.enabled);
+        narrowed
+    }
+
+    fn narrowed_as_written(&self, newer: &Self, this: &NodeName) -> Self {
         // A node that was renamed is the same one.
         let of_newer: BTreeMap<PublicKey, &Node> = newer.nodes.values().map(|n| (n.public_key, n)).collect();
         let is_only_relay = self.relays().nth(1).is_none();

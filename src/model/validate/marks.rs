@@ -58,6 +58,8 @@ pub struct SiteMarks {
     pub address: Option<Mark>,
     /// `nat`.
     pub nat: Option<Mark>,
+    /// `preference`.
+    pub preference: Option<Mark>,
 }
 
 /// Where a bridge's fields stand. `None`: not written, or not valid.
@@ -118,6 +120,7 @@ pub(super) fn label(network: &Network, labels: &mut Vec<String>) -> Marks {
                 interface: field(&format!("site[{i}].interface")),
                 address: field(&format!("site[{i}].address")),
                 nat: field(&format!("site[{i}].nat")),
+                preference: field(&format!("site[{i}].preference")),
             })
             .collect();
         let bridges = node.bridges.iter().enumerate().map(|(i, b)| BridgeMarks {

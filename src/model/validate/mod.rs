@@ -46,6 +46,7 @@ pub fn validate(network: &Network, marks: &Marks) -> Vec<Finding> {
 
 /// Checks a network that was not read from a file; places are such as `node.docker.address`.
 pub fn validate_network(network: &Network) -> Vec<Problem> {
+    let network = &*network.as_written();
     let mut labels = Vec::new();
     let marks = marks::label(network, &mut labels);
     let mut problems: Vec<Problem> = validate(network, &marks)

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Check, Mark, NodeMarks, overlap, unusable};
-use crate::model::{EndpointHost, Node, PrefixMap};
+use crate::model::{EndpointHost, Node, PrefixMap, Site};
 
 impl<'n> Check<'n> {
     pub(super) fn node(&mut self, node: &'n Node, at: &NodeMarks) {
@@ -55,7 +55,7 @@ impl<'n> Check<'n> {
 
     pub(super) fn sites(&mut self) -> PrefixMap<&'n Node> {
         let mut claims: PrefixMap<&'n Node> = PrefixMap::default();
-        let mut claimants: BTreeMap<IpNet, Vec<&'n Node>> = BTreeMap::new();
+        let mut claimants: BTreeMap<IpNet, Vec<Claim<'n>>> = BTreeMap::new();
         let mut placed: Vec<(IpNet, Mark, &Node)> = Vec::new();
         for (node, at) in self.nodes.clone() {
             for (site, at) in node.sites.iter().zip(&at.sites) {
@@ -87,29 +87,25 @@ impl<'n> Check<'n> {
                     self.warn(mark, "tunnel-in-site", format!("site {subnet} of node {} surrounds the tunnel subnet {tunnel}: the tunnel wins there", node.name), "choose a tunnel subnet outside it if hosts of the site use these addresses");
                 }
                 let rivals = claimants.entry(subnet.trunc()).or_default();
-                if let Some(rival) = worst_rival(rivals, node) {
-                    let message = if rival.name == node.name {
-                        format!("node {} has the site {subnet} twice", node.name)
-                    } else {
-                        format!(
-                            "site {subnet} of node {} is already a site of node {}",
-                            node.name, rival.name
-                        )
-                    };
-                    // A stand-by that is switched off claims nothing yet.
-                    if rival.name != node.name && !(rival.enabled && node.enabled) {
-                        self.warn(mark, "duplicate-prefix", message, "only one of them may be enabled");
-                    } else {
-                        let hint = "a prefix can be behind one node; where a node is only attached to it, write it under local";
-                        self.error(mark, "duplicate-prefix", message, hint);
-                    }
-                    rivals.push(node);
-                    if let Some(owner) = claims.get_mut(subnet).filter(|o| !o.enabled && node.enabled) {
-                        *owner = node;
-                    }
+                let claim = Claim { node, site };
+                let clash = rivals.iter().filter_map(|rival| Some((clash(rival, &claim)?, rival)));
+                if let Some((clash, rival)) = clash.min_by_key(|(clash, _)| *clash) {
+                    self.double_claim(
+                        at.preference.filter(|_| clash == Clash::Preference).unwrap_or(mark),
+                        clash,
+                        rival,
+                        &claim,
+                    );
+                }
+                // The site is of the node that carries it, as the file stands.
+                let is_better = |rival: &Claim<'_>| claim.is_better_than(rival);
+                if let Some(owner) = claims.get_mut(subnet).filter(|_| rivals.iter().all(is_better)) {
+                    *owner = node;
+                }
+                rivals.push(claim);
+                if rivals.len() > 1 {
                     continue;
                 }
-                rivals.push(node);
                 claims.insert_new(subnet, node);
                 placed.push((subnet, mark, node));
             }
@@ -157,9 +153,80 @@ impl<'n> Check<'n> {
     }
 }
 
-/// Of those who claim a prefix already, the one that a node clashes with most: itself, else one that is enabled as it is.
-fn worst_rival<'n>(rivals: &[&'n Node], node: &Node) -> Option<&'n Node> {
-    let itself = rivals.iter().find(|r| r.name == node.name);
-    let enabled = || rivals.iter().find(|r| r.enabled && node.enabled);
-    itself.or_else(enabled).or_else(|| rivals.first()).copied()
+/// A node that has a prefix as its site.
+struct Claim<'n> {
+    node: &'n Node,
+    site: &'n Site,
+}
+
+impl Claim<'_> {
+    fn is_better_than(&self, other: &Self) -> bool {
+        let rank = |claim: &Self| (claim.node.enabled, claim.site.preference);
+        rank(self) > rank(other)
+    }
+}
+
+/// Why two claims of one prefix cannot be, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Clash {
+    /// One node has it twice.
+    Itself,
+    /// Nothing says which of the two carries it.
+    NoPreference,
+    /// Both say the same number.
+    Preference,
+    /// Both have the same address there.
+    Address,
+    /// One is switched off, and claims nothing yet.
+    Standby,
+}
+
+fn clash(a: &Claim<'_>, b: &Claim<'_>) -> Option<Clash> {
+    if a.node.name == b.node.name {
+        return Some(Clash::Itself);
+    }
+    match (a.site.preference, b.site.preference) {
+        (Some(a), Some(b)) if a == b => Some(Clash::Preference),
+        (Some(_), Some(_)) => {
+            (a.site.address.is_some() && a.site.address == b.site.address).then_some(Clash::Address)
+        }
+        _ if a.node.enabled && b.node.enabled => Some(Clash::NoPreference),
+        _ => Some(Clash::Standby),
+    }
+}
+
+impl Check<'_> {
+    fn double_claim(&mut self, mark: Mark, clash: Clash, rival: &Claim<'_>, claim: &Claim<'_>) {
+        let (subnet, name, other) = (claim.site.subnet, &claim.node.name, &rival.node.name);
+        let already = format!("site {subnet} of node {name} is already a site of node {other}");
+        match clash {
+            Clash::Itself => {
+                let hint = "a prefix can be behind one link of a node; take one of the two away";
+                self.error(
+                    mark,
+                    "duplicate-prefix",
+                    format!("node {name} has the site {subnet} twice"),
+                    hint,
+                );
+            }
+            Clash::NoPreference => {
+                let hint = "where both are gateways of it, give each a preference: the highest carries it; where a node is only \
+                            attached to it, write it under local";
+                self.error(mark, "duplicate-prefix", already, hint);
+            }
+            Clash::Preference => {
+                let hint = "give each its own number: the highest carries the site";
+                self.error(mark, "duplicate-prefix", format!("{already}, with the same preference"), hint);
+            }
+            Clash::Address => {
+                let message = format!("{already}, with the same address in it");
+                self.error(mark, "duplicate-address", message, "write each gateway's own address there");
+            }
+            // A stand-by that is switched off claims nothing yet.
+            Clash::Standby => {
+                let hint = "only one of them may be enabled, unless each has a preference";
+                self.warn(mark, "duplicate-prefix", already, hint);
+            }
+        }
+    }
 }

@@ -384,6 +384,9 @@ fn source_not_allowed(world: &World, id: NodeId, from: NodeId, src: IpAddr) -> (
         } else {
             format!("a [[node.{}.site]] with {prefix}, or masquerade it there", sender.name)
         }
+    } else if let Some(standby) = node.standby.iter().find(|s| s.site.subnet.contains(&src)) {
+        let subnet = standby.site.subnet;
+        format!("{0} stands by for {subnet}: speak to {0} at its address there, as its hosts can", node.name)
     } else if node.local.iter().any(|l| l.contains(&src)) {
         format!(
             "local under [node.{0}] keeps {prefix} out of its tunnel: speak to {0} at its address in {prefix}, or take it \

@@ -123,8 +123,15 @@ impl Walk<'_> {
         if let Some((id, dev)) = self.world.attached_at(site, dst) {
             return Some(Next::Node(id, dev));
         }
-        if self.world.site_of(dst) == Some(site) && self.world.by_tunnel_address(dst).is_none() {
-            return Some(Next::Host(site, dst));
+        // Another site of the same node may be on the same link.
+        let is_here = |other: &SiteId| {
+            let link = |of: SiteId| self.world.site_link(of);
+            *other == site || other.node == site.node && link(site).is_some() && link(*other) == link(site)
+        };
+        if let Some(other) = self.world.site_of(dst).filter(is_here)
+            && self.world.by_tunnel_address(dst).is_none()
+        {
+            return Some(Next::Host(other, dst));
         }
         self.world.answers_arp(site, dst).map(|(id, dev)| Next::Node(id, dev))
     }
@@ -154,6 +161,9 @@ impl Walk<'_> {
             return Ok(Next::Node(other, dev));
         }
         if let Some(site) = here.next() {
+            if let Some(next) = self.on_link(site, dst) {
+                return Ok(next);
+            }
             let subnet = world.site(site).subnet;
             return Err(Cause::NotOnLink { at: world.name(id).to_string(), owner: site.node, subnet, dst });
         }
