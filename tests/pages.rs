@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use wgrelay::config::parse_network;
 use wgrelay::model::{Network, Timestamp};
 use wgrelay::reach;
-use wgrelay::web::pages::{self, LoginView, NodeFile, NodesQuery};
+use wgrelay::web::database::Enrollment;
+use wgrelay::web::pages::{self, Enrolled, LoginView, NodeFile, NodesQuery};
 use wgrelay::web::view::{
     AuditEntry, Changed, Check, Diff, Doctor, Frame, History, Language, List, Mend, NetworkFile, Notice,
     People, Plan, Problem, Role, Session, Shown, Status, Token, Trace, User,
@@ -173,10 +174,15 @@ fn every_page(known: &Known) -> Vec<(&'static str, Markup)> {
     let typed = |_: &str| HOSTILE;
     let broken: BTreeMap<usize, String> = [(0, HOSTILE.to_string())].into();
     let search = NodesQuery { search: HOSTILE.into(), sort: HOSTILE.into(), ..NodesQuery::default() };
+    let link =
+        Enrollment { node: HOSTILE.into(), platform: HOSTILE.into(), maker: HOSTILE.into(), expires: NOW.0 };
     vec![
         ("login", pages::login(frame, LoginView::Wrong(HOSTILE), HOSTILE)),
         ("login-wait", pages::login(frame, LoginView::Wait(30), "/")),
         ("first-admin", pages::first_admin(frame, HOSTILE, Some(HOSTILE))),
+        ("links", pages::links(frame, std::slice::from_ref(&link), Some((HOSTILE, HOSTILE)))),
+        ("enroll", pages::enroll(frame, &link, HOSTILE)),
+        ("enrolled", pages::enrolled(frame, &Enrolled { node: HOSTILE, file: HOSTILE, is_applied: false })),
         ("overview", pages::overview(frame, Some(status), list, check)),
         ("overview-alone", pages::overview(frame, None, list, check)),
         ("nodes", pages::nodes(frame, list, Some(status), &NodesQuery::default())),
@@ -253,7 +259,8 @@ fn no_page_runs_or_loads_what_is_not_ours() {
             assert_eq!(handler, None, "{name}: <{inside}>");
             assert!(attribute(inside, "style").is_none() && tag != "style", "{name}: <{inside}>");
             if tag == "script" {
-                assert_eq!(attribute(inside, "src"), Some("/assets/page.js"), "{name}");
+                let own = ["/assets/page.js", "/assets/enroll.js"];
+                assert!(attribute(inside, "src").is_some_and(|src| own.contains(&src)), "{name}");
                 assert!(html.contains("defer></script>"), "{name}: text in a script");
             }
             for link in ["href", "src", "action", "formaction"].iter().filter_map(|a| attribute(inside, a)) {
@@ -267,7 +274,9 @@ fn no_page_runs_or_loads_what_is_not_ours() {
         }
     }
     let sheet = fs::read_to_string("src/web/assets/page.css").unwrap();
-    let script = fs::read_to_string("src/web/assets/page.js").unwrap();
+    let script = ["page.js", "enroll.js"]
+        .map(|name| fs::read_to_string(format!("src/web/assets/{name}")).unwrap())
+        .concat();
     for word in ["http://", "https://", "@import", "url(", "innerHTML", "eval(", "document.write"] {
         assert!(!sheet.contains(word) && !script.contains(word), "{word}");
     }

@@ -10,6 +10,7 @@ mod ask;
 mod caller;
 pub mod database;
 pub mod edits;
+mod enroll;
 mod fields;
 pub mod guard;
 pub mod openapi;

@@ -4,7 +4,7 @@
 use super::ask::{Ask, Reply};
 use super::fields::{Field, Kind, may, must};
 use super::procedure::Refused;
-use super::{api, people, show, sign_in};
+use super::{api, enroll, people, show, sign_in};
 
 /// How a route is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +197,9 @@ const CHANGE: &[Field] = &[
     may("up", NAME),
 ];
 
+/// For how many hours a link is good.
+const HOURS: Kind = Kind::Number(enroll::MOST_HOURS);
+
 /// What is served.
 pub const ROUTES: &[Route] = &[
     // Before anybody is known.
@@ -225,6 +228,15 @@ pub const ROUTES: &[Route] = &[
         "Sets a password, by a link that is good once",
         sign_in::init,
     ),
+    route(Get, "/enroll", Public, &[must("link", SECRET)], "Enrols this device, by a link", enroll::form),
+    route(
+        Post,
+        "/enroll",
+        Public,
+        &[must("link", SECRET), must("public_key", NAME)],
+        "Enrols a device whose key was made elsewhere, by a link that is good once",
+        enroll::by_hand,
+    ),
     route(Get, "/assets/{name}", Public, &[], "Style, script, icon", show::asset),
     // Pages that look.
     route(Post, "/logout", Own, &[], "Signs out", sign_in::logout),
@@ -239,6 +251,15 @@ pub const ROUTES: &[Route] = &[
         show::nodes,
     ),
     route(Get, "/nodes/new", Operate, &[], "The form of a new node", show::add_form),
+    route(Get, "/links", Operate, &[], "The links by which devices enrol", enroll::links),
+    route(
+        Post,
+        "/links",
+        Operate,
+        &[must("do", NAME), must("name", NAME), may("platform", NAME), may("hours", HOURS)],
+        "Makes such a link, or takes it back",
+        enroll::change,
+    ),
     of_node(route(Get, "/nodes/{node}", Read, &[], "A node", show::node)),
     of_node(route(Get, "/nodes/{node}/edit", Operate, &[], "The form of a node", show::edit_form)),
     of_node(route(
@@ -410,6 +431,31 @@ pub const ROUTES: &[Route] = &[
         api::up,
     ),
     route(Post, "/api/v1/confirm", Operate, &[], "Keeps what was applied", api::confirm),
+    route(Get, "/api/v1/links", Operate, &[], "The links by which devices enrol", enroll::api_links),
+    route(
+        Post,
+        "/api/v1/links",
+        Operate,
+        &[must("name", NAME), may("platform", NAME), may("hours", HOURS)],
+        "Makes a link by which a device enrols once, with a key that it makes itself",
+        enroll::api_add,
+    ),
+    of_node(route(
+        Delete,
+        "/api/v1/links/{node}",
+        Operate,
+        &[],
+        "Takes the link of a node back",
+        enroll::api_remove,
+    )),
+    route(
+        Post,
+        "/api/v1/enroll",
+        Public,
+        &[must("link", SECRET), must("public_key", NAME)],
+        "Enrols a device by such a link, which it uses up: takes its public key, returns its file without the private one",
+        enroll::api_enroll,
+    ),
     route(Get, "/api/v1/audit", Admin, &[], "What was done, by whom", api::audit),
 ];
 
@@ -443,8 +489,11 @@ mod tests {
             "POST /login",
             "GET /init",
             "POST /init",
+            "GET /enroll",
+            "POST /enroll",
             "GET /assets/{name}",
             "GET /api/v1/openapi.json",
+            "POST /api/v1/enroll",
         ];
         assert_eq!(public, expected);
         let keys: Vec<&str> = ROUTES.iter().filter(|r| r.scope == Keys).map(|r| r.path).collect();

@@ -76,6 +76,11 @@ for (const link of document.querySelectorAll("[data-back]")) {
   });
 }
 
+// A link begins as the page that made it does.
+for (const spot of document.querySelectorAll("[data-link-path]")) {
+  spot.textContent = location.origin + spot.dataset.linkPath;
+}
+
 // A form is sent once.
 for (const form of document.querySelectorAll("form[method=post]")) {
   form.addEventListener("submit", (event) => {

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "one file")]
 
 mod audit;
+mod enrollments;
 mod links;
 mod sessions;
 mod tokens;
@@ -15,6 +16,7 @@ use std::sync::{Mutex, MutexGuard};
 use rusqlite::{Connection, OptionalExtension as _};
 
 pub use audit::Entry;
+pub use enrollments::Enrollment;
 pub use links::{FIRST, Purpose};
 pub use sessions::{Opened, SessionRow};
 pub use tokens::{TokenRow, TokenScope};
@@ -23,7 +25,7 @@ pub use users::{User, is_name, role_of};
 use super::procedure::Refused;
 
 /// What each version adds; the file's `user_version` says how many it has.
-const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
 
 /// The file.
 pub struct Database {

@@ -12,7 +12,7 @@ pub struct Asset {
 }
 
 /// All of them.
-pub const ASSETS: [Asset; 3] = [
+pub const ASSETS: [Asset; 4] = [
     Asset {
         name: "page.css",
         content_type: "text/css; charset=utf-8",
@@ -22,6 +22,11 @@ pub const ASSETS: [Asset; 3] = [
         name: "page.js",
         content_type: "text/javascript; charset=utf-8",
         content: include_str!("../assets/page.js"),
+    },
+    Asset {
+        name: "enroll.js",
+        content_type: "text/javascript; charset=utf-8",
+        content: include_str!("../assets/enroll.js"),
     },
     Asset { name: "icon.svg", content_type: "image/svg+xml", content: include_str!("../assets/icon.svg") },
 ];

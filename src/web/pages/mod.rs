@@ -4,6 +4,7 @@
 pub mod assets;
 mod changes;
 mod doctor;
+mod enroll;
 mod file;
 mod form;
 mod layout;
@@ -24,6 +25,7 @@ mod trace;
 
 pub use changes::{changes, diff};
 pub use doctor::doctor;
+pub use enroll::{Enrolled, enroll, enrolled, links};
 pub use file::file;
 pub use layout::refused;
 pub use login::{LoginView, first_admin, login};

@@ -177,6 +177,31 @@ texts! {
     SORTED_BY: "sort by {0}", "按{0}排序";
     ADD_NODE: "Add a node", "添加节点";
 
+    // Enrolment.
+    ENROLL_LINKS: "Links for new devices", "新设备链接";
+    LINKS_WHAT: "A link is good once: the device that opens it makes its own private key, which never comes here.", "链接仅可使用一次：打开它的设备自行生成私钥，私钥不会传到这里。";
+    LINKS_GOOD: "Links that were not used yet", "尚未使用的链接";
+    LINK_ONCE: "The link for {0}, shown once:", "{0} 的链接，仅显示一次：";
+    MAKE_LINK: "Make a link", "创建链接";
+    HOURS: "Good for so many hours", "有效小时数";
+    HOURS_HINT: "1 to 744", "1 至 744";
+    ENROLL: "Enroll", "注册";
+    ENROLL_TITLE: "Enroll this device as {0} in {1}", "将此设备注册为 {1} 中的 {0}";
+    ENROLL_UNTIL: "This link is good once, until {0}. Looking at it spends nothing.", "此链接仅可使用一次，有效期至 {0}。查看不会消耗它。";
+    ENROLL_HERE: "With a key made in this browser", "使用在此浏览器中生成的密钥";
+    ENROLL_SCRIPT: "This needs script, which is off here.", "这需要脚本，而此处脚本已关闭。";
+    ENROLL_INSECURE: "Browsers make keys only on pages that came by HTTPS or from this device itself; this one came by plain HTTP. Use one of the ways below.", "浏览器只在通过 HTTPS 或来自本机的页面上生成密钥；此页面通过普通 HTTP 打开。请使用下面的方式。";
+    ENROLL_UNABLE: "This browser cannot make keys of X25519. Use a newer one, or one of the ways below.", "此浏览器无法生成 X25519 密钥。请使用较新的浏览器，或下面的方式。";
+    ENROLL_MAKE: "Make the key and enroll", "生成密钥并注册";
+    ENROLL_WORKING: "Enrolling…", "正在注册…";
+    ENROLLED: "Enrolled, and taken in: the tunnel can come up.", "已注册并已生效：隧道可以建立。";
+    ENROLLED_WAITS: "Enrolled. The relay takes this device in when its operator applies the network.", "已注册。管理员应用网络后，中继才会接纳此设备。";
+    ENROLL_NO_CODE: "The file is shown this once, and holds the private key. There is no QR code: open the link on the device itself, and import the file there.", "文件仅显示这一次，其中包含私钥。没有二维码：请在设备本身上打开链接并导入文件。";
+    ENROLL_COMMAND: "By command, with the address of this page", "使用命令，附上此页面的地址";
+    ENROLL_OWN: "With a key made elsewhere", "使用在别处生成的密钥";
+    ENROLL_OWN_HINT: "the public half, as wg pubkey prints it", "公钥，即 wg pubkey 的输出";
+    ENROLL_FILL_IN: "Put your own PrivateKey where the file says so. It is shown this once: it holds the preshared key.", "请在文件标注处填入您自己的 PrivateKey。文件仅显示这一次：其中包含预共享密钥。";
+
     // A node.
     PUBLIC_KEY: "Public key", "公钥";
     PUBLIC_KEY_HINT: "empty: a key pair is made here; else no private key is stored", "留空：在此生成密钥对；否则不保存私钥";
