@@ -30,6 +30,7 @@ mod orphan;
 mod other_dir;
 mod preflight;
 mod reconcile;
+mod recorded_node;
 mod refused;
 pub mod revisions;
 mod rollback;

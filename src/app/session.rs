@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::event::{Event, Listener, Work, Working};
 use super::fault::Fault;
+use super::recorded_node::recorded_node;
 use crate::config::{Bundle, Secrets, parse_network, places_of};
 use crate::host::user::User;
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
@@ -22,7 +23,7 @@ pub struct Asked {
     pub dir_is_named: bool,
     /// Which network, as typed; `None`: the only one.
     pub network: Option<String>,
-    /// Which node this host is; `None`: the installed bundle's, else the only relay.
+    /// Which node this host is; `None`: see [`Session::this_node`].
     pub node: Option<NodeName>,
     /// The command as it was given, for the history.
     pub command: Option<String>,
@@ -313,7 +314,8 @@ impl Session {
         self.node.as_ref()
     }
 
-    /// Finds the node that this host is: `--node`, else the installed bundle's, else the only relay.
+    /// Finds the node that this host is: `--node`, else the installed bundle's, else the one that it was brought up as, else the
+    /// only relay.
     pub fn this_node<'n>(&self, loaded: &'n Loaded) -> Result<&'n Node, Fault> {
         let name = match &self.node {
             Some(name) => Some(name.clone()),
@@ -321,6 +323,9 @@ impl Session {
         };
         if let Some(name) = name {
             return find_node(&loaded.network, &name);
+        }
+        if let Some(node) = recorded_node(&self.dir, loaded)? {
+            return Ok(node);
         }
         let relays: Vec<&Node> = loaded.network.relays().collect();
         match relays.as_slice() {

@@ -64,7 +64,7 @@ pub struct Global {
     /// Which network; by default the only one there
     #[arg(long, global = true, value_name = "NAME")]
     pub network: Option<String>,
-    /// Which node this host is; by default the installed bundle's, else the only relay
+    /// Which node this host is; by default the installed bundle's, else what it was brought up as, else the only relay
     #[arg(long, global = true, value_name = "NODE")]
     pub node: Option<NodeName>,
     /// Print the result as JSON

@@ -109,6 +109,32 @@ fn drift_and_a_newer_file_are_told() {
     relay.ok(&["down"]);
 }
 
+/// A person who says once which node the host is does not have to say it again, and is never made the relay without a word.
+#[test]
+fn a_host_stays_the_node_that_it_was_brought_up_as() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let host = Wgrelay::relay_of(&t, Families::V4);
+    host.ok(&["--node", "windows", "up"]);
+    for words in [&["up"][..], &["plan", "--check"], &["rename", "windows", "laptop", "--up"]] {
+        host.ok(words);
+        assert!(host.call(&["doctor"]).stdout.contains("wsl"), "its one peer is the relay, after {words:?}");
+        let status = host.status();
+        let peers = status["peers"].as_array().expect("peers").clone();
+        assert!(peers.iter().map(|peer| &peer["name"]).eq(["wsl"]), "{words:?}: {status}");
+    }
+    // After a restart of the host, what is to come back says it.
+    host.ok(&["--node", "laptop", "up"]);
+    t.relay.run(&["rm", "-f", "/run/wgrelay/wg0/applied.json"]).ok();
+    let plan = host.call(&["plan"]);
+    assert!(!plan.stdout.contains("docker") && !plan.stderr.contains("docker"), "{plan}");
+    host.ok(&["remove", "laptop"]);
+    for words in [&["up"][..], &["plan"]] {
+        let said = host.call(words).exits(2);
+        assert!(said.stderr.contains("this host was brought up as laptop"), "{said}");
+    }
+    host.ok(&["down"]);
+}
+
 #[test]
 fn what_keeps_a_network_down_is_told_while_it_is_down() {
     let Some(t) = Topology::possible(Families::V4) else { return };
