@@ -1,5 +1,7 @@
 //! Every problem's code that the sources have is in a page that says what it is about.
 
+#![expect(clippy::disallowed_methods, reason = "it reads the sources")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
