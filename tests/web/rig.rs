@@ -78,8 +78,7 @@ impl Rig {
             clock,
         };
         let path = dir.path().join("agent");
-        let own = app::unprivileged::Account::own();
-        let halves = Halves::meet(&path, own.uid, own.gid).unwrap();
+        let halves = Halves::meet(&path, app::unprivileged::Account::own()).unwrap();
         let session = Session::new(asked, Arc::new(Nobody));
         std::thread::spawn(move || serve(&halves, &session));
         let calls = Arc::new(AtomicUsize::new(0));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::kept::Kept;
 use crate::app::{Fault, Session, find_node};
 use crate::export::qr::Code;
 use crate::export::{Hooks, Keys, node_conf_of};
@@ -18,6 +19,15 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// How many files may leave yet.
 #[derive(Debug, Default)]
 pub struct Allowance(Mutex<VecDeque<Instant>>);
+
+/// What bounds the keys that leave.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    /// How many.
+    pub allowance: Allowance,
+    /// Which ones do not.
+    pub kept: Kept,
+}
 
 impl Allowance {
     fn take(&self) -> Result<(), Fault> {
@@ -40,8 +50,8 @@ impl Allowance {
 /// Makes a spoke's file and its QR code.
 ///
 /// # Errors
-/// There is no such spoke, it is the node that this host is, or its keys are not here.
-pub(super) fn export(session: &Session, node: &str, allowance: &Allowance) -> Result<Value, Fault> {
+/// There is no such spoke, it is or was a relay or the node that this host is, or its keys are not here.
+pub(super) fn export(session: &Session, node: &str, bounds: &Bounds) -> Result<Value, Fault> {
     let loaded = session.load_network()?;
     let name: NodeName = node.parse().map_err(|why| Fault::usage(format!("node {node:?}: {why}"), ""))?;
     let node = find_node(&loaded.network, &name)?;
@@ -52,8 +62,9 @@ pub(super) fn export(session: &Session, node: &str, allowance: &Allowance) -> Re
             format!("`wgrelay export {name}` on the relay itself"),
         ));
     }
-    allowance.take()?;
+    bounds.allowance.take()?;
     let secrets = session.load_secrets(&loaded)?;
+    bounds.kept.may_leave(session, &name, secrets.private_keys.get(&name))?;
     let preshared = |relay: &NodeName, spoke: &NodeName| secrets.preshared_key(relay, spoke).cloned();
     let keys = Keys { private_key: secrets.private_keys.get(&name), preshared_key: &preshared };
     let derivation = Derivation::of(&loaded.network, session.now);

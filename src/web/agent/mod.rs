@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "sockets between the halves, and the clock")]
 
 mod export;
+mod kept;
 mod perform;
 mod serve;
 mod socket;

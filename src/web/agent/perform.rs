@@ -3,11 +3,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::export::{Allowance, export};
+use super::export::{Bounds, export};
 use crate::app::{
     self, Answer, BackendChoice, BringUp, Fault, FaultKind, Saving, Session, TypedFlow, revision_of,
     revisions,
 };
+use crate::web::database::is_name;
 use crate::web::procedure::{Procedure, Refused};
 
 /// The least and the most seconds that a change waits for its confirmation.
@@ -17,7 +18,7 @@ const CONFIRM: std::ops::RangeInclusive<u32> = 10..=600;
 ///
 /// # Errors
 /// It says no.
-pub fn perform(session: &Session, procedure: &Procedure, allowance: &Allowance) -> Result<Value, Fault> {
+pub fn perform(session: &Session, procedure: &Procedure, bounds: &Bounds) -> Result<Value, Fault> {
     match procedure {
         Procedure::Status => match app::status(session, true)? {
             Answer::Told { json, .. } => Ok(serde_json::from_slice(&json).map_err(unprintable)?),
@@ -43,28 +44,33 @@ pub fn perform(session: &Session, procedure: &Procedure, allowance: &Allowance) 
         }
         Procedure::Doctor => value(&app::diagnose(session)?),
         Procedure::Change { by, change, dry_run, expects } => {
+            bounds.kept.look(session);
             let saving = Saving { dry_run: *dry_run, expects: expects.as_deref() };
-            value(&app::change(&named(session, by), change, saving)?)
+            value(&app::change(&named(session, by)?, change, saving)?)
         }
-        Procedure::Export { node, .. } => export(session, node, allowance),
+        Procedure::Export { node, .. } => export(session, node, bounds),
         Procedure::Up { by, confirm } if CONFIRM.contains(confirm) => {
             let asked =
                 BringUp { bundle: None, backend: BackendChoice::Auto, force: false, confirm: Some(*confirm) };
-            Ok(app::bring_up(&named(session, by).settled(), &asked)?.json())
+            Ok(app::bring_up(&named(session, by)?.settled(), &asked)?.json())
         }
         Procedure::Up { .. } => {
             Err(Fault::usage("a change waits 10 to 600 seconds for its confirmation", ""))
         }
         Procedure::Confirm { by } => {
-            let done = app::confirm(&named(session, by).settled())?;
+            let done = app::confirm(&named(session, by)?.settled())?;
             Ok(json!({"version": 1, "network": done.network, "node": done.node}))
         }
     }
 }
 
-/// Has the history say who it was: root's process did it, and not root.
-fn named(session: &Session, by: &str) -> Session {
-    session.on_behalf_of(format!("wgrelay web, {by}"))
+/// Has the history say who it was: root's process did it, and not root. What is no name does not get there.
+fn named(session: &Session, by: &str) -> Result<Session, Fault> {
+    let maker = by.strip_prefix("a link of ").unwrap_or(by);
+    if is_name(maker.strip_prefix("token ").unwrap_or(maker)) {
+        return Ok(session.on_behalf_of(format!("wgrelay web, {by}")));
+    }
+    Err(Fault::usage("who asks has no name of a user or a token", ""))
 }
 
 fn value(data: &impl Serialize) -> Result<Value, Fault> {
