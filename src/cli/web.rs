@@ -15,7 +15,7 @@ use super::output::Role;
 use crate::app::unprivileged::{Account, keep_no_rights};
 use crate::app::{Nobody, Session};
 use crate::web::agent::{Halves, Socket, serve};
-use crate::web::database::{FIRST, Purpose, TokenScope};
+use crate::web::database::{Entry, FIRST, Purpose, TERMINAL, TokenScope};
 use crate::web::guard::Place;
 use crate::web::procedure::Refused;
 use crate::web::server::{self, Listen};
@@ -177,8 +177,13 @@ pub fn web(ctx: &Context, args: &WebArgs) -> Result<Exit, Fault> {
         (None, None) => both(ctx, args, &network),
         (None, Some(Half::Agent)) => {
             unblock_signals()?;
-            let account = account(&args.user)?;
-            let halves = Halves::meet(&socket(args, &network)?, account.uid, account.gid)?;
+            let (account, socket) = (account(&args.user)?, socket(args, &network)?);
+            if Account::own().is_root()
+                && let Some(folder) = socket.parent()
+            {
+                account.own_folder(folder)?;
+            }
+            let halves = Halves::meet(&socket, account)?;
             serve(&halves, &quiet(ctx))?;
             Ok(Exit::Failed)
         }
@@ -235,7 +240,15 @@ fn both(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
             "started by an ordinary user: both halves have that user's rights, and this host is not changed",
         );
     }
-    let halves = Halves::meet(&socket, account.uid, account.gid)?;
+    if args.tls_cert.is_none() {
+        let tunnel = ctx.load_network()?.network.subnet;
+        for at in args.listen.iter().filter(|at| !at.ip().is_loopback() && !is_in(tunnel, at.ip())) {
+            ctx.out.say(&format!(
+                "at {at} passwords and cookies go in clear, for whoever is on that network: `--tls-cert FILE --tls-key FILE`"
+            ));
+        }
+    }
+    let halves = Halves::meet(&socket, account)?;
     let mut child = account.start(&arguments(ctx, args, network, &database)?)?;
     let session = quiet(ctx);
     std::thread::Builder::new()
@@ -244,6 +257,10 @@ fn both(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
         .map_err(|e| Fault::failed(format!("cannot make a thread: {e}"), ""))?;
     let ended = child.wait().map_err(|e| Fault::failed(format!("the half that speaks HTTP: {e}"), ""))?;
     Ok(if ended.success() { Exit::Done } else { Exit::Failed })
+}
+
+fn is_in(tunnel: ipnet::Ipv4Net, ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if tunnel.contains(&ip))
 }
 
 /// What the half that speaks HTTP is started with: no key, and no path of the network.
@@ -364,7 +381,36 @@ fn administer(ctx: &Context, args: &WebArgs, action: &WebAction, network: &str) 
         WebAction::User { action } => user(ctx, &database, action, network)?,
         WebAction::Token { action } => token(ctx, &database, action)?,
     }
+    if let Some((action, about)) = noted(action) {
+        let (who, action) = (TERMINAL.into(), action.into());
+        database.record(&Entry { at: now, who, action, about, status: 200, ..Entry::default() })?;
+    }
     Ok(Exit::Done)
+}
+
+/// What the audit has of it; `None`: it changed nothing.
+fn noted(action: &WebAction) -> Option<(&'static str, String)> {
+    use TokenAction as Token;
+    use UserAction as User;
+    Some(match action {
+        WebAction::Init => ("web init", String::new()),
+        WebAction::User { action } => match action {
+            User::List => return None,
+            User::Add { name, role } => ("web user add", format!("{name} {role}")),
+            User::Password { name } => ("web user password", name.clone()),
+            User::Totp { name, off: false } => ("web user totp", name.clone()),
+            User::Totp { name, off: true } => ("web user totp --off", name.clone()),
+            User::Remove { name } => ("web user remove", name.clone()),
+        },
+        WebAction::Token { action } => match action {
+            Token::List => return None,
+            Token::Add { name, scope, of, .. } => (
+                "web token add",
+                format!("{name} {scope} {}", of.as_deref().unwrap_or_default()).trim_end().into(),
+            ),
+            Token::Remove { name } => ("web token remove", name.clone()),
+        },
+    })
 }
 
 fn user(ctx: &Context, database: &Database, action: &UserAction, network: &str) -> Result<(), Fault> {

@@ -40,9 +40,23 @@ impl Asked {
         if found.next().is_some() { None } else { Some(value) }
     }
 
+    /// Returns a header on which it depends what is done.
+    ///
+    /// # Errors
+    /// 400: there are two of it, and which one is meant is not known.
+    fn only(&self, name: &str) -> Result<Option<&str>, Refused> {
+        match self.headers.iter().filter(|(own, _)| own == name).count() {
+            0 | 1 => Ok(self.header(name)),
+            _ => Err(Refused::new(400, format!("{name} is given twice"), "")),
+        }
+    }
+
+    /// Returns a cookie; of two of one name one may be another page's of this host, so neither counts.
     fn cookie(&self, name: &str) -> Option<&str> {
         let pairs = self.header("cookie")?.split(';').map(str::trim);
-        pairs.filter_map(|pair| pair.split_once('=')).find(|(own, _)| *own == name).map(|(_, value)| value)
+        let mut found = pairs.filter_map(|pair| pair.split_once('=')).filter(|(own, _)| *own == name);
+        let (_, value) = found.next()?;
+        if found.next().is_some() { None } else { Some(value) }
     }
 }
 
@@ -55,6 +69,28 @@ pub struct Outgoing {
     pub headers: Vec<(&'static str, String)>,
     /// The body; it may hold keys.
     pub body: Zeroizing<Vec<u8>>,
+}
+
+/// So long may the body be of whoever is not known, or may not, in bytes.
+pub const STRANGERS_BODY: usize = 16 << 10;
+
+/// What is written down of a request besides who asked and how it ended.
+#[derive(Default)]
+struct Noted {
+    about: String,
+    is_tried: bool,
+}
+
+impl Noted {
+    /// Names, and never a secret: what may hold one is not among these.
+    fn of(route: &Route, fields: &Fields) -> Self {
+        const NAMES: [&str; 10] =
+            ["do", "node", "name", "revision", "user", "id", "to", "role", "scope", "key"];
+        let is_digest = |name: &str| name == "revision" && !route.placeholders().any(|own| own == name);
+        let said = NAMES.iter().filter(|name| !is_digest(name)).filter_map(|name| fields.text(name));
+        let about = said.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ");
+        Self { about, is_tried: route.path == "/review" || fields.flag("dry_run") }
+    }
 }
 
 /// What a path names, by the names of its route.
@@ -96,12 +132,7 @@ impl Web {
 
     /// Answers a request that came from an address at a time, in Unix seconds.
     pub fn answer(&self, asked: &Asked, address: IpAddr, now: u64) -> Outgoing {
-        let mut frame = Frame {
-            network: self.network.clone(),
-            path: asked.path.clone(),
-            language: language(asked),
-            ..Frame::default()
-        };
+        let mut frame = Frame { path: asked.path.clone(), language: language(asked), ..Frame::default() };
         let is_api = asked.path.starts_with("/api/");
         let done = self.try_answer(asked, address, now, &mut frame);
         match done {
@@ -122,26 +153,26 @@ impl Web {
         let caller = self.caller(route, asked, address, now)?;
         if let Caller::User(user, session) = &caller {
             frame.user = Some(user.name.clone());
+            frame.network.clone_from(&self.network);
             frame.role = user.role;
             frame.csrf.clone_from(&session.csrf);
         }
-        let node = named.iter().find(|(name, _)| name == "node").map(|(_, node)| node.clone());
-        let result = self.checked(route, &named, &caller, asked, address, now, frame);
+        let mut noted = Noted::default();
+        let result = self.checked(route, &named, &caller, asked, address, now, frame, &mut noted);
         let failed_sign_in = route.scope == Scope::Public && result.is_err();
         if route.changes() && (route.scope != Scope::Public || failed_sign_in) {
             let status = match &result {
                 Ok(reply) => reply.status,
                 Err(refused) => refused.status,
             };
-            let about = node
-                .or_else(|| named.first().map(|(_, v)| v.clone()).filter(|_| route.scope != Scope::Public));
             self.database.record(&Entry {
                 at: now,
                 who: caller.name(),
                 address: address.to_string(),
                 action: format!("{} {}", route.method.as_str(), route.path),
-                about: about.unwrap_or_default(),
+                about: noted.about,
                 status,
+                is_tried: noted.is_tried,
             })?;
         }
         result
@@ -157,7 +188,11 @@ impl Web {
         address: IpAddr,
         now: u64,
         frame: &Frame,
+        noted: &mut Noted,
     ) -> Result<Reply, Refused> {
+        if route.scope != Scope::Public {
+            noted.about = named.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ");
+        }
         // A program that has a token sends no cookie along without knowing.
         let by_browser = !matches!(caller, Caller::Token(_)) && route.changes();
         if by_browser {
@@ -176,23 +211,24 @@ impl Web {
                 ));
             }
         }
-        let if_match = asked.header("if-match").map(|etag| etag.trim_matches('"').to_owned());
+        if route.scope != Scope::Public {
+            *noted = Noted::of(route, &fields);
+        }
+        let if_match = asked.only("if-match")?.map(|etag| etag.trim_matches('"').to_owned());
         let frame = frame.clone();
         (route.does)(&Ask { web: self, caller, address, frame, fields, if_match, now })
     }
 
     /// Finds out who asks. A token that is wrong is not the same as none.
     fn caller(&self, route: &Route, asked: &Asked, address: IpAddr, now: u64) -> Result<Caller, Refused> {
-        const ACCOUNT: &str = "a token";
-        if let Some(header) = asked.header("authorization") {
+        if let Some(header) = asked.only("authorization")? {
             let token = header.strip_prefix("Bearer ").filter(|_| route.is_api());
             let wrong = || Refused::new(401, "this token is not valid", "it has ended, or was taken back");
-            self.throttle().may_try(ACCOUNT, address, now)?;
             let found = self.database.token(token.ok_or_else(wrong)?, now)?;
             return match found {
                 Some(token) => Ok(Caller::Token(token)),
                 None => {
-                    self.throttle().failed(ACCOUNT, address, now);
+                    self.throttle().wrong_secret(address, now)?;
                     Err(wrong())
                 }
             };
@@ -202,6 +238,21 @@ impl Web {
             Some((user, session)) => Caller::User(user, session),
             None => Caller::Nobody,
         })
+    }
+
+    /// Returns how long a request's body may be, in bytes: before it is read, so that a stranger fills no memory.
+    pub fn body_limit(&self, asked: &Asked, address: IpAddr, now: u64) -> usize {
+        let Ok((route, named)) = find(&asked.method, &asked.path) else { return 0 };
+        let most = route.body_limit();
+        if most <= STRANGERS_BODY {
+            return most;
+        }
+        let node = named.iter().find(|(name, _)| name == "node").map(|(_, node)| node.as_str());
+        let is_let_in = self.place.is_called(asked.header("host")).is_ok()
+            && self
+                .caller(route, asked, address, now)
+                .is_ok_and(|caller| caller.may(route, node, now).is_ok());
+        if is_let_in { most } else { STRANGERS_BODY }
     }
 
     fn outgoing(&self, reply: Reply) -> Outgoing {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::ask::{Ask, Reply};
+use super::caller::Caller;
 use super::openapi;
 use super::procedure::{Procedure, Refused};
 use crate::app::Change;
@@ -82,8 +83,12 @@ pub fn diff(ask: &Ask<'_>) -> Answer {
 
 fn change(ask: &Ask<'_>, change: Change) -> Answer {
     let (by, dry_run) = (ask.caller.name(), ask.fields.flag("dry_run"));
-    let changed: Value =
+    let mut changed: Value =
         ask.web.agent.call(&Procedure::Change { by, change, dry_run, expects: ask.if_match.clone() })?;
+    // What this host would change is about every node.
+    if matches!(ask.caller, Caller::Token(token) if token.node.is_some()) && !changed["plan"].is_null() {
+        changed["plan"] = Value::Null;
+    }
     let etag = changed["revision"].as_str().map(Into::into);
     Ok(Reply { etag, ..Reply::json(changed) })
 }

@@ -1,6 +1,6 @@
 //! Who asks, and what that one may.
 
-use super::database::{SessionRow, TokenRow, TokenScope, User};
+use super::database::{NOBODY, SessionRow, TokenRow, TokenScope, User};
 use super::procedure::Refused;
 use super::routes::{Concerns, Route, Scope};
 use super::view::Role;
@@ -23,7 +23,7 @@ impl Caller {
     /// Returns the name for the audit and the history.
     pub fn name(&self) -> String {
         match self {
-            Self::Nobody => "nobody".into(),
+            Self::Nobody => NOBODY.into(),
             Self::User(user, _) => user.name.clone(),
             Self::Token(token) => format!("token {}", token.name),
         }

@@ -7,7 +7,7 @@ use super::ask::{Ask, Reply};
 use super::database::{Enrollment, Entry};
 use super::pages::{self, Enrolled};
 use super::procedure::{Procedure, Refused};
-use super::view::{List, NetworkFile, Plan, Status};
+use super::view::{Frame, List, NetworkFile, Plan, Status};
 use crate::app::Change;
 use crate::model::{NodeName, Platform, PublicKey};
 
@@ -98,13 +98,10 @@ pub fn api_remove(ask: &Ask<'_>) -> Answer {
 
 /// Finds what a link is for; guesses are counted.
 fn found(ask: &Ask<'_>) -> Result<Enrollment, Refused> {
-    // By address alone: strangers who guess keep nobody else out.
-    let account = format!("a link from {}", ask.address);
-    ask.web.throttle().may_try(&account, ask.address, ask.now)?;
     match ask.web.database.enrollment(ask.fields.required("link"), ask.now)? {
         Some(found) => Ok(found),
         None => {
-            ask.web.throttle().failed(&account, ask.address, ask.now);
+            ask.web.throttle().wrong_secret(ask.address, ask.now)?;
             Err(no_link())
         }
     }
@@ -114,10 +111,15 @@ fn no_link() -> Refused {
     Refused::new(404, "this link is not good, or not any more", "ask whoever sent it for another")
 }
 
+/// What is around the page of whoever has a good link: he is told where he was invited to.
+fn invited(ask: &Ask<'_>) -> Frame {
+    Frame { network: ask.web.network.clone(), ..ask.frame.clone() }
+}
+
 /// Shows what the link is for; looking at it spends nothing.
 pub fn form(ask: &Ask<'_>) -> Answer {
     let found = found(ask)?;
-    Ok(Reply::page(pages::enroll(&ask.frame, &found, ask.fields.required("link"))))
+    Ok(Reply::page(pages::enroll(&invited(ask), &found, ask.fields.required("link"))))
 }
 
 /// Enrols, and shows the file: its owner fills the private key in.
@@ -128,7 +130,7 @@ pub fn by_hand(ask: &Ask<'_>) -> Answer {
         file: done.file["content"].as_str().unwrap_or_default(),
         is_applied: done.is_applied,
     };
-    Ok(Reply::page(pages::enrolled(&ask.frame, &shown)))
+    Ok(Reply::page(pages::enrolled(&invited(ask), &shown)))
 }
 
 /// Enrols a program, or the page's own script.
@@ -170,6 +172,7 @@ fn enroll(ask: &Ask<'_>) -> Result<Done, Refused> {
         action: "enrol".into(),
         about: spent.node.clone(),
         status,
+        ..Entry::default()
     })?;
     done
 }

@@ -29,7 +29,7 @@ pub mod view;
 
 use std::sync::Mutex;
 
-pub use answer::{Asked, Outgoing};
+pub use answer::{Asked, Outgoing, STRANGERS_BODY};
 pub use ask::{Ask, Reply};
 pub use database::Database;
 pub use password::{hash as hash_password, is_right as is_password};

@@ -2,12 +2,16 @@
 
 use super::ask::{Ask, Reply};
 use super::caller::Caller;
-use super::database::{FIRST, Purpose, SessionRow, User, is_name};
+use super::database::{Entry, FIRST, LOGIN_FAILED, NOBODY, Purpose, SIGNED_IN, SessionRow, User, is_name};
 use super::guard::is_own_path;
 use super::pages::{self, LoginView};
 use super::procedure::{Procedure, Refused};
+use super::throttle::Guesser;
 use super::view::Role;
 use super::{password, secret, totp};
+
+/// Seconds for which an address is one that a user signs in from.
+const AT_HOME: u64 = 30 * 86_400;
 
 type Answer = Result<Reply, Refused>;
 
@@ -27,26 +31,30 @@ pub fn login(ask: &Ask<'_>) -> Answer {
         let left = refused.hint.split(' ').find_map(|word| word.parse().ok()).unwrap_or(900);
         Reply::page(pages::login(&ask.frame, LoginView::Wait(left), next(ask))).status(429)
     };
-    if let Err(refused) = ask.web.throttle().may_try(name, ask.address, ask.now) {
+    let (database, address) = (&ask.web.database, ask.address.to_string());
+    let user = database.user(name)?;
+    let is_at_home = database.signed_in_from(name, &address, ask.now.saturating_sub(AT_HOME))?;
+    let who = Guesser { is_known: user.is_some(), is_at_home };
+    if let Err(refused) = ask.web.throttle().begin(name, ask.address, who, ask.now) {
         return Ok(waits(&refused));
     }
-    match proved(ask, name)? {
-        Some(user) => {
-            ask.web.throttle().passed(name, ask.address);
-            let opened = ask.web.database.open_session(user.id, &ask.address.to_string(), ask.now)?;
-            Ok(Reply { cookie: Some(opened.cookie), ..Reply::to(next(ask)) })
-        }
-        None => {
-            ask.web.throttle().failed(name, ask.address, ask.now);
-            note_failure(ask, name)?;
-            Ok(Reply::page(pages::login(&ask.frame, LoginView::Wrong(name), next(ask))).status(401))
-        }
-    }
+    // Whose password was changed meanwhile proved nothing.
+    let opened = match proved(ask, user.clone())? {
+        Some(user) => database.open_session_of(&user, &address, ask.now)?,
+        None => None,
+    };
+    let Some(opened) = opened else {
+        // What was typed as a name may have been a password: only names that there are get written down.
+        note(ask, if user.is_some() { name } else { NOBODY }, LOGIN_FAILED, 401)?;
+        return Ok(Reply::page(pages::login(&ask.frame, LoginView::Wrong(name), next(ask))).status(401));
+    };
+    ask.web.throttle().passed(name, ask.address);
+    note(ask, name, SIGNED_IN, 303)?;
+    Ok(Reply { cookie: Some(opened.cookie), ..Reply::to(next(ask)) })
 }
 
 /// Says who proved to be that one: by password, and code where there is one.
-fn proved(ask: &Ask<'_>, name: &str) -> Result<Option<User>, Refused> {
-    let user = ask.web.database.user(name)?;
+fn proved(ask: &Ask<'_>, user: Option<User>) -> Result<Option<User>, Refused> {
     let hashed = user.as_ref().and_then(|user| user.password.as_deref());
     if !password::is_right(ask.fields.required("password"), hashed) {
         return Ok(None);
@@ -64,18 +72,9 @@ fn proved(ask: &Ask<'_>, name: &str) -> Result<Option<User>, Refused> {
     Ok(is_second.then_some(user))
 }
 
-fn note_failure(ask: &Ask<'_>, name: &str) -> Result<(), Refused> {
-    // What was typed as a name may have been a password: only names that there are get written down.
-    let is_known = ask.web.database.user(name)?.is_some();
-    let who = if is_known { name } else { "nobody that is known" };
-    ask.web.database.record(&super::database::Entry {
-        at: ask.now,
-        who: who.into(),
-        address: ask.address.to_string(),
-        action: "login failed".into(),
-        about: String::new(),
-        status: 401,
-    })
+fn note(ask: &Ask<'_>, who: &str, action: &str, status: u16) -> Result<(), Refused> {
+    let (who, action, address) = (who.into(), action.into(), ask.address.to_string());
+    ask.web.database.record(&Entry { at: ask.now, who, address, action, status, ..Entry::default() })
 }
 
 /// Returns who signed in.
@@ -96,12 +95,21 @@ pub fn logout(ask: &Ask<'_>) -> Answer {
 /// Shows the form of a link that sets a password; looking at it spends nothing.
 pub fn init_form(ask: &Ask<'_>) -> Answer {
     let link = ask.fields.required("link");
-    ask.web.throttle().may_try("a link", ask.address, ask.now)?;
-    if ask.web.database.link(Purpose::Password, link, ask.now)?.is_none() {
-        ask.web.throttle().failed("a link", ask.address, ask.now);
-        return Err(no_link());
-    }
+    about(ask, link)?;
     Ok(Reply::page(pages::first_admin(&ask.frame, link, None)))
+}
+
+/// Says whom a link is about. That to make the first admin is worth nothing once there is one.
+fn about(ask: &Ask<'_>, link: &str) -> Result<String, Refused> {
+    let found = ask.web.database.link(Purpose::Password, link, ask.now)?;
+    let is_admin = |user: &User| user.role == Role::Admin;
+    match found {
+        Some(about) if about != FIRST || !ask.web.database.users()?.iter().any(is_admin) => Ok(about),
+        _ => {
+            ask.web.throttle().wrong_secret(ask.address, ask.now)?;
+            Err(no_link())
+        }
+    }
 }
 
 fn no_link() -> Refused {
@@ -111,11 +119,7 @@ fn no_link() -> Refused {
 /// Uses a link up, and sets the password of whom it is about.
 pub fn init(ask: &Ask<'_>) -> Answer {
     let (link, typed) = (ask.fields.required("link"), ask.fields.required("password"));
-    ask.web.throttle().may_try("a link", ask.address, ask.now)?;
-    let Some(about) = ask.web.database.link(Purpose::Password, link, ask.now)? else {
-        ask.web.throttle().failed("a link", ask.address, ask.now);
-        return Err(no_link());
-    };
+    let about = about(ask, link)?;
     let wrong = |why: &str| Ok(Reply::page(pages::first_admin(&ask.frame, link, Some(why))).status(400));
     let name = ask.fields.required("user");
     // The first admin takes the name that he likes; any other link says whose it is.
@@ -141,21 +145,23 @@ pub fn init(ask: &Ask<'_>) -> Answer {
     } else {
         ask.web.database.set_password(name, &hashed)?;
     }
+    note(ask, name, "set a password by a link", 303)?;
     Ok(Reply::to("/login"))
 }
 
 /// Checks the password of who signed in, once more.
 fn again(ask: &Ask<'_>) -> Result<(), Refused> {
     let (user, session) = own(ask)?;
-    ask.web.throttle().may_try(&user.name, ask.address, ask.now)?;
+    let who = Guesser { is_known: true, is_at_home: true };
+    ask.web.throttle().begin(&user.name, ask.address, who, ask.now)?;
     if !password::is_right(ask.fields.required("password"), user.password.as_deref()) {
-        ask.web.throttle().failed(&user.name, ask.address, ask.now);
         return Err(Refused::new(
             403,
             "the password is wrong",
             "keys leave here: your own password, once more",
         ));
     }
+    ask.web.throttle().passed(&user.name, ask.address);
     ask.web.database.prove_session(session.id, ask.now)
 }
 

@@ -1,5 +1,5 @@
 //! How often somebody may guess: by account from one address, by account from all, and by address. It forgets after a quarter of an
-//! hour, and remembers so many at most.
+//! hour, and remembers so many at most. Secrets of 256 bits are compared first: nobody guesses them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,13 +15,32 @@ const EITHER: u32 = 30;
 /// So many are remembered; the oldest is forgotten for the next.
 const REMEMBERED: usize = 10_000;
 
+/// What is counted under a name.
+#[derive(Debug)]
+struct Failed {
+    since: u64,
+    failures: u32,
+    stays: bool,
+}
+
+/// What is known of whoever guesses.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Guesser {
+    /// There is such an account.
+    pub is_known: bool,
+    /// It signed in from this address of late.
+    pub is_at_home: bool,
+}
+
 /// The failures of the last quarter of an hour.
 #[derive(Debug, Default)]
-pub struct Throttle(BTreeMap<String, (u64, u32)>);
+pub struct Throttle(BTreeMap<String, Failed>);
 
 /// An address, or where one gets many, the network that it is of.
 fn of(address: IpAddr) -> String {
     match address {
+        // Every user of this host has all of them.
+        IpAddr::V4(address) if address.is_loopback() => "127.0.0.0/8".into(),
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -40,48 +59,80 @@ fn keys(account: &str, address: IpAddr) -> [(String, u32); 3] {
 }
 
 impl Throttle {
-    /// Refuses who failed too often of late; before anything is compared.
+    /// Counts a guess before anything is compared, so that of many at once no more are compared than may be; refuses who failed too
+    /// often of late. `is_known`: there is such an account, and what was counted of it is not forgotten for others. `is_at_home`: it
+    /// signed in from this address before, and is not kept out by what strangers do elsewhere.
     ///
     /// # Errors
     /// 429, with the seconds to wait in its hint.
-    pub fn may_try(&self, account: &str, address: IpAddr, now: u64) -> Result<(), Refused> {
-        for (key, most) in keys(account, address) {
-            if let Some((since, failures)) = self.0.get(&key)
-                && *failures >= most
-                && now < since + WINDOW
-            {
-                let left = since + WINDOW - now;
-                return Err(Refused::new(429, "too many attempts", format!("wait {left} seconds")));
+    pub fn begin(&mut self, account: &str, address: IpAddr, who: Guesser, now: u64) -> Result<(), Refused> {
+        let keys = keys(account, address);
+        for (n, (key, most)) in keys.iter().enumerate() {
+            if !(n == 1 && who.is_at_home) {
+                self.is_below(key, *most, now)?;
             }
         }
+        for (n, (key, _)) in keys.into_iter().enumerate() {
+            self.count(key, n == 1 && who.is_known, now);
+        }
+        self.forget(now);
         Ok(())
     }
 
-    /// Notes a failure.
-    pub fn failed(&mut self, account: &str, address: IpAddr, now: u64) {
-        for (key, _) in keys(account, address) {
-            let entry = self.0.entry(key).or_insert((now, 0));
-            if now >= entry.0 + WINDOW {
-                *entry = (now, 0);
+    /// Counts a wrong secret of 256 bits: by its address alone, since nobody else's is kept from being right by it.
+    ///
+    /// # Errors
+    /// As above: this address sent too many.
+    pub fn wrong_secret(&mut self, address: IpAddr, now: u64) -> Result<(), Refused> {
+        let key = format!("secrets {}", of(address));
+        self.is_below(&key, EITHER, now)?;
+        self.count(key, false, now);
+        self.forget(now);
+        Ok(())
+    }
+
+    /// Takes back a guess that was right, and forgets the failures of the account from this address.
+    pub fn passed(&mut self, account: &str, address: IpAddr) {
+        let [(both, _), others @ ..] = keys(account, address);
+        self.0.remove(&both);
+        for (key, _) in others {
+            if let Some(entry) = self.0.get_mut(&key) {
+                entry.failures = entry.failures.saturating_sub(1);
             }
-            entry.1 += 1;
         }
+    }
+
+    fn is_below(&self, key: &str, most: u32, now: u64) -> Result<(), Refused> {
+        match self.0.get(key) {
+            Some(entry) if entry.failures >= most && now < entry.since + WINDOW => {
+                let left = entry.since + WINDOW - now;
+                Err(Refused::new(429, "too many attempts", format!("wait {left} seconds")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, key: String, stays: bool, now: u64) {
+        let entry = self.0.entry(key).or_insert(Failed { since: now, failures: 0, stays });
+        if now >= entry.since + WINDOW {
+            *entry = Failed { since: now, failures: 0, stays };
+        }
+        entry.failures += 1;
+        entry.stays |= stays;
+    }
+
+    fn forget(&mut self, now: u64) {
         if self.0.len() > REMEMBERED {
-            self.0.retain(|_, (since, _)| now < *since + WINDOW);
+            self.0.retain(|_, entry| now < entry.since + WINDOW);
         }
         while self.0.len() > REMEMBERED {
-            let oldest = self.0.iter().min_by_key(|(_, (since, _))| *since).map(|(key, _)| key.clone());
+            let others = self.0.iter().filter(|(_, entry)| !entry.stays);
+            let oldest = others.min_by_key(|(_, entry)| entry.since).map(|(key, _)| key.clone());
             match oldest {
                 Some(key) => self.0.remove(&key),
                 None => break,
             };
         }
-    }
-
-    /// Forgets the failures of an account from an address, where it got in.
-    pub fn passed(&mut self, account: &str, address: IpAddr) {
-        let [(both, _), ..] = keys(account, address);
-        self.0.remove(&both);
     }
 }
 
@@ -89,46 +140,74 @@ impl Throttle {
 mod tests {
     use super::*;
 
-    #[test]
-    fn guesses_are_counted_by_account_and_address() {
-        let (mut throttle, here) = (Throttle::default(), "10.0.0.1".parse().unwrap());
-        let there: IpAddr = "10.0.0.2".parse().unwrap();
-        for _ in 0..BOTH {
-            throttle.may_try("alice", here, 100).unwrap();
-            throttle.failed("alice", here, 100);
-        }
-        assert_eq!(throttle.may_try("alice", here, 100).unwrap_err().status, 429);
-        assert!(throttle.may_try("alice", there, 100).is_ok(), "she gets in from elsewhere");
-        assert!(throttle.may_try("bob", here, 100).is_ok());
-        assert!(throttle.may_try("alice", here, 100 + WINDOW).is_ok());
-        for n in 0..EITHER {
-            throttle.failed(&format!("user{n}"), here, 200);
-        }
-        assert!(throttle.may_try("carol", here, 200).is_err(), "one address, many accounts");
-        for n in 0..EITHER {
-            throttle.failed("dave", IpAddr::from([10, 1, 0, n as u8]), 200);
-        }
-        assert!(throttle.may_try("dave", there, 200).is_err(), "one account, many addresses");
+    const KNOWN: Guesser = Guesser { is_known: true, is_at_home: false };
+    const AT_HOME: Guesser = Guesser { is_known: true, is_at_home: true };
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
-    fn memory_has_a_bound() {
-        let mut throttle = Throttle::default();
-        for n in 0..20_000_u32 {
-            throttle.failed(
-                &format!("u{n}"),
-                IpAddr::from(std::net::Ipv4Addr::from(n)),
-                100 + u64::from(n) / 1000,
-            );
-            if throttle.0.len() > REMEMBERED {
-                panic!("{}", throttle.0.len());
-            }
-            if n > 4_000 {
-                break;
-            }
+    fn guesses_are_counted_by_account_and_address() {
+        let (mut throttle, here) = (Throttle::default(), address("10.0.0.1"));
+        let there = address("10.0.0.2");
+        for _ in 0..BOTH {
+            throttle.begin("alice", here, KNOWN, 100).unwrap();
         }
-        assert!(throttle.0.len() <= REMEMBERED);
-        let one: IpAddr = "2001:db8::1".parse().unwrap();
-        assert_eq!(of(one), of("2001:db8::ffff:2".parse().unwrap()));
+        assert_eq!(throttle.begin("alice", here, KNOWN, 100).unwrap_err().status, 429);
+        assert_eq!(throttle.begin("alice", here, AT_HOME, 100).unwrap_err().status, 429);
+        throttle.begin("alice", there, KNOWN, 100).unwrap();
+        throttle.begin("bob", here, KNOWN, 100).unwrap();
+        throttle.begin("alice", here, KNOWN, 100 + WINDOW).unwrap();
+        for n in 0..EITHER {
+            let _ = throttle.begin(&format!("user{n}"), here, KNOWN, 2000);
+        }
+        assert!(throttle.begin("carol", here, KNOWN, 2000).is_err(), "one address, many accounts");
+        for n in 0..EITHER {
+            throttle.begin("dave", IpAddr::from([10, 1, 0, n as u8]), KNOWN, 2000).unwrap();
+        }
+        assert!(throttle.begin("dave", there, KNOWN, 2000).is_err(), "one account, many addresses");
+        assert!(throttle.begin("dave", there, AT_HOME, 2000).is_ok(), "he got in from there before");
+    }
+
+    #[test]
+    fn who_gets_in_is_not_counted() {
+        let (mut throttle, here) = (Throttle::default(), address("10.0.0.1"));
+        for _ in 0..10 * EITHER {
+            throttle.begin("alice", here, KNOWN, 100).unwrap();
+            throttle.passed("alice", here);
+        }
+    }
+
+    #[test]
+    fn wrong_secrets_keep_out_nobody_but_whoever_sent_them() {
+        let (mut throttle, here) = (Throttle::default(), address("10.0.0.1"));
+        for _ in 0..EITHER {
+            throttle.wrong_secret(here, 100).unwrap();
+        }
+        assert!(throttle.wrong_secret(here, 100).is_err());
+        throttle.wrong_secret(address("10.0.0.2"), 100).unwrap();
+        throttle.begin("alice", here, KNOWN, 100).unwrap();
+    }
+
+    #[test]
+    fn addresses_that_one_has_many_of_are_one() {
+        assert_eq!(of(address("2001:db8::1")), of(address("2001:db8::ffff:2")));
+        assert_eq!(of(address("127.0.0.1")), of(address("127.9.8.7")));
+        assert_ne!(of(address("10.0.0.1")), of(address("10.0.0.2")));
+    }
+
+    #[test]
+    fn memory_has_a_bound_and_what_is_counted_of_an_account_stays() {
+        let mut throttle = Throttle::default();
+        let from = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(n));
+        for n in 0..EITHER {
+            throttle.begin("alice", from(n), KNOWN, 100).unwrap();
+        }
+        for n in 0..4_000_u32 {
+            throttle.begin(&format!("u{n}"), from(1000 + n), Guesser::default(), 101).unwrap();
+            assert!(throttle.0.len() <= REMEMBERED);
+        }
+        assert!(throttle.begin("alice", from(999_999), KNOWN, 102).is_err(), "others made it forget");
     }
 }

@@ -1,4 +1,4 @@
-//! What was done, by whom, from where: everything that writes, and every sign-in that failed. Names, and never a secret.
+//! What was done, by whom, from where: everything that writes, every sign-in and every one that failed. Names, and never a secret.
 
 use rusqlite::params;
 use serde::Serialize;
@@ -6,15 +6,26 @@ use serde::Serialize;
 use super::Database;
 use crate::web::procedure::Refused;
 
-/// So many are kept.
-const KEPT: i64 = 100_000;
+/// Who is written down where nobody is known. No user can be called so.
+pub const NOBODY: &str = "nobody that is known";
+/// Who is written down for what is done at a terminal. No user can be called so.
+pub const TERMINAL: &str = "the terminal";
+/// How a sign-in is written down.
+pub const SIGNED_IN: &str = "signed in";
+/// And one that failed.
+pub const LOGIN_FAILED: &str = "login failed";
+
+/// How many are kept of what was done, of what was refused or only tried, and of what strangers have written by asking.
+const KEPT: [u32; 3] = [100_000, 20_000, 20_000];
+/// So often the oldest go.
+const EVERY: i64 = 64;
 
 /// Something that was done, or tried.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Entry {
     /// When, in Unix seconds.
     pub at: u64,
-    /// By whom: a user, `token NAME`, or what was typed.
+    /// By whom: a user, `token NAME`, or [`NOBODY`].
     pub who: String,
     /// From where.
     pub address: String,
@@ -24,6 +35,20 @@ pub struct Entry {
     pub about: String,
     /// How it ended, as HTTP says it.
     pub status: u16,
+    /// Whether it was only worked out what it would do.
+    #[serde(skip)]
+    pub is_tried: bool,
+}
+
+impl Entry {
+    /// Returns its place in [`KEPT`].
+    fn kind(&self) -> usize {
+        if self.who == NOBODY || self.action == LOGIN_FAILED {
+            2
+        } else {
+            usize::from(self.is_tried || self.status >= 400)
+        }
+    }
 }
 
 impl Database {
@@ -34,11 +59,25 @@ impl Database {
     pub fn record(&self, entry: &Entry) -> Result<(), Refused> {
         let connection = self.now();
         connection.execute(
-            "INSERT INTO audit (at, who, address, action, about, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![entry.at, entry.who, entry.address, entry.action, entry.about, entry.status],
+            "INSERT INTO audit (at, who, address, action, about, status, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![entry.at, entry.who, entry.address, entry.action, entry.about, entry.status, entry.kind()],
         )?;
-        connection.execute("DELETE FROM audit WHERE id <= last_insert_rowid() - ?1", [KEPT])?;
+        if connection.last_insert_rowid() % EVERY == 0 {
+            for (kind, kept) in KEPT.iter().enumerate() {
+                connection.execute(
+                    "DELETE FROM audit WHERE kind = ?1 AND id <=
+                     (SELECT id FROM audit WHERE kind = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                    params![kind, kept],
+                )?;
+            }
+        }
         Ok(())
+    }
+
+    /// Says whether a user signed in from an address since then, in Unix seconds.
+    pub fn signed_in_from(&self, name: &str, address: &str, since: u64) -> Result<bool, Refused> {
+        let text = "SELECT EXISTS (SELECT 1 FROM audit WHERE who = ?1 AND address = ?2 AND action = ?3 AND at >= ?4)";
+        Ok(self.now().query_row(text, params![name, address, SIGNED_IN, since], |row| row.get(0))?)
     }
 
     /// Lists what was done, the newest first.
@@ -54,8 +93,47 @@ impl Database {
                 action: row.get(3)?,
                 about: row.get(4)?,
                 status: row.get(5)?,
+                is_tried: false,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_write_pushes_nobody_out() {
+        let database = Database::in_memory().unwrap();
+        let entry = |who: &str, action: &str, status| Entry {
+            who: who.into(),
+            action: action.into(),
+            status,
+            ..Entry::default()
+        };
+        database.record(&entry("mallory", "POST /apply", 303)).unwrap();
+        database.record(&entry("mallory", "POST /apply", 403)).unwrap();
+        {
+            let connection = database.now();
+            let text = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000)
+                        INSERT INTO audit (at, who, address, action, about, status, kind)
+                        SELECT 1, ?1, '', '', '', 403, ?2 FROM n";
+            connection.execute(text, params![NOBODY, 2]).unwrap();
+            connection.execute(text, params!["mallory", 1]).unwrap();
+        }
+        for _ in 0..EVERY {
+            database.record(&entry(NOBODY, "POST /login", 403)).unwrap();
+            database.record(&entry("anna", LOGIN_FAILED, 401)).unwrap();
+        }
+        let rows = |kind: u32| -> u32 {
+            let text = "SELECT count(*) FROM audit WHERE kind = ?1";
+            database.now().query_row(text, [kind], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(rows(0), 1, "what was done stays");
+        assert!(rows(1) <= KEPT[1] + 64 && rows(2) <= KEPT[2] + 128, "{} {}", rows(1), rows(2));
+        let oldest = database.audit(100_000).unwrap().pop().unwrap();
+        assert_eq!((oldest.who.as_str(), oldest.status), ("mallory", 303));
     }
 }

@@ -9,13 +9,13 @@ mod sessions;
 mod tokens;
 mod users;
 
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-pub use audit::Entry;
+pub use audit::{Entry, LOGIN_FAILED, NOBODY, SIGNED_IN, TERMINAL};
 pub use enrollments::Enrollment;
 pub use links::{FIRST, Purpose};
 pub use sessions::{Opened, SessionRow};
@@ -23,9 +23,10 @@ pub use tokens::{TokenRow, TokenScope};
 pub use users::{User, is_name, role_of};
 
 use super::procedure::Refused;
+use crate::store::owned::open_own;
 
 /// What each version adds; the file's `user_version` says how many it has.
-const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
+const MIGRATIONS: [&str; 3] = [include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
 
 /// The file.
 pub struct Database {
@@ -46,11 +47,16 @@ impl Database {
     /// Opens the file, makes it where there is none, and brings it to this version.
     ///
     /// # Errors
-    /// It cannot be written, is none, or is of a newer version.
+    /// It cannot be written, is none, a link or somebody else's, or is of a newer version.
     pub fn open(path: &Path) -> Result<Self, Refused> {
-        let made =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        made.map_err(|e| Refused::new(500, format!("cannot write {}: {e}", path.display()), ""))?;
+        let wrong = |e: &dyn std::fmt::Display| {
+            Refused::new(500, format!("cannot write {}: {e}", path.display()), "")
+        };
+        let mut options = std::fs::OpenOptions::new();
+        let file = open_own(path, options.read(true).write(true).create(true).truncate(false));
+        let file = file.map_err(|e| wrong(&e))?;
+        // What SQLite puts beside it has its mode, too.
+        file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(|e| wrong(&e))?;
         Self::prepared(Connection::open(path)?)
     }
 
@@ -102,7 +108,12 @@ mod tests {
         let path = dir.path().join("web.db");
         Database::open(&path).unwrap().add_user("alice", super::super::view::Role::Admin, None, 1).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         assert_eq!(Database::open(&path).unwrap().users().unwrap().len(), 1);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let link = dir.path().join("link.db");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(Database::open(&link).is_err(), "a link that somebody put there");
         Database::open(&path).unwrap().now().pragma_update(None, "user_version", 99).unwrap();
         assert!(Database::open(&path).err().unwrap().message.contains("newer"));
     }

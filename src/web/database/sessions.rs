@@ -64,6 +64,21 @@ impl Database {
         Ok(Opened { cookie, csrf: csrf.to_string() })
     }
 
+    /// Begins a session of a user who proved to be that one; `None`: he has another password by now, and proved nothing.
+    pub fn open_session_of(&self, user: &User, address: &str, now: u64) -> Result<Option<Opened>, Refused> {
+        // A password that is set from here on ends this session with the others; one that was set before is seen.
+        let opened = self.open_session(user.id, address, now)?;
+        let connection = self.now();
+        let text = "SELECT EXISTS (SELECT 1 FROM user WHERE id = ?1 AND password IS ?2 AND totp IS ?3)";
+        let is_as_it_was: bool =
+            connection.query_row(text, params![user.id, user.password, user.totp], |row| row.get(0))?;
+        if !is_as_it_was {
+            connection.execute("DELETE FROM session WHERE hash = ?1", [hash(&opened.cookie)])?;
+            return Ok(None);
+        }
+        Ok(Some(opened))
+    }
+
     /// Finds the session of a cookie, and notes that it is in use.
     pub fn session(&self, cookie: &str, now: u64) -> Result<Option<(User, SessionRow)>, Refused> {
         let hashed = hash(cookie);
@@ -171,6 +186,15 @@ mod tests {
         assert!(database.session(&opened.cookie, 1001).unwrap().is_some());
         database.set_password("alice", "x").unwrap();
         assert!(database.session(&opened.cookie, 1001).unwrap().is_none());
+        // Who proved the old one gets none with it.
+        let before = database.user("alice").unwrap().unwrap();
+        database.set_password("alice", "y").unwrap();
+        assert!(database.open_session_of(&before, "::1", 1002).unwrap().is_none());
+        assert_eq!(database.sessions_of(alice, 1002).unwrap().len(), 0);
+        let now = database.user("alice").unwrap().unwrap();
+        assert!(database.open_session_of(&now, "::1", 1002).unwrap().is_some());
+        database.set_totp(alice, Some(b"secret"), &[]).unwrap();
+        assert_eq!(database.sessions_of(alice, 1002).unwrap().len(), 0, "who has them shows a code first");
         for _ in 0..30 {
             database.open_session(alice, "::1", 1002).unwrap();
         }

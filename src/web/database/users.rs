@@ -151,12 +151,15 @@ impl Database {
         Ok(())
     }
 
-    /// Turns one-time codes on, with codes for when the device is lost; `None`: off.
+    /// Turns one-time codes on, with codes for when the device is lost, and ends all sessions, which showed none; `None`: off.
     pub fn set_totp(&self, user: i64, secret: Option<&[u8]>, recovery: &[Hash]) -> Result<(), Refused> {
         let mut connection = self.now();
         let change = connection.transaction()?;
         change.execute("UPDATE user SET totp = ?2, totp_step = 0 WHERE id = ?1", params![user, secret])?;
         change.execute("DELETE FROM recovery WHERE user = ?1", [user])?;
+        if secret.is_some() {
+            change.execute("DELETE FROM session WHERE user = ?1", [user])?;
+        }
         for hash in recovery {
             change.execute("INSERT INTO recovery (user, hash) VALUES (?1, ?2)", params![user, hash])?;
         }

@@ -79,7 +79,7 @@ pub fn page(frame: &Frame, here: Option<Section>, title: &str, answer: &Markup, 
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) " · " (frame.network) " · wgrelay" }
+                title { (title) @if !frame.network.is_empty() { " · " (frame.network) } " · wgrelay" }
                 link rel="icon" href=(frame.url("/assets/icon.svg")) type="image/svg+xml";
                 link rel="stylesheet" href=(frame.url("/assets/page.css"));
                 script src=(frame.url("/assets/page.js")) defer {}
@@ -103,7 +103,7 @@ fn header(frame: &Frame, here: Option<Section>) -> Markup {
     let shown = |section: Section| !section.is_for_administrators() || frame.may_administer();
     html! {
         header {
-            a.home href=(frame.url("/")) { strong { (frame.network) } " wgrelay" }
+            a.home href=(frame.url("/")) { @if !frame.network.is_empty() { strong { (frame.network) } " " } "wgrelay" }
             @if frame.user.is_some() {
                 nav aria-label=(frame.say(text::MAIN_MENU)) {
                     ul {

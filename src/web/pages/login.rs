@@ -38,7 +38,9 @@ pub fn login(frame: &Frame, view: LoginView<'_>, next: &str) -> Markup {
             button.main type="submit" { (frame.say(text::LOG_IN)) }
         }
     };
-    page(frame, None, &frame.fill(text::LOGIN_TITLE, &[&frame.network]), &answer, &body)
+    // A stranger is not told the network's name.
+    let place = if frame.network.is_empty() { "wgrelay" } else { &frame.network };
+    page(frame, None, &frame.fill(text::LOGIN_TITLE, &[&place]), &answer, &body)
 }
 
 /// Makes the first administrator, by the link of `web init`.

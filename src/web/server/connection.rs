@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{listen::Bounds, now};
 use crate::web::answer::find;
 use crate::web::guard::HEADERS;
-use crate::web::{Asked, Outgoing, Web};
+use crate::web::{Asked, Outgoing, STRANGERS_BODY, Web};
 
 /// A request's head may be so long.
 const HEAD: usize = 16 << 10;
@@ -52,11 +52,17 @@ async fn answer(
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let is_head = head.method == hyper::Method::HEAD;
-    let headers = head
-        .headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-        .collect();
+    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let mut headers: Vec<(String, String)> =
+        head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    // Whoever writes the name into the address as well is to mean the same: where there are two, it is none of ours.
+    if let Some(authority) = head.uri.authority()
+        && !headers
+            .iter()
+            .any(|(name, value)| name == "host" && value.eq_ignore_ascii_case(authority.as_str()))
+    {
+        headers.push(("host".into(), authority.to_string()));
+    }
     let mut asked = Asked {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
@@ -64,7 +70,18 @@ async fn answer(
         headers,
         body: Vec::new(),
     };
-    let most = find(&asked.method, &asked.path).map_or(0, |(route, _)| route.body_limit());
+    let mut most = find(&asked.method, &asked.path).map_or(0, |(route, _)| route.body_limit());
+    if most > STRANGERS_BODY {
+        let own = Arc::clone(&web);
+        let looked = tokio::task::spawn_blocking(move || {
+            let most = own.body_limit(&asked, address, now());
+            (most, asked)
+        });
+        match looked.await {
+            Ok((allowed, same)) => (most, asked) = (allowed, same),
+            Err(_) => return plain(500, "this went wrong here"),
+        }
+    }
     if body.size_hint().lower() > most as u64 {
         return plain(413, "this is longer than it may be");
     }
