@@ -115,7 +115,7 @@ fn guesses_are_slowed_down_and_keep_nobody_else_out() {
         let asked = rig.request(&Who::default(), "GET", &url, b"");
         rig.send_from(&asked, from.into(), NOW).status
     };
-    let statuses: Vec<u16> = (0..8).map(|n| guess(n, [192, 0, 2, 1])).collect();
+    let statuses: Vec<u16> = (0..32).map(|n| guess(n, [192, 0, 2, 1])).collect();
     assert!(statuses.starts_with(&[404, 404]) && statuses.ends_with(&[429]), "{statuses:?}");
     for n in 0..60 {
         guess(n, [192, 0, 2, 10 + n as u8]);

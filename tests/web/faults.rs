@@ -1,6 +1,7 @@
 //! What others' pages fell to, each for every route of the table.
 
-use wgrelay::web::database::TokenScope;
+use wgrelay::web::STRANGERS_BODY;
+use wgrelay::web::database::{FIRST, NOBODY, Purpose, TokenScope};
 use wgrelay::web::routes::{Method, ROUTES, Route, Scope};
 use wgrelay::web::view::Role;
 
@@ -275,6 +276,141 @@ fn keys_leave_to_whoever_may_and_typed_his_password_again() {
     let written = serde_json::to_string(&rig.web.database.audit(1000).unwrap()).unwrap();
     assert!(!holds(&written) && !written.contains("horse"), "{written}");
     assert!(written.contains("/nodes/{node}/file") && written.contains("phone"), "{written}");
+}
+
+#[test]
+fn a_relays_key_stays_when_it_is_made_a_spoke() {
+    let rig = Rig::new();
+    let keys = rig.token("keys", TokenScope::Keys, None);
+    let relays = |text: &str| {
+        let text = text.replace("[node.wsl]\nrole = \"relay\"", "[node.wsl]");
+        text.replace("[node.windows]\n", "[node.windows]\nrole = \"relay\"\nendpoint = \"192.0.2.1:51820\"\n")
+    };
+    let put = |text: &str| {
+        let etag = header(&rig.get(&keys, "/api/v1/network"), "etag").unwrap().to_owned();
+        let sent = serde_json::json!({ "text": text }).to_string();
+        let asked = rig.request(&keys, "PUT", "/api/v1/network", sent.as_bytes());
+        rig.send(&with(asked, "if-match", Some(&etag)))
+    };
+    let exported = |name: &str| rig.post(&keys, &format!("/api/v1/nodes/{name}/export"), "");
+    assert_eq!(exported("windows").status, 200);
+    let made_a_spoke = relays(&rig.text());
+    assert_eq!(put(&made_a_spoke).status, 200);
+    let refused = exported("wsl");
+    assert_eq!(refused.status, 409, "{}", body(&refused));
+    assert!(body(&refused).contains("was, a relay's") && !body(&refused).contains("PrivateKey"));
+    // Nor under another name; with a new key it is a spoke like any other.
+    assert_eq!(rig.post(&keys, "/api/v1/nodes/wsl/rename", r#"{"to":"harmless"}"#).status, 200);
+    assert_eq!(exported("harmless").status, 409);
+    let rotated = rig.post(&keys, "/api/v1/nodes/harmless/rotate", "");
+    assert_eq!(rotated.status, 200, "{}", body(&rotated));
+    assert_eq!(exported("harmless").status, 200);
+}
+
+#[test]
+fn a_strangers_body_is_short_before_it_is_read() {
+    let rig = Rig::new();
+    let (admin, viewer) = (rig.signed_in("admin", Role::Admin), rig.signed_in("viewer", Role::Viewer));
+    let of_node = rig.token("laptop", TokenScope::Keys, Some("laptop"));
+    let from = std::net::IpAddr::from([10, 0, 0, 9]);
+    for route in changing() {
+        let limit = |who: &Who, host: Option<&str>| {
+            let asked = rig.request(who, route.method.as_str(), &path(route), b"");
+            rig.web.body_limit(&with(asked, "host", host), from, NOW)
+        };
+        let host = Some(crate::rig::HOST);
+        assert!(limit(&Who::default(), host) <= STRANGERS_BODY, "{}", route.path);
+        assert!(limit(&of_node, host) <= STRANGERS_BODY.max(limit(&admin, host)), "{}", route.path);
+        assert_eq!(limit(&admin, host), route.body_limit(), "{}", route.path);
+        if route.scope == Scope::Public {
+            assert!(route.body_limit() <= STRANGERS_BODY, "{}", route.path);
+        }
+        if route.scope == Scope::Operate {
+            assert!(limit(&viewer, host) <= STRANGERS_BODY, "{}", route.path);
+        }
+        assert!(limit(&admin, Some("attacker.example")) <= STRANGERS_BODY, "{}", route.path);
+    }
+}
+
+#[test]
+fn a_stranger_learns_no_name_and_writes_little() {
+    let rig = Rig::new();
+    let link = rig.web.database.add_link(Purpose::Password, FIRST, NOW + 3600, NOW).unwrap();
+    let nobody = Who::default();
+    for url in
+        ["/", "/login", &format!("/init?link={}", link.as_str()), "/init?link=x", "/nowhere", "/api/v1/nodes"]
+    {
+        let page = body(&rig.get(&nobody, url));
+        assert!(!page.contains("screens0"), "{url}: {page:.600}");
+    }
+    for route in changing() {
+        rig.send(&rig.request(&nobody, route.method.as_str(), &path(route), b""));
+    }
+    assert!(rig.web.database.audit(1000).unwrap().iter().all(|entry| entry.who == NOBODY));
+}
+
+#[test]
+fn what_is_given_twice_is_not_chosen_from() {
+    let rig = Rig::new();
+    let ci = rig.token("ci", TokenScope::Operate, None);
+    let admin = rig.signed_in("admin", Role::Admin);
+    let before = rig.text();
+    for name in ["if-match", "authorization"] {
+        let mut asked = rig.request(&ci, "POST", "/api/v1/nodes/windows/disable", b"");
+        asked.headers.retain(|(own, _)| own != name);
+        asked.headers.extend(["\"x\"", "\"y\""].map(|value| (name.to_owned(), value.to_owned())));
+        assert_eq!(rig.send(&asked).status, 400, "{name}");
+    }
+    let own = admin.cookie.as_deref().unwrap();
+    for cookies in [format!("wgrelay={own}; wgrelay=x"), format!("wgrelay=x; wgrelay={own}")] {
+        assert_eq!(
+            rig.send(&with(rig.request(&admin, "GET", "/nodes", b""), "cookie", Some(&cookies))).status,
+            303
+        );
+    }
+    assert_eq!(rig.text(), before);
+}
+
+#[test]
+fn a_token_of_one_node_learns_nothing_of_the_host() {
+    let rig = Rig::new();
+    let tried = |who: &Who| json(&rig.post(who, "/api/v1/nodes/phone/enable", r#"{"dry_run":true}"#));
+    let (all, own) = (
+        tried(&rig.token("all", TokenScope::Operate, None)),
+        tried(&rig.token("own", TokenScope::Operate, Some("phone"))),
+    );
+    assert_eq!(own["lines"], all["lines"]);
+    assert!(own["plan"].is_null(), "{own}");
+}
+
+#[test]
+fn the_audit_says_who_did_what_to_whom() {
+    let rig = Rig::new();
+    let admin = rig.signed_in("admin", Role::Admin);
+    let csrf = &admin.csrf;
+    let form =
+        format!("csrf={csrf}&do=add_user&user=otto&role=operator&password={}", PASSWORD.replace(' ', "+"));
+    assert_eq!(rig.post(&admin, "/people", &form).status, 303);
+    rig.post(&admin, "/review", &format!("csrf={csrf}&do=disable&name=windows"));
+    rig.post(&admin, "/api/v1/nodes/phone/rename", r#"{"to":"mobile"}"#);
+    let text = form_of_login("otto");
+    assert_eq!(rig.post(&Who::default(), "/login", &text).status, 303);
+    let audit = rig.web.database.audit(100).unwrap();
+    let said: Vec<(&str, &str, &str)> =
+        audit.iter().rev().map(|e| (e.who.as_str(), e.action.as_str(), e.about.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            ("admin", "POST /people", "add_user otto operator"),
+            ("admin", "POST /review", "disable windows"),
+            ("admin", "POST /api/v1/nodes/{node}/rename", "phone mobile"),
+            ("otto", "signed in", ""),
+        ]
+    );
+}
+
+fn form_of_login(name: &str) -> String {
+    format!("user={name}&password={}", PASSWORD.replace(' ', "+"))
 }
 
 #[test]

@@ -68,6 +68,14 @@ fn the_half_that_speaks_http_has_no_rights_and_nothing_sent_to_it_costs_much() {
         assert_eq!(status_of(http, set).trim_start_matches('0'), "", "{set}");
     }
     assert_ne!(status_of(http, "Uid"), "0");
+    // What is put into a terminal counts as its owner's typing: it has none, and reads none.
+    let stat = std::fs::read_to_string(format!("/proc/{http}/stat")).unwrap();
+    let (session, terminal) = {
+        let mut fields = stat.rsplit(')').next().unwrap().split_whitespace().skip(3);
+        (fields.next().unwrap().to_owned(), fields.next().unwrap().to_owned())
+    };
+    assert_eq!((session, terminal.as_str()), (http.to_string(), "0"));
+    assert_eq!(std::fs::read_link(format!("/proc/{http}/fd/0")).unwrap(), std::path::Path::new("/dev/null"));
     let resident = || status_of(http, "VmRSS").parse::<u64>().unwrap();
     let host = served.at;
     let asked = format!("GET /login HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -76,6 +84,20 @@ fn the_half_that_speaks_http_has_no_rights_and_nothing_sent_to_it_costs_much() {
     assert!(page.to_ascii_lowercase().contains("content-security-policy"), "{page:.900}");
     let elsewhere = asked.replace(&host.to_string(), "attacker.example");
     assert!(ask(host, elsewhere.as_bytes()).starts_with("HTTP/1.1 421"));
+    // The name that counts is there once, also where it is in the address, and whatever letters the other has.
+    for other in [
+        asked.replace("GET /login", "GET http://attacker.example/login"),
+        asked.replace("\r\nConnection", "\r\nHost: attacker.example\r\nConnection"),
+    ] {
+        assert!(ask(host, other.as_bytes()).starts_with("HTTP/1.1 421"), "{other}");
+    }
+    let letters = [asked.trim_end().as_bytes(), b"\r\nHost: \xff\r\n\r\n"].concat();
+    assert!(ask(host, &letters).starts_with("HTTP/1.1 421"));
+    let named = asked.replace("GET /login", &format!("GET http://{host}/login"));
+    assert!(ask(host, named.as_bytes()).starts_with("HTTP/1.1 200"));
+    // A long body is read from whoever may send one.
+    let review = format!("POST /review HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4000000\r\n\r\n");
+    assert!(ask(host, review.as_bytes()).starts_with("HTTP/1.1 413"));
     let before = resident();
     // A body that is longer than its route takes, and one without an end.
     let long = format!("POST /login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 900000000\r\n\r\n");
@@ -167,7 +189,11 @@ fn the_terminal_makes_the_first_admin_users_and_tokens() {
     let (done, token) = run(&["token", "add", "ci", "--scope", "operate", "--of", "phone"], "");
     assert!(done && token.starts_with("wgrelay_"), "{token}");
     assert!(run(&["token", "list"], "").1.contains("ci: operate of phone"));
+    // Users and tokens that come from the terminal are in the audit, too.
     let file = std::fs::read(dir.path().join("state/web.db")).unwrap();
+    for noted in ["the terminalweb user addanna admin", "web token addci operate phone"] {
+        assert!(file.windows(noted.len()).any(|piece| piece == noted.as_bytes()), "{noted}");
+    }
     for kept in [secret.as_str(), token.trim_end(), "horse"] {
         assert!(!file.windows(kept.len()).any(|piece| piece == kept.as_bytes()), "it is kept as it is");
     }

@@ -50,6 +50,10 @@ fn there_is_no_admin_until_a_link_of_the_terminal_makes_one() {
     });
     assert_eq!(made, 1, "of two at once exactly one wins");
     assert_eq!(with(&link, "mallory", PASSWORD).status, 404);
+    // Nor is one that was made before there was an admin worth anything then.
+    let late = rig.web.database.add_link(Purpose::Password, FIRST, NOW + 3600, NOW).unwrap();
+    assert_eq!(rig.get(&Who::default(), &format!("/init?link={}", late.as_str())).status, 404);
+    assert_eq!(with(&late, "mallory", PASSWORD).status, 404);
     let users = rig.web.database.users().unwrap();
     assert_eq!(users.len(), 1);
     assert_eq!(users[0].role, Role::Admin);
@@ -117,12 +121,37 @@ fn guesses_are_slowed_down_and_told_apart_by_nothing() {
         303,
         "she gets in from elsewhere"
     );
-    // Tokens are guessed no faster.
+    // Whoever sends one wrong token after the other is not heard, and keeps nobody out.
     let guess = |n: u32| Who { token: Some(format!("wgrelay_{n}")), ..Who::default() };
-    let statuses: Vec<u16> = (0..8).map(|n| rig.get(&guess(n), "/api/v1/nodes").status).collect();
+    let statuses: Vec<u16> = (0..32).map(|n| rig.get(&guess(n), "/api/v1/nodes").status).collect();
     assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    let token = rig.token("ci", wgrelay::web::database::TokenScope::Read, None);
+    assert_eq!(rig.get(&token, "/api/v1/nodes").status, 200, "who has a right one did not guess");
     let written = serde_json::to_string(&rig.web.database.audit(100).unwrap()).unwrap();
     assert!(written.contains("login failed"), "{written}");
+}
+
+#[test]
+fn of_many_guesses_at_once_no_more_are_compared_than_may_be() {
+    let rig = Rig::new();
+    rig.signed_in("anna", Role::Viewer);
+    let compared = std::thread::scope(|scope| {
+        let tries: Vec<_> =
+            (0..16).map(|_| scope.spawn(|| login(&rig, "anna", "wrong", "").status)).collect();
+        tries.into_iter().map(|t| t.join().unwrap()).filter(|status| *status == 401).count()
+    });
+    assert_eq!(compared, 5);
+}
+
+#[test]
+fn strangers_elsewhere_keep_nobody_from_where_he_signs_in() {
+    let rig = Rig::new();
+    rig.signed_in("anna", Role::Viewer);
+    assert_eq!(login(&rig, "anna", PASSWORD, "").status, 303);
+    let guess = rig.request(&Who::default(), "POST", "/login", b"user=anna&password=wrong");
+    let last = (0..31).map(|n| rig.send_from(&guess, [10, 9, 0, n].into(), NOW).status).last();
+    assert_eq!(last, Some(429), "from anywhere else nothing more is compared");
+    assert_eq!(login(&rig, "anna", PASSWORD, "").status, 303);
 }
 
 #[test]
