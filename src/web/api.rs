@@ -6,6 +6,7 @@ use super::ask::{Ask, Reply};
 use super::caller::Caller;
 use super::openapi;
 use super::procedure::{Procedure, Refused};
+use super::reader;
 use crate::app::Change;
 
 type Answer = Result<Reply, Refused>;
@@ -59,6 +60,7 @@ pub fn doctor(ask: &Ask<'_>) -> Answer {
 pub fn network(ask: &Ask<'_>) -> Answer {
     let file: Value = ask.web.agent.call(&Procedure::NetworkFile)?;
     let etag = file["revision"].as_str().map(Into::into);
+    let file = if ask.caller.only_reads() { reader::read_json(file) } else { file };
     Ok(Reply { etag, ..Reply::json(file) })
 }
 
@@ -78,7 +80,9 @@ pub fn revision(ask: &Ask<'_>) -> Result<u64, Refused> {
 
 /// What differs.
 pub fn diff(ask: &Ask<'_>) -> Answer {
-    told(ask, &Procedure::Diff { from: revision(ask)?, to: ask.fields.number("to") })
+    let diff: Value =
+        ask.web.agent.call(&Procedure::Diff { from: revision(ask)?, to: ask.fields.number("to") })?;
+    Ok(Reply::json(if ask.caller.only_reads() { reader::read_json(diff) } else { diff }))
 }
 
 fn change(ask: &Ask<'_>, change: Change) -> Answer {

@@ -18,6 +18,7 @@ pub mod pages;
 mod password;
 mod people;
 pub mod procedure;
+mod reader;
 pub mod routes;
 mod secret;
 pub mod server;

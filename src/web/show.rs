@@ -7,6 +7,7 @@ use super::ask::{Ask, Reply};
 use super::edits;
 use super::pages;
 use super::procedure::{Procedure, Refused};
+use super::reader;
 use super::view::{self, Check, List, NetworkFile, Shown, Status, Trace};
 use crate::app::Change;
 use crate::config::parse_network;
@@ -122,12 +123,18 @@ pub fn changes(ask: &Ask<'_>) -> Answer {
 /// What differs between a revision and now.
 pub fn diff(ask: &Ask<'_>) -> Answer {
     let procedure = Procedure::Diff { from: revision(ask)?, to: None };
-    Ok(Reply::page(pages::diff(&ask.frame, &ask.call(&procedure)?)))
+    let diff = ask.call(&procedure)?;
+    let diff = if ask.caller.only_reads() { reader::read_diff(diff) } else { diff };
+    Ok(Reply::page(pages::diff(&ask.frame, &diff)))
 }
 
 /// The network's file.
 pub fn file(ask: &Ask<'_>) -> Answer {
-    Ok(Reply::page(pages::file(&ask.frame, &ask.call(&Procedure::NetworkFile)?, &[])))
+    let mut file: NetworkFile = ask.call(&Procedure::NetworkFile)?;
+    if ask.caller.only_reads() {
+        file.text = reader::read(&file.text);
+    }
+    Ok(Reply::page(pages::file(&ask.frame, &file, &[])))
 }
 
 /// What is wrong with this host.

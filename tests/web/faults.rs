@@ -414,6 +414,42 @@ fn form_of_login(name: &str) -> String {
 }
 
 #[test]
+fn whoever_only_looks_sees_no_key_that_was_pasted() {
+    let rig = Rig::new();
+    let key = rig.secrets()[0].clone();
+    let (viewer, read) = (rig.signed_in("viewer", Role::Viewer), rig.token("read", TokenScope::Read, None));
+    let operate = rig.token("operate", TokenScope::Operate, None);
+    let put = |text: &str| {
+        let etag = header(&rig.get(&operate, "/api/v1/network"), "etag").unwrap().to_owned();
+        let sent = serde_json::json!({ "text": text }).to_string();
+        let asked = rig.request(&operate, "PUT", "/api/v1/network", sent.as_bytes());
+        assert_eq!(rig.send(&with(asked, "if-match", Some(&etag))).status, 200);
+    };
+    let before = rig.text();
+    put(&format!("{before}# of wsl: {key}\n"));
+    assert!(
+        json(&rig.get(&operate, "/api/v1/network"))["text"].as_str().unwrap().contains(&key),
+        "who edits has it"
+    );
+    let urls = |revision: u64| {
+        let all = ["/file", "/rules", "/api/v1/network", "/api/v1/check", "/api/v1/nodes"].map(str::to_owned);
+        let of = [format!("/changes/{revision}"), format!("/api/v1/changes/{revision}")];
+        all.into_iter().chain(of).collect::<Vec<_>>()
+    };
+    let looked = |revision: u64| {
+        for url in urls(revision) {
+            for who in [&viewer, &read] {
+                let answer = rig.get(who, &url);
+                assert!(!body(&answer).contains(&key), "{url}: {}", body(&answer));
+            }
+        }
+    };
+    looked(1);
+    put(&before);
+    looked(2);
+}
+
+#[test]
 fn a_path_is_not_read_twice() {
     let rig = Rig::new();
     for path in [
