@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::enroll::Enroll;
 use super::history::{Backup, Diff, Restore, Revert};
 use super::web::WebArgs;
 use crate::model::NodeName;
@@ -268,6 +269,12 @@ pub enum Command {
                             wgrelay web user list\n  wgrelay web token add ci --scope read"
     )]
     Web(WebArgs),
+    /// Become a node by a link that is good once: the key is made here, and stays here
+    #[command(
+        after_help = "Needs no network here, and no root.\n\nExamples:\n  wgrelay enroll 'https://relay.example/enroll?link=…'\n  \
+                            wgrelay enroll URL --out /etc/wireguard/wg0.conf && wg-quick up wg0\n  wgrelay enroll URL --ca ca.pem"
+    )]
+    Enroll(Enroll),
     /// Print a new private key
     #[command(after_help = "Examples:\n  wgrelay genkey | tee private.key | wgrelay pubkey")]
     Genkey,

@@ -6,6 +6,7 @@ mod confirm;
 mod context;
 mod doctor;
 mod edit;
+mod enroll;
 mod events;
 mod exit;
 mod export;
@@ -132,6 +133,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Service(args) => service::service(ctx, args),
         Command::Lab(args) => lab::lab(ctx, args),
         Command::Web(args) => web::web(ctx, args),
+        Command::Enroll(args) => enroll::enroll(ctx, args),
         Command::Genkey => keys::genkey(&ctx.out),
         Command::Pubkey => keys::pubkey(&ctx.out),
         Command::Genpsk => keys::genpsk(&ctx.out),
@@ -177,6 +179,7 @@ const fn makes_keys(command: &Command) -> bool {
             | Command::Import(_)
             | Command::Add(_)
             | Command::Rotate(_)
+            | Command::Enroll(_)
             | Command::Genkey
             | Command::Genpsk
             | Command::Lab(_)

@@ -122,7 +122,7 @@ enum Takes {
 }
 
 /// The commands that know no network.
-const NOTHING: [&str; 6] = ["genkey", "pubkey", "genpsk", "lint", "man", "completions"];
+const NOTHING: [&str; 7] = ["enroll", "genkey", "pubkey", "genpsk", "lint", "man", "completions"];
 /// The commands for which it matters which node this host is.
 const NODE: [&str; 7] = ["plan", "up", "status", "run", "service", "doctor", "trace"];
 

@@ -8,6 +8,7 @@ mod answer;
 mod api;
 mod ask;
 mod caller;
+pub mod client;
 pub mod database;
 pub mod edits;
 mod enroll;

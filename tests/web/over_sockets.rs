@@ -11,7 +11,7 @@ use crate::rig::network;
 struct Served {
     child: Child,
     at: SocketAddr,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Drop for Served {
@@ -22,6 +22,11 @@ impl Drop for Served {
 }
 
 fn served() -> Served {
+    served_with(&[])
+}
+
+/// Serves the page, with what else is to be said to it.
+fn served_with(more: &[&str]) -> Served {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
     network(dir.path());
@@ -32,13 +37,14 @@ fn served() -> Served {
         .arg(dir.path())
         .args(["web", "--user", "nobody", "--listen", "127.0.0.1:0", "--database"])
         .arg(&database)
+        .args(more)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let at = line.rsplit("//").next().unwrap().trim_end().trim_end_matches('/').parse();
-    Served { at: at.unwrap_or_else(|e| panic!("{e}: {line:?}")), child, _dir: dir }
+    Served { at: at.unwrap_or_else(|e| panic!("{e}: {line:?}")), child, dir }
 }
 
 fn ask(at: SocketAddr, request: &[u8]) -> String {
@@ -197,4 +203,100 @@ fn the_terminal_makes_the_first_admin_users_and_tokens() {
     for kept in [secret.as_str(), token.trim_end(), "horse"] {
         assert!(!file.windows(kept.len()).any(|piece| piece == kept.as_bytes()), "it is kept as it is");
     }
+}
+
+/// Makes a link for a new node, from the terminal's own token.
+fn link(served: &Served, scheme: &str, node: &str) -> String {
+    let (done, token) = administer(served.dir.path(), &["token", "add", node, "--scope", "operate"], "");
+    assert!(done, "{token}");
+    let database = wgrelay::web::Database::open(&served.dir.path().join("state/web.db")).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let asked = wgrelay::web::database::Enrollment {
+        node: node.into(),
+        platform: "linux".into(),
+        maker: "the test".into(),
+        expires: now + 3600,
+    };
+    let secret = database.add_enrollment(&asked, now).unwrap();
+    format!("{scheme}://127.0.0.1:{}/enroll?link={}", served.at.port(), secret.as_str())
+}
+
+fn enroll(served: &Served, words: &[&str], out: &str) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_wgrelay"))
+        .arg("enroll")
+        .args(words)
+        .arg("--out")
+        .arg(served.dir.path().join(out))
+        .output()
+        .unwrap()
+}
+
+fn own_key(served: &Served, out: &str) -> wgrelay::model::PrivateKey {
+    let path = served.dir.path().join(out);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\nPresharedKey = ") && text.contains("\nAllowedIPs = "), "{text}");
+    text.lines().find_map(|line| line.strip_prefix("PrivateKey = ")).unwrap().parse().unwrap()
+}
+
+fn network_text(served: &Served, name: &str) -> String {
+    std::fs::read_to_string(served.dir.path().join("screens0").join(name)).unwrap()
+}
+
+#[test]
+fn a_machine_enrols_by_command_with_a_key_that_stays_on_it() {
+    let served = served();
+    let url = link(&served, "http", "server1");
+    // Where its file cannot be written, the link is not used up.
+    std::fs::write(served.dir.path().join("there.conf"), "mine").unwrap();
+    let out = enroll(&served, &[&url], "there.conf");
+    assert!(!out.status.success());
+    assert_eq!(std::fs::read_to_string(served.dir.path().join("there.conf")).unwrap(), "mine");
+    let out = enroll(&served, &[&url], "wg0.conf");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let private = own_key(&served, "wg0.conf");
+    assert!(network_text(&served, "network.toml").contains(&private.public_key().to_string()));
+    let exposed = private.expose_base64().to_string();
+    let told = [out.stdout, out.stderr].concat();
+    for text in [network_text(&served, "secrets.toml"), String::from_utf8_lossy(&told).into_owned()] {
+        assert!(!text.contains(&exposed), "the private key is nowhere else");
+    }
+    // Once; and where nothing came of it, no file stays.
+    let out = enroll(&served, &[&url], "again.conf");
+    assert!(!out.status.success() && !served.dir.path().join("again.conf").exists());
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("this link is not good") && said.contains("hint"), "{said}");
+    let out = enroll(&served, &["http://192.0.2.1/enroll?link=x"], "clear.conf");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("without TLS"));
+    assert_eq!(out.status.code(), Some(2));
+}
+
+#[test]
+fn a_machine_enrols_with_whoever_proves_to_be_the_page() {
+    let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/web/tls");
+    let file = |name: &str| kept.join(name).display().to_string();
+    let tls = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(tls.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let read = |name: &str| {
+        // Its account need not reach the sources.
+        let to = tls.path().join(name);
+        std::fs::copy(kept.join(name), &to).unwrap();
+        std::fs::set_permissions(&to, PermissionsExt::from_mode(0o644)).unwrap();
+        to.display().to_string()
+    };
+    let served = served_with(&["--tls-cert", &read("chain.pem"), "--tls-key", &read("key.pem")]);
+    let url = link(&served, "https", "server2");
+    // Neither the system's authorities nor a stranger's vouch for it, and nothing is sent.
+    for words in [&[url.as_str()][..], &[url.as_str(), "--ca", &file("key.pem")]] {
+        let out = enroll(&served, words, "stranger.conf");
+        assert!(!out.status.success() && !served.dir.path().join("stranger.conf").exists());
+    }
+    // A name that the certificate does not have is another host's.
+    let other = url.replace("127.0.0.1", "127.0.0.2");
+    assert!(!enroll(&served, &[&other, "--ca", &file("ca.pem")], "other.conf").status.success());
+    assert!(!network_text(&served, "network.toml").contains("server2"));
+    let out = enroll(&served, &[&url, "--ca", &file("ca.pem")], "wg0.conf");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let private = own_key(&served, "wg0.conf");
+    assert!(network_text(&served, "network.toml").contains(&private.public_key().to_string()));
 }
