@@ -17,6 +17,10 @@ use super::routes::{CSRF, Method, ROUTES, Route, Scope};
 use super::view::{Frame, Language, Role};
 use super::{Web, pages, secret};
 
+/// What says the language in an address, and the cookie that keeps it.
+const LANGUAGE: &str = "lang";
+const LANGUAGE_COOKIE: &str = "wgrelay-lang";
+
 /// A request, as it came.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
@@ -132,13 +136,31 @@ impl Web {
 
     /// Answers a request that came from an address at a time, in Unix seconds.
     pub fn answer(&self, asked: &Asked, address: IpAddr, now: u64) -> Outgoing {
-        let mut frame = Frame { path: asked.path.clone(), language: language(asked), ..Frame::default() };
+        let mut frame = Frame {
+            path: asked.path.clone(),
+            language: language(asked),
+            query: kept_query(asked),
+            ..Frame::default()
+        };
         let is_api = asked.path.starts_with("/api/");
         let done = self.try_answer(asked, address, now, &mut frame);
-        match done {
+        let mut outgoing = match done {
             Ok(reply) => self.outgoing(reply),
             Err(refused) => self.refused(&frame, asked, &refused, is_api),
+        };
+        if !is_api && let Some(language) = chosen(asked) {
+            outgoing.headers.push(("set-cookie", self.language_cookie(language)));
         }
+        outgoing
+    }
+
+    /// Keeps the language that was chosen on a page. There is nothing secret in it, and whoever sets it changes words.
+    fn language_cookie(&self, language: Language) -> String {
+        let secure = if self.is_tls() { "; Secure" } else { "" };
+        format!(
+            "{LANGUAGE_COOKIE}={}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax{secure}",
+            language.tag()
+        )
     }
 
     fn try_answer(
@@ -341,7 +363,6 @@ fn read(
 ) -> Result<(Fields, Option<String>), Refused> {
     const PATH: [Field; 3] =
         [must("node", Kind::Line(64)), must("revision", Kind::Line(64)), must("name", Kind::Line(64))];
-    const LANGUAGE: &str = "lang";
     let in_path = Fields::of_pairs(&PATH, named)?;
     let pairs =
         |bytes: &[u8]| -> Vec<(String, String)> { form_urlencoded::parse(bytes).into_owned().collect() };
@@ -385,14 +406,24 @@ fn read(
     Ok((in_path.with(fields)?, csrf))
 }
 
+/// The language that the address asks for: a page's own switch.
+fn chosen(asked: &Asked) -> Option<Language> {
+    let (_, tag) = form_urlencoded::parse(asked.query.as_bytes()).find(|(name, _)| name == LANGUAGE)?;
+    Language::of_tag(tag.split('-').next()?)
+}
+
+/// The one that was chosen now, or before, or else what the browser prefers.
 fn language(asked: &Asked) -> Language {
-    let chosen = form_urlencoded::parse(asked.query.as_bytes()).find(|(name, _)| name == "lang");
-    match chosen {
-        Some((_, tag)) if tag.starts_with("zh") => Language::Chinese,
-        Some(_) => Language::English,
-        None if asked.header("accept-language").is_some_and(|tags| tags.trim_start().starts_with("zh")) => {
-            Language::Chinese
-        }
-        None => Language::English,
+    let before = || asked.cookie(LANGUAGE_COOKIE).and_then(Language::of_tag);
+    let preferred = || Language::preferred(asked.header("accept-language").unwrap_or_default());
+    chosen(asked).or_else(before).unwrap_or_else(preferred)
+}
+
+/// What else the address of a page says, for the switch of its language.
+fn kept_query(asked: &Asked) -> String {
+    if asked.method != "GET" {
+        return String::new();
     }
+    let kept = form_urlencoded::parse(asked.query.as_bytes()).filter(|(name, _)| name != LANGUAGE);
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()
 }

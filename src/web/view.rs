@@ -22,6 +22,8 @@ pub struct Frame {
     pub csrf: String,
     /// Path of this page, to mark it in the menu: `/nodes`.
     pub path: String,
+    /// What its address says behind the question mark, but for the language; empty where nothing.
+    pub query: String,
     /// The language asked for: `en` or `zh`.
     pub language: Language,
     /// What is told on top.

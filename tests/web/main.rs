@@ -6,6 +6,8 @@
 mod api;
 mod enrolling;
 mod faults;
+mod language;
 mod over_sockets;
 mod rig;
 mod signing_in;
+mod units;

@@ -136,12 +136,18 @@ fn footer(frame: &Frame) -> Markup {
                 @if lang == frame.language {
                     span aria-current="true" lang=(tag) { (name) }
                 } @else {
-                    a href=(format!("?lang={tag}")) lang=(tag) hreflang=(tag) { (name) }
+                    a href=(switch(frame, tag)) lang=(tag) hreflang=(tag) { (name) }
                 }
                 " "
             }
         }
     }
+}
+
+/// The address of this page in another language.
+fn switch(frame: &Frame, tag: &str) -> String {
+    let and = if frame.query.is_empty() { "" } else { "&" };
+    format!("?{}{and}lang={tag}", frame.query)
 }
 
 fn notices(frame: &Frame) -> Markup {
