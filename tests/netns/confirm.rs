@@ -15,14 +15,14 @@ use crate::rig::topology::{Families, Topology};
 const FOLDER: &str = "/run/wgrelay/wg0";
 const TRIAL: &str = "/run/wgrelay/wg0/unconfirmed.json";
 
-fn waiters(node: &Node) -> Vec<u32> {
+pub fn waiters(node: &Node) -> Vec<u32> {
     let mut all = node.processes();
     all.retain(|(_, line)| line.contains("confirm --wait"));
     all.into_iter().map(|(pid, _)| pid).collect()
 }
 
 #[track_caller]
-fn until(what: &str, reached: impl Fn() -> bool) {
+pub fn until(what: &str, reached: impl Fn() -> bool) {
     let began = Instant::now();
     while !reached() {
         assert!(began.elapsed() < LONG, "not reached: {what}");
@@ -31,7 +31,7 @@ fn until(what: &str, reached: impl Fn() -> bool) {
 }
 
 /// Lets the time of a trial run out.
-fn run_out(node: &Node) {
+pub fn run_out(node: &Node) {
     let text = node.read(TRIAL);
     let (head, tail) = text.split_once("\"deadline_ms\":").expect("the trial has a deadline");
     let digits = tail.chars().take_while(char::is_ascii_digit).count();
@@ -42,7 +42,7 @@ fn on_trial(relay: &Wgrelay<'_>, seconds: &str) -> String {
     relay.call(&["up", "--backend", &relay.backend, "--confirm", seconds]).ok().stderr
 }
 
-fn peers(node: &Node) -> usize {
+pub fn peers(node: &Node) -> usize {
     node.run(&["wg", "show", "wg0", "peers"]).stdout.lines().count()
 }
 

@@ -36,3 +36,4 @@ mod storm;
 mod strangers;
 mod taken_over;
 mod told;
+mod web;
