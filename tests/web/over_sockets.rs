@@ -209,12 +209,17 @@ fn the_terminal_makes_the_first_admin_users_and_tokens() {
 fn link(served: &Served, scheme: &str, node: &str) -> String {
     let (done, token) = administer(served.dir.path(), &["token", "add", node, "--scope", "operate"], "");
     assert!(done, "{token}");
-    let database = wgrelay::web::Database::open(&served.dir.path().join("state/web.db")).unwrap();
+    // It opens to its own account alone: lent for a moment, where the test is root.
+    let path = served.dir.path().join("state/web.db");
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&path).unwrap());
+    std::os::unix::fs::chown(&path, Some(nix::unistd::geteuid().as_raw()), None).unwrap();
+    let database = wgrelay::web::Database::open(&path).unwrap();
+    std::os::unix::fs::chown(&path, Some(owner), None).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let asked = wgrelay::web::database::Enrollment {
         node: node.into(),
         platform: "linux".into(),
-        maker: "the test".into(),
+        maker: "anna".into(),
         expires: now + 3600,
     };
     let secret = database.add_enrollment(&asked, now).unwrap();
