@@ -414,6 +414,25 @@ fn form_of_login(name: &str) -> String {
 }
 
 #[test]
+fn a_change_is_said_in_one_way_alone() {
+    let rig = Rig::new();
+    let admin = rig.signed_in("admin", Role::Admin);
+    rig.calls();
+    for route in changing().filter(|route| route.method != Method::Delete) {
+        let asked = rig.request(&admin, route.method.as_str(), &path(route), b"{}");
+        // What a form of a stranger's page can send without being asked.
+        for kind in [None, Some("text/plain"), Some("multipart/form-data; boundary=x")] {
+            let answer = rig.send(&with(asked.clone(), "content-type", kind));
+            assert_eq!(answer.status, 415, "{} as {kind:?}", route.path);
+        }
+        let url = format!("{}?dry_run=no", path(route));
+        let answer = rig.send(&rig.request(&admin, route.method.as_str(), &url, b""));
+        assert_eq!(answer.status, 400, "{url}");
+    }
+    assert_eq!(rig.calls(), 0);
+}
+
+#[test]
 fn whoever_only_looks_sees_no_key_that_was_pasted() {
     let rig = Rig::new();
     let key = rig.secrets()[0].clone();

@@ -93,3 +93,31 @@ pub(super) fn refused(fault: Fault) -> Refused {
     };
     Refused { status, message: fault.message, hint: fault.hint, problems: fault.problems }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::app::{Asked, Nobody};
+    use crate::model::Timestamp;
+
+    #[test]
+    fn what_is_no_name_gets_into_no_history() {
+        let asked = Asked {
+            dir: "/nonexistent".into(),
+            dir_is_named: true,
+            network: None,
+            node: None,
+            command: None,
+            clock: || Timestamp(0),
+        };
+        let session = Session::new(asked, Arc::new(Nobody));
+        for by in ["anna", "token ci", "a link of anna", "a link of token ci"] {
+            assert!(named(&session, by).is_ok(), "{by}");
+        }
+        for by in ["", "token ", "a\nb", "\u{1b}[2J", "anna, by hand", &"x".repeat(65)] {
+            assert!(named(&session, by).is_err(), "{by:?}");
+        }
+    }
+}
