@@ -361,6 +361,14 @@ fn what_is_given_twice_is_not_chosen_from() {
         asked.headers.extend(["\"x\"", "\"y\""].map(|value| (name.to_owned(), value.to_owned())));
         assert_eq!(rig.send(&asked).status, 400, "{name}");
     }
+    // A name for this host, and where a form was: of two, neither.
+    for (name, other, status) in
+        [("host", "attacker.example", 421), ("origin", "http://attacker.example", 403)]
+    {
+        let mut asked = rig.request(&admin, "POST", "/confirm", b"");
+        asked.headers.push((name.into(), other.into()));
+        assert_eq!(rig.send(&asked).status, status, "{name}");
+    }
     let own = admin.cookie.as_deref().unwrap();
     for cookies in [format!("wgrelay={own}; wgrelay=x"), format!("wgrelay=x; wgrelay={own}")] {
         assert_eq!(
