@@ -103,6 +103,27 @@ impl Topology {
         ]
         .concat());
         vm.ip(&up("eth0", &kept(&["192.168.33.71/24", "fd00:33::71/64"])));
+        for node in [&internet, &relay, &windows, &docker, &vm, &container] {
+            carried(node);
+        }
         Self { internet, relay, windows, docker, vm, container }
     }
+}
+
+/// Waits until each link of a node that is up has its carrier and says so: the kernel tells what hangs on it (a bridge's state,
+/// link-local addresses) up to a second after a cable is there, and a snapshot from before would differ by that.
+fn carried(node: &Node) {
+    for _ in 0..500 {
+        let links = node.run(&["ip", "-br", "link"]).ok().stdout;
+        let waits = |line: &str| {
+            let flags = line.rsplit_once('<').map_or("", |(_, flags)| flags.trim_end_matches(['>', ' ']));
+            let is_up = flags.split(',').any(|flag| flag == "UP");
+            is_up && (flags.contains("NO-CARRIER") || line.split_whitespace().nth(1) == Some("DOWN"))
+        };
+        if !links.lines().any(waits) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{}: a link is without carrier: {}", node.name, node.run(&["ip", "-br", "link"]).stdout);
 }
