@@ -440,7 +440,13 @@ fn a_failing_nft_and_a_fight_delay_nothing_afterwards() {
     let back = |what: &str| {
         let began = Instant::now();
         while show(&t.relay, TABLE) != whole {
-            assert!(began.elapsed() < BOUND, "{what}: the table does not come back");
+            assert!(
+                began.elapsed() < BOUND,
+                "{what}: the table does not come back: {}\n{}\n{}",
+                show(&t.relay, TABLE),
+                relay.status(),
+                show(&t.relay, "cat /run/wgrelay/wg0/agent.log")
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         println!("{what}: {:?}", began.elapsed());

@@ -3,6 +3,7 @@
 //! nft lists rules in other words than it took, so after a load the listing's fingerprint is kept in a comment
 //! in the table, next to that of the rules that were asked for.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Output;
@@ -23,17 +24,44 @@ use crate::plan::Change;
 /// Lines of nft's own words that an error carries.
 const ERROR_LINES: usize = 3;
 
+/// How often a table is loaded while somebody else changes it in the same moment.
+const ATTEMPTS: usize = 3;
+
 /// Loads the table, replacing what is there in one transaction, and marks it as unchanged.
 pub(super) fn load(table: &Table) -> Result<(), HostError> {
-    send("load nft table", &table.name, &load_table(table))?;
-    let listing = list(&table.name)?
-        .ok_or_else(|| HostError::new("load nft table", &table.name, "it is not there after loading"))?;
+    let listing = load_and_list(table)?;
     // A process that dies here leaves a table without the mark, which the next apply replaces.
     let rule = json!({"family": "inet", "table": table.name, "chain": fingerprint::CHAIN,
         "expr": [{"return": null}], "comment": mark(&listing, table)});
     let chain = json!({"family": "inet", "table": table.name, "name": fingerprint::CHAIN});
     let batch = json!({"nftables": [{"add": {"chain": chain}}, {"add": {"rule": rule}}]});
     send("mark nft table", &table.name, &batch)
+}
+
+/// Loads the table, and returns it as nft lists it. What somebody changed between the two would be taken for ours for good.
+fn load_and_list(table: &Table) -> Result<Value, HostError> {
+    for _ in 0..ATTEMPTS {
+        send("load nft table", &table.name, &load_table(table))?;
+        match list(&table.name)? {
+            Some(listing) if is_whole(&listing, table) => return Ok(listing),
+            _ => {}
+        }
+    }
+    let cause = "somebody changes it while it is loaded";
+    Err(HostError::new("load nft table", &table.name, cause).hint("`nft monitor` shows who"))
+}
+
+/// Says whether a listing has the table's chains, with as many rules in each, and its sets; nft writes the rules otherwise than it
+/// took them.
+fn is_whole(listing: &Value, table: &Table) -> bool {
+    let mut rules: BTreeMap<&str, usize> =
+        objects(listing, "chain").filter_map(|chain| Some((chain["name"].as_str()?, 0))).collect();
+    for rule in objects(listing, "rule") {
+        *rules.entry(rule["chain"].as_str().unwrap_or_default()).or_default() += 1;
+    }
+    let wanted = table.chains.iter().map(|chain| (chain.name.as_str(), chain.rules.len())).collect();
+    let sets: BTreeSet<&str> = objects(listing, "set").filter_map(|set| set["name"].as_str()).collect();
+    rules == wanted && sets == table.sets.keys().map(String::as_str).collect()
 }
 
 /// Takes the table away; one that is gone already is no error.
@@ -230,6 +258,7 @@ mod tests {
     use std::process::ExitStatus;
 
     use super::*;
+    use crate::firewall::{Action, Chain, Hook, Rule};
 
     fn ended(status: i32, words: &str) -> Output {
         let status = ExitStatus::from_raw(status);
@@ -250,6 +279,29 @@ mod tests {
         assert_eq!(said.to_string(), "load nft table wgrelay-wg0: Error: syntax error");
         assert_eq!(error(0x100, "Operation not permitted (you must be root)").hint, "run as root");
         assert!(error(0x100, "").to_string().ends_with("nft ended with exit status: 1"));
+    }
+
+    #[test]
+    fn what_somebody_changed_while_it_was_loaded_is_not_taken_for_ours() {
+        let rule = Rule { matches: Vec::new(), action: Action::Drop };
+        let chain = Chain { name: "forward".into(), hook: Hook::Forward, rules: vec![rule] };
+        let sets = [("members".to_owned(), Set { family: Family::V4, elements: BTreeSet::new() })];
+        let table = Table { name: "wgrelay-wg0".into(), sets: sets.into(), chains: vec![chain] };
+        let (set, chain) = (json!({"set": {"name": "members"}}), json!({"chain": {"name": "forward"}}));
+        let rule = json!({"rule": {"chain": "forward", "expr": [{"drop": null}]}});
+        let listing = |objects: &[&Value]| json!({"nftables": objects});
+        assert!(is_whole(&listing(&[&set, &chain, &rule]), &table));
+        let other = json!({"chain": {"name": "other"}});
+        for changed in [
+            &[&set, &chain][..],
+            &[&set, &chain, &rule, &rule],
+            &[&set, &chain, &rule, &other],
+            &[&chain, &rule],
+            &[&set],
+            &[],
+        ] {
+            assert!(!is_whole(&listing(changed), &table), "{changed:?}");
+        }
     }
 
     #[test]
