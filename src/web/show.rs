@@ -10,7 +10,7 @@ use super::procedure::{Procedure, Refused};
 use super::reader;
 use super::view::{self, Check, List, NetworkFile, Shown, Status, Trace};
 use crate::app::Change;
-use crate::config::parse_network;
+use crate::config::{parse_network, places_of};
 use crate::model::{Network, Timestamp};
 
 type Answer = Result<Reply, Refused>;
@@ -93,20 +93,16 @@ pub fn trace(ask: &Ask<'_>) -> Answer {
 
 /// The rules.
 pub fn rules(ask: &Ask<'_>) -> Answer {
-    let network = read(&ask.call(&Procedure::NetworkFile)?)?;
+    let file: NetworkFile = ask.call(&Procedure::NetworkFile)?;
+    let (network, places) = (read(&file)?, places_of(file.text.as_bytes(), ""));
     let check: Check = ask.call(&Procedure::Check)?;
-    let broken: BTreeMap<usize, String> = check
-        .problems
-        .iter()
-        .filter(|problem| problem.code == "expectation-broken")
-        .filter_map(|problem| {
-            let index = network
-                .expect
-                .iter()
-                .position(|e| problem.message.contains(&format!("{} -> {}", e.from, e.to)))?;
-            Some((index, problem.message.clone()))
-        })
-        .collect();
+    // What a problem says names the places that it is about, which a promise may name as a group or as all; where it is says which.
+    let of = |index: usize| {
+        let at = places.get(&format!("expect[{index}]"))?;
+        let mut broken = check.problems.iter().filter(|problem| problem.code == "expectation-broken");
+        broken.find(|problem| problem.place.ends_with(at)).map(|problem| (index, problem.message.clone()))
+    };
+    let broken: BTreeMap<usize, String> = (0..network.expect.len()).filter_map(of).collect();
     Ok(Reply::page(pages::rules(&ask.frame, &network, &broken)))
 }
 

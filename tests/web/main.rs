@@ -8,6 +8,7 @@ mod enrolling;
 mod faults;
 mod language;
 mod over_sockets;
+mod promises;
 mod rig;
 mod signing_in;
 mod units;
