@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::form::change_button;
 use super::layout::{Section, page};
 use super::review::difference;
-use super::text;
+use super::{table, text};
 use crate::model::Timestamp;
 use crate::web::view::{Diff, Frame, History};
 
@@ -17,29 +17,19 @@ pub fn changes(frame: &Frame, history: &History) -> Markup {
     };
     let body = html! {
         @if !history.revisions.is_empty() {
-            div.scroll tabindex="0" role="group" aria-label=(frame.say(text::CHANGES)) {
-                table {
-                    thead { tr {
-                        th scope="col" { (frame.say(text::REVISION)) }
-                        th scope="col" { (frame.say(text::WHEN)) }
-                        th scope="col" { (frame.say(text::WHO)) }
-                        th scope="col" { (frame.say(text::WHY)) }
-                    } }
-                    tbody {
-                        @for revision in history.revisions.iter().rev() {
-                            tr {
-                                th scope="row" {
-                                    a href=(frame.url(&format!("/changes/{}", revision.revision))) { (revision.revision) }
-                                    @if revision.current { " " span.good { (frame.say(text::CURRENT)) } }
-                                }
-                                td.num { (Timestamp(revision.at)) }
-                                td { (revision.user.as_deref().unwrap_or("-")) }
-                                td { (revision.why) }
-                            }
+            (table::listed(table::Label::Text(frame.say(text::CHANGES)), &[frame.say(text::REVISION), frame.say(text::WHEN), frame.say(text::WHO), frame.say(text::WHY)], &html! {
+                @for revision in history.revisions.iter().rev() {
+                    tr {
+                        th scope="row" {
+                            a href=(frame.url(&format!("/changes/{}", revision.revision))) { (revision.revision) }
+                            @if revision.current { " " span.good { (frame.say(text::CURRENT)) } }
                         }
+                        td.num { (Timestamp(revision.at)) }
+                        td { (revision.user.as_deref().unwrap_or("-")) }
+                        td { (revision.why) }
                     }
                 }
-            }
+            }))
         }
     };
     page(frame, Some(Section::Changes), frame.say(text::CHANGES), &answer, &body)

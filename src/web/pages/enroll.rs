@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::form::{Input, hidden, select};
 use super::layout::{Section, page};
-use super::text;
+use super::{table, text};
 use crate::model::{Platform, Timestamp};
 use crate::web::database::Enrollment;
 use crate::web::view::Frame;
@@ -21,33 +21,22 @@ pub fn links(frame: &Frame, all: &[Enrollment], made: Option<(&str, &str)>) -> M
         @if !all.is_empty() {
             section aria-labelledby="links" {
                 h2 #links { (frame.say(text::LINKS_GOOD)) }
-                div.scroll tabindex="0" role="group" aria-labelledby="links" {
-                    table {
-                        thead { tr {
-                            th scope="col" { (frame.say(text::NAME)) }
-                            th scope="col" { (frame.say(text::PLATFORM)) }
-                            th scope="col" { (frame.say(text::WHO)) }
-                            th scope="col" { (frame.say(text::EXPIRES)) }
-                            th scope="col" { (frame.say(text::REVOKE)) }
-                        } }
-                        tbody {
-                            @for link in all {
-                                tr {
-                                    th scope="row" { (link.node) }
-                                    td { (link.platform) }
-                                    td { (link.maker) }
-                                    td.num { (Timestamp(link.expires)) }
-                                    td {
-                                        form.inline method="post" action=(frame.url("/links")) {
-                                            (hidden(frame, &[("do", "remove"), ("name", &link.node)]))
-                                            button type="submit" { (frame.fill(text::REVOKE_OF, &[&link.node])) }
-                                        }
-                                    }
+                (table::listed(table::Label::Heading("links"), &[frame.say(text::NAME), frame.say(text::PLATFORM), frame.say(text::WHO), frame.say(text::EXPIRES), frame.say(text::REVOKE)], &html! {
+                    @for link in all {
+                        tr {
+                            th scope="row" { (link.node) }
+                            td { (link.platform) }
+                            td { (link.maker) }
+                            td.num { (Timestamp(link.expires)) }
+                            td {
+                                form.inline method="post" action=(frame.url("/links")) {
+                                    (hidden(frame, &[("do", "remove"), ("name", &link.node)]))
+                                    button type="submit" { (frame.fill(text::REVOKE_OF, &[&link.node])) }
                                 }
                             }
                         }
                     }
-                }
+                }))
             }
         }
         form.narrow method="post" action=(frame.url("/links")) {

@@ -112,33 +112,23 @@ fn list(frame: &Frame, check: &Check) -> Markup {
     let alike = |place: &str| sizes.get(place).filter(|size| **size > 1).map(|size| size - 1);
     html! {
         @if blocked.is_empty() && check.unlisted.is_empty() { p { (frame.say(text::NOTHING_FOUND)) } } @else {
-            div.scroll tabindex="0" role="group" aria-label=(frame.say(text::BLOCKED_PAIRS)) {
-                table {
-                    thead { tr {
-                        th scope="col" { (frame.say(text::FROM)) }
-                        th scope="col" { (frame.say(text::TO)) }
-                        th scope="col" { (frame.say(text::REASON)) }
-                        th scope="col" { (frame.say(text::TRACE)) }
-                    } }
-                    tbody {
-                        @for pair in blocked.iter().take(LISTED) {
-                            tr {
-                                td { (pair.from) @if let Some(more) = alike(&pair.from) { " " span.dim { "+" (more) } } }
-                                td { (pair.to) @if let Some(more) = alike(&pair.to) { " " span.dim { "+" (more) } } }
-                                td lang="en" { @if let Some(reason) = &pair.reason { code { (reason.code) } " " (reason.message) } }
-                                td { a href=(table::trace_url(frame, &pair.from, &pair.to)) aria-label=(format!("{}: {} → {}", frame.say(text::WHY_NOT), pair.from, pair.to)) { (frame.say(text::WHY_NOT)) } }
-                            }
-                        }
-                        @for group in &check.unlisted {
-                            tr { td colspan="4" {
-                                a href=(table::trace_url(frame, &group.example[0], &group.example[1])) {
-                                    (frame.fill(text::UNLISTED, &[&group.count, &group.reason, &format!("{} → {}", group.example[0], group.example[1])]))
-                                }
-                            } }
-                        }
+            (table::listed(table::Label::Text(frame.say(text::BLOCKED_PAIRS)), &[frame.say(text::FROM), frame.say(text::TO), frame.say(text::REASON), frame.say(text::TRACE)], &html! {
+                @for pair in blocked.iter().take(LISTED) {
+                    tr {
+                        td { (pair.from) @if let Some(more) = alike(&pair.from) { " " span.dim { "+" (more) } } }
+                        td { (pair.to) @if let Some(more) = alike(&pair.to) { " " span.dim { "+" (more) } } }
+                        td lang="en" { @if let Some(reason) = &pair.reason { code { (reason.code) } " " (reason.message) } }
+                        td { a href=(table::trace_url(frame, &pair.from, &pair.to)) aria-label=(format!("{}: {} → {}", frame.say(text::WHY_NOT), pair.from, pair.to)) { (frame.say(text::WHY_NOT)) } }
                     }
                 }
-            }
+                @for group in &check.unlisted {
+                    tr { td colspan="4" {
+                        a href=(table::trace_url(frame, &group.example[0], &group.example[1])) {
+                            (frame.fill(text::UNLISTED, &[&group.count, &group.reason, &format!("{} → {}", group.example[0], group.example[1])]))
+                        }
+                    } }
+                }
+            }))
             @if blocked.len() > LISTED { p { "+" (blocked.len() - LISTED) } }
         }
     }

@@ -136,37 +136,27 @@ fn pairs(
             @if pairs.is_empty() {
                 p { (frame.say(text::NOTHING_EXAMINED)) }
             } @else {
-                div.scroll tabindex="0" role="group" aria-labelledby=(id) {
-                    table {
-                        thead { tr {
-                            th scope="col" { (frame.say(text::FROM)) }
-                            th scope="col" { (frame.say(text::TO)) }
-                            th scope="col" { (frame.say(text::VERDICT)) }
-                            th scope="col" { (frame.say(text::PORTS_OR_REASON)) }
-                        } }
-                        tbody {
-                            @for pair in sorted.into_iter().take(LISTED) {
-                                @let reaches = pair.verdict == "reaches";
-                                @let (from, to) = (shown(&pair.from), shown(&pair.to));
-                                tr {
-                                    td { (from) (alike(check, &pair.from, &from)) }
-                                    td { (to) (alike(check, &pair.to, &to)) }
-                                    td {
-                                        (table::verdict(frame, reaches)) " "
-                                        a href=(table::trace_url(frame, &from, &to))
-                                            aria-label=(format!("{}: {from} → {to}", frame.say(if reaches { text::TRACE } else { text::WHY_NOT }))) {
-                                            @if reaches { (frame.say(text::TRACE)) } @else { (frame.say(text::WHY_NOT)) }
-                                        }
-                                    }
-                                    td.num {
-                                        @if reaches { (table::ports(frame, &pair.ports)) }
-                                        @else if let Some(reason) = &pair.reason { code { (reason.code) } }
-                                    }
+                (table::listed(table::Label::Heading(id), &[frame.say(text::FROM), frame.say(text::TO), frame.say(text::VERDICT), frame.say(text::PORTS_OR_REASON)], &html! {
+                    @for pair in sorted.into_iter().take(LISTED) {
+                        @let reaches = pair.verdict == "reaches";
+                        @let (from, to) = (shown(&pair.from), shown(&pair.to));
+                        tr {
+                            td { (from) (alike(check, &pair.from, &from)) }
+                            td { (to) (alike(check, &pair.to, &to)) }
+                            td {
+                                (table::verdict(frame, reaches)) " "
+                                a href=(table::trace_url(frame, &from, &to))
+                                    aria-label=(format!("{}: {from} → {to}", frame.say(if reaches { text::TRACE } else { text::WHY_NOT }))) {
+                                    @if reaches { (frame.say(text::TRACE)) } @else { (frame.say(text::WHY_NOT)) }
                                 }
+                            }
+                            td.num {
+                                @if reaches { (table::ports(frame, &pair.ports)) }
+                                @else if let Some(reason) = &pair.reason { code { (reason.code) } }
                             }
                         }
                     }
-                }
+                }))
                 @if pairs.len() > LISTED { p { a href=(frame.url("/matrix")) { (frame.say(text::MATRIX)) } } }
             }
         }

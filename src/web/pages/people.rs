@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::form::{Input, hidden, select};
 use super::layout::{Section, page, role_name};
-use super::text;
+use super::{table, text};
 use crate::model::Timestamp;
 use crate::web::view::{AuditEntry, Frame, People};
 
@@ -41,30 +41,20 @@ fn users(frame: &Frame, people: &People) -> Markup {
     html! {
         section aria-labelledby="users" {
             h2 #users { (frame.say(text::USERS)) }
-            div.scroll tabindex="0" role="group" aria-labelledby="users" {
-                table {
-                    thead { tr {
-                        th scope="col" { (frame.say(text::USER)) }
-                        th scope="col" { (frame.say(text::ROLE)) }
-                        th scope="col" { (frame.say(text::SECOND_FACTOR)) }
-                        th scope="col" { (frame.say(text::REMOVE)) }
-                    } }
-                    tbody {
-                        @for user in &people.users {
-                            tr {
-                                th scope="row" { (user.name) }
-                                td { (frame.say(role_name(user.role))) }
-                                td { (frame.say(if user.has_second_factor { text::YES } else { text::NO })) }
-                                td {
-                                    @if frame.user.as_deref() != Some(user.name.as_str()) {
-                                        (take_away(frame, "remove_user", &user.name, &frame.fill(text::REMOVE_OF, &[&user.name])))
-                                    }
-                                }
+            (table::listed(table::Label::Heading("users"), &[frame.say(text::USER), frame.say(text::ROLE), frame.say(text::SECOND_FACTOR), frame.say(text::REMOVE)], &html! {
+                @for user in &people.users {
+                    tr {
+                        th scope="row" { (user.name) }
+                        td { (frame.say(role_name(user.role))) }
+                        td { (frame.say(if user.has_second_factor { text::YES } else { text::NO })) }
+                        td {
+                            @if frame.user.as_deref() != Some(user.name.as_str()) {
+                                (take_away(frame, "remove_user", &user.name, &frame.fill(text::REMOVE_OF, &[&user.name])))
                             }
                         }
                     }
                 }
-            }
+            }))
             form.row method="post" action=(frame.url("/people")) {
                 (hidden(frame, &[("do", "add_user")]))
                 (Input::text("user", text::USER, "").required().markup(frame, "user"))
@@ -80,29 +70,19 @@ fn sessions(frame: &Frame, people: &People) -> Markup {
     html! {
         section aria-labelledby="sessions" {
             h2 #sessions { (frame.say(text::SESSIONS)) }
-            div.scroll tabindex="0" role="group" aria-labelledby="sessions" {
-                table {
-                    thead { tr {
-                        th scope="col" { (frame.say(text::USER)) }
-                        th scope="col" { (frame.say(text::FROM_ADDRESS)) }
-                        th scope="col" { (frame.say(text::LAST_SEEN)) }
-                        th scope="col" { (frame.say(text::REVOKE)) }
-                    } }
-                    tbody {
-                        @for session in &people.sessions {
-                            tr {
-                                th scope="row" { (session.user) }
-                                td.num { (session.address) }
-                                td.num { (Timestamp(session.seen)) }
-                                td {
-                                    @if session.is_own { (frame.say(text::THIS_SESSION)) }
-                                    @else { (take_away(frame, "revoke_session", &session.id, &frame.fill(text::REVOKE_OF, &[&session.user]))) }
-                                }
-                            }
+            (table::listed(table::Label::Heading("sessions"), &[frame.say(text::USER), frame.say(text::FROM_ADDRESS), frame.say(text::LAST_SEEN), frame.say(text::REVOKE)], &html! {
+                @for session in &people.sessions {
+                    tr {
+                        th scope="row" { (session.user) }
+                        td.num { (session.address) }
+                        td.num { (Timestamp(session.seen)) }
+                        td {
+                            @if session.is_own { (frame.say(text::THIS_SESSION)) }
+                            @else { (take_away(frame, "revoke_session", &session.id, &frame.fill(text::REVOKE_OF, &[&session.user]))) }
                         }
                     }
                 }
-            }
+            }))
         }
     }
 }
@@ -113,28 +93,17 @@ fn tokens(frame: &Frame, people: &People) -> Markup {
         section aria-labelledby="tokens" {
             h2 #tokens { (frame.say(text::TOKENS)) }
             @if people.tokens.is_empty() { p { (frame.say(text::NONE)) } } @else {
-                div.scroll tabindex="0" role="group" aria-labelledby="tokens" {
-                    table {
-                        thead { tr {
-                            th scope="col" { (frame.say(text::NAME)) }
-                            th scope="col" { (frame.say(text::SCOPE)) }
-                            th scope="col" { (frame.say(text::EXPIRES)) }
-                            th scope="col" { (frame.say(text::LAST_SEEN)) }
-                            th scope="col" { (frame.say(text::REVOKE)) }
-                        } }
-                        tbody {
-                            @for token in &people.tokens {
-                                tr {
-                                    th scope="row" { (token.name) }
-                                    td.num { (token.scope) }
-                                    td.num { @if let Some(at) = token.expires { (Timestamp(at)) } @else { (frame.say(text::NEVER)) } }
-                                    td.num { @if let Some(at) = token.seen { (Timestamp(at)) } @else { (frame.say(text::NEVER)) } }
-                                    td { (take_away(frame, "revoke_token", &token.id, &frame.fill(text::REVOKE_OF, &[&token.name]))) }
-                                }
-                            }
+                (table::listed(table::Label::Heading("tokens"), &[frame.say(text::NAME), frame.say(text::SCOPE), frame.say(text::EXPIRES), frame.say(text::LAST_SEEN), frame.say(text::REVOKE)], &html! {
+                    @for token in &people.tokens {
+                        tr {
+                            th scope="row" { (token.name) }
+                            td.num { (token.scope) }
+                            td.num { @if let Some(at) = token.expires { (Timestamp(at)) } @else { (frame.say(text::NEVER)) } }
+                            td.num { @if let Some(at) = token.seen { (Timestamp(at)) } @else { (frame.say(text::NEVER)) } }
+                            td { (take_away(frame, "revoke_token", &token.id, &frame.fill(text::REVOKE_OF, &[&token.name]))) }
                         }
                     }
-                }
+                }))
             }
             form.row method="post" action=(frame.url("/people")) {
                 (hidden(frame, &[("do", "add_token")]))
@@ -152,30 +121,18 @@ pub fn audit(frame: &Frame, entries: &[AuditEntry]) -> Markup {
     let answer = html! { @if entries.is_empty() { (frame.say(text::NO_ENTRY)) } };
     let body = html! {
         @if !entries.is_empty() {
-            div.scroll tabindex="0" role="group" aria-label=(frame.say(text::AUDIT)) {
-                table {
-                    thead { tr {
-                        th scope="col" { (frame.say(text::WHEN)) }
-                        th scope="col" { (frame.say(text::WHO)) }
-                        th scope="col" { (frame.say(text::FROM_ADDRESS)) }
-                        th scope="col" { (frame.say(text::ACTION)) }
-                        th scope="col" { (frame.say(text::WHAT)) }
-                        th scope="col" { (frame.say(text::RESULT)) }
-                    } }
-                    tbody {
-                        @for entry in entries {
-                            tr {
-                                td.num { (Timestamp(entry.at)) }
-                                td { (entry.who) }
-                                td.num { (entry.address) }
-                                td { (entry.action) }
-                                td { (entry.what) }
-                                td { @if entry.is_done { (frame.say(text::DONE)) } @else { span.bad { (frame.say(text::REFUSED)) } } }
-                            }
-                        }
+            (table::listed(table::Label::Text(frame.say(text::AUDIT)), &[frame.say(text::WHEN), frame.say(text::WHO), frame.say(text::FROM_ADDRESS), frame.say(text::ACTION), frame.say(text::WHAT), frame.say(text::RESULT)], &html! {
+                @for entry in entries {
+                    tr {
+                        td.num { (Timestamp(entry.at)) }
+                        td { (entry.who) }
+                        td.num { (entry.address) }
+                        td { (entry.action) }
+                        td { (entry.what) }
+                        td { @if entry.is_done { (frame.say(text::DONE)) } @else { span.bad { (frame.say(text::REFUSED)) } } }
                     }
                 }
-            }
+            }))
         }
     };
     page(frame, Some(Section::Audit), frame.say(text::AUDIT), &answer, &body)

@@ -37,6 +37,12 @@ fn remove(frame: &Frame, kind: &str, index: usize, said: &str) -> Markup {
     }
 }
 
+/// The columns, with one for the button where there is one.
+fn with_removal<'a>(frame: &Frame, columns: &[&'a str]) -> Vec<&'a str> {
+    let removal = frame.may_operate().then(|| frame.say(text::REMOVE));
+    columns.iter().copied().chain(removal).collect()
+}
+
 fn allow(frame: &Frame, network: &Network) -> Markup {
     let ports = |rule: &AllowRule| {
         if rule.ports.is_empty() {
@@ -48,28 +54,17 @@ fn allow(frame: &Frame, network: &Network) -> Markup {
         section aria-labelledby="allow" {
             h2 #allow { (frame.say(text::ALLOW)) }
             @if !network.allow.is_empty() {
-                div.scroll tabindex="0" role="group" aria-labelledby="allow" {
-                    table {
-                        thead { tr {
-                            th scope="col" { "#" }
-                            th scope="col" { (frame.say(text::FROM)) }
-                            th scope="col" { (frame.say(text::TO)) }
-                            th scope="col" { (frame.say(text::PORTS)) }
-                            @if frame.may_operate() { th scope="col" { (frame.say(text::REMOVE)) } }
-                        } }
-                        tbody {
-                            @for (n, rule) in network.allow.iter().enumerate() {
-                                tr {
-                                    th scope="row" { (n + 1) }
-                                    td.num { (places(&rule.from)) }
-                                    td.num { (places(&rule.to)) }
-                                    td.num { (ports(rule)) }
-                                    (remove(frame, "allow", n, &format!("allow {}", n + 1)))
-                                }
-                            }
+                (table::listed(table::Label::Heading("allow"), &with_removal(frame, &["#", frame.say(text::FROM), frame.say(text::TO), frame.say(text::PORTS)]), &html! {
+                    @for (n, rule) in network.allow.iter().enumerate() {
+                        tr {
+                            th scope="row" { (n + 1) }
+                            td.num { (places(&rule.from)) }
+                            td.num { (places(&rule.to)) }
+                            td.num { (ports(rule)) }
+                            (remove(frame, "allow", n, &format!("allow {}", n + 1)))
                         }
                     }
-                }
+                }))
             }
             @if frame.may_operate() {
                 form.row method="post" action=(frame.url("/review")) {
@@ -90,37 +85,27 @@ fn expect(frame: &Frame, network: &Network, broken: &BTreeMap<usize, String>) ->
         section aria-labelledby="expect" {
             h2 #expect { (frame.say(text::EXPECT)) }
             @if network.expect.is_empty() { p { (frame.say(text::EXPECT_NONE)) } } @else {
-                div.scroll tabindex="0" role="group" aria-labelledby="expect" {
-                    table {
-                        thead { tr {
-                            th scope="col" { "#" }
-                            th scope="col" { (frame.say(text::PROMISE)) }
-                            th scope="col" { (frame.say(text::STATE)) }
-                            @if frame.may_operate() { th scope="col" { (frame.say(text::REMOVE)) } }
-                        } }
-                        tbody {
-                            @for (n, promise) in network.expect.iter().enumerate() {
-                                tr {
-                                    th scope="row" { (n + 1) }
-                                    td {
-                                        a href=(table::trace_url(frame, &promise.from.to_string(), &promise.to.to_string())) {
-                                            (promise.from) " → " (promise.to)
-                                        }
-                                        @if let Some(port) = promise.port { " " (port) }
-                                        " " (promise.verdict)
-                                    }
-                                    td {
-                                        @match broken.get(&n) {
-                                            Some(why) => { strong.bad { (frame.say(text::BROKEN)) } " " span lang="en" { (why) } }
-                                            None => span.good { (frame.say(text::KEPT)) },
-                                        }
-                                    }
-                                    (remove(frame, "expect", n, &format!("expect {}", n + 1)))
+                (table::listed(table::Label::Heading("expect"), &with_removal(frame, &["#", frame.say(text::PROMISE), frame.say(text::STATE)]), &html! {
+                    @for (n, promise) in network.expect.iter().enumerate() {
+                        tr {
+                            th scope="row" { (n + 1) }
+                            td {
+                                a href=(table::trace_url(frame, &promise.from.to_string(), &promise.to.to_string())) {
+                                    (promise.from) " → " (promise.to)
+                                }
+                                @if let Some(port) = promise.port { " " (port) }
+                                " " (promise.verdict)
+                            }
+                            td {
+                                @match broken.get(&n) {
+                                    Some(why) => { strong.bad { (frame.say(text::BROKEN)) } " " span lang="en" { (why) } }
+                                    None => span.good { (frame.say(text::KEPT)) },
                                 }
                             }
+                            (remove(frame, "expect", n, &format!("expect {}", n + 1)))
                         }
                     }
-                }
+                }))
             }
             @if frame.may_operate() {
                 form.row method="post" action=(frame.url("/review")) {
@@ -141,31 +126,20 @@ fn forward(frame: &Frame, network: &Network) -> Markup {
         section aria-labelledby="forward" {
             h2 #forward { (frame.say(text::FORWARD)) }
             @if network.forward.is_empty() { p { (frame.say(text::FORWARD_NONE)) } } @else {
-                div.scroll tabindex="0" role="group" aria-labelledby="forward" {
-                    table {
-                        thead { tr {
-                            th scope="col" { "#" }
-                            th scope="col" { (frame.say(text::PORT)) }
-                            th scope="col" { (frame.say(text::TO)) }
-                            th scope="col" { (frame.say(text::FROM)) }
-                            @if frame.may_operate() { th scope="col" { (frame.say(text::REMOVE)) } }
-                        } }
-                        tbody {
-                            @for (n, forward) in network.forward.iter().enumerate() {
-                                tr {
-                                    th scope="row" { (n + 1) }
-                                    td.num { (forward.port) }
-                                    td.num { (forward.to) }
-                                    td.num {
-                                        @if forward.from.is_empty() { (frame.say(text::ANY)) }
-                                        @else { (forward.from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")) }
-                                    }
-                                    (remove(frame, "forward", n, &format!("forward {}", n + 1)))
-                                }
+                (table::listed(table::Label::Heading("forward"), &with_removal(frame, &["#", frame.say(text::PORT), frame.say(text::TO), frame.say(text::FROM)]), &html! {
+                    @for (n, forward) in network.forward.iter().enumerate() {
+                        tr {
+                            th scope="row" { (n + 1) }
+                            td.num { (forward.port) }
+                            td.num { (forward.to) }
+                            td.num {
+                                @if forward.from.is_empty() { (frame.say(text::ANY)) }
+                                @else { (forward.from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")) }
                             }
+                            (remove(frame, "forward", n, &format!("forward {}", n + 1)))
                         }
                     }
-                }
+                }))
             }
         }
     }

@@ -8,6 +8,30 @@ use super::text::{self, Text};
 use crate::status::Health;
 use crate::web::view::{Frame, Problem};
 
+/// What a table is called for whoever does not see it.
+pub enum Label<'a> {
+    /// By the heading with this id.
+    Heading(&'a str),
+    /// By this text.
+    Text(&'a str),
+}
+
+/// A table that scrolls by itself where it is too wide, by keys as well: its columns, and its rows.
+pub fn listed(label: Label<'_>, columns: &[&str], rows: &Markup) -> Markup {
+    let (text, heading) = match label {
+        Label::Text(text) => (Some(text), None),
+        Label::Heading(id) => (None, Some(id)),
+    };
+    html! {
+        div.scroll tabindex="0" role="group" aria-label=[text] aria-labelledby=[heading] {
+            table {
+                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
 /// Says what passes: all, or which ports.
 pub fn ports(frame: &Frame, ports: &Value) -> String {
     match ports {
