@@ -3,7 +3,7 @@
 //! nft lists rules in other words than it took, so after a load the listing's fingerprint is kept in a comment
 //! in the table, next to that of the rules that were asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Output;
@@ -51,17 +51,31 @@ fn load_and_list(table: &Table) -> Result<Value, HostError> {
     Err(HostError::new("load nft table", &table.name, cause).hint("`nft monitor` shows who"))
 }
 
-/// Says whether a listing has the table's chains, with as many rules in each, and its sets; nft writes the rules otherwise than it
-/// took them.
+/// Says whether a listing has the chains and sets of the table, and in each chain as many rules that do the same: nft writes what they
+/// match otherwise than it took it.
 fn is_whole(listing: &Value, table: &Table) -> bool {
-    let mut rules: BTreeMap<&str, usize> =
-        objects(listing, "chain").filter_map(|chain| Some((chain["name"].as_str()?, 0))).collect();
-    for rule in objects(listing, "rule") {
-        *rules.entry(rule["chain"].as_str().unwrap_or_default()).or_default() += 1;
+    let Ok(loaded) = serde_json::to_value(load_table(&table.emptied())) else { return false };
+    outline(objects_of(listing)) == outline(objects(&loaded, "add"))
+}
+
+/// The names of chains and sets, and what each rule does, in order.
+fn outline<'a>(
+    objects: impl Iterator<Item = &'a Value>,
+) -> BTreeMap<(&'static str, &'a str), Vec<Vec<&'a String>>> {
+    let mut outline = BTreeMap::new();
+    for object in objects {
+        for kind in ["chain", "set"] {
+            if let Some(name) = object.get(kind).and_then(|found| found["name"].as_str()) {
+                outline.entry((kind, name)).or_insert_with(Vec::new);
+            }
+        }
+        let Some(rule) = object.get("rule") else { continue };
+        let statements = rule["expr"].as_array().into_iter().flatten().filter_map(Value::as_object);
+        let does =
+            statements.flat_map(|statement| statement.keys()).filter(|word| *word != "match").collect();
+        outline.entry(("chain", rule["chain"].as_str().unwrap_or_default())).or_default().push(does);
     }
-    let wanted = table.chains.iter().map(|chain| (chain.name.as_str(), chain.rules.len())).collect();
-    let sets: BTreeSet<&str> = objects(listing, "set").filter_map(|set| set["name"].as_str()).collect();
-    rules == wanted && sets == table.sets.keys().map(String::as_str).collect()
+    outline
 }
 
 /// Takes the table away; one that is gone already is no error.
@@ -245,8 +259,11 @@ pub(super) fn delete_if_empty(family: Family, table: &str, chain: &str) -> Resul
 }
 
 fn objects<'a>(listing: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-    let objects = listing.get("nftables").and_then(Value::as_array);
-    objects.into_iter().flatten().filter_map(move |o| o.get(kind))
+    objects_of(listing).filter_map(move |o| o.get(kind))
+}
+
+fn objects_of(listing: &Value) -> impl Iterator<Item = &Value> {
+    listing.get("nftables").and_then(Value::as_array).into_iter().flatten()
 }
 
 fn run(args: &[&str], input: Option<&[u8]>) -> io::Result<Output> {
@@ -255,6 +272,7 @@ fn run(args: &[&str], input: Option<&[u8]>) -> io::Result<Output> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::process::ExitStatus;
 
     use super::*;
@@ -296,6 +314,7 @@ mod tests {
             &[&set, &chain][..],
             &[&set, &chain, &rule, &rule],
             &[&set, &chain, &rule, &other],
+            &[&set, &chain, &json!({"rule": {"chain": "forward", "expr": [{"accept": null}]}})],
             &[&chain, &rule],
             &[&set],
             &[],
