@@ -31,19 +31,26 @@ impl Account {
     /// Finds one by name in /etc/passwd; root is none that is without rights.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or it has root's rights.
     pub fn without_rights(name: &str) -> Result<Self, HostError> {
         let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        account_in(&passwd, name).filter(|account| !account.is_root() && account.gid != 0).ok_or_else(|| {
-            HostError::new(
+        let what = format!("the user {name}");
+        match account_in(&passwd, name) {
+            Some(account) if account.is_root() || account.gid == 0 => {
+                let cause = "what speaks with strangers is not to have root's rights, nor to be in its group";
+                Err(HostError::new("take", what, cause)
+                    .hint("`--user NAME` says which it is; by default it is wgrelay-web"))
+            }
+            Some(account) => Ok(account),
+            None => Err(HostError::new(
                 "find",
-                format!("the user {name}"),
+                what,
                 "there is none, and what speaks with strangers is not to be root",
             )
             .hint(format!(
                 "`useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}`"
-            ))
-        })
+            ))),
+        }
     }
 
     /// Makes a folder that is this account's alone. One that is there already has to be the account's, or ours and empty: what others
@@ -177,7 +184,12 @@ mod tests {
         assert_eq!(account_in(passwd, "wgrelay"), None);
         // /etc/passwd may say that root's group is somebody's.
         let root = Account::without_rights("root").unwrap_err();
-        assert!(root.to_string().contains("not to be root"), "{root}");
+        assert_eq!(
+            root.to_string(),
+            "take the user root: what speaks with strangers is not to have root's rights, nor to be in its group"
+        );
+        let nobody = Account::without_rights("nobody-of-this-name").unwrap_err();
+        assert!(nobody.to_string().contains("there is none") && nobody.hint.contains("useradd"), "{nobody}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::status::Health;
 use crate::web::view::{Frame, Problem};
 
 /// What a table is called for whoever does not see it.
+#[derive(Debug, Clone, Copy)]
 pub enum Label<'a> {
     /// By the heading with this id.
     Heading(&'a str),
