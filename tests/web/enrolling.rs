@@ -174,3 +174,26 @@ fn whoever_has_no_script_enrols_by_a_form_and_fills_his_key_in() {
     assert!(body(&page).contains("# PrivateKey = ") && body(&page).contains("PresharedKey = "));
     assert_eq!(header(&page, "cache-control"), Some("no-store"));
 }
+
+/// A link is worth what its maker may do: it does not outlive his rights.
+#[test]
+fn links_end_with_the_rights_of_who_made_them() {
+    let rig = Rig::new();
+    let made_by = |who: &Who, node: &str| {
+        let answer = rig.post(who, "/api/v1/links", &json!({"name": node}).to_string());
+        assert_eq!(answer.status, 200, "{}", body(&answer));
+        told(&answer)["path"].as_str().unwrap().strip_prefix("/enroll?link=").unwrap().to_owned()
+    };
+    let (eve, carl) = (rig.signed_in("eve", Role::Operator), rig.signed_in("carl", Role::Operator));
+    let stays = rig.signed_in("dora", Role::Operator);
+    let ci = rig.token("ci", TokenScope::Operate, None);
+    let gone = [made_by(&eve, "one"), made_by(&carl, "two"), made_by(&ci, "three")];
+    let good = made_by(&stays, "four");
+    rig.web.database.remove_user("eve").unwrap();
+    rig.web.database.set_role("carl", Role::Viewer).unwrap();
+    rig.web.database.remove_token("ci").unwrap();
+    for (link, n) in gone.iter().zip(1..) {
+        assert_eq!(enroll(&rig, link, &key(n).public_key().to_string()).status, 404);
+    }
+    assert_eq!(enroll(&rig, &good, &key(9).public_key().to_string()).status, 200);
+}

@@ -74,6 +74,11 @@ impl Database {
     }
 }
 
+/// Ends the links of whoever may not make any more. `maker`: as the audit calls who asks.
+pub(super) fn forget_links(change: &rusqlite::Transaction<'_>, maker: &str) -> rusqlite::Result<()> {
+    change.execute("DELETE FROM enrollment WHERE maker = ?1", [maker]).map(drop)
+}
+
 fn put(connection: &rusqlite::Connection, secret: &str, asked: &Enrollment) -> rusqlite::Result<()> {
     connection.execute(
         "INSERT OR IGNORE INTO enrollment (hash, node, platform, maker, expires) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use zeroize::Zeroizing;
 
 use super::Database;
+use super::enrollments::forget_links;
 use super::users::is_name;
 use crate::web::procedure::Refused;
 use crate::web::secret::{hash, make};
@@ -113,7 +114,12 @@ impl Database {
 
     /// Takes a token back; `false`: there is none.
     pub fn remove_token(&self, name: &str) -> Result<bool, Refused> {
-        Ok(self.now().execute("DELETE FROM token WHERE name = ?1", [name])? == 1)
+        let mut connection = self.now();
+        let change = connection.transaction()?;
+        forget_links(&change, &format!("token {name}"))?;
+        let removed = change.execute("DELETE FROM token WHERE name = ?1", [name])?;
+        change.commit()?;
+        Ok(removed == 1)
     }
 }
 

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::Database;
+use super::enrollments::forget_links;
 use crate::web::procedure::Refused;
 use crate::web::secret::Hash;
 use crate::web::view::Role;
@@ -97,6 +98,9 @@ impl Database {
     /// Gives a user a role. The last admin stays one.
     pub fn set_role(&self, name: &str, role: Role) -> Result<(), Refused> {
         self.but_the_last_admin(name, role == Role::Admin, |change| {
+            if role < Role::Operator {
+                forget_links(change, name)?;
+            }
             change.execute("UPDATE user SET role = ?2 WHERE name = ?1", params![name, role.as_str()])
         })
     }
@@ -104,6 +108,7 @@ impl Database {
     /// Removes a user, with its sessions. The last admin stays.
     pub fn remove_user(&self, name: &str) -> Result<(), Refused> {
         self.but_the_last_admin(name, false, |change| {
+            forget_links(change, name)?;
             change.execute("DELETE FROM user WHERE name = ?1", [name])
         })
     }
