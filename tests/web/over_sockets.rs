@@ -144,7 +144,7 @@ fn where_there_is_no_account_without_rights_root_serves_nothing() {
     }
     let dir = tempfile::tempdir().unwrap();
     network(dir.path());
-    for user in ["root", "no-such-account-here"] {
+    for (user, why) in [("root", "not to have root's rights"), ("no-such-account-here", "useradd")] {
         let out = Command::new(env!("CARGO_BIN_EXE_wgrelay"))
             .arg("--dir")
             .arg(dir.path())
@@ -153,7 +153,7 @@ fn where_there_is_no_account_without_rights_root_serves_nothing() {
             .unwrap();
         assert!(!out.status.success());
         let told = String::from_utf8_lossy(&out.stderr);
-        assert!(told.contains("not to be root") && told.contains("useradd"), "{told}");
+        assert!(told.contains(why) && told.contains(user), "{told}");
     }
 }
 

@@ -55,27 +55,27 @@ fn load_and_list(table: &Table) -> Result<Value, HostError> {
 /// match otherwise than it took it.
 fn is_whole(listing: &Value, table: &Table) -> bool {
     let Ok(loaded) = serde_json::to_value(load_table(&table.emptied())) else { return false };
-    outline(objects_of(listing)) == outline(objects(&loaded, "add"))
+    contents(objects_of(listing)) == contents(objects(&loaded, "add"))
 }
 
 /// The names of chains and sets, and what each rule does, in order.
-fn outline<'a>(
+fn contents<'a>(
     objects: impl Iterator<Item = &'a Value>,
 ) -> BTreeMap<(&'static str, &'a str), Vec<Vec<&'a String>>> {
-    let mut outline = BTreeMap::new();
+    let mut contents = BTreeMap::new();
     for object in objects {
         for kind in ["chain", "set"] {
             if let Some(name) = object.get(kind).and_then(|found| found["name"].as_str()) {
-                outline.entry((kind, name)).or_insert_with(Vec::new);
+                contents.entry((kind, name)).or_insert_with(Vec::new);
             }
         }
         let Some(rule) = object.get("rule") else { continue };
         let statements = rule["expr"].as_array().into_iter().flatten().filter_map(Value::as_object);
         let does =
             statements.flat_map(|statement| statement.keys()).filter(|word| *word != "match").collect();
-        outline.entry(("chain", rule["chain"].as_str().unwrap_or_default())).or_default().push(does);
+        contents.entry(("chain", rule["chain"].as_str().unwrap_or_default())).or_default().push(does);
     }
-    outline
+    contents
 }
 
 /// Takes the table away; one that is gone already is no error.
