@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use maud::Markup;
 use serde_json::{Value, json};
@@ -15,11 +16,18 @@ use wgrelay::config::parse_network;
 use wgrelay::model::{Network, Timestamp};
 use wgrelay::reach;
 use wgrelay::web::database::Enrollment;
+use wgrelay::web::guard::HEADERS;
 use wgrelay::web::pages::{self, Enrolled, LoginView, NodeFile, NodesQuery};
 use wgrelay::web::view::{
     AuditEntry, Changed, Check, Diff, Doctor, Frame, History, Language, List, Mend, NetworkFile, Notice,
     People, Plan, Problem, Role, Session, Shown, Status, Token, Trace, User,
 };
+
+use need::{Need, met};
+
+#[path = "rig/need.rs"]
+#[expect(dead_code, reason = "a browser needs no root")]
+mod need;
 
 /// What nobody may get into a page as it is.
 const HOSTILE: &str = "</title><img src=x onerror=alert(1)>\"' style='x' &amp;{{7*7}}";
@@ -481,13 +489,28 @@ fn pages_are_as_they_were_read() {
     known.frame.language = Language::Chinese;
     page("nodes-zh", pages::nodes(&known.frame, &known.list, Some(&known.status), &NodesQuery::default()));
     page("rules-zh", pages::rules(&known.frame, &known.network, &BTreeMap::new()));
-    // For a browser to look at (scripts/browser).
-    if let Some(folder) = std::env::var_os("WGRELAY_PAGES").map(PathBuf::from) {
-        for (tag, language) in [("", Language::English), ("-zh", Language::Chinese)] {
-            known.frame.language = language;
-            for (name, page) in every_page(&known) {
-                fs::write(folder.join(format!("{name}{tag}.html")), page.into_string()).unwrap();
-            }
+}
+
+#[test]
+fn chromium_finds_no_fault_in_any_page() {
+    const TOOLS: [Need; 3] = [Need::Program("chromium"), Need::Program("node"), Need::Program("npm")];
+    if !met(&TOOLS) {
+        return;
+    }
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/browser");
+    assert!(Command::new(scripts.join("install")).status().unwrap().success(), "see above");
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let (_, policy) = HEADERS.iter().find(|(name, _)| *name == "content-security-policy").unwrap();
+    write("policy", policy);
+    let mut known = known();
+    for (tag, language) in [("", Language::English), ("-zh", Language::Chinese)] {
+        known.frame.language = language;
+        for (name, page) in every_page(&known) {
+            write(&format!("{name}{tag}.html"), &page.into_string());
         }
     }
+    let looked = Command::new("node").arg(scripts.join("pages.mjs")).arg(folder.path()).output().unwrap();
+    let told = [looked.stdout, looked.stderr].concat();
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&told));
 }

@@ -63,6 +63,8 @@ const enroll = async (button, pair) => {
       return;
     }
     button.remove();
+    // The link is used up: there is no other way by it any more.
+    for (const other of document.querySelectorAll("main > section:not([data-enroll])")) other.remove();
     say(done.applied ? spot.dataset.applied : spot.dataset.waiting, done.applied ? "good" : "warn");
     show(done.content.replace(/^#\s*PrivateKey = .*$/m, () => `PrivateKey = ${pair.privateKey}`));
   } catch (error) {

@@ -83,6 +83,7 @@ fn state(frame: &Frame, status: Option<&Status>) -> Markup {
                 " · " (frame.say(text::THIS_HOST)) ": " a href=(table::node_url(frame, node.as_str())) { (node) }
             }
             @if let Some(backend) = status.backend { " · " (backend) }
+            " · " a href=(frame.url("/plan")) { (frame.say(text::PLAN)) }
         }
     }
 }
