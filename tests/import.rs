@@ -42,7 +42,8 @@ fn confs(folder: &Path) -> Vec<(String, String)> {
     paths.retain(|p| p.extension().is_some_and(|e| e == "conf"));
     paths.sort();
     let name = |p: &PathBuf| p.file_name().unwrap().to_str().unwrap().to_owned();
-    paths.iter().map(|p| (name(p), fs::read_to_string(p).unwrap())).collect()
+    let text = |p: &PathBuf| wgrelay::wgconf::decode(&fs::read(p).unwrap()).text.to_string();
+    paths.iter().map(|p| (name(p), text(p))).collect()
 }
 
 fn run(files: &[(String, String)]) -> Result<Imported, Vec<Problem>> {

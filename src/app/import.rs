@@ -1,6 +1,5 @@
 //! The procedure of `import`: configurations made by hand, made a network.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -15,7 +14,7 @@ use crate::import::{File, ImportOptions, Imported, import as read};
 use crate::model::{InterfaceName, Problem, PublicKey, Timestamp};
 use crate::store::Contents;
 use crate::store::folder::Folder;
-use crate::wgconf::{self, Decoded, Document, decode};
+use crate::wgconf::{self, Decoded, decode};
 
 /// What a network is to be made from.
 #[derive(Debug)]
@@ -125,15 +124,6 @@ fn read_files(files: Vec<(String, Zeroizing<Vec<u8>>)>, now: Timestamp) -> Resul
     };
     let relays: Relays =
         all.texts.iter().filter_map(document).filter(|(_, d)| d.interface.listen_port.is_some()).collect();
-    let documents: Vec<(&Decoded, Document)> =
-        all.texts.iter().map(|(name, text)| (text, wgconf::read(&text.text, name).document)).collect();
-    let listed: BTreeSet<PublicKey> =
-        documents.iter().flat_map(|(_, d)| &d.peers).map(|peer| peer.public_key).collect();
-    // A client's own file says nothing of the others.
-    for (text, document) in documents.iter().filter(|(_, d)| d.interface.listen_port.is_some()) {
-        let keys = manager::commented_out(&text.text, document);
-        all.disabled.extend(keys.into_iter().filter(|key| !listed.contains(key)));
-    }
     for (name, bytes) in stores {
         let store =
             manager::read(&name, &bytes, &now.to_string(), &relays).map_err(|p| not_a_network(vec![p]))?;

@@ -9,8 +9,10 @@ use super::lint;
 use crate::import::manager;
 use crate::model::quoted;
 
-/// Where managers keep the files of clients below their folder: PiVPN's `configs`, WGDashboard's `db`.
-const BELOW: [&str; 2] = ["configs", "db"];
+/// Where managers keep files below their folder: PiVPN's `configs`, WGDashboard's `db`, linuxserver.io's `wg_confs`.
+const BELOW: [&str; 3] = ["configs", "db", "wg_confs"];
+/// And what the folders of single clients begin with: linuxserver.io's `peer_laptop`, `peer1`.
+const OF_CLIENTS: &str = "peer";
 /// Stores of managers, by name: wg-easy's, wg-portal's, WGDashboard's.
 const STORES: [&str; 4] = ["wg0.json", "wg-easy.db", "sqlite.db", "wgdashboard.db"];
 /// So many files of a folder are read at most.
@@ -48,13 +50,17 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Fault> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
+    let unreadable = |e| Fault::failed(format!("cannot read {}: {e}", path.display()), "");
+    let entries = std::fs::read_dir(path).map_err(unreadable)?;
+    let of_client = |p: &PathBuf| {
+        p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(OF_CLIENTS)) && p.is_dir()
+    };
+    let of_clients = entries.flatten().map(|e| e.path()).filter(of_client).take(MOST);
     let mut found = Vec::new();
-    for folder in std::iter::once(path.to_path_buf()).chain(BELOW.map(|name| path.join(name))) {
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(_) if folder != path => continue,
-            Err(e) => return Err(Fault::failed(format!("cannot read {}: {e}", folder.display()), "")),
-        };
+    for folder in
+        std::iter::once(path.to_path_buf()).chain(BELOW.map(|name| path.join(name))).chain(of_clients)
+    {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         let is_wanted = |p: &PathBuf| {
             let name = p.file_name().and_then(|n| n.to_str()).unwrap_or_default();
             p.is_file() && (name.ends_with(".conf") || STORES.contains(&name))

@@ -103,18 +103,23 @@ pub(super) fn of_spoke(
 
 /// Tells of addresses whose prefix has another length than the tunnel's subnet: an exported file has that one.
 fn lengths(own: &Source<'_>, network: &Network, told: &mut Findings) {
-    for address in &own.reading.document.interface.addresses {
-        let nets = network.subnets();
-        let Some(net) = nets.iter().find(|n| n.contains(&address.addr())) else { continue };
-        if net.prefix_len() != address.prefix_len() {
-            told.add(
-                "address-length",
-                own.place(Key::Address),
-                format!("{address} is {}/{} in a file that wgrelay exports", address.addr(), net.prefix_len()),
-                "the file as it is goes on working; with the longer prefix, other members are reached by AllowedIPs alone",
-            );
-        }
+    let nets = network.subnets();
+    let other = own.reading.document.interface.addresses.iter().filter_map(|address| {
+        let net = nets.iter().find(|n| n.contains(&address.addr()))?;
+        (net.prefix_len() != address.prefix_len())
+            .then(|| (address.to_string(), format!("{}/{}", address.addr(), net.prefix_len())))
+    });
+    let (written, exported): (Vec<String>, Vec<String>) = other.unzip();
+    if written.is_empty() {
+        return;
     }
+    let verb = if written.len() == 1 { "is" } else { "are" };
+    told.add(
+        "address-length",
+        own.place(Key::Address),
+        format!("{} {verb} {} in a file that wgrelay exports", written.join(", "), exported.join(", ")),
+        "the file as it is goes on working; with the longer prefix, other members are reached by AllowedIPs alone",
+    );
 }
 
 fn not_held(

@@ -1,15 +1,40 @@
-//! A hook's commands as words, and what those of iptables, nft, firewalld, ufw and ip(8) say about forwarding.
+//! A hook's commands as words, and what some of them do: nothing, undo, switch, route.
 
 use ipnet::IpNet;
 
-/// Cuts a line into commands at `;`, `&&`, `||` and `&`, and each into words; quotes hold together.
+/// Cuts a line into commands at `;`, `&&`, `||` and `&`, and each into words, as a shell does: quotes, `\` and `$(…)` hold
+/// together.
 pub(super) fn split(line: &str) -> Vec<Vec<String>> {
     let mut out = vec![Vec::new()];
-    let (mut word, mut quote, mut begun) = (String::new(), None, false);
-    for c in line.chars() {
+    let (mut word, mut quote, mut begun, mut inner) = (String::new(), None, false, 0usize);
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
         match (quote, c) {
-            (Some(q), _) if c == q => quote = None,
+            (None | Some('"'), '$') if chars.peek() == Some(&'(') => {
+                inner += 1;
+                word.push_str("$(");
+                chars.next();
+            }
+            (_, '(' | ')') if inner > 0 => {
+                inner = if c == '(' { inner + 1 } else { inner - 1 };
+                word.push(c);
+            }
+            _ if inner > 0 => word.push(c),
+            (Some(q), _) if c == q => {
+                quote = None;
+                if q == '`' {
+                    word.push(q);
+                }
+            }
+            (Some('"'), '\\') if chars.peek().is_some_and(|next| "\"\\$`".contains(*next)) => {
+                word.extend(chars.next());
+            }
+            (None, '\\') => word.extend(chars.next()),
             (Some(_), _) => word.push(c),
+            (None, '`') => {
+                quote = Some(c);
+                word.push(c);
+            }
             (None, '\'' | '"') => (quote, begun) = (Some(c), true),
             (None, ';' | '&' | '|' | '\n') => {
                 end(&mut word, &mut begun, &mut out);
@@ -21,7 +46,33 @@ pub(super) fn split(line: &str) -> Vec<Vec<String>> {
     }
     end(&mut word, &mut begun, &mut out);
     out.retain(|words| !words.is_empty());
-    out
+    out.into_iter().flat_map(of_nft).collect()
+}
+
+/// What one call of nft does, command by command: they may stand in one text, `;` between them.
+fn of_nft(words: Vec<String>) -> Vec<Vec<String>> {
+    let (name, rest) = program(&words);
+    if name != "nft" || rest.first().is_some_and(|w| w == "-f" || w == "--file") {
+        return vec![words];
+    }
+    let text = rest.join(" ");
+    let (mut depth, mut commands) = (0usize, vec![String::new()]);
+    for c in text.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ';' | '\n' if depth == 0 => {
+                commands.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(last) = commands.last_mut() {
+            last.push(c);
+        }
+    }
+    let words = |c: &String| std::iter::once("nft").chain(c.split_whitespace()).map(Into::into).collect();
+    commands.iter().filter(|c| !c.trim().is_empty()).map(words).collect()
 }
 
 fn end(word: &mut String, begun: &mut bool, out: &mut [Vec<String>]) {
@@ -50,14 +101,14 @@ pub(super) fn quoted(words: &[String]) -> String {
 }
 
 /// The program's name, and what it is given.
-fn program(words: &[String]) -> (&str, &[String]) {
+pub(super) fn program(words: &[String]) -> (&str, &[String]) {
     let skipped = words.iter().take_while(|w| *w == "sudo" || w.contains('=') && !w.starts_with('-')).count();
     let rest = &words[skipped..];
     let name = rest.first().map_or("", |w| w.rsplit('/').next().unwrap_or(w));
     (name, rest.get(1..).unwrap_or_default())
 }
 
-fn is_iptables(name: &str) -> bool {
+pub(super) fn is_iptables(name: &str) -> bool {
     ["ip6tables", "iptables"].iter().any(|p| {
         name.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest == "-nft" || rest == "-legacy")
     })
@@ -68,8 +119,20 @@ pub(super) fn switches_forwarding(words: &[String]) -> bool {
     (text.contains("sysctl") || text.contains("/proc/sys")) && text.contains("forward")
 }
 
+/// Whether a command alone changes nothing: a table or a chain of nft without rules, say.
 pub(super) fn does_nothing(words: &[String]) -> bool {
-    matches!(program(words).0, "true" | ":" | "sleep" | "echo") && !words.iter().any(|w| w.contains('>'))
+    let (name, rest) = program(words);
+    match name {
+        "true" | ":" | "sleep" | "echo" => !words.iter().any(|w| w.contains('>')),
+        "nft" => match rest {
+            [verb, what, ..] if ["add", "create"].contains(&verb.as_str()) => {
+                ["table", "chain"].contains(&what.as_str()) && !rest.join(" ").contains("policy drop")
+            }
+            [verb, ..] => verb == "list",
+            [] => true,
+        },
+        _ => false,
+    }
 }
 
 /// Whether a command takes away what one of the usual ones made.
@@ -96,165 +159,6 @@ pub(super) fn route(words: &[String]) -> Option<(IpNet, Option<String>)> {
     Some((net.trunc(), dev))
 }
 
-/// A link in a rule, or any but that one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Link {
-    pub name: String,
-    pub inverted: bool,
-}
-
-/// A rule of a packet filter, as far as it matters here.
-#[derive(Debug, Default)]
-pub(super) struct Filter {
-    chain: String,
-    /// In iptables' words.
-    pub verdict: String,
-    pub from: Option<Link>,
-    pub out: Option<Link>,
-    pub source: Option<String>,
-    pub destination: Option<IpNet>,
-    /// Whether it matches established flows alone.
-    pub answers_only: bool,
-    /// Whether it matches something else, too.
-    other: bool,
-}
-
-impl Filter {
-    /// Reads a command that adds a rule; `None`: it is none, or is not understood.
-    pub(super) fn read(words: &[String]) -> Option<Self> {
-        let (name, rest) = program(words);
-        match name {
-            "nft" => Self::nft(rest),
-            "firewall-cmd" if rest.iter().any(|w| w.contains("masquerade") && !w.starts_with("--remove")) => {
-                let source = rest.iter().find(|w| w.contains("source")).cloned();
-                Some(Self { verdict: "MASQUERADE".into(), source, ..Self::default() })
-            }
-            "ufw" if rest.first().is_some_and(|w| w == "route") => Self::ufw(rest),
-            _ if is_iptables(name) => Self::iptables(rest),
-            _ => None,
-        }
-    }
-
-    /// Whether it speaks of what is forwarded.
-    pub(super) fn forwards(&self) -> bool {
-        let chain = self.chain.to_ascii_lowercase();
-        chain.contains("forward") || chain == "docker-user"
-    }
-
-    /// Whether it matches by more than links.
-    pub(super) fn is_limited(&self) -> bool {
-        self.source.is_some() || self.destination.is_some() || self.other
-    }
-
-    fn iptables(words: &[String]) -> Option<Self> {
-        let mut rule = Self::default();
-        let mut words = words.iter().map(String::as_str).peekable();
-        let (mut inverted, mut adds) = (false, false);
-        while let Some(word) = words.next() {
-            if word == "!" {
-                inverted = true;
-                continue;
-            }
-            // Both `! -o wg0` and the older `-o ! wg0`.
-            if words.peek() == Some(&"!") && word.starts_with('-') {
-                inverted = true;
-                words.next();
-            }
-            let (word, joined) = match word.split_once('=') {
-                Some((option, value)) if option.starts_with("--") => (option, Some(value)),
-                _ => (word, None),
-            };
-            let mut value = || joined.or_else(|| words.next()).unwrap_or_default();
-            let net = |text: &str| {
-                text.parse::<IpNet>()
-                    .ok()
-                    .or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))
-            };
-            match word {
-                "-A" | "--append" | "-I" | "--insert" => {
-                    rule.chain = value().to_owned();
-                    adds = true;
-                    if words.peek().is_some_and(|w| w.bytes().all(|b| b.is_ascii_digit())) {
-                        words.next();
-                    }
-                }
-                "-t" | "--table" => drop(value()),
-                "-j" | "--jump" => rule.verdict = value().to_owned(),
-                "-i" | "--in-interface" => rule.from = Some(Link { name: value().to_owned(), inverted }),
-                "-o" | "--out-interface" => rule.out = Some(Link { name: value().to_owned(), inverted }),
-                "-s" | "--source" | "--src" => rule.source = Some(value().to_owned()),
-                "-d" | "--destination" | "--dst" => {
-                    let text = value();
-                    rule.other |= inverted;
-                    rule.destination = net(text).filter(|_| !inverted).map(|n| n.trunc());
-                }
-                "-m" | "--match" | "--comment" => drop(value()),
-                "-w" | "--wait" => {
-                    if words.peek().is_some_and(|w| w.bytes().all(|b| b.is_ascii_digit())) {
-                        words.next();
-                    }
-                }
-                "--ctstate" | "--state" => {
-                    rule.answers_only = !inverted && !value().split(',').any(|s| s == "NEW");
-                }
-                "--random" | "--random-fully" | "--clamp-mss-to-pmtu" => {}
-                "--to-source" | "--to" | "--set-mss" => drop(value()),
-                _ => rule.other = true,
-            }
-            inverted = false;
-        }
-        adds.then_some(rule)
-    }
-
-    /// `nft add rule FAMILY TABLE CHAIN …`, also `insert`.
-    fn nft(words: &[String]) -> Option<Self> {
-        let text = words.join(" ");
-        let words: Vec<&str> = text.split_whitespace().map(|w| w.trim_matches(['"', '\''])).collect();
-        let at = words.iter().position(|w| *w == "rule")?;
-        let mut rest = words.get(at + 1..)?;
-        if ["ip", "ip6", "inet"].contains(rest.first()?) {
-            rest = &rest[1..];
-        }
-        let mut rule = Self { chain: (*rest.get(1)?).to_owned(), ..Self::default() };
-        let link = |names: [&str; 2]| {
-            let at = rest.iter().position(|w| names.contains(w))?;
-            let inverted = rest.get(at + 1) == Some(&"!=");
-            let name = rest.get(at + 1 + usize::from(inverted))?.trim_matches('"');
-            Some(Link { name: name.to_owned(), inverted })
-        };
-        (rule.from, rule.out) = (link(["iifname", "iif"]), link(["oifname", "oif"]));
-        let after = |word: &str| rest.iter().position(|w| *w == word).and_then(|i| rest.get(i + 1));
-        rule.source = after("saddr").map(ToString::to_string);
-        rule.destination = after("daddr").and_then(|t| t.parse::<IpNet>().ok()).map(|n| n.trunc());
-        rule.answers_only = after("state").is_some_and(|s| !s.contains("new"));
-        rule.verdict = match *rest.last()? {
-            "masquerade" => "MASQUERADE",
-            "accept" => "ACCEPT",
-            "drop" | "reject" => "DROP",
-            _ => return None,
-        }
-        .into();
-        Some(rule)
-    }
-
-    /// `ufw route allow in on LINK out on LINK`.
-    fn ufw(words: &[String]) -> Option<Self> {
-        let link = |way: &str| {
-            let at = words.iter().position(|w| w == way)?;
-            let name = words.get(at + 2).filter(|_| words.get(at + 1).is_some_and(|w| w == "on"))?;
-            Some(Link { name: name.clone(), inverted: false })
-        };
-        let verdict = match words.get(1)?.as_str() {
-            "allow" => "ACCEPT",
-            "deny" | "reject" => "DROP",
-            _ => return None,
-        };
-        let other = words.iter().any(|w| ["to", "from", "port", "proto"].contains(&w.as_str()));
-        let (from, out) = (link("in"), link("out"));
-        Some(Self { chain: "FORWARD".into(), verdict: verdict.into(), from, out, other, ..Self::default() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,6 +169,16 @@ mod tests {
         assert_eq!(words("a 'b; c' && d || e"), [vec!["a", "b; c"], vec!["d"], vec!["e"]]);
         assert_eq!(words(" ; && "), Vec::<Vec<String>>::new());
         assert_eq!(words("a \"\" 'it"), [vec!["a", "", "it"]]);
+        assert_eq!(words("a b\\; c \"d\\\"; e\" '\\'; f"), [vec!["a", "b;", "c", "d\"; e", "\\"], vec!["f"]]);
+        assert_eq!(
+            words("W=$(ip r | awk '{print $5}'); x -o `y; z` \"$(a; b)\""),
+            [vec!["W=$(ip r | awk '{print $5}')"], vec!["x", "-o", "`y; z`", "$(a; b)"]]
+        );
+        assert_eq!(
+            words("nft 'add table ip t; add chain ip t c { policy drop; }; add rule ip t c drop'"),
+            ["nft add table ip t", "nft add chain ip t c { policy drop; }", "nft add rule ip t c drop"]
+                .map(|c| c.split(' ').collect::<Vec<_>>())
+        );
     }
 
     #[test]

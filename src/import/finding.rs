@@ -1,9 +1,16 @@
 //! What was wrong in the files: each finding a warning, at its line, because the import went on.
 
 use super::Source;
-use super::hooks::{LeftOut, Place};
+use super::hooks::{Does, LeftOut, Place};
 use crate::model::{Problem, Severity, masked_to_pieces};
 use crate::wgconf::{Key, Table};
+
+/// The code of a key that AmneziaWG alone has.
+const AMNEZIAWG: &str = "amneziawg-key";
+
+fn is_of_hook(problem: &Problem) -> bool {
+    ["PreUp", "PostUp", "PreDown", "PostDown"].iter().any(|key| problem.message.starts_with(key))
+}
 
 /// The findings so far.
 #[derive(Default)]
@@ -24,8 +31,11 @@ impl Findings {
 
     /// Tells what is wrong with a file by itself: its own faults, and what its hooks do.
     pub(super) fn of_file(&mut self, source: &Source<'_>) {
-        let faults = source.reading.problems.iter().cloned();
+        // A manager writes a hook's key also where it has none.
+        let matters = |p: &&Problem| p.code != AMNEZIAWG && !(p.code == "empty-value" && is_of_hook(p));
+        let faults = source.reading.problems.iter().filter(matters).cloned();
         self.0.extend(faults.map(|p| Problem { severity: Severity::Warning, ..p }));
+        self.amneziawg(source);
         let interface = &source.reading.document.interface;
         if interface.private_key.is_none() {
             self.add(
@@ -47,23 +57,10 @@ impl Findings {
                 "the line is not taken over: wgrelay forwards what the network's places and [[allow]] let pass",
             );
         }
-        for LeftOut { place, command, drops } in &source.hooks.left_out {
+        for LeftOut { place, command, does } in &source.hooks.left_out {
+            let (code, why, hint) = left_out(does);
             let key = place.0;
-            if *drops {
-                self.add(
-                    "drop-left-out",
-                    at(*place),
-                    format!("{key}: {command:?} is not taken over: what it keeps out gets through"),
-                    "[[allow]] rules say who may talk to whom, and keep out the rest",
-                );
-            } else {
-                self.add(
-                    "hook-left-out",
-                    at(*place),
-                    format!("{key}: {command:?} is not taken over: wgrelay runs no commands"),
-                    "put what is still wanted into a unit or script of your own",
-                );
-            }
+            self.add(code, at(*place), format!("{key}: {command:?} is not taken over: {why}"), hint);
         }
         if let Some(place) = source.hooks.into_tunnel {
             self.add(
@@ -98,6 +95,22 @@ impl Findings {
         }
     }
 
+    /// Tells of a file for AmneziaWG: once, and not key by key.
+    fn amneziawg(&mut self, source: &Source<'_>) {
+        let all: Vec<&Problem> = source.reading.problems.iter().filter(|p| p.code == AMNEZIAWG).collect();
+        let Some(first) = all.first() else { return };
+        let keys: Vec<&str> = all.iter().filter_map(|p| p.message.split(' ').next()).collect();
+        self.add(
+            "amneziawg",
+            first.place.clone(),
+            format!(
+                "the file is for AmneziaWG ({}), which WireGuard does not understand: with these, neither end hears the other",
+                keys.join(", ")
+            ),
+            "wgrelay speaks WireGuard: every client needs its app, and a file that `wgrelay export` writes",
+        );
+    }
+
     /// Returns them by file and line.
     pub(super) fn finish(mut self) -> Vec<Problem> {
         let key = |p: &Problem| {
@@ -109,5 +122,30 @@ impl Findings {
         self.0.sort_by_cached_key(key);
         self.0.dedup();
         self.0
+    }
+}
+
+/// What is lost with a command: a code, why, and what helps.
+fn left_out(does: &Does) -> (&'static str, &'static str, String) {
+    const RUNS_NONE: &str = "wgrelay runs no commands";
+    match does {
+        Does::Drops => (
+            "drop-left-out",
+            "what it keeps out gets through",
+            "[[allow]] rules say who may talk to whom, and keep out the rest".into(),
+        ),
+        Does::Opens => (
+            "hook-left-out",
+            "wgrelay opens no port of this host",
+            "where the host's firewall keeps the port closed, open it there for good".into(),
+        ),
+        Does::Leads { port, to } => (
+            "hook-left-out",
+            RUNS_NONE,
+            format!("[[forward]] does the same: port = \"{port}\", to = \"{to}\""),
+        ),
+        Does::Other => {
+            ("hook-left-out", RUNS_NONE, "put what is still wanted into a unit or script of your own".into())
+        }
     }
 }

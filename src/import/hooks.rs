@@ -3,8 +3,8 @@
 
 use ipnet::IpNet;
 
-use super::command::{self, Filter};
-use super::names;
+use super::filter::Filter;
+use super::{command, names};
 use crate::wgconf::{Key, Reading};
 
 /// Where a command stands: its key, its line and column.
@@ -28,8 +28,20 @@ pub(super) struct LeftOut {
     pub place: Place,
     /// As written, nothing in it that could be a key.
     pub command: String,
-    /// Whether it keeps packets out.
-    pub drops: bool,
+    pub does: Does,
+}
+
+/// What is lost with a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Does {
+    /// It keeps packets out.
+    Drops,
+    /// It lets packets into the host itself.
+    Opens,
+    /// It leads a port of this host to another one.
+    Leads { port: String, to: String },
+    /// Anything else.
+    Other,
 }
 
 /// What the commands that run when the interface comes up do.
@@ -46,6 +58,8 @@ pub(super) struct Hooks {
     /// Whether lines of `wgrelay export` are among them.
     pub own: bool,
     pub left_out: Vec<LeftOut>,
+    /// Links that packets of the tunnel are let through to, or from.
+    forwarded: Vec<String>,
 }
 
 impl Hooks {
@@ -72,7 +86,7 @@ impl Hooks {
                     if matches!(key, Key::PreUp | Key::PostUp) {
                         hooks.command(&words, place, stem);
                     } else if !command::undoes(&words) && !command::switches_forwarding(&words) {
-                        hooks.leave_out(&words, place, false);
+                        hooks.leave_out(&words, place, Does::Other);
                     }
                 }
             }
@@ -83,8 +97,8 @@ impl Hooks {
         hooks
     }
 
-    fn leave_out(&mut self, words: &[String], place: Place, drops: bool) {
-        self.left_out.push(LeftOut { place, command: command::quoted(words), drops });
+    fn leave_out(&mut self, words: &[String], place: Place, does: Does) {
+        self.left_out.push(LeftOut { place, command: command::quoted(words), does });
     }
 
     /// Of the lines that `wgrelay export` wrote, what the network's own rules do not tell.
@@ -98,12 +112,13 @@ impl Hooks {
         if command::switches_forwarding(words) || command::does_nothing(words) {
             return;
         }
-        if let Some((net, link)) = command::route(words) {
-            self.carried.push((net, link));
-            return self.leave_out(words, place, false);
-        }
-        let Some(rule) = Filter::read(words) else { return self.leave_out(words, place, false) };
         let is_tunnel = |link: &str| names::is_tunnel(link, stem);
+        if let Some((net, link)) = command::route(words) {
+            let is_into_tunnel = link.as_deref().is_some_and(is_tunnel);
+            self.carried.push((net, link.filter(|_| !is_into_tunnel)));
+            return self.leave_out(words, place, Does::Other);
+        }
+        let Some(rule) = Filter::read(words) else { return self.leave_out(words, place, Does::Other) };
         let out = rule.out.as_ref().filter(|o| !o.inverted);
         match rule.verdict.as_str() {
             "MASQUERADE" | "SNAT" if out.is_some_and(|o| is_tunnel(&o.name)) => {
@@ -117,6 +132,8 @@ impl Hooks {
             }),
             "ACCEPT" if rule.forwards() && rule.answers_only => {}
             "ACCEPT" if rule.forwards() => {
+                let links = rule.from.iter().chain(&rule.out).filter(|l| !l.inverted);
+                self.forwarded.extend(links.map(|l| l.name.clone()).filter(|l| !is_tunnel(l)));
                 let of_tunnel = rule.from.iter().chain(&rule.out).all(|l| !l.inverted && is_tunnel(&l.name));
                 if of_tunnel && !rule.is_limited() {
                     self.forwards_everything = self.forwards_everything.or(Some(place));
@@ -130,19 +147,26 @@ impl Hooks {
                     return;
                 }
                 if rule.is_limited() {
-                    self.leave_out(words, place, false);
+                    self.leave_out(words, place, Does::Other);
                 }
             }
             // The network's own rules clamp, too.
             "TCPMSS" => {}
-            "DROP" | "REJECT" => self.leave_out(words, place, true),
-            _ => self.leave_out(words, place, false),
+            "DROP" | "REJECT" => self.leave_out(words, place, Does::Drops),
+            _ if rule.opens() => self.leave_out(words, place, Does::Opens),
+            _ => {
+                let leads = rule.leads().map(|(port, to)| Does::Leads { port, to: to.to_owned() });
+                self.leave_out(words, place, leads.unwrap_or(Does::Other));
+            }
         }
     }
 
-    /// The one link that a site may be behind: what is masqueraded there, unless several are.
+    /// The one link that a site may be behind: what is masqueraded or else let through there, unless several are.
     pub(super) fn only_link(&self) -> Option<&str> {
         let mut links: Vec<&str> = self.masquerades.iter().filter_map(|m| m.link.as_deref()).collect();
+        if self.masquerades.is_empty() {
+            links.extend(self.forwarded.iter().map(String::as_str));
+        }
         links.sort_unstable();
         links.dedup();
         match links.as_slice() {
@@ -208,7 +232,8 @@ mod tests {
     }
 
     fn left_out(hooks: &Hooks) -> Vec<(&str, usize, bool)> {
-        hooks.left_out.iter().map(|l| (l.command.as_str(), l.place.1, l.drops)).collect()
+        let left_out = hooks.left_out.iter();
+        left_out.map(|l| (l.command.as_str(), l.place.1, l.does == Does::Drops)).collect()
     }
 
     #[test]
@@ -267,6 +292,42 @@ mod tests {
         assert_eq!(hooks.left_out.len(), 1);
         let net = "192.168.7.0/24".parse().unwrap();
         assert!(hooks.carries(&net) && hooks.link_of(&net) == Some("eth1") && !hooks.masquerades(&net));
+    }
+
+    #[test]
+    fn what_a_lost_command_did_is_known() {
+        let does = |line: &str| {
+            let hooks = of(&format!("PostUp = {line}\n"));
+            hooks.left_out.iter().map(|l| l.does.clone()).collect::<Vec<_>>()
+        };
+        for line in [
+            "iptables -P FORWARD DROP",
+            "nft add chain inet f forward '{ type filter hook forward priority 0; policy drop; }'",
+            "nft 'add table inet f; add chain inet f x; add rule inet f x iifname wg0 drop'",
+            "ufw route deny in on wg0 out on eth1",
+        ] {
+            assert_eq!(does(line), [Does::Drops], "{line}");
+        }
+        assert_eq!(does("iptables -I INPUT -p udp --dport 51820 -j ACCEPT"), [Does::Opens]);
+        let line =
+            "iptables -t nat -A PREROUTING -i eth0 -p tcp --dport 8080 -j DNAT --to-destination 10.8.0.2:80";
+        assert_eq!(does(line), [Does::Leads { port: "tcp/8080".into(), to: "10.8.0.2:80".into() }]);
+        // A table and a chain without rules do nothing.
+        let line = "nft add table ip w; nft add chain ip w c {type nat hook postrouting priority srcnat\\; policy accept\\;}; \
+                    nft add rule ip w c counter packets 0 bytes 0 masquerade";
+        assert!(does(line).is_empty() && of(&format!("PostUp = {line}\n")).lets_out());
+    }
+
+    #[test]
+    fn a_link_that_is_let_through_to_is_known() {
+        let hooks = of(
+            "PostUp = iptables -A FORWARD -i %i -o eth1 -j ACCEPT; iptables -A FORWARD -i eth1 -o %i -j ACCEPT\n",
+        );
+        assert_eq!(hooks.only_link(), Some("eth1"));
+        let hooks = of(
+            "PostUp = iptables -A FORWARD -i %i -o eth1 -j ACCEPT; iptables -A FORWARD -i %i -o eth2 -j ACCEPT\n",
+        );
+        assert_eq!(hooks.only_link(), None);
     }
 
     #[test]

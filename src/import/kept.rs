@@ -73,7 +73,11 @@ fn lost(
     let owners = owners(peers, spokes);
     let verdicts = Verdicts::of(&matrix(&World::assumed(network, now)));
     let hub = network.relays().next().map(|r| r.name.clone());
-    let owner = |ip: IpAddr| owners.lookup(ip).map(|(_, node)| node).or(hub.as_ref());
+    let own: BTreeSet<IpAddr> =
+        sources[relay].reading.document.interface.addresses.iter().map(IpNet::addr).collect();
+    // What goes to the relay itself stays there, whoever has a prefix around it.
+    let given = |ip: IpAddr| owners.lookup(ip).map(|(_, node)| node).filter(|_| !own.contains(&ip));
+    let owner = |ip: IpAddr| given(ip).or(hub.as_ref());
     let sends = |end: &End<'_>, ip: IpAddr| end.sends.is_none_or(|nets| nets.iter().any(|n| n.contains(&ip)));
     // There and back take the same four looks.
     let reached = |from: &End<'_>, to: &End<'_>| {

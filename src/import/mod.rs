@@ -7,6 +7,7 @@ mod addresses;
 mod choose;
 mod command;
 mod docker;
+mod filter;
 mod finding;
 mod hooks;
 mod kept;
@@ -19,6 +20,7 @@ mod routes;
 mod running;
 mod spokes;
 mod subnet;
+mod switched_off;
 
 use std::collections::BTreeMap;
 
@@ -85,6 +87,12 @@ struct Source<'f> {
     /// From its private key.
     key: Option<PublicKey>,
     hooks: Hooks,
+    /// Peers whose sections are commented out.
+    off: Vec<PublicKey>,
+    /// The comments that the file begins with.
+    head: Vec<String>,
+    /// Comments behind a peer's lines, by its section.
+    behind: BTreeMap<usize, String>,
     /// Whether there is nothing in it but spaces.
     is_empty: bool,
 }
@@ -140,7 +148,9 @@ pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Impo
     );
     routes::keep(&sources, &spokes, &mut network, &mut told);
     preshared::preshared_keys(&sources, relay, &spokes, &mut network, &mut secrets, &mut told);
-    for node in network.nodes.values_mut().filter(|n| options.disabled.contains(&n.public_key)) {
+    let off = &sources[relay].off;
+    let is_off = |n: &&mut Node| options.disabled.contains(&n.public_key) || off.contains(&n.public_key);
+    for node in network.nodes.values_mut().filter(is_off) {
         node.enabled = false;
         told.add(
             "switched-off",
@@ -202,11 +212,31 @@ fn finished(
 
 impl<'f> Source<'f> {
     fn read(file: &File<'f>) -> Self {
-        let reading = crate::wgconf::read(file.text, file.name);
+        let (put_back, off) = switched_off::sections(file.text);
+        let text = put_back.as_ref().map_or(file.text, |text| text.as_str());
+        let reading = crate::wgconf::read(text, file.name);
         let key = reading.document.interface.private_key.as_ref().map(crate::model::PrivateKey::public_key);
         let stem = names::stem(file.name);
         let hooks = Hooks::of(&reading, stem);
-        Self { name: file.name, stem, reading, key, hooks, is_empty: file.text.trim().is_empty() }
+        let behind = behind(text, &reading);
+        let head = text.lines().map_while(|line| line.trim().strip_prefix('#'));
+        let head = head.map(|c| c.trim().to_owned()).collect();
+        Self {
+            name: file.name,
+            stem,
+            reading,
+            key,
+            hooks,
+            off,
+            head,
+            behind,
+            is_empty: file.text.trim().is_empty(),
+        }
+    }
+
+    /// `FILE:1:1`: of the file as a whole.
+    fn start(&self) -> String {
+        format!("{}:1:1", self.name)
     }
 
     /// `FILE:LINE:COLUMN` of the first line with a key, else of the file's start.
@@ -214,14 +244,20 @@ impl<'f> Source<'f> {
         self.place_of(self.reading.places.iter().find(|p| p.key == key))
     }
 
-    /// The same in the section of a peer.
-    fn place_in_peer(&self, peer: usize, key: Key) -> String {
+    /// The section of a peer, counted from 0 in the order of the file.
+    fn section(&self, peer: usize) -> Option<usize> {
         let places = &self.reading.places;
         // A section without a public key is no peer.
         let mut sections: Vec<usize> =
             places.iter().filter(|p| p.key == Key::PublicKey).map(|p| p.section).collect();
         sections.dedup();
-        let section = sections.get(peer).copied();
+        sections.get(peer).copied()
+    }
+
+    /// The place of a key in the section of a peer.
+    fn place_in_peer(&self, peer: usize, key: Key) -> String {
+        let places = &self.reading.places;
+        let section = self.section(peer);
         let found = places.iter().find(|p| Some(p.section) == section && p.key == key);
         self.place_of(found.or_else(|| places.iter().find(|p| Some(p.section) == section)))
     }
@@ -230,6 +266,20 @@ impl<'f> Source<'f> {
         let (line, column) = place.map_or((1, 1), |p| (p.line, p.column));
         format!("{}:{line}:{column}", self.name)
     }
+}
+
+/// The comments behind the lines of peers: of those with the key, else with the prefixes.
+fn behind(text: &str, reading: &Reading) -> BTreeMap<usize, String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = BTreeMap::new();
+    for key in [Key::AllowedIps, Key::PublicKey] {
+        for place in reading.places.iter().filter(|p| p.key == key) {
+            if let Some((_, comment)) = lines.get(place.line - 1).and_then(|line| line.split_once('#')) {
+                found.insert(place.section, comment.trim().to_owned());
+            }
+        }
+    }
+    found
 }
 
 /// The network without its nodes.

@@ -1,5 +1,6 @@
 //! What things are called: a file's name, or the comment above a peer, names a node; `NODE-wg0.conf` names the network, too.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::Source;
@@ -62,7 +63,7 @@ pub(super) fn network(sources: &[Source<'_>], relay: usize) -> InterfaceName {
 /// whose name it does not bear is told.
 pub(super) fn node(
     source: Option<&Source<'_>>,
-    comments: &[String],
+    (place, comments): (String, &[String]),
     other: &str,
     network: &Network,
     told: &mut Findings,
@@ -84,8 +85,32 @@ pub(super) fn node(
             format!("{of_file} {why}: the node of this file is {name}"),
             format!("`wgrelay rename {name} NEW` calls it otherwise"),
         );
+    } else if let (true, Some(words)) = (of_file.is_none() && wanted == other, words_of(comments)) {
+        told.add(
+            "other-name",
+            place,
+            format!("{words:?} cannot be a node's name: the node is {name}"),
+            format!("`wgrelay rename {name} NEW` calls it otherwise"),
+        );
     }
     name
+}
+
+/// What comments say that names nobody, short.
+fn words_of(comments: &[String]) -> Option<String> {
+    const LONGEST: usize = 48;
+    let texts = comments.iter().rev().filter_map(|c| match said(c) {
+        Said::Name(name) => Some(name.into_owned()),
+        Said::Words(words) => Some(words.join(" ")),
+        Said::Nothing => None,
+    });
+    // A line of dashes is no word, nor is a line of keys that somebody took out of use.
+    let mut texts = texts.filter(|t| t.chars().any(char::is_alphanumeric) && !could_be_key(t));
+    let text = texts.next()?;
+    Some(match text.char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
+    })
 }
 
 /// Says why a file's name is not its node's.
@@ -115,14 +140,14 @@ fn of_comments(comments: &[String]) -> Option<String> {
         Said::Words(words) if (2..=4).contains(&words.len()) => slug(&words.join(" ")),
         _ => None,
     };
-    let name = |said: Said| if let Said::Name(name) = said { slug(name) } else { None };
+    let name = |said: Said| if let Said::Name(name) = said { slug(&name) } else { None };
     said().find_map(name).or_else(|| said().find_map(word)).or_else(|| said().find_map(words))
 }
 
 /// What a comment says.
 enum Said<'c> {
     /// This is its name.
-    Name(&'c str),
+    Name(Cow<'c, str>),
     /// Something.
     Words(Vec<&'c str>),
     /// Something that is no name.
@@ -147,6 +172,7 @@ const OF_NAMES: [&str; 13] = [
 ];
 /// Labels of what is no name.
 const OF_OTHERS: [&str; 20] = [
+    "endpoint",
     "id",
     "uuid",
     "email",
@@ -166,15 +192,20 @@ const OF_OTHERS: [&str; 20] = [
     "allocated ips",
     "public key",
     "private key",
-    "friendly_json",
 ];
+/// Ends of such labels: wireguard-ui's `Private Key updated at`.
+const ENDS_OF_OTHERS: [&str; 3] = [" at", " on", " date"];
+
+fn value_of(text: &str) -> &str {
+    text.split_once([':', '=']).map_or("", |(_, value)| value.trim())
+}
 
 fn said(comment: &str) -> Said<'_> {
     let text = comment.trim_matches(|c: char| c == '#' || c.is_whitespace());
     // Nyr's BEGIN_PEER alice and PiVPN's begin alice, with their ends.
     if let Some((first, rest)) = text.split_once(char::is_whitespace) {
         match first {
-            "BEGIN_PEER" | "begin" => return Said::Name(rest.trim()),
+            "BEGIN_PEER" | "begin" => return Said::Name(rest.trim().into()),
             "END_PEER" | "end" => return Said::Nothing,
             _ => {}
         }
@@ -183,16 +214,25 @@ fn said(comment: &str) -> Said<'_> {
         let label = label.trim_matches(|c: char| c == '#' || c.is_whitespace()).to_ascii_lowercase();
         let value = value.split(" (").next().unwrap_or_default().trim();
         if OF_NAMES.contains(&label.as_str()) {
-            return Said::Name(value);
+            return Said::Name(value.into());
         }
-        if OF_OTHERS.contains(&label.as_str()) || label.starts_with("-wgp-") {
+        // prometheus-wireguard-exporter's: a map.
+        if label == "friendly_json" {
+            let map = serde_json::from_str::<serde_json::Value>(value_of(text)).ok();
+            let name = map.and_then(|m| Some(m.get("name")?.as_str()?.to_owned()));
+            return name.map_or(Said::Nothing, |name| Said::Name(name.into()));
+        }
+        if OF_OTHERS.contains(&label.as_str())
+            || label.starts_with("-wgp-")
+            || ENDS_OF_OTHERS.iter().any(|end| label.ends_with(end))
+        {
             return Said::Nothing;
         }
     }
     // `wgrelay export` writes NODE in NETWORK above an interface, and a relay's network below that.
     let words: Vec<&str> = text.split_whitespace().collect();
     match words.as_slice() {
-        [name, "in", _] => return Said::Name(name),
+        [name, "in", _] => return Said::Name((*name).into()),
         ["|", ..] => return Said::Nothing,
         _ => {}
     }
@@ -200,7 +240,7 @@ fn said(comment: &str) -> Said<'_> {
     if let Some((name, rest)) = text.split_once(" / ")
         && rest.contains('@')
     {
-        return Said::Name(name);
+        return Said::Name(name.into());
     }
     let text = text.rsplit_once(['=', ':']).map_or(text, |(_, value)| value);
     let is_kind = |w: &str| KINDS.iter().any(|k| k.eq_ignore_ascii_case(w));
@@ -213,6 +253,7 @@ fn slug(text: &str) -> Option<String> {
     let mut kept = String::new();
     for c in text.chars().filter(|c| !"'’`\"".contains(*c)) {
         match c {
+            _ if plain(c).is_some() => kept.push_str(plain(c).unwrap_or_default()),
             _ if c.is_ascii_alphanumeric() || "_.".contains(c) => kept.push(c),
             _ if kept.ends_with('-') => {}
             _ => kept.push('-'),
@@ -226,6 +267,65 @@ fn slug(text: &str) -> Option<String> {
     let is_taken = kept == "internet" || kept == NETWORK || kept.parse::<IpAddr>().is_ok();
     (!is_taken && kept.chars().any(|c| c.is_ascii_alphanumeric()) && kept.parse::<NodeName>().is_ok())
         .then_some(kept)
+}
+
+/// A letter of Latin with what stands above or below it, without: a node's name has none.
+fn plain(c: char) -> Option<&'static str> {
+    const LETTERS: [(&str, &str); 52] = [
+        ("ÀÁÂÃÅĀĂĄ", "A"),
+        ("àáâãåāăą", "a"),
+        ("Ä", "Ae"),
+        ("ä", "ae"),
+        ("Æ", "Ae"),
+        ("æ", "ae"),
+        ("ÇĆĈĊČ", "C"),
+        ("çćĉċč", "c"),
+        ("ĎĐÐ", "D"),
+        ("ďđð", "d"),
+        ("ÈÉÊËĒĔĖĘĚ", "E"),
+        ("èéêëēĕėęě", "e"),
+        ("ĜĞĠĢ", "G"),
+        ("ĝğġģ", "g"),
+        ("ĤĦ", "H"),
+        ("ĥħ", "h"),
+        ("ÌÍÎÏĨĪĬĮİ", "I"),
+        ("ìíîïĩīĭįı", "i"),
+        ("Ĵ", "J"),
+        ("ĵ", "j"),
+        ("Ķ", "K"),
+        ("ķ", "k"),
+        ("ĹĻĽĿŁ", "L"),
+        ("ĺļľŀł", "l"),
+        ("ÑŃŅŇ", "N"),
+        ("ñńņň", "n"),
+        ("ÒÓÔÕŌŎŐØ", "O"),
+        ("òóôõōŏőø", "o"),
+        ("Ö", "Oe"),
+        ("ö", "oe"),
+        ("Œ", "Oe"),
+        ("œ", "oe"),
+        ("ŔŖŘ", "R"),
+        ("ŕŗř", "r"),
+        ("ŚŜŞŠȘ", "S"),
+        ("śŝşšș", "s"),
+        ("ß", "ss"),
+        ("ŢŤŦȚ", "T"),
+        ("ţťŧț", "t"),
+        ("ÙÚÛŨŪŬŮŰŲ", "U"),
+        ("ùúûũūŭůűų", "u"),
+        ("Ü", "Ue"),
+        ("ü", "ue"),
+        ("Ŵ", "W"),
+        ("ŵ", "w"),
+        ("ÝŶŸ", "Y"),
+        ("ýÿŷ", "y"),
+        ("ŹŻŽ", "Z"),
+        ("źżž", "z"),
+        ("Þ", "Th"),
+        ("þ", "th"),
+        ("ẞ", "Ss"),
+    ];
+    LETTERS.iter().find(|(from, _)| from.contains(c)).map(|(_, to)| *to)
 }
 
 /// The platform that a name or a comment tells of.
@@ -295,6 +395,8 @@ mod tests {
             (&["Alice / alice@example.com / Updated: 2023-01-20 / Created: x"], "Alice"),
             (&["Name# = alice"], "alice"),
             (&["Bob's iPhone"], "Bobs-iPhone"),
+            (&["friendly_json={\"name\": \"dave\", \"id\": 7}"], "dave"),
+            (&["bob", "Private Key updated at: 2024-03-01 08:00:00 +0000 UTC"], "bob"),
             (&["the big printer upstairs"], "big-printer-upstairs"),
             (&["alice", "moved here in the spring of last year"], "alice"),
         ] {
@@ -309,7 +411,8 @@ mod tests {
 
     #[test]
     fn texts_become_names() {
-        assert_eq!(slug("ändern"), Some("ndern".into()));
+        assert_eq!(slug("ändern"), Some("aendern".into()));
+        assert_eq!(slug("Łódź café"), Some("Lodz-cafe".into()));
         assert_eq!(slug("a  -- b"), Some("a-b".into()));
         for none in ["", "-", "…", "internet", "network", "10.0.0.1", "all"] {
             assert_eq!(slug(none), None, "{none}");

@@ -40,7 +40,7 @@ pub(super) fn node(
     let usable = || interface.addresses.iter().map(IpNet::addr).filter(|a| is_usable(network, a));
     let v4 = usable().find_map(|a| if let IpAddr::V4(v4) = a { Some(v4) } else { None });
     let address = v4.unwrap_or_else(|| free(sources, network));
-    let name = names::node(Some(source), &interface.comments, UNNAMED, network, told);
+    let name = names::node(Some(source), (source.start(), &interface.comments), UNNAMED, network, told);
     let mut node = with_interface(Node::new(name, Role::Relay, address, key), source, network, told);
     node.address6 = usable().find_map(|a| if let IpAddr::V6(v6) = a { Some(v6) } else { None });
     node.platform = match names::platform(&node.name, &[]) {
@@ -123,6 +123,7 @@ fn endpoint(sources: &[Source<'_>], relay: usize, key: PublicKey, told: &mut Fin
         count.entry(endpoint.to_string()).or_insert((0, endpoint)).0 += 1;
     }
     let best = count.values().max_by_key(|(n, _)| *n).map(|(_, e)| (*e).clone());
+    let best = best.or_else(|| said(&sources[relay]));
     match &best {
         None => told.add(
             "no-endpoint",
@@ -147,6 +148,15 @@ fn endpoint(sources: &[Source<'_>], relay: usize, key: PublicKey, told: &mut Fin
     best
 }
 
+/// Where the relay is reached by a comment of its own file: Nyr's `# ENDPOINT HOST`.
+fn said(source: &Source<'_>) -> Option<Endpoint> {
+    let interface = &source.reading.document.interface;
+    let comments = source.head.iter().chain(&interface.comments);
+    let host = comments.filter_map(|c| c.strip_prefix("ENDPOINT ")).next()?.trim();
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    format!("{host}:{}", interface.listen_port?).parse().ok()
+}
+
 /// Finds the sites behind the relay: private prefixes that clients send to it, that no spoke has, and that its own file carries;
 /// and whether it lets spokes out.
 pub(super) fn sites(
@@ -160,8 +170,15 @@ pub(super) fn sites(
 ) {
     let source = &sources[relay];
     let hooks = &source.hooks;
-    let claimed: Vec<IpNet> =
-        spokes.iter().flat_map(|s| s.node.sites.iter().map(|s| s.subnet)).chain(network.subnets()).collect();
+    // Another subnet of the interface is the tunnel's, too: nothing that is behind the relay.
+    let tunnels = source.reading.document.interface.addresses.iter().map(IpNet::trunc);
+    let tunnels = tunnels.filter(|net| net.prefix_len() < net.max_prefix_len());
+    let claimed: Vec<IpNet> = spokes
+        .iter()
+        .flat_map(|s| s.node.sites.iter().map(|s| s.subnet))
+        .chain(network.subnets())
+        .chain(tunnels)
+        .collect();
     let addresses: BTreeSet<IpAddr> = sources
         .iter()
         .flat_map(|s| s.reading.document.interface.addresses.iter().map(IpNet::addr))
@@ -209,7 +226,7 @@ pub(super) fn sites(
                     "{} sends {}{more} to the relay, and {} lets nothing out to the Internet",
                     spoke.node.name, out[0], source.name
                 ),
-                format!("egress = true under [node.{name}] does, if it should"),
+                format!("if rules that stand elsewhere let it out until now: egress = true under [node.{name}] does"),
             );
         }
         // A private prefix around the tunnel's: what of it is no place of the network went wherever the relay sent it.

@@ -83,6 +83,16 @@ pub(super) fn collect(
             continue;
         }
         let source = file_of(sources, &used, peer);
+        if source.is_none() && is_exit(peer) {
+            told.add(
+                "exit-left-out",
+                hub.place_in_peer(i, Key::Endpoint),
+                "this peer is called, and everything goes to it: it is where the relay leaves to the Internet, and no member of \
+                 this network; it is not taken over",
+                "run it as an interface of its own beside wgrelay's; egress = true of the relay leaves by the host's routes",
+            );
+            continue;
+        }
         used.extend(source);
         let mut spoke = spoke(sources, source, Some((hub, i, peer)), &network, relay_key, told);
         claim(hub, i, peer, &mut spoke, sources, &network, told);
@@ -114,12 +124,14 @@ pub(super) fn collect(
             );
             continue;
         }
-        told.add(
-            "unknown-to-relay",
-            format!("{}:1:1", source.name),
-            "the relay's file has no [Peer] with this file's key: it answers none of its handshakes",
-            "it is a node of the network now; wgrelay up on the relay makes it known",
-        );
+        if !source.key.is_some_and(|key| hub.off.contains(&key)) {
+            told.add(
+                "unknown-to-relay",
+                format!("{}:1:1", source.name),
+                "the relay's file has no [Peer] with this file's key: it answers none of its handshakes",
+                "it is a node of the network now; wgrelay up on the relay makes it known",
+            );
+        }
         used.insert(i);
         let spoke = spoke(sources, Some(i), None, &network, relay_key, told);
         network.nodes.insert(spoke.node.name.clone(), spoke.node.clone());
@@ -146,6 +158,12 @@ fn file_of(sources: &[Source<'_>], used: &BTreeSet<usize>, peer: &Peer) -> Optio
     by_key.or_else(|| free.find(|(_, s)| claims(s))).map(|(i, _)| i)
 }
 
+/// Whether a peer is how the relay itself gets out, a provider's server, say: all goes to it, and it has no address here.
+fn is_exit(peer: &Peer) -> bool {
+    let sends_all = peer.allowed_ips.iter().any(|net| net.prefix_len() <= 1);
+    sends_all && peer.endpoint.is_some() && peer.allowed_ips.iter().all(|net| net.prefix_len() <= 1)
+}
+
 fn spoke(
     sources: &[Source<'_>],
     source: Option<usize>,
@@ -157,10 +175,13 @@ fn spoke(
     let own = source.map(|i| &sources[i]);
     let key = peer.map(|(_, _, p)| p.public_key).or_else(|| own.and_then(|s| s.key));
     let key = key.expect("a spoke is a peer, or a file with a key");
-    let comments: Vec<String> =
-        peer.map_or_else(Vec::new, |(_, _, p)| p.comments.iter().chain(&p.notes).cloned().collect());
+    let comments: Vec<String> = peer.map_or_else(Vec::new, |(hub, i, p)| {
+        let behind = hub.section(i).and_then(|section| hub.behind.get(&section));
+        behind.into_iter().chain(&p.comments).chain(&p.notes).cloned().collect()
+    });
     let unnamed = format!("peer{}", peer.map_or(network.nodes.len(), |(_, i, _)| i + 1));
-    let name = names::node(own, &comments, &unnamed, network, told);
+    let place = peer.map_or_else(String::new, |(hub, i, _)| hub.place_in_peer(i, Key::PublicKey));
+    let name = names::node(own, (place, &comments), &unnamed, network, told);
     let (v4, v6) = addresses::of_spoke(own, peer, network, told);
     let mut node = Node::new(name, Role::Spoke, v4, key);
     node.address6 = v6;

@@ -43,7 +43,10 @@ fn of(sources: &[Source<'_>], relay: usize, ipv6: bool) -> Option<IpNet> {
     let addresses = &sources[relay].reading.document.interface.addresses;
     let own = addresses.iter().find(|a| a.addr().is_ipv6() == ipv6)?;
     if fits(own) {
-        return Some(own.trunc());
+        let others = addresses.iter().filter(|a| fits(a) && !own.contains(&a.addr()));
+        return Some(
+            others.fold(own.trunc(), |net, other| both(sources, relay, net, other.trunc()).unwrap_or(net)),
+        );
     }
     let others = || sources.iter().enumerate().filter(|(i, _)| *i != relay).map(|(_, s)| &s.reading.document);
     let holds = |n: &&IpNet| fits(n) && n.contains(&own.addr());
@@ -63,6 +66,32 @@ fn of(sources: &[Source<'_>], relay: usize, ipv6: bool) -> Option<IpNet> {
     let peers: Vec<IpAddr> = peers.collect();
     (pick(SHORTEST)..=pick(USUAL)).rev().find_map(|length| {
         let net = IpNet::new(own.addr(), length).ok()?.trunc();
-        (peers.iter().all(|p| net.contains(p)) || length == pick(SHORTEST)).then_some(net)
+        // The ends of a /31 are addresses as any other, and no node's in a wider one.
+        let has = |ip: &IpAddr| net.contains(ip) && *ip != net.addr() && (ipv6 || *ip != net.broadcast());
+        (peers.iter().chain([&own.addr()]).all(has) || length == pick(SHORTEST)).then_some(net)
     })
+}
+
+/// The prefix around two subnets of one relay, whose members keep their addresses in it; `None`: it holds what is somebody else's.
+fn both(sources: &[Source<'_>], relay: usize, one: IpNet, other: IpNet) -> Option<IpNet> {
+    /// Subnets that are further apart have nothing to do with each other.
+    const WIDEST: (u8, u8) = (12, 40);
+    let shortest = if one.addr().is_ipv6() { WIDEST.1 } else { WIDEST.0 };
+    let length = (shortest..one.prefix_len())
+        .rev()
+        .find(|length| IpNet::new(one.addr(), *length).is_ok_and(|net| net.contains(&other)))?;
+    let around = IpNet::new(one.addr(), length).ok()?.trunc();
+    let documents = || sources.iter().map(|s| &s.reading.document);
+    let routed = documents().flat_map(|d| &d.peers).flat_map(|p| &p.allowed_ips);
+    let mut strangers = routed.filter(|net| {
+        around.contains(*net) && **net != around && !one.contains(*net) && !other.contains(*net)
+    });
+    let has_member = sources[relay]
+        .reading
+        .document
+        .peers
+        .iter()
+        .flat_map(|p| &p.allowed_ips)
+        .any(|net| other.contains(net));
+    (has_member && strangers.next().is_none()).then_some(around)
 }

@@ -62,6 +62,15 @@ struct Draft {
     header: (usize, usize),
 }
 
+/// Whether a name is a key of AmneziaWG, a WireGuard that looks like something else on the wire.
+fn is_amneziawg(name: &str) -> bool {
+    const KEYS: [&str; 19] = [
+        "jc", "jmin", "jmax", "s1", "s2", "s3", "s4", "h1", "h2", "h3", "h4", "i1", "i2", "i3", "i4", "i5",
+        "j1", "j2", "itime",
+    ];
+    KEYS.iter().any(|key| key.eq_ignore_ascii_case(name))
+}
+
 /// Everything that one walk through a text finds.
 #[derive(Default)]
 pub(super) struct Walk {
@@ -261,6 +270,11 @@ impl Walk {
             Some(key) => {
                 let message = format!("{key} belongs in {}, not in {section}", key.section());
                 self.fault(place, Bad::new("wrong-section", message, "move the line"), "");
+            }
+            None if is_amneziawg(name) => {
+                let message =
+                    format!("{name} is a key of AmneziaWG, which hides itself; WireGuard has none such");
+                self.fault(place, Bad::new("amneziawg-key", message, "only AmneziaWG reads this file"), "");
             }
             None => {
                 let message = format!("{} is no key of {section}", shown(name));

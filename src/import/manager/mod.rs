@@ -34,17 +34,6 @@ pub fn is_store(bytes: &[u8]) -> bool {
     sqlite::is_sqlite(bytes) || bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{')
 }
 
-/// Peers whose sections are commented out in a relay's file, as PiVPN switches a client off (`#[disabled] PublicKey = …`) and people do:
-/// whoever has the file still is not let in by that. Not those that it lists as well.
-pub fn commented_out(text: &str, document: &Document) -> Vec<PublicKey> {
-    let keys = text.lines().filter_map(|line| {
-        let (head, value) = line.trim().strip_prefix('#')?.split_once('=')?;
-        let is_key = head.split_whitespace().next_back().is_some_and(|w| w.eq_ignore_ascii_case("publickey"));
-        is_key.then(|| value.trim().parse::<PublicKey>().ok()).flatten()
-    });
-    keys.filter(|key| !document.peers.iter().any(|p| p.public_key == *key)).collect()
-}
-
 /// Reads a manager's store.
 ///
 /// # Errors
