@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let words: Vec<_> = std::env::args_os().skip(1).collect();
-            return usage::tell(&error, words.iter().map(std::ffi::OsString::as_os_str)).into();
+            return usage::tell(error, words.iter().map(std::ffi::OsString::as_os_str)).into();
         }
     };
     if is_detached(&cli.command) {

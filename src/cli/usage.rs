@@ -3,13 +3,18 @@
 use std::ffi::OsStr;
 use std::io::Write as _;
 
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::args::Cli;
 use super::exit::Exit;
 use super::output;
 use super::printable;
 use crate::model::masked;
 
 /// Tells it, with `--json` among the arguments on standard output for a program, too. Returns the exit code.
-pub fn tell<'a>(error: &clap::Error, arguments: impl Iterator<Item = &'a OsStr>) -> Exit {
+pub fn tell<'a>(error: clap::Error, arguments: impl Iterator<Item = &'a OsStr> + Clone) -> Exit {
+    let error = with_network(error, arguments.clone());
     // clap prints help on stdout and errors on stderr; help asked for is no error. An error quotes what was typed, and a key
     // may have been typed in the wrong place.
     let text = error.render().to_string();
@@ -30,6 +35,24 @@ pub fn tell<'a>(error: &clap::Error, arguments: impl Iterator<Item = &'a OsStr>)
     Exit::Usage
 }
 
+/// What `wg-quick up NAME` has as an argument is an option here, where a command takes no argument of its own.
+fn with_network<'a>(mut error: clap::Error, mut arguments: impl Iterator<Item = &'a OsStr>) -> clap::Error {
+    let typed = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) if !word.starts_with('-') => {
+            word.clone()
+        }
+        _ => return error,
+    };
+    let program = Cli::command();
+    let takes_none =
+        |command: &clap::Command| command.get_positionals().next().is_none() && !command.has_subcommands();
+    if arguments.find_map(|word| program.find_subcommand(word)).is_some_and(takes_none) {
+        let tip = format!("a network is chosen by its name: '--network {typed}'");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
+
 fn wants_json<'a>(arguments: impl Iterator<Item = &'a OsStr>) -> bool {
     arguments.take_while(|word| *word != "--").any(|word| word == "--json")
 }
@@ -47,6 +70,20 @@ fn as_json(shown: &str) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_where_none_is_taken_is_an_option() {
+        use clap::Parser as _;
+        let said = |words: &[&str]| {
+            let error = Cli::try_parse_from([&["wgrelay"], words].concat()).expect_err("no command line");
+            with_network(error, words.iter().map(OsStr::new)).render().to_string()
+        };
+        assert!(said(&["up", "wg0"]).contains("tip: a network is chosen by its name: '--network wg0'"));
+        assert!(said(&["--dir", "x", "init", "home"]).contains("'--network home'"));
+        for words in [&["add", "laptop", "phone"][..], &["up", "--wg0"], &["nothing", "wg0"]] {
+            assert!(!said(words).contains("--network"), "{words:?}");
+        }
+    }
 
     #[test]
     fn an_error_of_usage_is_an_object_like_every_other() {

@@ -86,7 +86,7 @@ pub fn place(network: &Network, text: &str) -> Result<Place, Unknown> {
         }),
         Some(PlaceRef::Any) => Err(unknown("\"*\" is every place; a flow has two".into(), known(network))),
         _ => {
-            let names = network.nodes.keys().map(NodeName::as_str);
+            let names = network.nodes.keys().map(NodeName::as_str).chain(["internet"]);
             let hint =
                 nearest(text, names).map_or_else(|| known(network), |name| format!("did you mean {name}?"));
             Err(unknown(format!("no node is called {text}"), hint))

@@ -60,7 +60,10 @@ impl<'n> Check<'n> {
                 if !self.network.nodes.contains_key(name) && self.marks.complete {
                     // A suggestion looks at every name: worth it for some mistakes, not for thousands.
                     let near = (self.found.len() < 100)
-                        .then(|| nearest(name.as_str(), self.network.nodes.keys().map(NodeName::as_str)))
+                        .then(|| {
+                            let names = self.network.nodes.keys().map(NodeName::as_str);
+                            nearest(name.as_str(), names.chain(["internet"]))
+                        })
                         .flatten();
                     let hint = near.map_or_else(
                         || "a place is a node, a site's subnet, an address, \"*\" or \"internet\"".into(),
