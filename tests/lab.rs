@@ -13,6 +13,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -97,6 +99,76 @@ fn what_the_policy_refuses_does_not_pass() {
     assert!(!reaches("windows", "docker"));
     assert!(!reaches("windows", "172.19.0.10"));
     assert!(!reaches("docker", "windows"));
+}
+
+/// Two relays, spokes at home on either, and a site that two nodes have, with a gateway or masqueraded.
+fn two_relays(nat: &str) -> String {
+    let key = |n: u8| BASE64_STANDARD.encode([n; 32]);
+    let node = |n: u8, name: &str, more: &str| {
+        format!("[node.{name}]\naddress = \"10.9.0.{n}\"\npublic_key = \"{}\"\n{more}\n", key(n))
+    };
+    let relay = |n: u8| format!("role = \"relay\"\nendpoint = \"203.0.113.{n}:51820\"\negress = true");
+    let site = |node: &str, n: u8| {
+        let preference = 300 - 100 * u16::from(n);
+        format!(
+            "[[node.{node}.site]]\nsubnet = \"192.168.50.0/24\"\naddress = \"192.168.50.{n}\"\n{nat}\npreference = {preference}\n"
+        )
+    };
+    [
+        "format = 1\n[network]\nname = \"labtest7\"\nsubnet = \"10.9.0.0/24\"\n".into(),
+        node(1, "eu", &relay(1)),
+        node(2, "us", &relay(2)),
+        node(3, "laptop", "relays = [\"eu\", \"us\"]"),
+        node(4, "phone", "relays = [\"us\", \"eu\"]\nroutes = \"full\""),
+        node(5, "first", "relays = [\"eu\", \"us\"]"),
+        site("first", 1),
+        node(6, "second", "relays = [\"us\"]"),
+        site("second", 2),
+    ]
+    .concat()
+}
+
+#[test]
+fn what_a_death_takes_away_is_shown_with_packets() {
+    if !met(&NAMESPACES) {
+        return;
+    }
+    let deaths = [
+        ("nat = \"masquerade\"", &[("laptop", false)][..]),
+        ("nat = \"none\"\ngateway = true", &[("first", true)][..]),
+    ];
+    for (nat, deaths) in deaths {
+        let dir = tempfile::tempdir().unwrap();
+        let lab = |args: &[&str]| {
+            run(&[&["--dir", dir.path().to_str().unwrap(), "--network", "labtest7", "lab", "check"], args]
+                .concat())
+        };
+        fs::create_dir(dir.path().join("labtest7")).unwrap();
+        fs::write(dir.path().join("labtest7/network.toml"), two_relays(nat)).unwrap();
+        for (dead, takes_over) in deaths {
+            let (code, text) = lab(&["--kill", *dead]);
+            assert_eq!(code, 0, "{text}");
+            let first = text.lines().next().unwrap();
+            assert_eq!(first, format!("lab and check agree about the network without {dead}"));
+            let nobody = format!("nobody takes over from {dead}");
+            assert_eq!(text.contains("after failover, "), *takes_over, "{text}");
+            assert_eq!(text.contains(&nobody), !*takes_over, "{text}");
+        }
+        let (code, text) = lab(&["--kill", "eu", "--json"]);
+        assert_eq!(code, 0, "{text}");
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let observed = |when: &str, from: &str, to: &str| {
+            let pairs = answer[when]["pairs"].as_array().unwrap();
+            let pair = pairs.iter().find(|p| p["from"] == from && p["to"] == to && p["port"] == "icmp");
+            pair.unwrap()["observed"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(observed("at_once", "laptop", "phone"), "blocked");
+        assert_eq!(observed("after_failover", "laptop", "phone"), "reaches");
+        assert_eq!(observed("at_once", "phone", "second"), "reaches");
+        let (code, text) = lab(&["--kill", "ue"]);
+        assert_eq!((code, text.contains("there is no node ue")), (2, true), "{text}");
+    }
+    assert_eq!(left_of("labtest7"), Vec::<String>::new());
 }
 
 #[test]

@@ -101,8 +101,18 @@ pub struct Lab {
     pub layout: Network,
     /// The namespaces, as the topology numbers them.
     pub spaces: Vec<Handles>,
-    /// What the agents end with, where this process is killed; dropped after they were ended in good order.
-    holds: Vec<Hold>,
+    /// What the agents of a space end with, where this process is killed; dropped after they were ended in good order.
+    pub(super) holds: BTreeMap<usize, Hold>,
+    /// What the nodes are brought up from.
+    pub(super) files: Files,
+}
+
+/// What the nodes of a lab are brought up from: a copy of the network's file with keys of its own.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub text: String,
+    pub secrets: Secrets,
+    pub backend: Option<Backend>,
 }
 
 /// Says whether to stop.
@@ -129,14 +139,15 @@ impl Lab {
             network: network.name.clone(),
             layout: network.clone(),
             spaces: Vec::new(),
-            holds: Vec::new(),
+            holds: BTreeMap::new(),
+            files: Files { text, secrets, backend },
         };
-        for space in &lab.topology.spaces {
+        for (number, space) in lab.topology.spaces.iter().enumerate() {
             let handles = space_handles(space.forwards)
                 .map_err(|e| LabError::failed("make a namespace for", &space.name, &e))?;
             if space.node.is_some() {
                 let hold = handles.inside(Hold::take);
-                lab.holds.push(hold.map_err(|e| LabError::failed("hold", &space.name, &e))?);
+                lab.holds.insert(number, hold.map_err(|e| LabError::failed("hold", &space.name, &e))?);
             }
             lab.spaces.push(handles);
         }
@@ -151,15 +162,22 @@ impl Lab {
                 .inside(|| ip_batch(&settle))
                 .map_err(|e| LabError::failed("set up", &lab.topology.spaces[i].name, &e))
         })?;
-        // The relay first: a spoke whose first greeting is lost waits five seconds before the next (REKEY_TIMEOUT).
-        let (relays, spokes): (Vec<usize>, Vec<usize>) = all
-            .into_iter()
-            .filter(|i| lab.topology.spaces[*i].node.is_some())
-            .partition(|i| lab.node_of(*i).is_some_and(|n| network.nodes[n].is_relay()));
-        for group in [relays, spokes] {
-            lab.each(&group, interrupted, |i| lab.up(i, &text, &secrets, backend))?;
-        }
+        lab.all_up(interrupted)?;
         Ok(lab)
+    }
+
+    /// Brings up every node that lives, from the lab's files.
+    pub(super) fn all_up(&self, interrupted: Interrupted<'_>) -> Result<(), LabError> {
+        // The relay first: a spoke whose first greeting is lost waits five seconds before the next (REKEY_TIMEOUT).
+        let (relays, spokes): (Vec<usize>, Vec<usize>) = self
+            .holds
+            .keys()
+            .copied()
+            .partition(|i| self.node_of(*i).is_some_and(|n| self.layout.nodes[n].is_relay()));
+        for group in [relays, spokes] {
+            self.each(&group, interrupted, |i| self.up(i))?;
+        }
+        Ok(())
     }
 
     fn node_of(&self, space: usize) -> Option<&NodeName> {
@@ -191,13 +209,8 @@ impl Lab {
         })
     }
 
-    fn up(
-        &self,
-        space: usize,
-        text: &str,
-        secrets: &Secrets,
-        backend: Option<Backend>,
-    ) -> Result<(), LabError> {
+    fn up(&self, space: usize) -> Result<(), LabError> {
+        let Files { text, secrets, backend } = &self.files;
         let Some(node) = self.node_of(space) else { return Ok(()) };
         let handles = &self.spaces[space];
         // As if a bundle had brought it: the space knows which node it is, and no other node's secrets.
@@ -305,7 +318,7 @@ fn space_handles(forwards: bool) -> io::Result<Handles> {
 
 /// New namespaces inherit some of the machine's switches; a lab starts from the same ones everywhere. Links take over the
 /// defaults when they are made, so this comes before them.
-fn switches(forwards: bool) -> io::Result<()> {
+pub(super) fn switches(forwards: bool) -> io::Result<()> {
     let set = |path: &str, value: &str| std::fs::write(PathBuf::from("/proc/sys/net").join(path), value);
     let where_there_is = |path: &str, value: &str| match set(path, value) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -324,7 +337,7 @@ fn switches(forwards: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn ip_batch(lines: &str) -> io::Result<()> {
+pub(super) fn ip_batch(lines: &str) -> io::Result<()> {
     let mut child = program::command("ip")
         .map_err(|e| io::Error::new(e.kind(), format!("cannot run ip(8): {e}")))?
         .args(["-batch", "-"])

@@ -1,6 +1,7 @@
 //! A topology as lines for `ip -batch`. Pure.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -41,6 +42,36 @@ pub fn settle(topology: &Topology, index: usize) -> String {
         let _ = writeln!(text, "link set {bridge} up");
     }
     addresses(space, &mut text);
+    text
+}
+
+/// Returns the lines that take a space's host away: what it has of its own goes down, and its bridges are switches and no more.
+pub fn power_off(topology: &Topology, index: usize) -> String {
+    let mut text = String::new();
+    let ends = topology.cables.iter().flat_map(|c| [&c.0, &c.1]).filter(|e| e.space == index);
+    for end in ends.filter(|end| end.bridge.is_none()) {
+        let _ = writeln!(text, "link set {} down", end.link);
+    }
+    for bridge in &topology.spaces[index].bridges {
+        let _ = writeln!(text, "addr flush dev {bridge}");
+    }
+    text
+}
+
+/// Returns the lines that give a host another gateway, or none.
+pub fn another_gateway(space: &Space, gateway: Option<IpAddr>) -> String {
+    let mut text = String::new();
+    let was = space.routes.iter().find(|hop| hop.dst.prefix_len() == 0);
+    if let Some(hop) = was {
+        let _ = writeln!(text, "route del {} dev {}", hop.dst, hop.link);
+    }
+    if let Some((via, (link, _))) = gateway.zip(space.addresses.first()) {
+        let _ = writeln!(
+            text,
+            "route add {} via {via} dev {link}",
+            if via.is_ipv4() { "0.0.0.0/0" } else { "::/0" }
+        );
+    }
     text
 }
 

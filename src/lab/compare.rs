@@ -9,7 +9,9 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::topology::{INTERNET, Place, PlaceKind, Topology};
-use crate::model::{Network, Node, NodeName, Platform, PortRange, PortSpec, Routes, Timestamp, Verdict};
+use crate::model::{
+    Network, Node, NodeName, Platform, PortRange, PortSpec, Routes, Site, Timestamp, Verdict,
+};
 use crate::plan::{Facts, ForeignRoute, Link};
 use crate::reach::{self, Flow, Reason, Session, World, assumed_facts, trace};
 
@@ -82,7 +84,24 @@ pub struct Comparison {
 
 /// Returns every question of a lab: each pair of places with an address of one family, by each protocol and ruled port.
 pub fn questions(network: &Network, topology: &Topology, now: Timestamp) -> Vec<Question> {
-    let world = world(network, topology, now);
+    asked_in(&world(network, topology, now), network, topology)
+}
+
+/// Returns the questions that are left when a node is dead: those of the others, the hosts of its sites among them. The network is
+/// the one that the others follow by then, the topology that of the lab as it was built.
+pub fn questions_without(
+    dead: &NodeName,
+    network: &Network,
+    topology: &Topology,
+    now: Timestamp,
+) -> Vec<Question> {
+    let of_dead = |space: usize| topology.spaces[space].node.as_ref() == Some(dead);
+    let mut questions = asked_in(&world(network, topology, now).with_dead(dead), network, topology);
+    questions.retain(|q| !of_dead(q.space) && !of_dead(q.target_space));
+    questions
+}
+
+fn asked_in(world: &World, network: &Network, topology: &Topology) -> Vec<Question> {
     let places = places(network, topology);
     let ports = ports(network);
     let mut out = Vec::new();
@@ -90,7 +109,7 @@ pub fn questions(network: &Network, topology: &Topology, now: Timestamp) -> Vec<
         for to in places.iter().filter(|to| asks(network, from, to)) {
             for port in &ports {
                 let flow = Flow { from: start(from), to: end(to), port: Some(*port) };
-                let traced = trace(&world, &flow);
+                let traced = trace(world, &flow);
                 out.push(Question {
                     from: from.name.clone(),
                     to: to.name.clone(),
@@ -230,8 +249,12 @@ fn asks(network: &Network, from: &Place, to: &Place) -> bool {
             node(network, &from.name).is_some_and(|n| !n.is_relay() && n.routes == Routes::Full)
         }
         (PlaceKind::HostBehind(owner), PlaceKind::Internet) => {
-            let sites = network.nodes.get(owner).map(|n| n.sites.iter()).into_iter().flatten();
-            sites.filter(|s| s.subnet.contains(&from.address)).any(|s| s.egress)
+            let holds = |site: &&Site| site.subnet.contains(&from.address);
+            let own: Vec<&Site> =
+                network.nodes.get(owner).into_iter().flat_map(|n| &n.sites).filter(holds).collect();
+            // Where its node is dead, another carries its site.
+            let elsewhere = network.nodes.values().flat_map(|n| &n.sites).filter(holds);
+            if own.is_empty() { elsewhere.collect() } else { own }.iter().any(|site| site.egress)
         }
         _ => true,
     }

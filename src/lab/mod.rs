@@ -3,6 +3,7 @@
 //!
 //! `topology` turns a network into data, `build` makes it and takes it away, [`mod@hold`] has its agents end with it,
 //! `probe` sends the packets,
+//! [`mod@kill`] has a node die, and the others go on without it;
 //! [`standing`] keeps a lab for later commands; [`mod@compare`] says what `check` expects of every packet, [`mod@schedule`]
 //! in which order they may be sent, and [`mod@sound`] sends them.
 
@@ -10,6 +11,7 @@ pub mod build;
 pub mod commands;
 pub mod compare;
 pub mod hold;
+pub mod kill;
 pub mod probe;
 pub mod schedule;
 pub mod sound;
@@ -17,7 +19,7 @@ pub mod standing;
 pub mod topology;
 
 pub use build::{Lab, LabError};
-pub use compare::{Comparison, Question, compare, questions};
+pub use compare::{Comparison, Question, compare, questions, questions_without};
 pub use probe::{Observed, probe};
 pub use schedule::{Act, schedule};
 pub use sound::sound;

@@ -124,7 +124,7 @@ fn takeovers(network: &Network, dead: &Node, now: Timestamp) -> Vec<Takeover> {
 }
 
 /// Returns the network in which a node takes no part, so that its spokes are at home elsewhere.
-pub(super) fn without(network: &Network, name: &NodeName) -> Network {
+pub fn without(network: &Network, name: &NodeName) -> Network {
     let mut out = network.clone();
     if let Some(node) = out.nodes.get_mut(name) {
         node.enabled = false;

@@ -43,7 +43,7 @@ pub use hop::{Hop, Step};
 pub use judge::{PathFamily, Ports};
 pub use lint::lint;
 pub use longest::LongestPrefix;
-pub use loss::{Loss, Losses, Lost, LostPairs, losses};
+pub use loss::{Loss, Losses, Lost, LostPairs, losses, without};
 pub use loss_text::losses_text;
 pub use matrix::{Matrix, Pair, Unlisted, matrix};
 pub use matrix_text::matrix_text;

@@ -101,14 +101,6 @@ impl World {
         let network = &*network.settled(now);
         let assumptions = Assumptions::of(network);
         let nodes: Vec<&Node> = network.nodes.values().collect();
-        let sites = |active: bool| {
-            let of = move |(id, n): (usize, &&Node)| {
-                let subnets: Vec<IpNet> = n.sites.iter().map(|s| s.subnet).collect();
-                subnets.into_iter().enumerate().map(move |(index, s)| (s, SiteId { node: id, index }))
-            };
-            let wanted = nodes.iter().enumerate().filter(move |(_, n)| n.is_active(now) == active);
-            wanted.flat_map(of).collect::<LongestPrefix<SiteId>>()
-        };
         let addresses = |(id, n): (usize, &&Node)| {
             let all: Vec<IpAddr> = n.host_prefixes().iter().map(IpNet::addr).collect();
             all.into_iter().map(move |a| (a, id))
@@ -121,8 +113,8 @@ impl World {
             tunnel: nodes.iter().enumerate().flat_map(addresses).collect(),
             attached: HashMap::new(),
             derivation: OnceLock::new(),
-            active_sites: sites(true),
-            inactive_sites: sites(false),
+            active_sites: LongestPrefix::default(),
+            inactive_sites: LongestPrefix::default(),
             stand_ins: HashMap::new(),
             docker_masquerades: true,
             dead: None,
@@ -174,17 +166,29 @@ impl World {
         self
     }
 
-    /// Returns the world in which one host is off, and nobody was told.
+    /// Returns the world in which one host is off. What is on the links of its sites still is, also where the network is the one
+    /// that the others follow by then, in which that node is disabled.
     #[must_use]
     pub fn with_dead(mut self, node: &NodeName) -> Self {
         self.dead = self.id(node);
         if let Some(id) = self.dead {
             self.hosts[id] = OnceLock::new();
+            self.attach();
         }
         self
     }
 
+    /// The sites of those who take part, or of those who do not.
+    fn sites(&self, active: bool) -> LongestPrefix<SiteId> {
+        let of = |id: NodeId| {
+            let sites = self.nodes[id].sites.iter().enumerate();
+            sites.map(move |(index, site)| (site.subnet, SiteId { node: id, index }))
+        };
+        (0..self.nodes.len()).filter(|id| self.is_active(*id) == active).flat_map(of).collect()
+    }
+
     fn attach(&mut self) {
+        (self.active_sites, self.inactive_sites) = (self.sites(true), self.sites(false));
         self.attached = HashMap::new();
         self.internet = outside_of(&self.facts);
         let tunnel = self.network.name.as_str();
@@ -219,7 +223,7 @@ impl World {
         self.nodes.binary_search_by(|n| n.name.cmp(name)).ok()
     }
     pub(super) fn is_active(&self, id: NodeId) -> bool {
-        self.node(id).is_active(self.now)
+        self.node(id).is_active(self.now) || self.is_dead(id)
     }
     /// The relay that a spoke is at home on.
     pub(super) fn home(&self, spoke: &Node) -> Option<&Node> {

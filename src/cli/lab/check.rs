@@ -42,11 +42,11 @@ pub(super) fn check(
 /// The questions, and what came of each; `None`: not asked.
 type Answers = (Vec<Question>, Vec<Option<Verdict>>);
 
-fn fault(error: &std::io::Error) -> Fault {
+pub(super) fn fault(error: &std::io::Error) -> Fault {
     Fault::failed(format!("cannot ask in the lab: {error}"), "")
 }
 
-fn asking(ctx: &Context, count: usize) -> Progress {
+pub(super) fn asking(ctx: &Context, count: usize) -> Progress {
     Progress::of(&ctx.out, format!("{count} packets are sent and followed"))
 }
 

@@ -1,6 +1,7 @@
 //! `lab`: the whole network on this machine, in network namespaces, asked with real packets.
 
 mod check;
+mod kill;
 mod once;
 mod standing;
 
@@ -28,8 +29,12 @@ pub fn lab(ctx: &Context, args: &Args) -> Result<Exit, Fault> {
     };
     match &args.action {
         None => once::once(ctx, args, &described()?),
-        Some(LabAction::Check { patience }) => {
-            check::check(ctx, args, &described()?, Duration::from_secs((*patience).into()))
+        Some(LabAction::Check { patience, kill }) => {
+            let patience = Duration::from_secs((*patience).into());
+            match kill {
+                None => check::check(ctx, args, &described()?, patience),
+                Some(node) => kill::check(ctx, args, &described()?, node, patience),
+            }
         }
         Some(LabAction::Up) => described().and_then(|_| standing::up(ctx, args)),
         Some(LabAction::Hold) => standing::hold(ctx, args, &described()?),
