@@ -63,7 +63,13 @@ fn net(text: &str) -> IpNet {
 }
 
 fn scope(applied: Option<&HostState>) -> Scope {
-    Scope { network: name(), sysctls: BTreeSet::new(), links: BTreeSet::new(), applied: applied.cloned() }
+    Scope {
+        network: name(),
+        sysctls: BTreeSet::new(),
+        links: BTreeSet::new(),
+        resolver: None,
+        applied: applied.cloned(),
+    }
 }
 
 /// A veth link and a report in memory in the place of a data plane.
@@ -148,6 +154,7 @@ fn full_state() -> HostState {
         foreign_rules: [raw_accept(Family::V4, "172.19.0.0/16"), raw_accept(Family::V6, "fd00:19::/64")]
             .into(),
         firewalld: BTreeMap::new(),
+        name_servers: None,
     }
 }
 

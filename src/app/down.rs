@@ -82,6 +82,7 @@ pub(super) fn clear<H: Host>(
         network: network.clone(),
         sysctls: wanted.sysctls.keys().cloned().collect(),
         links: applied.iter().flat_map(|a| a.saved_links.keys()).cloned().collect(),
+        resolver: None,
         applied: applied.map(|a| a.state.clone()),
     };
     let mut now = machine.observe(&scope)?;

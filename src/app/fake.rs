@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Failure, apply};
 use crate::dataplane::DeviceReport;
 use crate::firewall::foreign::firewalld::FirewalldPolicy;
+use crate::firewall::foreign::resolver::Resolver;
 use crate::firewall::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use crate::firewall::{Chain, Family, Hook, Set, Table};
 use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, PrivateKey, PublicKey};
 use crate::plan::bridge::{LinkAddress, LinkState};
 use crate::plan::{
-    Backend, Change, Device, Facts, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff,
+    Backend, Change, Device, Facts, HostState, MAIN_TABLE, NameServers, Peer, PolicyRule, Route,
+    RuleSelector, diff,
 };
 
 /// Holds a state, counts the changes made to it, and fails at one of them.
@@ -55,7 +57,13 @@ impl Host for FakeHost {
 }
 
 fn scope() -> Scope {
-    Scope { network: "wg0".parse().unwrap(), sysctls: BTreeSet::new(), links: BTreeSet::new(), applied: None }
+    Scope {
+        network: "wg0".parse().unwrap(),
+        sysctls: BTreeSet::new(),
+        links: BTreeSet::new(),
+        resolver: None,
+        applied: None,
+    }
 }
 
 fn bridge_with(number: u8) -> LinkState {
@@ -114,6 +122,12 @@ fn state(number: u8, backend: Backend) -> HostState {
             FirewalldPolicy { egress: [format!("zone{number}")].into(), rules: BTreeSet::new(), whole: true },
         )]
         .into(),
+        name_servers: (number > 2).then(|| NameServers {
+            resolver: if number > 3 { Resolver::Openresolv } else { Resolver::SystemdResolved },
+            servers: vec![[10, number, 0, 53].into()],
+            domains: Vec::new(),
+            every_name: true,
+        }),
     }
 }
 

@@ -7,13 +7,14 @@ use std::path::Path;
 use super::target_cache::TargetCache;
 use crate::dataplane::DeviceReport;
 use crate::host::agent_process::Runtime;
+use crate::host::name_servers;
 use crate::host::sysctl;
 use crate::host::wireguard::{KernelWireGuard, WireGuard as _};
 use crate::model::{InterfaceName, Timestamp};
 use crate::plan::Backend;
 use crate::store::folder::Folder;
 
-/// Sums up the switches of what was applied, which nodes have expired and, of the kernel's WireGuard, how it is set. Two that differ: something changed
+/// Sums up the switches of what was applied, what the host's resolver has of it, which nodes have expired and, of the kernel's WireGuard, how it is set. Two that differ: something changed
 /// between them. What cannot be read counts as it is.
 pub fn glance(
     dir: &Path,
@@ -26,6 +27,9 @@ pub fn glance(
     if let Ok(Some((applied, target))) = cache.recorded(dir, &Folder::new(dir, network), runtime) {
         for path in applied.state.sysctls.keys() {
             sysctl::read(path).ok().flatten().hash(&mut sum);
+        }
+        if let Some(servers) = &applied.state.name_servers {
+            name_servers::traces(network, servers.resolver).hash(&mut sum);
         }
         for node in target.network.nodes.values().filter(|n| n.expires.is_some()) {
             node.is_active(now).hash(&mut sum);

@@ -78,6 +78,7 @@ pub fn look(
         network: name.clone(),
         sysctls: state.sysctls.keys().cloned().collect(),
         links: bridge::names(&state.links, &applied.saved_links),
+        resolver: state.name_servers.as_ref().map(|n| n.resolver),
         applied: Some(applied.state.clone()),
     };
     let observed = machine.observe(&scope)?;

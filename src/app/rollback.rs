@@ -38,6 +38,7 @@ pub fn before<H: Host>(
         network: network.clone(),
         sysctls: BTreeSet::new(),
         links: BTreeSet::new(),
+        resolver: None,
         applied: Some(applied.state.clone()),
     };
     let device = host.observe(&scope)?.device;

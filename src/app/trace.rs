@@ -70,6 +70,7 @@ fn live(session: &Session, loaded: &Loaded, world: World) -> Result<World, Fault
         network: loaded.network.name.clone(),
         sysctls,
         links: Default::default(),
+        resolver: None,
         applied: applied.map(|a| a.state),
     };
     let state = host.observe(&scope)?;

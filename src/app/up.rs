@@ -291,6 +291,7 @@ pub(super) fn compare<H: Host>(
         network: target.network.name.clone(),
         sysctls: wanted.sysctls.keys().cloned().collect(),
         links: bridge::names(&wanted.links, &saved_links),
+        resolver: wanted.name_servers.as_ref().map(|n| n.resolver),
         applied: applied.as_ref().map(|a| a.state.clone()),
     };
     let before = host.observe(&scope)?;

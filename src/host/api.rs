@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::dataplane::DeviceReport;
+use crate::firewall::foreign::resolver::Resolver;
 use crate::model::InterfaceName;
 use crate::plan::{Backend, Change, Facts, HostState};
 
@@ -16,9 +17,19 @@ pub struct Scope {
     pub sysctls: BTreeSet<String>,
     /// Bridges and their ports, by name.
     pub links: BTreeSet<String>,
+    /// Who may have name servers of ours besides whom the record names.
+    pub resolver: Option<Resolver>,
     /// What was applied last, without secrets: supplies what the host cannot tell (the endpoints that were
     /// given, as against those learned; the rules behind an unchanged fingerprint). `None`: nothing was.
     pub applied: Option<HostState>,
+}
+
+impl Scope {
+    /// Returns who may have name servers of ours.
+    pub fn resolvers(&self) -> BTreeSet<Resolver> {
+        let recorded = self.applied.as_ref().and_then(|applied| applied.name_servers.as_ref());
+        self.resolver.into_iter().chain(recorded.map(|servers| servers.resolver)).collect()
+    }
 }
 
 /// A fault of the machine, named by the operation.

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::bridge::LinkChange;
+use super::name_servers::NameServers;
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector};
 use crate::firewall::Table;
 use crate::firewall::foreign::ForeignRule;
@@ -97,6 +98,8 @@ pub enum Change {
     AddRule { rule: PolicyRule },
     /// Removes a policy rule.
     RemoveRule { rule: PolicyRule },
+    /// Gives this host's resolver name servers for the interface, or takes them back.
+    NameServers { from: Option<Box<NameServers>>, to: Option<Box<NameServers>> },
     /// Takes the interface away, with its peers and addresses.
     DeleteDevice { from: Box<Device> },
 }
@@ -236,6 +239,11 @@ impl Change {
             }
             Self::AddRule { rule } => line("rule", rule_target(rule), None, Some(rule_text(rule))),
             Self::RemoveRule { rule } => line("rule", rule_target(rule), Some(rule_text(rule)), None),
+            Self::NameServers { from, to } => {
+                let owner = to.as_ref().or(from.as_ref()).map(|n| n.resolver.to_string());
+                let words = |servers: &NameServers| servers.words();
+                line("dns", owner.unwrap_or_default(), from.as_deref().map(words), to.as_deref().map(words))
+            }
             Self::DeleteDevice { from } => {
                 let text = format!("{}, {} peers", from.backend, from.peers.len());
                 line("interface", "wireguard".into(), Some(text), None)
@@ -284,6 +292,7 @@ impl Change {
                 });
             }
             Self::DeleteDevice { .. } => state.device = None,
+            Self::NameServers { to, .. } => state.name_servers = to.as_deref().cloned(),
             Self::AddRoute { route } => {
                 state.routes.insert(route.clone());
             }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::bridge;
 use super::change::{Change, Plan};
+use super::name_servers::NameServers;
 use super::state::{Device, HostState};
 use crate::firewall::foreign::ForeignRule;
 use crate::firewall::foreign::firewalld::FirewalldPolicy;
@@ -25,6 +26,13 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
         foreign_rules(from, to, &mut plan, |_| true);
         firewalld(from, to, &mut plan);
     }
+    // Names are asked beside the tunnel before it goes, and through it once it stands.
+    let servers_before = if going_down || replaced {
+        name_servers(from.name_servers.as_ref(), None, &mut plan);
+        None
+    } else {
+        from.name_servers.as_ref()
+    };
     grow_firewall(from, to, &mut plan);
     if !going_down {
         // A reload has Docker make its chains anew: what stands in them comes after it.
@@ -59,6 +67,7 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
         plan.changes
             .extend(from.routes.difference(&to.routes).cloned().map(|route| Change::RemoveRoute { route }));
     }
+    name_servers(servers_before, to.name_servers.as_ref(), &mut plan);
     if let (Some(a), Some(b)) = (before, &to.device) {
         shrink_device(a, b, &mut plan);
     }
@@ -78,6 +87,21 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
 fn foreign_rules(from: &HostState, to: &HostState, plan: &mut Plan, which: impl Fn(&ForeignRule) -> bool) {
     let old = from.foreign_rules.difference(&to.foreign_rules).filter(|rule| which(rule));
     plan.changes.extend(old.cloned().map(|rule| Change::RemoveForeign { rule }));
+}
+
+fn name_servers(from: Option<&NameServers>, to: Option<&NameServers>, plan: &mut Plan) {
+    // Another resolver does not know what the last one has.
+    let is_another = matches!((from, to), (Some(a), Some(b)) if a.resolver != b.resolver);
+    let mut change = |from: Option<&NameServers>, to: Option<&NameServers>| {
+        if from != to {
+            let of = |servers: Option<&NameServers>| servers.cloned().map(Box::new);
+            plan.changes.push(Change::NameServers { from: of(from), to: of(to) });
+        }
+    };
+    if is_another {
+        change(from, None);
+    }
+    change(from.filter(|_| !is_another), to);
 }
 
 /// A policy says what passes by prefixes, and flows that pass already go on: what goes need not wait.

@@ -8,8 +8,11 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::bridge::{LinkAddress, LinkChange, LinkRoute, LinkState, Links};
-use super::{Backend, Change, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector, diff};
+use super::{
+    Backend, Change, Device, HostState, MAIN_TABLE, NameServers, Peer, PolicyRule, Route, RuleSelector, diff,
+};
 use crate::firewall::foreign::firewalld::{FirewalldPolicy, RichRule};
+use crate::firewall::foreign::resolver::Resolver;
 use crate::firewall::foreign::{Accept, ForeignChain, ForeignRule, Iptables};
 use crate::firewall::{Action, Chain, Family, Hook, Match, Rule, Set, Table};
 use crate::model::{PresharedKey, PrivateKey, PublicKey};
@@ -155,12 +158,29 @@ fn state() -> impl Strategy<Value = HostState> {
     });
     let name = prop_oneof![Just("wgrelay-wg0".to_string()), Just("wgrelay-wg0-out".to_string())];
     let firewalld = btree_map(name, policy, 0..3);
-    let rest = (sysctls, option::of(table()), links(), foreign_rules, firewalld);
+    let name_servers =
+        (any::<bool>(), 0u8..2, any::<bool>()).prop_map(|(resolved, n, every_name)| NameServers {
+            resolver: if resolved { Resolver::SystemdResolved } else { Resolver::Resolvconf },
+            servers: vec![[10, 0, 0, n].into()],
+            domains: Vec::new(),
+            every_name,
+        });
+    let rest = (sysctls, option::of(table()), links(), foreign_rules, firewalld, option::of(name_servers));
     (option::of(device()), routes, btree_set(rule, 0..3), rest).prop_map(
-        |(device, routes, rules, (sysctls, firewall, links, foreign_rules, firewalld))| {
+        |(device, routes, rules, (sysctls, firewall, links, foreign_rules, firewalld, name_servers))| {
             // Routes live on the interface.
             let routes = if device.is_some() { routes } else { BTreeSet::new() };
-            HostState { device, routes, rules, sysctls, firewall, links, foreign_rules, firewalld }
+            HostState {
+                device,
+                routes,
+                rules,
+                sysctls,
+                firewall,
+                links,
+                foreign_rules,
+                firewalld,
+                name_servers,
+            }
         },
     )
 }

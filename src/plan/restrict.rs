@@ -40,6 +40,7 @@ fn restricts(change: &Change, stays: bool) -> bool {
         | Change::RemoveAddress { .. }
         | Change::Attach { .. }
         | Change::RemoveRule { .. }
+        | Change::NameServers { .. }
         | Change::DeleteDevice { .. } => false,
     }
 }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::bridge::Links;
+use super::name_servers::NameServers;
 use crate::firewall::Table;
 use crate::firewall::foreign::ForeignRule;
 use crate::firewall::foreign::firewalld::FirewalldPolicy;
@@ -134,6 +135,9 @@ pub struct HostState {
     /// Our policies in firewalld, by name.
     #[serde(default)]
     pub firewalld: BTreeMap<String, FirewalldPolicy>,
+    /// What this host's resolver has for our interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_servers: Option<NameServers>,
 }
 
 impl HostState {
@@ -142,7 +146,17 @@ impl HostState {
     /// endpoint: thousands are read at each look at the host.
     #[must_use]
     pub fn to_record(&self) -> Self {
-        let Self { device, routes: _, rules, sysctls, firewall, links, foreign_rules, firewalld } = self;
+        let Self {
+            device,
+            routes: _,
+            rules,
+            sysctls,
+            firewall,
+            links,
+            foreign_rules,
+            firewalld,
+            name_servers,
+        } = self;
         let given = |peer: &Peer| {
             let endpoint = Some(peer.endpoint?);
             Some(Peer { preshared_key: None, endpoint, keepalive: None, allowed_ips: BTreeSet::new() })
@@ -167,6 +181,7 @@ impl HostState {
             links: links.clone(),
             foreign_rules: foreign_rules.clone(),
             firewalld: firewalld.clone(),
+            name_servers: name_servers.clone(),
         }
     }
 }

@@ -7,7 +7,9 @@ use ipnet::IpNet;
 
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
-use super::{Facts, Keys, bridge, full_tunnel, multi_homed, path_mtu, policy_routing, read_only};
+use super::{
+    Facts, Keys, bridge, full_tunnel, multi_homed, name_servers, path_mtu, policy_routing, read_only,
+};
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{
     accepts, docker, firewalld, input_blocked, listen_port_blocked, output_blocked,
@@ -94,7 +96,8 @@ pub fn wanted_of(
     let is_full = !rules.is_empty();
     conflicts(network, node, &routes, &addresses, facts, &mut problems);
 
-    problems.extend(dns(network, node, is_full));
+    let (name_servers, untold) = name_servers::wanted(network, node, is_full, facts);
+    problems.extend(untold);
     // From here on it is about what this host forwards.
     let node = &*node.ready();
     let mut sites = Vec::new();
@@ -182,6 +185,7 @@ pub fn wanted_of(
         links,
         foreign_rules,
         firewalld: firewalld_policies,
+        name_servers,
     };
     let placed: Vec<(IpNet, String)> = sites
         .into_iter()
@@ -192,32 +196,6 @@ pub fn wanted_of(
         .collect();
     problems.extend(policy_routing::judge(network, node, &mut state, &placed, facts, now));
     Wanted { state, problems }
-}
-
-/// Tells that the resolver of this host is its owner's to set: name servers in the tunnel answer whoever asks them.
-fn dns(network: &Network, node: &Node, is_full: bool) -> Option<Problem> {
-    let (servers, domains): (Vec<&String>, Vec<&String>) =
-        node.dns.iter().partition(|entry| entry.parse::<IpAddr>().is_ok());
-    if servers.is_empty() {
-        return None;
-    }
-    let join =
-        |list: &[&String], before: &str| list.iter().map(|d| format!(" {before}{d}")).collect::<String>();
-    let link = &network.name;
-    let domains = if is_full { " '~.'".to_owned() + &join(&domains, "") } else { join(&domains, "~") };
-    let domain =
-        if domains.is_empty() { String::new() } else { format!(" && resolvectl domain {link}{domains}") };
-    let leak = if is_full { ": what it asks now may go beside the tunnel" } else { "" };
-    Some(Problem::warning(
-        "dns-not-set",
-        format!("node {}", node.name),
-        format!("the name servers of {} are not set on this host{leak}", node.name),
-        format!(
-            "resolvectl dns {link}{}{domain} (systemd-resolved), or nameserver{} in /etc/resolv.conf",
-            join(&servers, ""),
-            join(&servers[..1], "")
-        ),
-    ))
 }
 
 /// A rule that would have no effect must not look as if it had one.

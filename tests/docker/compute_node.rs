@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::beside::{CONTAINER, NETWORK, PATIENCE, PORT, Place, can_run, makes_networks, page};
 use crate::engine::{Engine, IMAGE};
-use crate::rig::drive::{Wgrelay, wg_quick_up};
+use crate::rig::drive::{Wgrelay, program, wg_quick_up};
 use crate::rig::net::up;
 use crate::rig::node::Node;
 use crate::rig::probe::{ping, tcp};
@@ -43,8 +43,7 @@ fn share(place: &Place) {
     let relay = &place.relay;
     relay.run(&["mkdir", "-p", "/run/shared", SHARED]).ok();
     relay.run(&["mount", "--bind", "/run/shared", SHARED]).ok();
-    std::fs::copy(env!("CARGO_BIN_EXE_wgrelay"), relay.outside("/run/shared/wgrelay"))
-        .expect("the program can be copied");
+    std::fs::copy(program(), relay.outside("/run/shared/wgrelay")).expect("the program can be copied");
 }
 
 fn cloud(place: &Place) -> Cloud<'_> {
@@ -209,7 +208,7 @@ fn firewalld(cloud: &Cloud<'_>, version: &str, told: &str) -> Process {
     let process = Process(relay.spawn(run.stdin(null()).stdout(null()).stderr(null())));
     let began = std::time::Instant::now();
     while relay.command(&mut command(&["sh", "/run/fw", "firewall-cmd --state"])).code != Some(0) {
-        assert!(began.elapsed() < PATIENCE * 4, "firewalld {version} did not come up");
+        assert!(began.elapsed() < PATIENCE * 10, "firewalld {version} did not come up");
         std::thread::sleep(Duration::from_millis(300));
     }
     process
@@ -233,6 +232,11 @@ fn as_given(beside: Beside) {
     }
     if let Some((version, _)) = beside.firewalld {
         crate::firewalld::prepare(version);
+    }
+    if beside.script == SET_UP && std::env::var_os("WGRELAY_GUEST").is_some() {
+        // Here the kernel has it built in, or it is loaded; a guest that has just started has not.
+        let loaded = std::process::Command::new("modprobe").arg("br_netfilter").status();
+        assert!(loaded.is_ok_and(|s| s.success()), "the guest has no br_netfilter");
     }
     let place = Place::new();
     let cloud = cloud(&place);

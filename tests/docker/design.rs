@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::beside::{CONTAINER, NETWORK, PATIENCE, PORT, Place, can_run, makes_networks, page};
 use crate::engine::{Engine, IMAGE};
-use crate::rig::drive::Wgrelay;
+use crate::rig::drive::{Wgrelay, program};
 use crate::rig::need::{NAMESPACES, Need, met};
 use crate::rig::net::up;
 use crate::rig::node::Node;
@@ -27,7 +27,7 @@ const INSIDE: &str = "/opt/wgrelay";
 /// Starts the compute node: on Docker's default network, which its default way leads through, and on the site's.
 fn compute(place: &Place, engine: &Engine<'_>, bundle: &str) {
     place.relay.write(format!("{SHARED}/docker.bundle"), bundle);
-    std::fs::copy(env!("CARGO_BIN_EXE_wgrelay"), place.relay.outside(format!("{SHARED}/wgrelay")))
+    std::fs::copy(program(), place.relay.outside(format!("{SHARED}/wgrelay")))
         .expect("the program can be copied");
     let mut words = vec!["run", "-d", "--name", COMPUTE, "--privileged", "--stop-timeout", "1"];
     // The engine's own tree has nft, ip and the C library: no image has to be made of them.
@@ -127,6 +127,7 @@ const GUEST: [Need; 4] = [
     Need::Program("xz"),
 ];
 
+/// `WGRELAY_GUEST_TESTS`: others of this file's tests than the whole network's, as the test program is told them.
 #[test]
 fn in_guest() {
     let inside = std::env::var_os("WGRELAY_GUEST").is_some();
@@ -135,9 +136,16 @@ fn in_guest() {
     }
     // Fetched here: the guest has no network, and forgets its files.
     crate::engine::prepare("28");
+    let tests = std::env::var("WGRELAY_GUEST_TESTS").unwrap_or_else(|_| "--exact design::whole".to_owned());
+    if tests.contains("compute_node") {
+        for version in ["", "1.3"] {
+            crate::firewalld::prepare(version);
+        }
+    }
     let status = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/run"))
         .arg(std::env::current_exe().expect("a test knows its program"))
-        .args(["--exact", "design::whole", "--nocapture"])
+        .args(tests.split_whitespace())
+        .args(["--nocapture", "--test-threads=1"])
         .env("WGRELAY_GUEST", "1")
         .env("WGRELAY_REAL", "1")
         .env("WGRELAY_BACKEND", "kernel")

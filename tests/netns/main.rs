@@ -16,6 +16,7 @@ mod guide;
 mod hosts;
 mod in_guest;
 mod killed;
+mod name_servers;
 mod nothing_left;
 mod own_filters;
 mod own_nodes;

@@ -10,6 +10,11 @@ pub fn backend() -> String {
     std::env::var("WGRELAY_BACKEND").unwrap_or_else(|_| "embedded".to_owned())
 }
 
+/// The program under test: `WGRELAY_PROGRAM`, else the one that was built with the tests.
+pub fn program() -> String {
+    std::env::var("WGRELAY_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wgrelay").to_owned())
+}
+
 /// wgrelay on one node, with its networks in the node's private folder.
 #[derive(Debug, Clone)]
 pub struct Wgrelay<'a> {
@@ -71,7 +76,7 @@ impl<'a> Wgrelay<'a> {
 
     /// Returns the program with its folder, to be given arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wgrelay"));
+        let mut command = Command::new(program());
         command.args(["--dir", &self.dir]).args(arguments);
         command
     }

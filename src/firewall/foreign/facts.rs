@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ForeignFirewall;
 use super::docker::{DockerContainer, DockerEngine, DockerNetwork};
+use super::resolver::Resolver;
 use super::routing_rule::{RoutingRule, TableRoute};
 use super::wsl::WslMode;
 
@@ -89,6 +90,9 @@ pub struct Facts {
     /// TCP ports that somebody listens on.
     #[serde(default)]
     pub tcp_ports: BTreeSet<u16>,
+    /// Who keeps this host's name servers; `None`: nobody who could be given more of them.
+    #[serde(default)]
+    pub resolver: Option<Resolver>,
     /// UDP ports that somebody has bound, ourselves included.
     #[serde(default)]
     pub udp_ports: BTreeSet<u16>,

@@ -21,6 +21,7 @@ pub(crate) mod iptables;
 pub(crate) mod listen_port_blocked;
 pub(crate) mod nft;
 pub(crate) mod output_blocked;
+pub mod resolver;
 pub mod routing_rule;
 pub mod wsl;
 

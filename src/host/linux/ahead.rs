@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::docker::Engine;
 use super::foreign_firewall::Reading;
 use super::{LinuxHost, backend_of};
-use super::{facts, nft, route};
+use super::{facts, name_servers, nft, route};
 use crate::dataplane::DeviceReport;
 use crate::firewall::foreign::ForeignFirewall;
 use crate::firewall::foreign::routing_rule::RuleDoes;
@@ -92,6 +92,7 @@ impl LinuxHost {
             docker_unbridged: unbridged.unwrap_or_default(),
             wsl: facts::wsl(),
             switches_are_read_only: facts::switches_are_read_only(),
+            resolver: name_servers::keeper(),
             tcp_ports: facts::tcp_ports(),
             udp_ports: facts::udp_ports(),
             ..Facts::default()

@@ -14,6 +14,7 @@ mod foreign_firewall;
 mod iptables;
 mod last_author;
 mod link;
+pub mod name_servers;
 mod names;
 mod netlink;
 pub mod netlink_monitor;
@@ -304,6 +305,7 @@ const fn by(change: &Change) -> By {
         | Change::DeleteTable { .. }
         | Change::Sysctl { .. }
         | Change::CreateDevice { .. }
+        | Change::NameServers { .. }
         | Change::DeleteDevice { .. } => By::Alone,
     }
 }
@@ -443,6 +445,7 @@ impl Host for LinuxHost {
         let foreign = self.foreign()?;
         state.foreign_rules = foreign.rules(&scope.network);
         state.firewalld = foreign.policies(&scope.network);
+        state.name_servers = name_servers::read(&scope.network, &scope.resolvers());
         Ok(state)
     }
 
@@ -503,6 +506,9 @@ impl Host for LinuxHost {
                         // A host without IPv6 refuses it, and needs it not.
                         let _ = self.netlink.batch(vec![link::set_quiet(network.as_str())]);
                     }
+                }
+                (By::Alone, Change::NameServers { from, to }) => {
+                    name_servers::apply(network, from.as_deref(), to.as_deref())?;
                 }
                 (By::Alone, Change::DeleteDevice { from }) => self.delete_device(network, from.backend)?,
                 (By::Alone, _) => {}
