@@ -39,7 +39,7 @@ pub fn diagnose(session: &Session) -> Result<Diagnosis, Fault> {
     let nodes = loaded.iter().flat_map(|l| l.network.nodes.values());
     let names: BTreeSet<String> = nodes
         .filter(|n| node.is_none_or(|this| this.name != n.name))
-        .filter_map(|n| match &n.endpoint.as_ref()?.host {
+        .filter_map(|n| match &node.map_or(n.endpoint.as_ref(), |this| this.calls(n))?.host {
             EndpointHost::Name(name) => Some(name.clone()),
             EndpointHost::Ip(_) => None,
         })

@@ -99,7 +99,7 @@ fn silent_names<H: Host>(host: &mut H, target: &Target, c: &Comparison, now: Tim
     let silent: BTreeSet<_> = report.peers.iter().filter(is_silent).map(|p| p.public_key).collect();
     let of_peers = target.network.nodes.values().filter(|n| silent.contains(&n.public_key));
     of_peers
-        .filter_map(|n| match &n.endpoint.as_ref()?.host {
+        .filter_map(|n| match &target.this().calls(n)?.host {
             EndpointHost::Name(name) => Some(name.clone()),
             EndpointHost::Ip(_) => None,
         })

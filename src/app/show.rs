@@ -1,5 +1,7 @@
 //! The data of `show`: one node, and what the network makes of it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::fault::Fault;
@@ -20,6 +22,9 @@ pub struct Shown {
     pub address: String,
     pub address6: Option<String>,
     pub endpoint: Option<String>,
+    /// Where it calls others instead of at their own endpoint.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoint_of: BTreeMap<NodeName, String>,
     pub public_key: String,
     pub routes: Vec<String>,
     pub dns: Vec<String>,
@@ -96,6 +101,7 @@ fn shown(network: &Network, node: &Node, now: Timestamp) -> Shown {
         address: node.address.to_string(),
         address6: node.address6.map(|a| a.to_string()),
         endpoint: node.endpoint.as_ref().map(ToString::to_string),
+        endpoint_of: node.endpoint_of.iter().map(|(n, e)| (n.clone(), e.to_string())).collect(),
         public_key: node.public_key.to_string(),
         routes: match &node.routes {
             Routes::Split => vec!["split".into()],

@@ -92,7 +92,7 @@ impl Target {
     pub fn names(&self) -> BTreeSet<String> {
         let peers = self.network.nodes.values().filter(|n| n.name != self.node);
         peers
-            .filter_map(|n| match &n.endpoint.as_ref()?.host {
+            .filter_map(|n| match &self.this().calls(n)?.host {
                 EndpointHost::Name(name) => Some(name.clone()),
                 EndpointHost::Ip(_) => None,
             })

@@ -37,6 +37,7 @@ const NODE_KEYS: &[(&str, Kind)] = &[
     ("egress", Kind::FlagOr("all")),
     ("enabled", Kind::Flag),
     ("endpoint", Kind::Text),
+    ("endpoint_of", Kind::Elsewhere("write endpoint_of.RELAY = \"HOST:PORT\" under [node.NAME] in the file")),
     ("except", Kind::List),
     ("expires", Kind::Text),
     ("fwmark", Kind::Number),

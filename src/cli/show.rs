@@ -43,6 +43,8 @@ fn text(out: &Output, node: &Shown) -> String {
     addresses.extend(node.address6.clone());
     line("address", &addresses);
     line("endpoint", &some(&node.endpoint));
+    let called: Vec<String> = node.endpoint_of.iter().map(|(name, at)| format!("{name} at {at}")).collect();
+    line("calls", &called);
     line("public key", std::slice::from_ref(&node.public_key));
     line("expires", &some(&node.expires));
     if node.routes != ["split"] {

@@ -29,7 +29,7 @@ pub enum EditError {
     #[error("there is a node {0} already")]
     Exists(NodeName),
     /// Rules name the node, and would lose their meaning.
-    #[error("node {name} is named by a rule, or by relays, on line {}", joined(.lines))]
+    #[error("node {name} is named by a rule, by relays or by endpoint_of, on line {}", joined(.lines))]
     Mentioned {
         /// The node.
         name: NodeName,
@@ -187,6 +187,17 @@ impl NetworkDocument {
         let document = read(&self.text)?;
         self.table(&document, name)?;
         self.set_at(&document, &["node", name.as_str()], key, value)
+    }
+
+    /// Sets where a node calls another one, of which it has an endpoint of its own already.
+    pub fn set_endpoint_of(
+        &mut self,
+        name: &NodeName,
+        other: &NodeName,
+        endpoint: &Setting,
+    ) -> Result<(), EditError> {
+        let document = read(&self.text)?;
+        self.set_at(&document, &["node", name.as_str(), "endpoint_of"], other.as_str(), Some(endpoint))
     }
 
     /// Sets one of the keys of `[network]`, or takes it away with its line.
@@ -482,6 +493,8 @@ fn mentions(document: &Document<String>, name: &NodeName) -> Vec<Range<usize>> {
     for node in nodes.into_iter().flat_map(TableLike::iter).filter_map(|(_, item)| item.as_table_like()) {
         let listed = node.get("relays").and_then(Item::as_array).into_iter().flatten();
         found.extend(listed.filter(|v| v.as_str() == Some(name.as_str())).filter_map(Value::span));
+        let called = node.get("endpoint_of").and_then(Item::as_table_like);
+        found.extend(called.and_then(|t| t.key(name.as_str())).and_then(toml_edit::Key::span));
     }
     found.sort_by_key(|s| s.start);
     found

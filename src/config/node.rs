@@ -10,8 +10,8 @@ use super::source::Source;
 use super::tree::{Kind, Value};
 use crate::model::validate::{BridgeMarks, Mark, NodeMarks, SiteMarks};
 use crate::model::{
-    Bridge, InterfaceName, Nat, Node, NodeName, Platform, PublicKey, Role, Routes, Site, SiteInterface,
-    Timestamp,
+    Bridge, Endpoint, InterfaceName, Nat, Node, NodeName, Platform, PublicKey, Role, Routes, Site,
+    SiteInterface, Timestamp,
 };
 
 /// Every key of a node, in the order in which the program writes them.
@@ -23,6 +23,7 @@ const NODE_KEYS: &[&str] = &[
     "address",
     "address6",
     "endpoint",
+    "endpoint_of",
     "public_key",
     "listen_port",
     "routes",
@@ -73,6 +74,7 @@ pub(super) fn node_table(
     if let Some(endpoint) = section.parsed("endpoint", "bad-endpoint", source) {
         (node.endpoint, at.endpoint) = (Some(endpoint.value), Some(endpoint.mark));
     }
+    endpoints_of(section, &mut node, &mut at, source);
     if let Some(key) = section.parsed("public_key", "bad-key", source) {
         (node.public_key, at.public_key) = (key.value, Some(key.mark));
     }
@@ -142,6 +144,29 @@ pub(super) fn node_table(
         at.bridges.push(marks);
     }
     (node, at)
+}
+
+/// Reads `endpoint_of.NAME = "HOST:PORT"`.
+fn endpoints_of(section: &Section<'_>, node: &mut Node, at: &mut NodeMarks, source: &mut Source<'_>) {
+    let Some(table) = section.table("endpoint_of", source) else { return };
+    for (name, _) in table.texts(source) {
+        let Some(endpoint) = table.parsed::<Endpoint>(name.value, "bad-endpoint", source) else { continue };
+        match name.value.parse::<NodeName>() {
+            Ok(other) => {
+                node.endpoint_of.insert(other.clone(), endpoint.value);
+                at.endpoint_of.insert(other, name.mark);
+            }
+            Err(why) => {
+                let message = format!("{:?} cannot be a node's name: {why}", name.value);
+                source.error(
+                    name.mark,
+                    "bad-name",
+                    message,
+                    "endpoint_of.NODE, with the name of a node of the file",
+                );
+            }
+        }
+    }
 }
 
 fn routes(section: &Section<'_>, source: &mut Source<'_>) -> (Routes, Option<Mark>) {

@@ -111,6 +111,9 @@ pub fn render_node(node: &Node) -> String {
     if let Some(endpoint) = &node.endpoint {
         put("endpoint", text(&endpoint.to_string()));
     }
+    for (other, endpoint) in &node.endpoint_of {
+        put(&format!("endpoint_of.{}", key_text(other.as_str())), text(&endpoint.to_string()));
+    }
     put("public_key", text(&node.public_key.to_string()));
     if let Some(port) = node.listen_port {
         put("listen_port", port.to_string());

@@ -341,7 +341,7 @@ fn peer(
     peer.comments = vec![other.name.to_string()];
     peer.preshared_key = preshared_key(network, keys, relay, spoke)?;
     peer.allowed_ips = allowed_ips;
-    peer.endpoint = other.endpoint.clone();
+    peer.endpoint = node.calls(other).cloned();
     peer.keepalive = network.keepalive_towards(node, other);
     Ok(peer)
 }
@@ -373,7 +373,7 @@ fn warn_of_absence(node: &Node, now: Timestamp, problems: &mut Vec<Problem>) {
 }
 
 fn warn_of_endpoint(spoke: &Node, relay: &Node, allowed: &[IpNet], problems: &mut Vec<Problem>) {
-    let Some(endpoint) = &relay.endpoint else {
+    let Some(endpoint) = spoke.calls(relay) else {
         if spoke.endpoint.is_none() {
             problems.push(Problem::warning(
                 "no-endpoint",

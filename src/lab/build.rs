@@ -25,7 +25,7 @@ use super::topology::{Topology, TopologyError, topology};
 use crate::config::{EditError, NetworkDocument, Secrets, Setting};
 use crate::host::agent_process::Runtime;
 use crate::host::{program, random};
-use crate::model::{Endpoint, EndpointHost, InterfaceName, Network, NodeName, Timestamp};
+use crate::model::{Endpoint, EndpointHost, InterfaceName, Network, Node, NodeName, Timestamp};
 use crate::plan::Backend;
 use crate::store::files::StoreError;
 use crate::store::folder::Folder;
@@ -384,6 +384,15 @@ fn fresh_copy(network: &Network, text: &str, topology: &Topology) -> Result<(Str
             if moved != *endpoint {
                 document.set_value(&node.name, "endpoint", Some(&Setting::Text(moved.to_string())))?;
             }
+        }
+    }
+    for node in network.nodes.values() {
+        for (other, endpoint) in &node.endpoint_of {
+            let Some(here) = topology.underlay.get(other) else { continue };
+            // The lab has one way to each node: at the port that it listens on.
+            let port = network.nodes.get(other).and_then(Node::listen_port).unwrap_or(endpoint.port);
+            let moved = Endpoint { host: EndpointHost::Ip((*here).into()), port };
+            document.set_endpoint_of(&node.name, other, &Setting::Text(moved.to_string()))?;
         }
     }
     if network.preshared_keys {

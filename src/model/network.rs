@@ -202,6 +202,8 @@ pub struct Node {
     pub address6: Option<Ipv6Addr>,
     /// Where it is reached from outside; `None`: it starts every session itself.
     pub endpoint: Option<Endpoint>,
+    /// Where it reaches others instead of at their own endpoint, by their names.
+    pub endpoint_of: BTreeMap<NodeName, Endpoint>,
     /// Its identity.
     pub public_key: PublicKey,
     /// Subnets behind it.
@@ -250,6 +252,7 @@ impl Node {
             address,
             address6: None,
             endpoint: None,
+            endpoint_of: BTreeMap::new(),
             public_key,
             sites: Vec::new(),
             standby: Vec::new(),
@@ -282,6 +285,10 @@ impl Node {
         self.listen_port
             .or_else(|| self.endpoint.as_ref().map(|e| e.port))
             .or_else(|| self.is_relay().then_some(DEFAULT_PORT))
+    }
+    /// Returns where it calls another node: at the endpoint that it has of it, else at that node's own.
+    pub fn calls<'a>(&'a self, other: &'a Self) -> Option<&'a Endpoint> {
+        self.endpoint_of.get(&other.name).or(other.endpoint.as_ref())
     }
     /// Returns its tunnel addresses as host prefixes (/32 and /128).
     pub fn host_prefixes(&self) -> Vec<IpNet> {

@@ -35,8 +35,10 @@ impl RouteInterest {
             if let Routes::Only(list) = &node.routes {
                 list.iter().copied().for_each(&mut put);
             }
-            if let Some(EndpointHost::Ip(ip)) = node.endpoint.as_ref().map(|e| &e.host) {
-                put((*ip).into());
+            for endpoint in node.endpoint.iter().chain(node.endpoint_of.values()) {
+                if let EndpointHost::Ip(ip) = endpoint.host {
+                    put(ip.into());
+                }
             }
         }
         let rules = network.allow.iter().flat_map(|rule| rule.from.iter().chain(&rule.to));

@@ -225,7 +225,7 @@ fn peers(
         .map(|other| {
             let allowed_ips = if node.is_relay() { network.allowed_ips(node, other, now) } else { derived() };
             let keepalive = network.keepalive_towards(node, other);
-            let endpoint = endpoint(other, facts, problems);
+            let endpoint = endpoint(node, other, facts, problems);
             // Keys that are stored and not asked for would keep this side from those that export none.
             let preshared_key = keys.preshared_keys.get(&other.name);
             let preshared_key = preshared_key.filter(|k| network.preshared_keys && k.is_some()).cloned();
@@ -234,8 +234,8 @@ fn peers(
         .collect()
 }
 
-fn endpoint(node: &Node, facts: &Facts, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
-    let endpoint = node.endpoint.as_ref()?;
+fn endpoint(this: &Node, node: &Node, facts: &Facts, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
+    let endpoint = this.calls(node)?;
     if let EndpointHost::Name(name) = &endpoint.host {
         let address = facts.resolved.get(name);
         if address.is_none() {

@@ -47,7 +47,8 @@ pub(super) struct Assumptions {
 
 impl Assumptions {
     pub(super) fn of(network: &Network) -> Self {
-        let names = network.nodes.values().filter_map(|n| match &n.endpoint.as_ref()?.host {
+        let endpoints = network.nodes.values().flat_map(|n| n.endpoint.iter().chain(n.endpoint_of.values()));
+        let names = endpoints.filter_map(|endpoint| match &endpoint.host {
             EndpointHost::Name(name) => Some((name.clone(), RESOLVED)),
             EndpointHost::Ip(_) => None,
         });

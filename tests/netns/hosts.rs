@@ -31,6 +31,24 @@ fn mtu(node: &crate::rig::node::Node) -> String {
     node.run(&["cat", "/sys/class/net/wg0/mtu"]).ok().stdout.trim().to_owned()
 }
 
+/// The endpoint that everybody has is one where nobody is; one client has another one of the relay.
+#[test]
+fn one_client_calls_the_relay_at_another_address() {
+    let Some(t) = Inet::possible() else { return };
+    let relay = Wgrelay::on(&t.relay);
+    let text = full("", "", "endpoint_of.relay = \"203.0.113.10:51820\"");
+    relay.write_network(&text.replacen("203.0.113.10:51820", "203.0.113.99:51820", 1));
+    relay.up().ok();
+    // The foreign client comes first: what it says of its clock is behind what the embedded data plane says.
+    let file = relay.ok(&["export", "laptop"]);
+    assert!(file.contains("Endpoint = 203.0.113.10:51820"), "{file}");
+    wg_quick_up(&t.spoke, "wg0", &file).ok();
+    assert!(ping(&t.spoke, "10.88.0.1"), "by the exported file");
+    wg_quick_down(&t.spoke, "wg0").ok();
+    Wgrelay::on(&t.spoke).up_with(&relay, "laptop").ok();
+    assert!(ping(&t.spoke, "10.88.0.1"), "by wgrelay");
+}
+
 #[test]
 fn a_host_without_ipv6_is_up_with_ipv4_alone_and_says_so() {
     let Some(t) = Inet::possible() else { return };

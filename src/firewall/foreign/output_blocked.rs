@@ -21,7 +21,7 @@ fn problem(filter: &LocalFilter, network: &Network, node: &Node, facts: &Facts) 
     let tunnel = network.name.as_str();
     let (mut what, mut commands, mut by) = (Vec::new(), Vec::new(), None);
     let peers = network.nodes.values().filter(|n| n.name != node.name && (n.is_relay() || node.is_relay()));
-    let endpoints = peers.filter_map(|n| n.endpoint.as_ref()?.socket_addr());
+    let endpoints = peers.filter_map(|n| node.calls(n)?.socket_addr());
     if let Some((to, rule)) = endpoints.into_iter().find_map(|to| Some((to, outer(filter, to, facts)?))) {
         what.push(format!("the tunnel's own datagrams to {to}"));
         commands.push(opens(filter, &format!("udp dport {}", to.port()), tunnel));

@@ -36,7 +36,9 @@ pub(super) fn keeper() -> Option<Resolver> {
     }
     let text = std::fs::read_to_string(FILE).unwrap_or_default();
     let target = std::fs::canonicalize(FILE).unwrap_or_else(|_| PathBuf::from(FILE));
-    if RESOLVED_FOLDERS.iter().any(|folder| target.starts_with(folder)) || text.lines().any(|line| line.trim() == STUB) {
+    if RESOLVED_FOLDERS.iter().any(|folder| target.starts_with(folder))
+        || text.lines().any(|line| line.trim() == STUB)
+    {
         return resolved_answers().then_some(Resolver::SystemdResolved);
     }
     let program = program::command("resolvconf").ok()?;

@@ -23,6 +23,8 @@ pub struct NodeMarks {
     pub endpoint: Option<Mark>,
     /// Whether `endpoint` was written at all, valid or not.
     pub has_endpoint: bool,
+    /// The names in `endpoint_of`.
+    pub endpoint_of: BTreeMap<NodeName, Mark>,
     /// `public_key`.
     pub public_key: Option<Mark>,
     /// `routes`.
@@ -135,6 +137,11 @@ pub(super) fn label(network: &Network, labels: &mut Vec<String>) -> Marks {
             address6: node.address6.and_then(|_| field("address6")),
             endpoint: node.endpoint.as_ref().and_then(|_| field("endpoint")),
             has_endpoint: node.endpoint.is_some(),
+            endpoint_of: node
+                .endpoint_of
+                .keys()
+                .filter_map(|other| Some((other.clone(), field(&format!("endpoint_of.{other}"))?)))
+                .collect(),
             public_key: field("public_key"),
             routes: field("routes"),
             mtu: node.mtu.and_then(|_| field("mtu")),

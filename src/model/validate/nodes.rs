@@ -63,6 +63,7 @@ impl<'n> Check<'n> {
             );
         }
         self.homes();
+        self.called();
         let several = relays.len() > 1;
         for (node, at) in &relays {
             if !at.has_endpoint {
@@ -153,6 +154,27 @@ impl<'n> Check<'n> {
             None => self.nodes.iter().map(|(n, _)| *n).find(|n| n.is_relay()),
         };
         relay.is_some_and(|relay| relay.egress)
+    }
+
+    /// Each name of `endpoint_of` is one that the node has a session with.
+    fn called(&mut self) {
+        for (node, at) in self.nodes.clone() {
+            for (name, mark) in &at.endpoint_of {
+                let why = match self.network.nodes.get(name) {
+                    _ if *name == node.name => "itself",
+                    Some(other) if other.is_relay() || node.is_relay() => continue,
+                    Some(_) => "a spoke, and spokes speak to relays alone",
+                    None if !self.marks.complete => continue,
+                    None => "no node of this file",
+                };
+                self.error(
+                    *mark,
+                    "unknown-peer",
+                    format!("endpoint_of of {} names {name}, which is {why}", node.name),
+                    "endpoint_of.RELAY, with the name of a relay",
+                );
+            }
+        }
     }
 
     /// Each name of `relays` is a relay's, once, and on a spoke.
