@@ -5,6 +5,7 @@
 //! smallest network found that still disagrees; `WGRELAY_LAB_SHRINK` says
 //! how many seconds that may take (60), `WGRELAY_LAB_SHOW=SEED` prints a network.
 #![expect(clippy::disallowed_methods, reason = "a test runs the program")]
+#![expect(clippy::print_stderr, reason = "a seed that disagrees is to be seen, with its network")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod generate;
