@@ -185,6 +185,9 @@ pub enum Command {
     /// Show one node: addresses, key, AllowedIPs, sites, rules
     #[command(after_help = "Examples:\n  wgrelay show windows\n  wgrelay show windows --json")]
     Show(Show),
+    /// Tell what passed between this host and a node, and when it was there
+    #[command(after_help = "Examples:\n  wgrelay traffic phone\n  wgrelay traffic phone --json")]
+    Traffic(Show),
     /// Write a node's file: for its client, as a QR code, or as a bundle
     #[command(after_help = "Examples:\n  wgrelay export windows --out windows.conf\n  \
                             wgrelay export phone --format qr\n  \

@@ -40,6 +40,7 @@ mod show;
 mod status;
 mod table;
 mod trace;
+mod traffic;
 mod typed;
 mod up;
 mod usage;
@@ -122,6 +123,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Check(args) => check::check(ctx, args),
         Command::Graph(args) => graph::graph(ctx, args),
         Command::Trace(args) => trace::trace(ctx, args),
+        Command::Traffic(args) => traffic::traffic(ctx, args),
         Command::Plan(args) => up::plan(ctx, args),
         Command::Up(args) => up::up(ctx, args),
         Command::Confirm(args) => confirm::confirm(ctx, args),

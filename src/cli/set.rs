@@ -41,6 +41,7 @@ const NODE_KEYS: &[(&str, Kind)] = &[
     ("except", Kind::List),
     ("expires", Kind::Text),
     ("fwmark", Kind::Number),
+    ("history", Kind::Flag),
     ("keepalive", Kind::Number),
     ("listen_port", Kind::Number),
     ("local", Kind::List),

@@ -126,7 +126,7 @@ fn row(peer: &PeerStatus) -> Vec<Cell> {
 }
 
 /// Bytes in units of 1,024, as `wg show` has them.
-fn bytes(n: u64) -> String {
+pub fn bytes(n: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = n as f64;
     let mut unit = 0;

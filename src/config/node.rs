@@ -36,6 +36,7 @@ const NODE_KEYS: &[&str] = &[
     "mtu",
     "keepalive",
     "fwmark",
+    "history",
     "site",
     "bridge",
 ];
@@ -133,6 +134,7 @@ pub(super) fn node_table(
         (node.keepalive, at.keepalive) = (Some(k.value), Some(k.mark));
     }
     node.fwmark = section.number("fwmark", 1..=u32::MAX, "", source).map(|m| m.value);
+    node.history = section.flag("history", source).is_none_or(|flag| flag.value);
     for section in section.tables("site", source) {
         let (site, marks) = site_table(&section, source);
         node.sites.push(site);

@@ -151,6 +151,9 @@ pub fn render_node(node: &Node) -> String {
     if let Some(mark) = node.fwmark {
         put("fwmark", format!("{mark:#x}"));
     }
+    if !node.history {
+        put("history", "false".into());
+    }
     for site in node.written_sites() {
         render_site(&mut out, &name, site);
     }

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::supervise::supervise;
+use super::traffic;
 use super::{
     End, Glance, LocalDevice, Looked, Metrics, Reconcile, Serving, StatusProvider, StatusReply, listen_at,
     serve,
@@ -240,12 +241,12 @@ fn listener_at(session: &Session, at: SocketAddr) -> Result<TcpListener, Fault> 
 
 /// What the agent looks at the host with, again and again: for its own repairs, for `status` and for metrics.
 #[derive(Clone)]
-struct Looking {
-    session: Session,
-    name: InterfaceName,
-    runtime: Runtime,
-    device: Option<LocalDevice>,
-    cache: TargetCache,
+pub(super) struct Looking {
+    pub(super) session: Session,
+    pub(super) name: InterfaceName,
+    pub(super) runtime: Runtime,
+    pub(super) device: Option<LocalDevice>,
+    pub(super) cache: TargetCache,
     /// What the agent had to repair of late.
     repairs: Arc<Mutex<Repairs>>,
     /// Who changed our table last.
@@ -266,6 +267,7 @@ impl Looking {
     }
 
     fn serving(self) -> Serving {
+        traffic::keep(self.clone());
         Serving {
             network: self.name.clone(),
             runtime: self.runtime.clone(),
@@ -280,7 +282,7 @@ impl Looking {
         }
     }
 
-    fn status(&self) -> Result<Status, Fault> {
+    pub(super) fn status(&self) -> Result<Status, Fault> {
         let open = || machine(self.device.as_ref());
         let session = self.session.later();
         let mut status = app::read_status(&session, &self.name, &self.runtime, &self.cache, open)?;

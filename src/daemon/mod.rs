@@ -15,6 +15,7 @@ mod metrics;
 mod pace;
 pub mod protocol;
 pub mod supervise;
+mod traffic;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -232,6 +232,8 @@ pub struct Node {
     pub listen_port: Option<u16>,
     /// Mark of the tunnel's own packets, for rules of the owner's; `None`: as it needs itself.
     pub fwmark: Option<u32>,
+    /// Whether the agents of others keep a history of its traffic and sessions.
+    pub history: bool,
     /// With a full tunnel: what stays outside of it.
     pub except: Vec<IpNet>,
     /// On a relay: whether full-tunnel spokes leave to the Internet here.
@@ -269,6 +271,7 @@ impl Node {
             egress: false,
             egress_all: false,
             fwmark: None,
+            history: true,
             except: Vec::new(),
         }
     }

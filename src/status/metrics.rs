@@ -88,8 +88,7 @@ mod tests {
     use crate::model::{Problem, PublicKey};
     use crate::status::{Health, PeerStatus};
 
-    #[test]
-    fn a_status_as_prometheus_reads_it() {
+    fn status() -> Status {
         let peer = PeerStatus {
             name: Some("phone".parse().unwrap()),
             public_key: PublicKey::from_bytes([7; 32]),
@@ -103,7 +102,7 @@ mod tests {
             matters: false,
             send_error: None,
         };
-        let status = Status {
+        Status {
             version: 1,
             network: "wg0".into(),
             node: Some("wsl".parse().unwrap()),
@@ -116,8 +115,12 @@ mod tests {
             repairs_in_a_minute: Some(3),
             repaired_after: [("nft".to_string(), 2), ("unknown".to_string(), 1)].into(),
             rolls_back_in: None,
-        };
-        let text = metrics(&status);
+        }
+    }
+
+    #[test]
+    fn a_status_as_prometheus_reads_it() {
+        let text = metrics(&status());
         let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
         let of = "network=\"wg0\",peer=\"phone\",public_key=\"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\"";
         assert_eq!(
@@ -140,5 +143,34 @@ mod tests {
             assert!(text.lines().nth(number - 1).is_some_and(|l| l.starts_with("# HELP")), "{line}");
         }
         assert_eq!(label("a\"b\\c\nd"), r#""a\"b\\c\nd""#);
+    }
+
+    #[test]
+    fn the_dashboard_asks_for_what_there_is() {
+        let text = include_str!("../../packaging/grafana/wgrelay.json");
+        let board: serde_json::Value = serde_json::from_str(text).unwrap();
+        let told = metrics(&status());
+        let families: std::collections::BTreeSet<&str> =
+            told.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let asked: std::collections::BTreeSet<&str> =
+            text.split(|c| !is_word(c)).filter(|word| word.starts_with("wgrelay_")).collect();
+        assert_eq!(asked, families, "each metric is on it, and nothing else");
+        // Labels, too: what is compared or shown by its name has it.
+        for panel in board["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().unwrap() {
+                let expr = target["expr"].as_str().unwrap();
+                let family = expr.split(|c| !is_word(c)).find(|word| word.starts_with("wgrelay_")).unwrap();
+                let line = told.lines().find(|line| line.starts_with(&format!("{family}{{"))).unwrap();
+                let (_, labels) = expr.split_once(family).unwrap();
+                let labels = labels.trim_start_matches('{').split('}').next().unwrap();
+                let legend = target["legendFormat"].as_str().unwrap();
+                let shown = legend.split("{{").skip(1).filter_map(|piece| piece.split("}}").next());
+                let compared = labels.split(',').filter_map(|one| one.split(['=', '!']).next());
+                for label in shown.chain(compared) {
+                    assert!(line.contains(&format!("{label}=\"")), "{family} has no {label}: {line}");
+                }
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ mod journal;
 pub mod owned;
 mod part;
 mod snapshot;
+pub mod traffic;
 mod watch;
 
 pub use files::StoreError;

@@ -35,6 +35,11 @@ pub fn node(ask: &Ask<'_>) -> Answer {
     told(ask, &Procedure::Show { node: name(ask) })
 }
 
+/// What passed between this host and a node.
+pub fn traffic(ask: &Ask<'_>) -> Answer {
+    told(ask, &Procedure::Traffic { node: name(ask) })
+}
+
 /// Who reaches whom.
 pub fn check(ask: &Ask<'_>) -> Answer {
     told(ask, &Procedure::Check)

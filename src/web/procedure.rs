@@ -19,6 +19,11 @@ pub enum Procedure {
         /// Its name.
         node: String,
     },
+    /// What passed between this host and a node.
+    Traffic {
+        /// Its name.
+        node: String,
+    },
     /// Who reaches whom.
     Check,
     /// A packet there and back.

@@ -314,6 +314,14 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/v1/status", Read, &[], "Who is online", api::status),
     route(Get, "/api/v1/nodes", Read, &[], "The nodes", api::nodes),
     of_node(route(Get, "/api/v1/nodes/{node}", Read, &[], "A node", api::node)),
+    of_node(route(
+        Get,
+        "/api/v1/nodes/{node}/traffic",
+        Read,
+        &[],
+        "What passed between this host and a node, and when the node was there",
+        api::traffic,
+    )),
     route(Get, "/api/v1/check", Read, &[], "Who reaches whom, and what is wrong", api::check),
     route(
         Get,

@@ -9,7 +9,7 @@ use super::pages;
 use super::procedure::{Procedure, Refused};
 use super::reader;
 use super::view::{self, Check, List, NetworkFile, Shown, Status, Trace};
-use crate::app::Change;
+use crate::app::{Change, NodeTraffic};
 use crate::config::{parse_network, places_of};
 use crate::model::{Network, Timestamp};
 
@@ -49,8 +49,12 @@ pub fn add_form(ask: &Ask<'_>) -> Answer {
 /// A node.
 pub fn node(ask: &Ask<'_>) -> Answer {
     let name = ask.fields.required("node").to_owned();
-    let shown: Shown = ask.call(&Procedure::Show { node: name })?;
-    Ok(Reply::page(pages::node(&ask.frame, &shown, status_of(ask).as_ref(), &ask.call(&Procedure::Check)?)))
+    let shown: Shown = ask.call(&Procedure::Show { node: name.clone() })?;
+    // A page without its history is a page all the same.
+    let traffic: Option<NodeTraffic> = ask.call(&Procedure::Traffic { node: name }).ok();
+    let (status, check) = (status_of(ask), ask.call(&Procedure::Check)?);
+    let history = pages::node_history(&ask.frame, traffic.as_ref(), Timestamp(ask.now));
+    Ok(Reply::page(pages::node(&ask.frame, &shown, status.as_ref(), &check, &history)))
 }
 
 /// The form of a node's keys in the file.

@@ -37,4 +37,5 @@ mod storm;
 mod strangers;
 mod taken_over;
 mod told;
+mod traffic;
 mod web;

@@ -8,6 +8,7 @@ use crate::app::{
     self, Answer, BackendChoice, BringUp, Fault, FaultKind, Saving, Session, TypedFlow, revision_of,
     revisions,
 };
+use crate::model::NodeName;
 use crate::web::database::is_name;
 use crate::web::procedure::{Procedure, Refused};
 
@@ -26,9 +27,9 @@ pub fn perform(session: &Session, procedure: &Procedure, bounds: &Bounds) -> Res
         },
         Procedure::List => value(&app::list(&session.load_network()?.network, session.now)),
         Procedure::Show { node } => {
-            let name = node.parse().map_err(|why| Fault::usage(format!("node {node:?}: {why}"), ""))?;
-            value(&app::show_node(&session.load_network()?.network, &name, session.now)?)
+            value(&app::show_node(&session.load_network()?.network, &node_name(node)?, session.now)?)
         }
+        Procedure::Traffic { node } => value(&app::traffic(session, &node_name(node)?)?),
         Procedure::Check => value(&app::check(session)?),
         Procedure::Trace { from, to, port } => {
             let flow = TypedFlow { from: from.clone(), to: to.clone(), port: port.clone(), live: false };
@@ -71,6 +72,10 @@ fn named(session: &Session, by: &str) -> Result<Session, Fault> {
         return Ok(session.on_behalf_of(format!("wgrelay web, {by}")));
     }
     Err(Fault::usage("who asks has no name of a user or a token", ""))
+}
+
+fn node_name(node: &str) -> Result<NodeName, Fault> {
+    node.parse().map_err(|why| Fault::usage(format!("node {node:?}: {why}"), ""))
 }
 
 fn value(data: &impl Serialize) -> Result<Value, Fault> {

@@ -12,8 +12,14 @@ use crate::web::view::{Check, Frame, Pair, Shown};
 /// So many pairs are shown each way; the matrix has the rest.
 const LISTED: usize = 200;
 
-/// Shows a node. `status`: `None` where the agent does not answer.
-pub fn node(frame: &Frame, node: &Shown, status: Option<&Status>, check: &Check) -> Markup {
+/// Shows a node. `status`: `None` where the agent does not answer; `history`: what [`super::node_history`] makes.
+pub fn node(
+    frame: &Frame,
+    node: &Shown,
+    status: Option<&Status>,
+    check: &Check,
+    history: &Markup,
+) -> Markup {
     let peer = status.and_then(|status| {
         status.peers.iter().find(|peer| peer.name.as_ref().is_some_and(|name| name.as_str() == node.name))
     });
@@ -32,6 +38,7 @@ pub fn node(frame: &Frame, node: &Shown, status: Option<&Status>, check: &Check)
             (session(frame, peer, is_here))
             (facts(frame, node))
         }
+        (history)
         (reach(frame, node, check))
         @if frame.may_operate() {
             (configuration(frame, node))

@@ -169,6 +169,14 @@ texts! {
     HANDSHAKE: "Latest handshake", "最近握手";
     AGO: "{0} ago", "{0}前";
     RECEIVED: "Received", "接收";
+    TRAFFIC: "Traffic", "流量";
+    TRAFFIC_OFF: "No history is kept of this node (history = false).", "未记录此节点的历史（history = false）。";
+    TRAFFIC_NONE: "Nothing is known yet: the agent of this host (`wgrelay run`) writes a line a minute.", "暂无数据：本机代理（`wgrelay run`）每分钟记录一次。";
+    LAST_DAYS: "48 hours, by half an hour", "48 小时，每半小时";
+    LAST_YEAR: "400 days, by four days", "400 天，每四天";
+    CHART: "{0}: received {1}, sent {2}; at most {3} and {4} in one", "{0}：接收 {1}，发送 {2}；单格最多 {3} 和 {4}";
+    BEGAN: "Began", "开始";
+    LASTED: "Lasted", "持续";
     SENT: "Sent", "发送";
     PAGE_OF: "Page {0} of {1}", "第 {0} 页，共 {1} 页";
     PAGES: "Pages", "分页";
