@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::backup::{Backup, Restore};
 use super::enroll::Enroll;
-use super::history::{Backup, Diff, Restore, Revert};
+use super::history::{Diff, Revert};
 use super::web::WebArgs;
 use crate::model::NodeName;
 use crate::wgconf::Client;
@@ -170,7 +171,7 @@ pub enum Command {
                             wgrelay revert 3 --up"
     )]
     Revert(Revert),
-    /// Write the network with all its keys into one file
+    /// Write the network with all its keys, the page's users and the history of traffic into one file
     #[command(after_help = "Examples:\n  wgrelay backup /root/wg0.backup")]
     Backup(Backup),
     /// Make a network what a backup holds

@@ -1,6 +1,4 @@
-//! `history`, `diff`, `revert`, `backup`, `restore`: a network as it was.
-
-use std::path::PathBuf;
+//! `history`, `diff`, `revert`: a network as it was.
 
 use clap::Args;
 
@@ -9,11 +7,8 @@ use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
 use super::table::{Cell, Narrow, table};
-use crate::app::revisions::{self, Difference, ListedRevision, NotRestored};
+use crate::app::revisions::{self, Difference, ListedRevision};
 use crate::model::Timestamp;
-use crate::store::files::{StoreError, read_secret};
-use crate::store::folder::{Folder, write_private};
-use crate::store::{Store as _, backup as file};
 
 /// `diff`
 #[derive(Debug, Args)]
@@ -35,22 +30,6 @@ pub struct Revert {
     /// Apply at once
     #[arg(long)]
     pub up: bool,
-}
-
-/// `backup`
-#[derive(Debug, Args)]
-pub struct Backup {
-    /// The file to write, mode 0600: it holds every key
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-}
-
-/// `restore`
-#[derive(Debug, Args)]
-pub struct Restore {
-    /// A file that `backup` wrote
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
 }
 
 /// Lists the revisions that are kept, the newest first.
@@ -145,54 +124,4 @@ pub fn revert(ctx: &Context, args: &Revert) -> Result<Exit, Fault> {
         }
     }
     super::edit::then_up(ctx, args.up)
-}
-
-/// Writes the network with its keys into one file.
-pub fn backup(ctx: &Context, args: &Backup) -> Result<Exit, Fault> {
-    let folder = ctx.folder()?;
-    let contents = folder.load()?;
-    revisions::valid(&contents)?;
-    let bytes = file::render(folder.name().as_str(), ctx.now.0, &contents)
-        .map_err(|why| Fault::failed(format!("{}: {why}", folder.path().display()), ""))?;
-    write_private(&args.file, &bytes)?;
-    let shown = args.file.display().to_string();
-    if ctx.out.json {
-        ctx.out.json(&serde_json::json!({ "version": 1, "network": folder.name(), "file": shown }))?;
-    } else {
-        let wrote = ctx.out.paint_talk(Role::Good, "wrote");
-        ctx.out.say(&format!("{wrote} {shown}: the network {} with all its keys", folder.name()));
-    }
-    Ok(Exit::Done)
-}
-
-/// Makes a network what a backup holds.
-pub fn restore(ctx: &Context, args: &Restore) -> Result<Exit, Fault> {
-    let shown = args.file.display().to_string();
-    let text = read_secret(&args.file).map_err(|error| match error {
-        StoreError::NotAFile { .. } => {
-            Fault::failed(error, "a backup is one file, which `wgrelay backup FILE` writes")
-        }
-        other => other.into(),
-    })?;
-    let told = |why: String| NotRestored::NotABackup(format!("{shown}: {why}"));
-    let (_, contents) = file::parse(&text).map_err(told)?;
-    let name = revisions::name_of(&contents)?;
-    if let Some(asked) = ctx.network_name()?.filter(|asked| *asked != name) {
-        return Err(Fault::usage(
-            format!("{shown} holds the network {name}, and --network says {asked}"),
-            format!("`--network {name}`, or leave it out"),
-        ));
-    }
-    let folder = Folder::new(&ctx.dir, &name);
-    let made = revisions::restore(&folder, &contents, ctx.note(format!("restored from {shown}")))?;
-    if ctx.out.json {
-        ctx.out.json(&serde_json::json!({
-            "version": 1, "network": name, "revision": made, "changed": made.is_some(),
-        }))?;
-    } else if made.is_some() {
-        ctx.out.prose(&format!("{} network {name} from {shown}", ctx.out.paint(Role::Good, "restored")))?;
-    } else {
-        ctx.out.prose(&format!("network {name} is as in {shown} already"))?;
-    }
-    Ok(Exit::Done)
 }

@@ -1,6 +1,7 @@
 //! Words in, words out. Each command's file reads as a paragraph: load, compute, show or do.
 
 mod args;
+mod backup;
 mod check;
 mod confirm;
 mod context;
@@ -115,8 +116,8 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::History => history::history(ctx),
         Command::Diff(args) => history::diff(ctx, args),
         Command::Revert(args) => history::revert(ctx, args),
-        Command::Backup(args) => history::backup(ctx, args),
-        Command::Restore(args) => history::restore(ctx, args),
+        Command::Backup(args) => backup::backup(ctx, args),
+        Command::Restore(args) => backup::restore(ctx, args),
         Command::Show(args) => show::show(ctx, args),
         Command::List => list::list(ctx),
         Command::Export(args) => export::export(ctx, args),

@@ -23,9 +23,9 @@ use crate::web::view::Role as UserRole;
 use crate::web::{Database, Web, hash_password};
 
 /// The account of the half that speaks HTTP.
-const ACCOUNT: &str = "wgrelay-web";
+pub(super) const ACCOUNT: &str = "wgrelay-web";
 /// Where its database is.
-const STATE: &str = "/var/lib/wgrelay-web";
+pub(super) const STATE: &str = "/var/lib/wgrelay-web";
 /// Where the halves meet.
 const RUN: &str = "/run/wgrelay-web";
 /// The port, unless told otherwise.
@@ -416,7 +416,11 @@ fn noted(action: &WebAction) -> Option<(&'static str, String)> {
 fn user(ctx: &Context, database: &Database, action: &UserAction, network: &str) -> Result<(), Fault> {
     match action {
         UserAction::List => {
-            for user in database.users()? {
+            let users = database.users()?;
+            if users.is_empty() {
+                ctx.out.say("there is no user yet: `wgrelay web init` prints a link that makes the first admin");
+            }
+            for user in users {
                 let codes = if user.totp.is_some() { ", one-time codes" } else { "" };
                 ctx.out.prose(&format!(
                     "{}: {}{codes}",
@@ -471,7 +475,11 @@ fn password() -> Result<Zeroizing<String>, Fault> {
 fn token(ctx: &Context, database: &Database, action: &TokenAction) -> Result<(), Fault> {
     match action {
         TokenAction::List => {
-            for token in database.tokens()? {
+            let tokens = database.tokens()?;
+            if tokens.is_empty() {
+                ctx.out.say("there is no token: `wgrelay web token add NAME` makes one");
+            }
+            for token in tokens {
                 let of = token.node.map_or_else(String::new, |node| format!(" of {node}"));
                 let until = crate::model::Timestamp(token.expires);
                 let name = ctx.out.paint(Role::Name, &token.name);

@@ -1,14 +1,46 @@
 //! A network in one file, keys included: what `backup` writes and `restore` reads. It is checked whole before a byte of it
 //! is used.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::part::{Contents, Digests, Part};
+use super::part::{Contents, Digest, Digests, Part};
+
+/// A database that goes with the network, as its own file would be.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Which.
+    pub kind: Kind,
+    /// Its bytes.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+/// What there is besides the network's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Users, tokens and the audit of the page.
+    Web,
+    /// The history of traffic.
+    Traffic,
+}
+
+/// A backup that was read, and found whole.
+pub struct Backup {
+    /// Whose it is.
+    pub network: String,
+    /// The network's files.
+    pub contents: Contents,
+    /// What goes with them.
+    pub databases: Vec<Held>,
+}
 
 /// What the first key of such a file says.
 const KIND: &str = "wgrelay backup";
 const FORMAT: u32 = 1;
+const CHANGED: &str = "it was changed since it was written, or is not all there";
 
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -21,11 +53,23 @@ struct Written {
     files: Vec<(Part, String)>,
     /// What they have to be.
     digests: Digests,
+    /// What goes with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    databases: Vec<WrittenDatabase>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenDatabase {
+    kind: Kind,
+    digest: Digest,
+    /// As base64.
+    content: String,
 }
 
 impl Drop for Written {
     fn drop(&mut self) {
         self.files.iter_mut().for_each(|(_, text)| text.zeroize());
+        self.databases.iter_mut().for_each(|database| database.content.zeroize());
     }
 }
 
@@ -33,7 +77,12 @@ impl Drop for Written {
 ///
 /// # Errors
 /// A file of the network is no text.
-pub fn render(network: &str, made: u64, contents: &Contents) -> Result<Zeroizing<Vec<u8>>, String> {
+pub fn render(
+    network: &str,
+    made: u64,
+    contents: &Contents,
+    databases: &[Held],
+) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut files = Vec::new();
     for part in Part::ALL {
         let Some(bytes) = contents.get(part) else { continue };
@@ -41,9 +90,17 @@ pub fn render(network: &str, made: u64, contents: &Contents) -> Result<Zeroizing
         files.push((part, text.to_owned()));
     }
     let (kind, network, digests) = (KIND.into(), network.into(), contents.digests());
-    let written = Written { kind, format: FORMAT, network, made, files, digests };
+    let databases = databases.iter().map(|held| WrittenDatabase {
+        kind: held.kind,
+        digest: Digest::of(&held.bytes),
+        content: STANDARD.encode(&held.bytes),
+    });
+    let databases: Vec<WrittenDatabase> = databases.collect();
+    let written = Written { kind, format: FORMAT, network, made, files, digests, databases };
     // As long as it can become, so that nothing is left behind where a buffer grew.
-    let room = written.files.iter().map(|(_, text)| text.len() * 2).sum::<usize>() + 4096;
+    let room = written.files.iter().map(|(_, text)| text.len() * 2).sum::<usize>()
+        + written.databases.iter().map(|database| database.content.len() + 256).sum::<usize>()
+        + 4096;
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     serde_json::to_writer_pretty(&mut *bytes, &written).map_err(|e| e.to_string())?;
     bytes.push(b'\n');
@@ -54,7 +111,7 @@ pub fn render(network: &str, made: u64, contents: &Contents) -> Result<Zeroizing
 ///
 /// # Errors
 /// It is none, of a later version, or not whole.
-pub fn parse(text: &str) -> Result<(String, Contents), String> {
+pub fn parse(text: &str) -> Result<Backup, String> {
     // An editor that saves it, as Windows' own, may put a byte order mark before what is all there.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // What is wrong is told without a word of it: it is full of keys.
@@ -71,9 +128,17 @@ pub fn parse(text: &str) -> Result<(String, Contents), String> {
         contents.put(*part, Some(Zeroizing::new(text.clone().into_bytes())));
     }
     if contents.network.is_none() || contents.digests() != written.digests {
-        return Err("it was changed since it was written, or is not all there".into());
+        return Err(CHANGED.into());
     }
-    Ok((written.network.clone(), contents))
+    let mut databases = Vec::new();
+    for database in &written.databases {
+        let bytes = STANDARD.decode(&database.content).map(Zeroizing::new).map_err(|_| CHANGED)?;
+        if Digest::of(&bytes) != database.digest {
+            return Err(CHANGED.into());
+        }
+        databases.push(Held { kind: database.kind, bytes });
+    }
+    Ok(Backup { network: written.network.clone(), contents, databases })
 }
 
 #[cfg(test)]
@@ -83,10 +148,20 @@ mod tests {
     #[test]
     fn a_backup_comes_back_whole_or_not_at_all() {
         let contents = Contents::new("format = 1 # \"é\"\r\n".as_bytes(), Some(b"[private_keys]\n"));
-        let bytes = render("wg0", 7, &contents).unwrap();
+        let held = [Held { kind: Kind::Web, bytes: Zeroizing::new(b"SQLite\xff".to_vec()) }];
+        let bytes = render("wg0", 7, &contents, &held).unwrap();
         let text = std::str::from_utf8(&bytes).unwrap();
-        assert_eq!(parse(text), Ok(("wg0".to_owned(), contents)));
-        assert_eq!(parse(&format!("\u{feff}{text}")), parse(text));
+        for text in [text, &format!("\u{feff}{text}")] {
+            let read = parse(text).unwrap_or_else(|why| panic!("{why}"));
+            assert_eq!((read.network.as_str(), &read.contents), ("wg0", &contents));
+            assert!(read.databases == held);
+        }
+        let refused = |text: &str| parse(text).err();
+        let other = STANDARD.encode(b"SQLite\xfe");
+        assert!(refused(&text.replace(&STANDARD.encode(&held[0].bytes), &other)).is_some());
+        // What an older one wrote.
+        let older = render("wg0", 7, &contents, &[]).unwrap();
+        assert!(parse(std::str::from_utf8(&older).unwrap()).is_ok_and(|read| read.databases.is_empty()));
         // Cut anywhere, or with another letter anywhere in the files, it is none.
         for end in (0..text.len() - 1).filter(|end| text.is_char_boundary(*end)) {
             if !text[end..].trim().is_empty() {
@@ -95,7 +170,7 @@ mod tests {
         }
         assert!(parse(&text.replace("private_keys", "private_kezs")).is_err());
         assert!(parse(&text.replace("format = 1", "format = 2")).is_err());
-        assert!(parse(&text.replace("\"format\": 1", "\"format\": 2")).unwrap_err().contains("later"));
-        assert!(render("wg0", 7, &Contents::new(b"\xff", None)).is_err());
+        assert!(refused(&text.replace("\"format\": 1", "\"format\": 2")).unwrap().contains("later"));
+        assert!(render("wg0", 7, &Contents::new(b"\xff", None), &[]).is_err());
     }
 }

@@ -250,7 +250,7 @@ pub const ROUTES: &[Route] = &[
         "The nodes",
         show::nodes,
     ),
-    route(Get, "/nodes/new", Operate, &[], "The form of a new node", show::add_form),
+    route(Get, "/new", Operate, &[], "The form of a new node", show::add_form),
     route(Get, "/links", Operate, &[], "The links by which devices enrol", enroll::links),
     route(
         Post,

@@ -305,3 +305,59 @@ fn a_machine_enrols_with_whoever_proves_to_be_the_page() {
     let private = own_key(&served, "wg0.conf");
     assert!(network_text(&served, "network.toml").contains(&private.public_key().to_string()));
 }
+
+#[test]
+fn a_backup_has_the_page_and_puts_it_back_elsewhere() {
+    let served = served();
+    let dir = served.dir.path();
+    assert!(administer(dir, &["user", "list"], "").1.is_empty());
+    assert!(administer(dir, &["user", "add", "anna", "--role", "admin"], "correct horse battery staple\n").0);
+    assert!(administer(dir, &["token", "add", "ci"], "").0);
+    let run = |at: &std::path::Path, words: &[&str]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_wgrelay"))
+            .arg("--dir")
+            .arg(at)
+            .args(words)
+            .arg("--web-database")
+            .arg(at.join("state/web.db"))
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
+    };
+    // While the page runs and has what it wrote last in its journal.
+    let kept = dir.join("kept");
+    let said = run(dir, &["backup", kept.to_str().unwrap()]);
+    assert!(said.contains("the page's users"), "{said}");
+    let owner = |at: &std::path::Path| {
+        let about = std::fs::metadata(at.join("state/web.db")).unwrap();
+        (std::os::unix::fs::MetadataExt::uid(&about), about.permissions().mode() & 0o777)
+    };
+    let before = owner(dir);
+    assert_eq!(before.1, 0o600);
+    // A host that never had a page; and one that has another.
+    let other = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(other.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    for n in 0..2 {
+        if n == 0 {
+            std::fs::create_dir(other.path().join("state")).unwrap();
+            std::os::unix::fs::chown(other.path().join("state"), Some(before.0), None).unwrap();
+        } else {
+            assert!(administer(other.path(), &["user", "remove", "bob"], "").0);
+        }
+        let said = run(other.path(), &["restore", kept.to_str().unwrap()]);
+        assert!(said.contains("signs in again"), "{said}");
+        assert_eq!(owner(other.path()), before);
+        assert_eq!(administer(other.path(), &["user", "list"], "").1, "anna: admin\n");
+        assert!(administer(other.path(), &["token", "list"], "").1.starts_with("ci: read"));
+        assert!(administer(other.path(), &["user", "add", "bob"], "correct horse battery staple\n").0);
+    }
+    // A link that was put in its place leads root nowhere.
+    let secret = other.path().join("secret");
+    std::fs::write(&secret, "mine").unwrap();
+    std::fs::remove_file(other.path().join("state/web.db")).unwrap();
+    std::os::unix::fs::symlink(&secret, other.path().join("state/web.db")).unwrap();
+    run(other.path(), &["restore", kept.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "mine");
+    assert_eq!(owner(other.path()), before);
+}

@@ -171,6 +171,29 @@ impl TrafficFile {
         change.commit()
     }
 
+    /// Returns the whole file as it is at this moment, whoever writes it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn copy(&mut self) -> Result<Vec<u8>, StoreError> {
+        let copied = self.connection.serialize(rusqlite::MAIN_DB).map(|data| data.to_vec());
+        copied.map_err(broken("read", &self.path))
+    }
+
+    /// Puts such a copy in a network's place: all of it or nothing. An agent that has the one before open lets go of it within a minute.
+    ///
+    /// # Errors
+    /// It cannot be written, or is no such copy.
+    pub fn restore(folder: &Folder, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = path_in(folder);
+        replace_database(&path, bytes, |new| {
+            let mut connection = Connection::open(new)?;
+            prepare(&mut connection)?;
+            connection.query_row("SELECT count(*) FROM counted", [], |row| row.get::<_, u64>(0))?;
+            connection.close().map_err(|(_, error)| error)
+        })
+    }
+
     /// Returns what is known of a node.
     ///
     /// # Errors
@@ -381,4 +404,37 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
 fn broken(what: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     move |error| io_error(what, &path)(std::io::Error::other(error))
+}
+
+/// Puts a database in the place of another, with mode 0600: written beside it, looked at by `check`, which closes it again, and renamed.
+///
+/// # Errors
+/// It cannot be written, or is none.
+pub fn replace_database(
+    path: &Path,
+    bytes: &[u8],
+    check: impl FnOnce(&Path) -> rusqlite::Result<()>,
+) -> Result<(), StoreError> {
+    let beside = |more: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(more);
+        PathBuf::from(name)
+    };
+    let new = beside(".new");
+    let gone = |path: &Path| match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", path)(error)),
+        _ => Ok(()),
+    };
+    gone(&new)?;
+    let write = || {
+        std::io::Write::write_all(&mut open_own(&new, std::fs::OpenOptions::new().write(true).create_new(true))?, bytes)
+            .map_err(io_error("write", &new))?;
+        check(&new).map_err(broken("read", &new))?;
+        // What the one before had not taken in yet is not the new one's.
+        for journal in ["-wal", "-shm", ".new-wal", ".new-shm"] {
+            gone(&beside(journal))?;
+        }
+        std::fs::rename(&new, path).map_err(io_error("write", path))
+    };
+    write().inspect_err(|_| drop(gone(&new)))
 }

@@ -11,7 +11,7 @@ mod users;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -24,6 +24,7 @@ pub use users::{User, is_name, role_of};
 
 use super::procedure::Refused;
 use crate::store::owned::open_own;
+use crate::store::traffic::replace_database;
 
 /// What each version adds; the file's `user_version` says how many it has.
 const MIGRATIONS: [&str; 3] = [include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
@@ -68,6 +69,33 @@ impl Database {
         Self::prepared(Connection::open_in_memory()?)
     }
 
+    /// Returns the whole file as it is at this moment, whoever writes it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn copy(&self) -> Result<Vec<u8>, Refused> {
+        Ok(self.now().serialize(rusqlite::MAIN_DB)?.to_vec())
+    }
+
+    /// Puts such a copy in a file's place: all of it or nothing. Sessions and links that were good then are not good again.
+    ///
+    /// # Errors
+    /// It cannot be written, or is no such copy.
+    pub fn restore(path: &Path, bytes: &[u8]) -> Result<(), Refused> {
+        let mut refused = None;
+        let replaced = replace_database(path, bytes, |new| {
+            let opened = Self::prepared(Connection::open(new)?);
+            let database = opened.map_err(|error| {
+                refused = Some(error);
+                rusqlite::Error::InvalidQuery
+            })?;
+            let connection = database.connection.into_inner().unwrap_or_else(PoisonError::into_inner);
+            connection.execute_batch("DELETE FROM session; DELETE FROM link; DELETE FROM enrollment;")?;
+            connection.close().map_err(|(_, error)| error)
+        });
+        replaced.map_err(|error| refused.unwrap_or_else(|| Refused::new(500, error.to_string(), "")))
+    }
+
     fn prepared(mut connection: Connection) -> Result<Self, Refused> {
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         let _: Option<String> =
@@ -93,13 +121,39 @@ impl Database {
     }
 
     fn now(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_has_all_but_what_lets_somebody_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("web.db"), dir.path().join("other.db"));
+        let database = Database::open(&path).unwrap();
+        database.add_user("alice", super::super::view::Role::Admin, None, 1).unwrap();
+        database.add_token("ci", TokenScope::Read, None, 100, 1).unwrap();
+        let user = database.user("alice").unwrap().unwrap();
+        let opened = database.open_session_of(&user, "192.0.2.1", 1).unwrap().unwrap();
+        let link = database.add_link(Purpose::Password, FIRST, 100, 1).unwrap();
+        let copy = database.copy().unwrap();
+        let there = Database::open(&other).unwrap();
+        there.add_user("mallory", super::super::view::Role::Admin, None, 1).unwrap();
+        Database::restore(&other, &copy).unwrap();
+        let restored = Database::open(&other).unwrap();
+        let names: Vec<String> = restored.users().unwrap().into_iter().map(|user| user.name).collect();
+        assert_eq!((names.as_slice(), restored.tokens().unwrap().len()), (["alice".to_owned()].as_slice(), 1));
+        assert!(database.session(&opened.cookie, 2).unwrap().is_some());
+        assert!(restored.session(&opened.cookie, 2).unwrap().is_none());
+        assert!(restored.link(Purpose::Password, link.as_str(), 2).unwrap().is_none());
+        assert!(Database::restore(&other, b"no database at all").is_err());
+        assert_eq!(Database::open(&other).unwrap().users().unwrap().len(), 1);
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn the_file_is_for_nobody_else_and_opens_again() {

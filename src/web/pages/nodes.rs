@@ -145,7 +145,7 @@ pub fn nodes(frame: &Frame, list: &List, status: Option<&Status>, query: &NodesQ
         frame.fill(text::NODES_FOUND, &[&rows.len(), &list.nodes.len()])
     };
     let body = html! {
-        @if frame.may_operate() { p { a.button href=(frame.url("/nodes/new")) { (frame.say(text::ADD_NODE)) } " " a.button href=(frame.url("/links")) { (frame.say(text::ENROLL_LINKS)) } } }
+        @if frame.may_operate() { p { a.button href=(frame.url("/new")) { (frame.say(text::ADD_NODE)) } " " a.button href=(frame.url("/links")) { (frame.say(text::ENROLL_LINKS)) } } }
         (asked(frame, query))
         @if rows.is_empty() {
             p { (frame.say(text::NOTHING_FOUND)) }
