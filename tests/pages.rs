@@ -141,8 +141,10 @@ fn people() -> People {
 fn drawn_history(frame: &Frame) -> Markup {
     let bytes = |n: u64| json!({"at": NOW.0 - n * 1800, "rx_bytes": n << 20, "tx_bytes": 1_u64 << (n % 40)});
     let all: Vec<Value> = (0..90).map(bytes).collect();
-    let told = read(json!({"version": 1, "network": "wg0", "node": "windows", "kept": true, "minutes": all, "hours": all,
-        "sessions": [{"began": NOW.0 - 3600, "seen": NOW.0, "duration": 3600, "endpoint": HOSTILE}]}));
+    let told = read(
+        json!({"version": 1, "network": "wg0", "node": "windows", "kept": true, "minutes": all, "hours": all,
+        "sessions": [{"began": NOW.0 - 3600, "seen": NOW.0, "duration": 3600, "endpoint": HOSTILE}]}),
+    );
     pages::node_history(frame, Some(&told), NOW)
 }
 
@@ -276,7 +278,7 @@ fn no_page_runs_or_loads_what_is_not_ours() {
             assert_eq!(handler, None, "{name}: <{inside}>");
             assert!(attribute(inside, "style").is_none() && tag != "style", "{name}: <{inside}>");
             if tag == "script" {
-                let own = ["/assets/page.js", "/assets/enroll.js"];
+                let own = ["/assets/page.js", "/assets/qr.js", "/assets/enroll.js"];
                 assert!(attribute(inside, "src").is_some_and(|src| own.contains(&src)), "{name}");
                 assert!(html.contains("defer></script>"), "{name}: text in a script");
             }

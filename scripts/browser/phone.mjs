@@ -1,7 +1,7 @@
 // An operator makes a link; a device that knows nothing else opens it, makes its key by WebCrypto, and gets its file. Its private
 // key leaves the browser in no request, and the link is good once.
 //
-//     node phone.mjs http://127.0.0.1:8480 USER PASSWORD FOLDER     FOLDER gets pixel.conf
+//     node phone.mjs http://127.0.0.1:8480 USER PASSWORD FOLDER     FOLDER gets pixel.conf and pixel.png
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { tour } from "./tour.mjs";
@@ -36,6 +36,7 @@ await tour(async ({ stranger, begin, must, go, at, signIn }) => {
   await at(phone, "enrolled");
   const [download] = await Promise.all([phone.waitForEvent("download"), phone.getByRole("link", { name: "Download pixel.conf" }).click()]);
   await download.saveAs(join(folder, "pixel.conf"));
+  await phone.locator(".qr").screenshot({ path: join(folder, "pixel.png") });
   const conf = readFileSync(join(folder, "pixel.conf"), "utf8");
   must(conf === await phone.locator("[data-conf]").textContent(), "what is saved is what is shown");
   const key = /^PrivateKey = (\S{44})$/m.exec(conf)?.[1];

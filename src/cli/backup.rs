@@ -13,11 +13,11 @@ use super::web::{ACCOUNT, STATE};
 use crate::app::revisions::{self, NotRestored};
 use crate::app::unprivileged::Account;
 use crate::model::InterfaceName;
+use crate::store::Store as _;
 use crate::store::backup::{self as file, Held, Kind};
 use crate::store::files::{StoreError, read_secret};
 use crate::store::folder::{Folder, write_private};
 use crate::store::traffic::TrafficFile;
-use crate::store::Store as _;
 use crate::web::Database;
 
 /// A file of a backup is read up to 64 MiB: so long may what goes with the network be.
@@ -162,7 +162,12 @@ pub fn restore(ctx: &Context, args: &Restore) -> Result<Exit, Fault> {
 }
 
 /// Puts the page's database back; `false`: there is no place for it, which is told.
-fn restore_web(ctx: &Context, named: Option<&Path>, network: &InterfaceName, bytes: &[u8]) -> Result<bool, Fault> {
+fn restore_web(
+    ctx: &Context,
+    named: Option<&Path>,
+    network: &InterfaceName,
+    bytes: &[u8],
+) -> Result<bool, Fault> {
     let path = named.map_or_else(|| web_database(network), Path::to_owned);
     let account = match path.parent().map(std::fs::symlink_metadata) {
         // Where it was, or is to be: a folder of its account's.

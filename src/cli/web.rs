@@ -418,7 +418,8 @@ fn user(ctx: &Context, database: &Database, action: &UserAction, network: &str) 
         UserAction::List => {
             let users = database.users()?;
             if users.is_empty() {
-                ctx.out.say("there is no user yet: `wgrelay web init` prints a link that makes the first admin");
+                ctx.out
+                    .say("there is no user yet: `wgrelay web init` prints a link that makes the first admin");
             }
             for user in users {
                 let codes = if user.totp.is_some() { ", one-time codes" } else { "" };

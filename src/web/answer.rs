@@ -14,6 +14,7 @@ use super::fields::{Field, Fields, Kind, must};
 use super::guard::HEADERS;
 use super::procedure::Refused;
 use super::routes::{CSRF, Method, ROUTES, Route, Scope};
+use super::throttle::Peer;
 use super::view::{Frame, Language, Role};
 use super::{Web, pages, secret};
 
@@ -34,6 +35,8 @@ pub struct Asked {
     pub headers: Vec<(String, String)>,
     /// The body, whole.
     pub body: Vec<u8>,
+    /// On this host, the user whose connection it came by; `None`: it is another host's, or that is not known.
+    pub local_user: Option<u32>,
 }
 
 impl Asked {
@@ -73,6 +76,8 @@ pub struct Outgoing {
     pub headers: Vec<(&'static str, String)>,
     /// The body; it may hold keys.
     pub body: Zeroizing<Vec<u8>>,
+    /// Whether it goes to somebody who signed in.
+    pub is_to_user: bool,
 }
 
 /// So long may the body be of whoever is not known, or may not, in bytes.
@@ -148,6 +153,7 @@ impl Web {
             Ok(reply) => self.outgoing(reply),
             Err(refused) => self.refused(&frame, asked, &refused, is_api),
         };
+        outgoing.is_to_user = frame.user.is_some();
         if !is_api && let Some(language) = chosen(asked) {
             outgoing.headers.push(("set-cookie", self.language_cookie(language)));
         }
@@ -238,7 +244,8 @@ impl Web {
         }
         let if_match = asked.only("if-match")?.map(|etag| etag.trim_matches('"').to_owned());
         let frame = frame.clone();
-        (route.does)(&Ask { web: self, caller, address, frame, fields, if_match, now })
+        let peer = Peer { address, user: asked.local_user };
+        (route.does)(&Ask { web: self, caller, address, peer, frame, fields, if_match, now })
     }
 
     /// Finds out who asks. A token that is wrong is not the same as none.
@@ -250,7 +257,7 @@ impl Web {
             return match found {
                 Some(token) => Ok(Caller::Token(token)),
                 None => {
-                    self.throttle().wrong_secret(address, now)?;
+                    self.throttle().wrong_secret(Peer { address, user: asked.local_user }, now)?;
                     Err(wrong())
                 }
             };
@@ -302,7 +309,7 @@ impl Web {
                 format!("{name}={cookie}; Path=/; HttpOnly; SameSite=Strict{secure}{ends}"),
             ));
         }
-        Outgoing { status: reply.status, headers, body: Zeroizing::new(body) }
+        Outgoing { status: reply.status, headers, body: Zeroizing::new(body), is_to_user: false }
     }
 
     fn headers(&self) -> Vec<(&'static str, String)> {
@@ -332,7 +339,7 @@ impl Web {
             headers.push(("content-type", "text/html; charset=utf-8".into()));
             self.refusal(frame, refused).into_string().into_bytes()
         };
-        Outgoing { status: refused.status, headers, body: Zeroizing::new(body) }
+        Outgoing { status: refused.status, headers, body: Zeroizing::new(body), is_to_user: false }
     }
 
     fn refusal(&self, frame: &Frame, refused: &Refused) -> Markup {

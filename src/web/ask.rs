@@ -11,6 +11,7 @@ use super::Web;
 use super::caller::Caller;
 use super::fields::Fields;
 use super::procedure::{Procedure, Refused};
+use super::throttle::Peer;
 use super::view::Frame;
 
 /// A request: who asks has been seen to, and every field is of its route's kind.
@@ -21,6 +22,8 @@ pub struct Ask<'a> {
     pub caller: &'a Caller,
     /// From where.
     pub address: IpAddr,
+    /// By whose connection.
+    pub peer: Peer,
     /// What is around a page.
     pub frame: Frame,
     /// What path, query and body say.

@@ -101,7 +101,7 @@ fn found(ask: &Ask<'_>) -> Result<Enrollment, Refused> {
     match ask.web.database.enrollment(ask.fields.required("link"), ask.now)? {
         Some(found) => Ok(found),
         None => {
-            ask.web.throttle().wrong_secret(ask.address, ask.now)?;
+            ask.web.throttle().wrong_secret(ask.peer, ask.now)?;
             Err(no_link())
         }
     }

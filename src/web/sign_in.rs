@@ -35,7 +35,7 @@ pub fn login(ask: &Ask<'_>) -> Answer {
     let user = database.user(name)?;
     let is_at_home = database.signed_in_from(name, &address, ask.now.saturating_sub(AT_HOME))?;
     let who = Guesser { is_known: user.is_some(), is_at_home };
-    if let Err(refused) = ask.web.throttle().begin(name, ask.address, who, ask.now) {
+    if let Err(refused) = ask.web.throttle().begin(name, ask.peer, who, ask.now) {
         return Ok(waits(&refused));
     }
     // Whose password was changed meanwhile proved nothing.
@@ -48,7 +48,7 @@ pub fn login(ask: &Ask<'_>) -> Answer {
         note(ask, if user.is_some() { name } else { NOBODY }, LOGIN_FAILED, 401)?;
         return Ok(Reply::page(pages::login(&ask.frame, LoginView::Wrong(name), next(ask))).status(401));
     };
-    ask.web.throttle().passed(name, ask.address);
+    ask.web.throttle().passed(name, ask.peer);
     note(ask, name, SIGNED_IN, 303)?;
     Ok(Reply { cookie: Some(opened.cookie), ..Reply::to(next(ask)) })
 }
@@ -106,7 +106,7 @@ fn about(ask: &Ask<'_>, link: &str) -> Result<String, Refused> {
     match found {
         Some(about) if about != FIRST || !ask.web.database.users()?.iter().any(is_admin) => Ok(about),
         _ => {
-            ask.web.throttle().wrong_secret(ask.address, ask.now)?;
+            ask.web.throttle().wrong_secret(ask.peer, ask.now)?;
             Err(no_link())
         }
     }
@@ -153,7 +153,7 @@ pub fn init(ask: &Ask<'_>) -> Answer {
 fn again(ask: &Ask<'_>) -> Result<(), Refused> {
     let (user, session) = own(ask)?;
     let who = Guesser { is_known: true, is_at_home: true };
-    ask.web.throttle().begin(&user.name, ask.address, who, ask.now)?;
+    ask.web.throttle().begin(&user.name, ask.peer, who, ask.now)?;
     if !password::is_right(ask.fields.required("password"), user.password.as_deref()) {
         return Err(Refused::new(
             403,
@@ -161,7 +161,7 @@ fn again(ask: &Ask<'_>) -> Result<(), Refused> {
             "keys leave here: your own password, once more",
         ));
     }
-    ask.web.throttle().passed(&user.name, ask.address);
+    ask.web.throttle().passed(&user.name, ask.peer);
     ask.web.database.prove_session(session.id, ask.now)
 }
 

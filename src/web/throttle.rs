@@ -36,11 +36,29 @@ pub struct Guesser {
 #[derive(Debug, Default)]
 pub struct Throttle(BTreeMap<String, Failed>);
 
-/// An address, or where one gets many, the network that it is of.
-fn of(address: IpAddr) -> String {
-    match address {
-        // Every user of this host has all of them.
-        IpAddr::V4(address) if address.is_loopback() => "127.0.0.0/8".into(),
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The address.
+    pub address: IpAddr,
+    /// On this host, the user whose connection it is; `None`: it is another host's, or that is not known.
+    pub user: Option<u32>,
+}
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        Self { address, user: None }
+    }
+}
+
+/// An address, or where one gets many, the network that it is of; of this host, a user of it.
+fn of(peer: Peer) -> String {
+    match peer.address {
+        address if address.is_loopback() => match peer.user {
+            // Every user of this host has all of its addresses, and is kept out by nobody but himself.
+            Some(user) => format!("user {user}"),
+            None => "127.0.0.0/8".into(),
+        },
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -49,8 +67,8 @@ fn of(address: IpAddr) -> String {
     }
 }
 
-fn keys(account: &str, address: IpAddr) -> [(String, u32); 3] {
-    let address = of(address);
+fn keys(account: &str, peer: Peer) -> [(String, u32); 3] {
+    let address = of(peer);
     [
         (format!("both {address} {account}"), BOTH),
         (format!("account {account}"), EITHER),
@@ -65,8 +83,14 @@ impl Throttle {
     ///
     /// # Errors
     /// 429, with the seconds to wait in its hint.
-    pub fn begin(&mut self, account: &str, address: IpAddr, who: Guesser, now: u64) -> Result<(), Refused> {
-        let keys = keys(account, address);
+    pub fn begin(
+        &mut self,
+        account: &str,
+        peer: impl Into<Peer>,
+        who: Guesser,
+        now: u64,
+    ) -> Result<(), Refused> {
+        let keys = keys(account, peer.into());
         for (n, (key, most)) in keys.iter().enumerate() {
             if !(n == 1 && who.is_at_home) {
                 self.is_below(key, *most, now)?;
@@ -83,8 +107,8 @@ impl Throttle {
     ///
     /// # Errors
     /// As above: this address sent too many.
-    pub fn wrong_secret(&mut self, address: IpAddr, now: u64) -> Result<(), Refused> {
-        let key = format!("secrets {}", of(address));
+    pub fn wrong_secret(&mut self, peer: impl Into<Peer>, now: u64) -> Result<(), Refused> {
+        let key = format!("secrets {}", of(peer.into()));
         self.is_below(&key, EITHER, now)?;
         self.count(key, false, now);
         self.forget(now);
@@ -92,8 +116,8 @@ impl Throttle {
     }
 
     /// Takes back a guess that was right, and forgets the failures of the account from this address.
-    pub fn passed(&mut self, account: &str, address: IpAddr) {
-        let [(both, _), others @ ..] = keys(account, address);
+    pub fn passed(&mut self, account: &str, peer: impl Into<Peer>) {
+        let [(both, _), others @ ..] = keys(account, peer.into());
         self.0.remove(&both);
         for (key, _) in others {
             if let Some(entry) = self.0.get_mut(&key) {
@@ -192,9 +216,30 @@ mod tests {
 
     #[test]
     fn addresses_that_one_has_many_of_are_one() {
-        assert_eq!(of(address("2001:db8::1")), of(address("2001:db8::ffff:2")));
-        assert_eq!(of(address("127.0.0.1")), of(address("127.9.8.7")));
-        assert_ne!(of(address("10.0.0.1")), of(address("10.0.0.2")));
+        let of = |text: &str| of(address(text).into());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_eq!(of("127.0.0.1"), of("127.9.8.7"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+    }
+
+    #[test]
+    fn a_user_of_this_host_keeps_out_himself_alone() {
+        let mut throttle = Throttle::default();
+        let at = |address_: &str, user| Peer { address: address(address_), user: Some(user) };
+        for n in 0..3 * EITHER {
+            let _ = throttle.begin(
+                "anna",
+                at(["127.0.0.1", "127.0.0.9", "::1"][n as usize % 3], 1000),
+                KNOWN,
+                100,
+            );
+            let _ = throttle.wrong_secret(at("127.0.0.1", 1000), 100);
+        }
+        assert!(throttle.begin("anna", at("127.0.0.1", 1000), AT_HOME, 100).is_err());
+        throttle.begin("anna", at("127.0.0.1", 1001), AT_HOME, 100).unwrap();
+        throttle.wrong_secret(at("127.0.0.1", 1001), 100).unwrap();
+        // Elsewhere there are no users of this host.
+        assert_eq!(of(at("10.0.0.1", 7)), of(at("10.0.0.1", 8)));
     }
 
     #[test]

@@ -77,6 +77,14 @@ impl<'a> Page<'a> {
     }
 }
 
+/// What a phone reads off a picture is the file, but for what is only for people.
+#[track_caller]
+fn reads(t: &Topology, picture: &str, conf: &str) {
+    let code = t.relay.run(&["zbarimg", "--quiet", "--raw", &format!("{PLACE}/{picture}")]).ok().stdout;
+    let said: Vec<&str> = conf.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert_eq!(code.trim(), said.join("\n"));
+}
+
 fn database() -> String {
     format!("{PLACE}/web/web.db")
 }
@@ -90,9 +98,7 @@ fn from_the_first_link_to_the_code_of_windows_by_mouse() {
     page.tour("seed", &[link.trim(), "anna", PASSWORD, PLACE]);
     let conf = t.relay.read(format!("{PLACE}/windows.conf"));
     assert_eq!(conf, relay.ok(&["export", "windows"]), "the page's file is the program's");
-    let code = t.relay.run(&["zbarimg", "--quiet", "--raw", &format!("{PLACE}/qr.png")]).ok().stdout;
-    let said: Vec<&str> = conf.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    assert_eq!(code.trim(), said.join("\n"), "what a phone reads is the file");
+    reads(&t, "qr.png", &conf);
     assert!(relay.status()["goes_back_in"].is_null(), "it was kept");
     wg_quick_up(&t.windows, "wg0", &conf).ok();
     assert!(ping(&t.windows, "192.168.3.1") && ping(&t.windows, "172.19.0.5"), "windows is in");
@@ -109,6 +115,7 @@ fn a_phone_makes_its_own_key_in_the_browser() {
     let page = Page::with_admin(Wgrelay::up_on(&t));
     page.tour("phone", &[&format!("http://{AT}"), "anna", PASSWORD, PLACE]);
     let conf = t.relay.read(format!("{PLACE}/pixel.conf"));
+    reads(&t, "pixel.png", &conf);
     let private = conf.lines().find_map(|line| line.strip_prefix("PrivateKey = ")).expect("it has its key");
     let secrets = t.relay.read(format!("{}/wg0/secrets.toml", page.relay.dir));
     assert!(!secrets.contains(private), "the relay never has it");

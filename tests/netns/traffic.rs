@@ -22,7 +22,9 @@ fn what_passed_is_kept_and_told() {
     let mut running = (relay.backend == "kernel").then(|| relay.node.spawn(&mut running));
     wg_quick_up(&t.windows, "wg0", &relay.ok(&["export", "windows"])).ok();
     assert!(ping(&t.windows, "172.19.0.5"));
-    until("the agent has looked", || told("windows")["minutes"].as_array().is_some_and(|all| !all.is_empty()));
+    until("the agent has looked", || {
+        told("windows")["minutes"].as_array().is_some_and(|all| !all.is_empty())
+    });
     let windows = told("windows");
     let sum = |key: &str, way: &str| -> u64 {
         let all = windows[key].as_array().expect("a list");

@@ -138,7 +138,14 @@ impl Rig {
         if let Some(token) = &who.token {
             headers.push(("authorization".into(), format!("Bearer {token}")));
         }
-        Asked { method: method.into(), path: path.into(), query: query.into(), headers, body: body.to_vec() }
+        Asked {
+            method: method.into(),
+            path: path.into(),
+            query: query.into(),
+            headers,
+            body: body.to_vec(),
+            local_user: None,
+        }
     }
 
     pub fn send(&self, asked: &Asked) -> Outgoing {

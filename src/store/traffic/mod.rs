@@ -125,7 +125,9 @@ impl TrafficFile {
     pub fn open_to_read(folder: &Folder) -> Result<Option<Self>, StoreError> {
         let path = path_in(folder);
         match open_own(&path, std::fs::OpenOptions::new().read(true)) {
-            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
             other => other?,
         };
         // Whoever reads a journal that others write has to write beside it.
@@ -350,14 +352,17 @@ fn be_there(
     endpoint: SocketAddr,
 ) -> rusqlite::Result<()> {
     // Whoever is behind a NAT has another port now and then, and is where he was.
-    let text = "UPDATE session SET seen = ?3, endpoint = ?5 WHERE id = (SELECT max(id) FROM session WHERE node = ?1)
+    let text =
+        "UPDATE session SET seen = ?3, endpoint = ?5 WHERE id = (SELECT max(id) FROM session WHERE node = ?1)
                 AND address = ?2 AND seen <= ?3 AND seen >= ?4";
     let earliest = now.saturating_sub(SAME_SESSION);
     let (address, endpoint) = (endpoint.ip().to_string(), endpoint.to_string());
     let goes_on = change.prepare_cached(text)?.execute(params![node, address, now, earliest, endpoint])?;
     if goes_on == 0 {
         change
-            .prepare_cached("INSERT INTO session (node, began, seen, address, endpoint) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .prepare_cached(
+                "INSERT INTO session (node, began, seen, address, endpoint) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
             .execute(params![node, began.min(now), now, address, endpoint])?;
         let text = "DELETE FROM session WHERE node = ?1 AND id <=
                     (SELECT id FROM session WHERE node = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
@@ -427,8 +432,11 @@ pub fn replace_database(
     };
     gone(&new)?;
     let write = || {
-        std::io::Write::write_all(&mut open_own(&new, std::fs::OpenOptions::new().write(true).create_new(true))?, bytes)
-            .map_err(io_error("write", &new))?;
+        std::io::Write::write_all(
+            &mut open_own(&new, std::fs::OpenOptions::new().write(true).create_new(true))?,
+            bytes,
+        )
+        .map_err(io_error("write", &new))?;
         check(&new).map_err(broken("read", &new))?;
         // What the one before had not taken in yet is not the new one's.
         for journal in ["-wal", "-shm", ".new-wal", ".new-shm"] {

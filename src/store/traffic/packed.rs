@@ -41,7 +41,8 @@ impl Packed {
 
     /// Returns all of it together.
     pub(super) fn sum(&self) -> (u64, u64) {
-        let add = |(rx, tx): (u64, u64), (_, r, t): &(u8, u64, u64)| (rx.saturating_add(*r), tx.saturating_add(*t));
+        let add =
+            |(rx, tx): (u64, u64), (_, r, t): &(u8, u64, u64)| (rx.saturating_add(*r), tx.saturating_add(*t));
         self.0.iter().fold((0, 0), add)
     }
 }

@@ -42,7 +42,19 @@ const show = (content) => {
   const code = document.createElement("p");
   code.className = "hint";
   code.textContent = spot.dataset.code;
-  spot.append(file, code, text);
+  spot.append(file, code);
+  // As wgrelay's own codes: what is only for people is left out.
+  const short = content.split("\n").filter((line) => line && !line.startsWith("#")).join("\n");
+  const drawing = qrDrawing(short);
+  if (drawing) {
+    const frame = document.createElement("div");
+    frame.className = "qr";
+    frame.setAttribute("role", "img");
+    frame.setAttribute("aria-label", spot.dataset.qr);
+    frame.append(drawing);
+    spot.append(frame);
+  }
+  spot.append(text);
 };
 
 const enroll = async (button, pair) => {

@@ -145,7 +145,10 @@ mod tests {
         Database::restore(&other, &copy).unwrap();
         let restored = Database::open(&other).unwrap();
         let names: Vec<String> = restored.users().unwrap().into_iter().map(|user| user.name).collect();
-        assert_eq!((names.as_slice(), restored.tokens().unwrap().len()), (["alice".to_owned()].as_slice(), 1));
+        assert_eq!(
+            (names.as_slice(), restored.tokens().unwrap().len()),
+            (["alice".to_owned()].as_slice(), 1)
+        );
         assert!(database.session(&opened.cookie, 2).unwrap().is_some());
         assert!(restored.session(&opened.cookie, 2).unwrap().is_none());
         assert!(restored.link(Purpose::Password, link.as_str(), 2).unwrap().is_none());

@@ -12,7 +12,7 @@ pub struct Asset {
 }
 
 /// All of them.
-pub const ASSETS: [Asset; 4] = [
+pub const ASSETS: [Asset; 5] = [
     Asset {
         name: "page.css",
         content_type: "text/css; charset=utf-8",
@@ -27,6 +27,11 @@ pub const ASSETS: [Asset; 4] = [
         name: "enroll.js",
         content_type: "text/javascript; charset=utf-8",
         content: include_str!("../assets/enroll.js"),
+    },
+    Asset {
+        name: "qr.js",
+        content_type: "text/javascript; charset=utf-8",
+        content: include_str!("../assets/qr.js"),
     },
     Asset { name: "icon.svg", content_type: "image/svg+xml", content: include_str!("../assets/icon.svg") },
 ];

@@ -64,8 +64,8 @@ pub fn enroll(frame: &Frame, link: &Enrollment, secret: &str) -> Markup {
             data-unable=(frame.say(text::ENROLL_UNABLE)) data-working=(frame.say(text::ENROLL_WORKING))
             data-applied=(frame.say(text::ENROLLED)) data-waiting=(frame.say(text::ENROLLED_WAITS))
             data-download=(frame.fill(text::DOWNLOAD, &[&format!("{}.conf", link.node)]))
-            data-make=(frame.say(text::ENROLL_MAKE)) data-code=(frame.say(text::ENROLL_NO_CODE))
-            data-failed=(frame.say(text::FAILED)) {
+            data-make=(frame.say(text::ENROLL_MAKE)) data-code=(frame.say(text::ENROLL_CODE))
+            data-failed=(frame.say(text::FAILED)) data-qr=(frame.fill(text::QR_LABEL, &[&link.node])) {
             h2 #here { (frame.say(text::ENROLL_HERE)) }
             p role="status" data-said="" { (frame.say(text::ENROLL_SCRIPT)) }
         }
@@ -81,6 +81,7 @@ pub fn enroll(frame: &Frame, link: &Enrollment, secret: &str) -> Markup {
                 button type="submit" { (frame.say(text::ENROLL)) }
             }
         }
+        script src=(frame.url("/assets/qr.js")) defer {}
         script src=(frame.url("/assets/enroll.js")) defer {}
     };
     let title = frame.fill(text::ENROLL_TITLE, &[&link.node, &frame.network]);

@@ -52,14 +52,7 @@ pub fn node_history(frame: &Frame, traffic: Option<&NodeTraffic>, now: Timestamp
 }
 
 /// Draws what passed in `count` times of `step` seconds up to now: received upwards, sent downwards.
-fn chart(
-    frame: &Frame,
-    title: text::Text,
-    all: &[Bytes],
-    step: u64,
-    count: u64,
-    now: Timestamp,
-) -> Markup {
+fn chart(frame: &Frame, title: text::Text, all: &[Bytes], step: u64, count: u64, now: Timestamp) -> Markup {
     let end = now.0 / step + 1;
     let begin = end.saturating_sub(count);
     let mut bars = vec![(0_u64, 0_u64); count as usize];
@@ -109,7 +102,10 @@ mod tests {
 
     #[test]
     fn bars_are_where_and_as_high_as_they_are() {
-        assert_eq!(path([0, 98, 49, 1].into_iter(), 98, true), "M250 100h248v-98h-248zM500 100h248v-49h-248zM750 100h248v-2h-248z");
+        assert_eq!(
+            path([0, 98, 49, 1].into_iter(), 98, true),
+            "M250 100h248v-98h-248zM500 100h248v-49h-248zM750 100h248v-2h-248z"
+        );
         assert_eq!(path([u64::MAX].into_iter(), u64::MAX, false), "M0 100h998v98h-998z");
         assert_eq!(path(std::iter::empty::<u64>().collect::<Vec<_>>().into_iter(), 1, true), "");
     }

@@ -13,13 +13,7 @@ use crate::web::view::{Check, Frame, Pair, Shown};
 const LISTED: usize = 200;
 
 /// Shows a node. `status`: `None` where the agent does not answer; `history`: what [`super::node_history`] makes.
-pub fn node(
-    frame: &Frame,
-    node: &Shown,
-    status: Option<&Status>,
-    check: &Check,
-    history: &Markup,
-) -> Markup {
+pub fn node(frame: &Frame, node: &Shown, status: Option<&Status>, check: &Check, history: &Markup) -> Markup {
     let peer = status.and_then(|status| {
         status.peers.iter().find(|peer| peer.name.as_ref().is_some_and(|name| name.as_str() == node.name))
     });

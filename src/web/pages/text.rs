@@ -204,7 +204,7 @@ texts! {
     ENROLL_WORKING: "Enrolling…", "正在注册…";
     ENROLLED: "Enrolled, and taken in: the tunnel can come up.", "已注册并已生效：隧道可以建立。";
     ENROLLED_WAITS: "Enrolled. The relay takes this device in when its operator applies the network.", "已注册。管理员应用网络后，中继才会接纳此设备。";
-    ENROLL_NO_CODE: "The file is shown this once, and holds the private key. There is no QR code: open the link on the device itself, and import the file there.", "文件仅显示这一次，其中包含私钥。没有二维码：请在设备本身上打开链接并导入文件。";
+    ENROLL_CODE: "The file and its code are made in this browser and shown this once; both hold the private key.", "文件及其二维码在此浏览器中生成，仅显示这一次；两者都包含私钥。";
     ENROLL_COMMAND: "By command, with the address of this page", "使用命令，附上此页面的地址";
     ENROLL_OWN: "With a key made elsewhere", "使用在别处生成的密钥";
     ENROLL_OWN_HINT: "the public half, as wg pubkey prints it", "公钥，即 wg pubkey 的输出";

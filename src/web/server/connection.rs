@@ -2,8 +2,9 @@
 //! may wait.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -11,6 +12,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::local_user::user_of;
 use super::{listen::Bounds, now};
 use crate::web::answer::find;
 use crate::web::guard::HEADERS;
@@ -21,16 +23,25 @@ const HEAD: usize = 16 << 10;
 /// And have so many lines.
 const LINES: usize = 64;
 
+/// The two ends of a connection, and whether somebody who signed in is at the other one.
+#[derive(Debug, Clone)]
+pub(super) struct Ends {
+    pub(super) peer: SocketAddr,
+    pub(super) own: SocketAddr,
+    pub(super) is_of_user: Arc<AtomicBool>,
+}
+
 /// Serves a connection until it ends.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    address: IpAddr,
+    ends: Ends,
     web: Arc<Web>,
     bounds: Bounds,
 ) {
+    let address = ends.peer.ip().to_canonical();
     let answer = move |request: Request<Incoming>| {
-        let web = Arc::clone(&web);
-        async move { Ok::<_, Infallible>(answer(request, address, web, bounds).await) }
+        let (web, ends) = (Arc::clone(&web), ends.clone());
+        async move { Ok::<_, Infallible>(answer(request, ends, web, bounds).await) }
     };
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -46,10 +57,11 @@ pub(super) async fn serve(
 
 async fn answer(
     request: Request<Incoming>,
-    address: IpAddr,
+    ends: Ends,
     web: Arc<Web>,
     bounds: Bounds,
 ) -> Response<Full<Bytes>> {
+    let address = ends.peer.ip().to_canonical();
     let (head, body) = request.into_parts();
     let is_head = head.method == hyper::Method::HEAD;
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -69,6 +81,7 @@ async fn answer(
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers,
         body: Vec::new(),
+        local_user: None,
     };
     let mut most = find(&asked.method, &asked.path).map_or(0, |(route, _)| route.body_limit());
     if most > STRANGERS_BODY {
@@ -90,9 +103,20 @@ async fn answer(
         Ok(Err(_)) => return plain(413, "this is longer than it may be"),
         Err(_) => return plain(408, "this took too long to come"),
     }
-    let done = tokio::task::spawn_blocking(move || web.answer(&asked, address, now())).await;
-    match done {
-        Ok(outgoing) => response(outgoing, is_head),
+    let (peer, own) = (ends.peer, ends.own);
+    let work = move || {
+        // Who guesses does so by a form, or with a token.
+        let guesses = asked.method == "POST" || asked.headers.iter().any(|(name, _)| name == "authorization");
+        asked.local_user = if guesses { user_of(peer, own) } else { None };
+        web.answer(&asked, address, now())
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outgoing) => {
+            if outgoing.is_to_user {
+                ends.is_of_user.store(true, Ordering::Relaxed);
+            }
+            response(outgoing, is_head)
+        }
         Err(_) => plain(500, "this went wrong here"),
     }
 }

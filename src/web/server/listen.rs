@@ -1,15 +1,18 @@
-//! Connections: so many of one address, so many in all. What is over that is closed at once, before anything of it is read.
+//! Connections: so many of one address, so many in all. Past that the oldest ends by which nobody signed in came, and who signed in is not
+//! pushed out by strangers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::Listen;
-use super::connection::serve;
+use super::connection::{Ends, serve};
 use crate::web::Web;
 use crate::web::procedure::Refused;
 
@@ -43,35 +46,63 @@ impl Default for Bounds {
     }
 }
 
-/// How many connections each address has.
-#[derive(Debug, Default)]
-struct Open(Mutex<HashMap<IpAddr, usize>>);
+/// A connection that is open.
+struct Connection {
+    number: u64,
+    address: IpAddr,
+    /// Whether somebody who signed in is at its other end.
+    is_of_user: Arc<AtomicBool>,
+    task: AbortHandle,
+}
 
-/// A connection that counts; it stops to when dropped.
-struct Counted(Arc<Open>, IpAddr);
+/// The connections that are open, the oldest first.
+#[derive(Default)]
+struct Open {
+    connections: Mutex<VecDeque<Connection>>,
+    count: AtomicU64,
+}
+
+/// Takes a connection out of those that are open, however it ends.
+struct Counted(Arc<Open>, u64);
 
 impl Open {
-    fn enter(self: &Arc<Self>, address: IpAddr, bounds: &Bounds) -> Option<Counted> {
-        let mut open = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let all: usize = open.values().sum();
+    fn connections(&self) -> MutexGuard<'_, VecDeque<Connection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a place for a connection of an address; `false`: there is none. Where all are taken, the oldest goes by which nobody signed in
+    /// came, of the address that has most of those: whoever takes all places pushes out himself.
+    fn make_room(&self, address: IpAddr, bounds: &Bounds) -> bool {
+        let mut open = self.connections();
         let most = if address.is_loopback() { bounds.connections } else { bounds.of_one };
-        if all >= bounds.connections || open.get(&address).is_some_and(|own| *own >= most) {
-            return None;
+        let own = open.iter().filter(|one| one.address == address).count();
+        if own < most && open.len() < bounds.connections {
+            return true;
         }
-        *open.entry(address).or_default() += 1;
-        Some(Counted(Arc::clone(self), address))
+        let is_spare = |one: &Connection| !one.is_of_user.load(Ordering::Relaxed);
+        let mut spare: HashMap<IpAddr, usize> = HashMap::new();
+        for one in open.iter().filter(|one| is_spare(one)) {
+            *spare.entry(one.address).or_default() += 1;
+        }
+        let from = if own >= most {
+            Some(address)
+        } else {
+            spare.iter().max_by_key(|(_, n)| **n).map(|(of, _)| *of)
+        };
+        let at = open.iter().position(|one| is_spare(one) && Some(one.address) == from);
+        let Some(gone) = at.and_then(|at| open.remove(at)) else { return false };
+        gone.task.abort();
+        true
+    }
+
+    fn number(&self) -> u64 {
+        self.count.fetch_add(1, Ordering::Relaxed)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut open = self.0.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.1);
-            }
-        }
+        self.0.connections().retain(|one| one.number != self.1);
     }
 }
 
@@ -123,23 +154,30 @@ async fn accept(
             }
         };
         let address = peer.ip().to_canonical();
-        let Some(counted) = open.enter(address, &bounds) else { continue };
-        let (web, tls) = (Arc::clone(&web), tls.clone());
-        tokio::spawn(async move {
+        let Ok(own) = stream.local_addr() else { continue };
+        if !open.make_room(address, &bounds) {
+            continue;
+        }
+        let (number, is_of_user) = (open.number(), Arc::default());
+        let (web, tls, counted) = (Arc::clone(&web), tls.clone(), Counted(Arc::clone(&open), number));
+        let ends = Ends { peer, own, is_of_user: Arc::clone(&is_of_user) };
+        // This is the one thread of all of them: it does not run before it is among those that are open.
+        let task = tokio::spawn(async move {
             let _counted = counted;
             let _ = stream.set_nodelay(true);
             // Whatever it does or leaves undone, it ends.
-            let _ = tokio::time::timeout(bounds.connection, one(stream, address, web, bounds, tls)).await;
+            let _ = tokio::time::timeout(bounds.connection, one(stream, ends, web, bounds, tls)).await;
         });
+        open.connections().push_back(Connection { number, address, is_of_user, task: task.abort_handle() });
     }
 }
 
-async fn one(stream: TcpStream, address: IpAddr, web: Arc<Web>, bounds: Bounds, tls: Option<TlsAcceptor>) {
+async fn one(stream: TcpStream, ends: Ends, web: Arc<Web>, bounds: Bounds, tls: Option<TlsAcceptor>) {
     match tls {
-        None => serve(stream, address, web, bounds).await,
+        None => serve(stream, ends, web, bounds).await,
         Some(tls) => {
             if let Ok(Ok(stream)) = tokio::time::timeout(bounds.head, tls.accept(stream)).await {
-                serve(stream, address, web, bounds).await;
+                serve(stream, ends, web, bounds).await;
             }
         }
     }
@@ -149,17 +187,42 @@ async fn one(stream: TcpStream, address: IpAddr, web: Arc<Web>, bounds: Bounds, 
 mod tests {
     use super::*;
 
-    #[test]
-    fn connections_have_bounds() {
-        let bounds = Bounds { connections: 3, of_one: 2, ..Bounds::default() };
-        let (open, one, other) =
-            (Arc::new(Open::default()), IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let first = open.enter(one, &bounds).unwrap();
-        let _second = open.enter(one, &bounds).unwrap();
-        assert!(open.enter(one, &bounds).is_none());
-        let _third = open.enter(other, &bounds).unwrap();
-        assert!(open.enter(other, &bounds).is_none(), "that is all");
-        drop(first);
-        assert!(open.enter(one, &bounds).is_some());
+    #[tokio::test]
+    async fn whoever_takes_all_places_pushes_out_himself() {
+        let bounds = Bounds { connections: 4, of_one: 3, ..Bounds::default() };
+        let open = Open::default();
+        let [anna, mallory, other] = [1, 2, 3].map(|n| IpAddr::from([10, 0, 0, n]));
+        let enter = |address: IpAddr, is_user: bool| {
+            let is_in = open.make_room(address, &bounds);
+            if is_in {
+                let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
+                let is_of_user = Arc::new(AtomicBool::new(is_user));
+                open.connections().push_back(Connection { number: open.number(), address, is_of_user, task });
+            }
+            is_in
+        };
+        let of = |address: IpAddr| open.connections().iter().filter(|one| one.address == address).count();
+        assert!(enter(anna, true));
+        for _ in 0..10 {
+            assert!(enter(mallory, false));
+        }
+        assert_eq!((of(anna), of(mallory)), (1, 3), "so many of one address");
+        assert!(enter(other, false) && enter(anna, false));
+        assert_eq!((of(anna), of(mallory), of(other)), (2, 1, 1));
+        assert_eq!(open.connections().len(), bounds.connections, "so many in all");
+        // Who signed in stays, whatever others do; where all of them have, nobody else gets in.
+        for _ in 0..10 {
+            enter(mallory, false);
+        }
+        assert!(
+            open.connections()
+                .iter()
+                .any(|one| one.address == anna && one.is_of_user.load(Ordering::Relaxed))
+        );
+        open.connections().iter().for_each(|one| one.is_of_user.store(true, Ordering::Relaxed));
+        assert!(!enter(other, false) && open.connections().len() == bounds.connections);
+        let number = open.connections()[0].number;
+        drop(Counted(Arc::new(Open::default()), number));
+        assert_eq!(open.connections().len(), bounds.connections, "of others, none goes");
     }
 }

@@ -4,6 +4,7 @@
 
 mod connection;
 mod listen;
+mod local_user;
 mod tls;
 
 use std::net::SocketAddr;
