@@ -15,7 +15,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/resolver"
 const LAN: (&str, Ipv4Addr) = ("192.168.39.1", Ipv4Addr::new(192, 0, 2, 1));
 const TUNNEL: (&str, Ipv4Addr) = ("192.168.3.1", Ipv4Addr::new(10, 9, 9, 9));
 /// How long a thing may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Answers every question for an IPv4 address with one, and every other with none.
 fn answer_all(node: &Node, (address, told): (&str, Ipv4Addr), until: &AtomicBool) {
