@@ -129,6 +129,16 @@ pub fn find(method: &str, path: &str) -> Result<(&'static Route, Named), Refused
     Err(Refused::new(404, "there is no such page", ""))
 }
 
+/// How a path may be called, as HTTP lists it.
+fn methods_of(path: &str) -> String {
+    let of_path = ROUTES.iter().filter(|route| route.read(path).is_some());
+    let mut methods: Vec<&str> = of_path.map(|route| route.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.join(", ")
+}
+
 impl Web {
     /// The name of the cookie: with TLS, one that no other host and no plain page can set.
     pub const fn cookie_name(&self) -> &'static str {
@@ -220,6 +230,10 @@ impl Web {
     ) -> Result<Reply, Refused> {
         if route.scope != Scope::Public {
             noted.about = named.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ");
+        }
+        // Whoever is nobody yet has no session that a stranger's page could misuse: he is told that first.
+        if matches!(caller, Caller::Nobody) {
+            caller.may(route, None, now)?;
         }
         // A program that has a token sends no cookie along without knowing.
         let by_browser = !matches!(caller, Caller::Token(_)) && route.changes();
@@ -322,6 +336,9 @@ impl Web {
 
     fn refused(&self, frame: &Frame, asked: &Asked, refused: &Refused, is_api: bool) -> Outgoing {
         let mut headers = self.headers();
+        if refused.status == 405 {
+            headers.push(("allow", methods_of(&asked.path)));
+        }
         if refused.status == 401 && is_api {
             headers.push(("www-authenticate", "Bearer".into()));
         }

@@ -3,8 +3,9 @@
 use serde_json::Value;
 use wgrelay::web::database::TokenScope;
 use wgrelay::web::openapi;
+use wgrelay::web::view::Role;
 
-use crate::rig::{Rig, body, header, json, with};
+use crate::rig::{Rig, Who, body, header, json, with};
 
 #[test]
 fn a_change_is_tried_first_with_the_pairs_that_it_opens_and_closes() {
@@ -29,6 +30,24 @@ fn a_change_is_tried_first_with_the_pairs_that_it_opens_and_closes() {
     let history = json(&rig.get(&ci, "/api/v1/changes"));
     let last = history["revisions"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(last["command"], "wgrelay web, token ci", "{history}");
+}
+
+#[test]
+fn what_is_refused_says_so_as_http_and_programs_expect() {
+    let rig = Rig::new();
+    let ci = rig.token("ci", TokenScope::Operate, None);
+    let other = rig.send(&rig.request(&ci, "TRACE", "/api/v1/nodes", b""));
+    assert_eq!((other.status, header(&other, "allow")), (405, Some("GET, POST, HEAD")));
+    let other = rig.send(&rig.request(&ci, "DELETE", "/matrix", b""));
+    assert_eq!((other.status, header(&other, "allow")), (405, Some("GET, HEAD")));
+    // Whoever is nobody is told that, wherever he comes from; whoever is somebody has to come from here.
+    let nobody = with(rig.request(&Who::default(), "POST", "/api/v1/links", b"{}"), "origin", None);
+    let refused = rig.send(&nobody);
+    assert_eq!((refused.status, header(&refused, "www-authenticate")), (401, Some("Bearer")));
+    let anna = rig.signed_in("anna", Role::Operator);
+    let elsewhere =
+        with(rig.request(&anna, "POST", "/api/v1/links", b"{}"), "origin", Some("https://attacker.example"));
+    assert_eq!(rig.send(&elsewhere).status, 403);
 }
 
 #[test]

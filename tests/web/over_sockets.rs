@@ -104,6 +104,14 @@ fn the_half_that_speaks_http_has_no_rights_and_nothing_sent_to_it_costs_much() {
     // A long body is read from whoever may send one.
     let review = format!("POST /review HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4000000\r\n\r\n");
     assert!(ask(host, review.as_bytes()).starts_with("HTTP/1.1 413"));
+    // To a program it is told as everything else is; and what nobody serves is not read.
+    let nodes = format!("POST /api/v1/nodes HTTP/1.1\r\nHost: {host}\r\nContent-Length: 400000000\r\n\r\n");
+    let told = ask(host, nodes.as_bytes());
+    assert!(told.starts_with("HTTP/1.1 413") && told.contains("application/json"), "{told:.300}");
+    let nothing =
+        format!("POST /api/v1/nothing HTTP/1.1\r\nHost: {host}\r\nContent-Length: 400000000\r\n\r\n");
+    let told = ask(host, nothing.as_bytes());
+    assert!(told.starts_with("HTTP/1.1 404") && told.contains("no such page"), "{told:.300}");
     let before = resident();
     // A body that is longer than its route takes, and one without an end.
     let long = format!("POST /login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 900000000\r\n\r\n");

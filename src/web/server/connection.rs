@@ -20,6 +20,8 @@ use crate::web::{Asked, Outgoing, STRANGERS_BODY, Web};
 
 /// A request's head may be so long.
 const HEAD: usize = 16 << 10;
+/// What is said of what is our fault.
+const WENT_WRONG: &str = "this went wrong here";
 /// And have so many lines.
 const LINES: usize = 64;
 
@@ -83,7 +85,14 @@ async fn answer(
         body: Vec::new(),
         local_user: None,
     };
-    let mut most = find(&asked.method, &asked.path).map_or(0, |(route, _)| route.body_limit());
+    let Ok((route, _)) = find(&asked.method, &asked.path) else {
+        // What nobody asked for is not read, however long it is.
+        let refused = tokio::task::spawn_blocking(move || web.answer(&asked, address, now())).await;
+        return refused
+            .map_or_else(|_| plain(false, 500, WENT_WRONG), |outgoing| response(outgoing, is_head));
+    };
+    let is_api = route.is_api();
+    let mut most = route.body_limit();
     if most > STRANGERS_BODY {
         let own = Arc::clone(&web);
         let looked = tokio::task::spawn_blocking(move || {
@@ -92,16 +101,16 @@ async fn answer(
         });
         match looked.await {
             Ok((allowed, same)) => (most, asked) = (allowed, same),
-            Err(_) => return plain(500, "this went wrong here"),
+            Err(_) => return plain(is_api, 500, WENT_WRONG),
         }
     }
     if body.size_hint().lower() > most as u64 {
-        return plain(413, "this is longer than it may be");
+        return plain(is_api, 413, "this is longer than it may be");
     }
     match tokio::time::timeout(bounds.body, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => asked.body = body.to_bytes().to_vec(),
-        Ok(Err(_)) => return plain(413, "this is longer than it may be"),
-        Err(_) => return plain(408, "this took too long to come"),
+        Ok(Err(_)) => return plain(is_api, 413, "this is longer than it may be"),
+        Err(_) => return plain(is_api, 408, "this took too long to come"),
     }
     let (peer, own) = (ends.peer, ends.own);
     let work = move || {
@@ -117,7 +126,7 @@ async fn answer(
             }
             response(outgoing, is_head)
         }
-        Err(_) => plain(500, "this went wrong here"),
+        Err(_) => plain(is_api, 500, WENT_WRONG),
     }
 }
 
@@ -127,11 +136,19 @@ fn response(outgoing: Outgoing, is_head: bool) -> Response<Full<Bytes>> {
         response = response.header(name, value);
     }
     let body = if is_head { Bytes::new() } else { Bytes::copy_from_slice(&outgoing.body) };
-    response.body(Full::new(body)).unwrap_or_else(|_| plain(500, "this went wrong here"))
+    response.body(Full::new(body)).unwrap_or_else(|_| plain(false, 500, WENT_WRONG))
 }
 
-fn plain(status: u16, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+/// Says no before anything else was looked at; to a program as it expects it.
+fn plain(is_api: bool, status: u16, text: &'static str) -> Response<Full<Bytes>> {
+    let error = || serde_json::json!({"version": 1, "error": {"message": text, "hint": ""}, "problems": []});
+    let (kind, body) = if is_api {
+        ("application/json", Bytes::from(error().to_string()))
+    } else {
+        ("text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+    };
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, hyper::header::HeaderValue::from_static(value));
