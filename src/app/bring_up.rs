@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::backend::{BackendChoice, end_outdated, host, host_ahead, host_for};
+use super::cluster;
 use super::commit_confirm::{CommitConfirm, roll_back_if_expired};
 use super::event::{Event, Work};
 use super::fault::Fault;
@@ -74,7 +75,11 @@ impl BroughtUp {
 pub fn bring_up(session: &Session, asked: &BringUp) -> Result<BroughtUp, Fault> {
     let folder = match &asked.bundle {
         Some(file) => install_bundle(session, file)?,
-        None => session.folder()?,
+        None => {
+            let folder = session.folder()?;
+            cluster::before_up(session, &folder)?;
+            folder
+        }
     };
     let name = folder.name().clone();
     let runtime = Runtime::here(&name)?;
@@ -321,7 +326,7 @@ fn remember(configuration: &Configuration, folder: &Folder) -> Result<(), Fault>
 }
 
 /// Installs a bundle: the network as this node needs it, and its secrets.
-fn install_bundle(session: &Session, file: &Path) -> Result<Folder, Fault> {
+pub(super) fn install_bundle(session: &Session, file: &Path) -> Result<Folder, Fault> {
     let bytes = files::read_secret(file)?;
     let parsed = Bundle::parse(bytes.as_bytes(), &file.display().to_string());
     let Some(bundle) = parsed.value else { return Err(Fault::invalid(parsed.problems)) };

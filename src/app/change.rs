@@ -201,17 +201,17 @@ fn key(text: Option<&str>) -> Result<Option<PublicKey>, Fault> {
 
 fn revert(session: &Session, number: u64, saving: Saving<'_>) -> Result<Edited, Fault> {
     let folder = session.folder()?;
-    let lock = session.lock(&folder)?;
+    let (store, turn) = session.turn(&folder)?;
     let before = folder.load()?;
     let text = |contents: &Contents| contents.network.as_ref().map(|b| b.to_vec()).unwrap_or_default();
     expected(&saving, &text(&before))?;
-    let (_, after) = folder.revision(number)?;
+    let (_, after) = store.revision(number)?;
     let network = valid(&after)?;
     // One that cannot be read reached nobody that could be told.
     let network_before = valid(&before).unwrap_or_else(|_| network.clone());
     let said = format!("reverted to revision {number}");
     if !saving.dry_run {
-        folder.commit(&lock, &after, &before.digests(), session.note(said.clone()))?;
+        store.commit(&turn, &after, &before.digests(), session.note(said.clone()))?;
     }
     Ok(Edited { said, network_before, network, before, after, warnings: Vec::new() })
 }

@@ -65,7 +65,7 @@ pub fn edit(
     change: impl FnOnce(&Loaded, &mut NetworkDocument, &mut Secrets) -> Result<String, Fault>,
 ) -> Result<Edited, Fault> {
     let folder = session.folder()?;
-    let lock = session.lock(&folder)?;
+    let (store, turn) = session.turn(&folder)?;
     let loaded = session.load_network()?;
     if let Some(bundle) = loaded.snapshot.installed_bundle()? {
         return Err(Fault::failed(
@@ -116,7 +116,7 @@ pub fn edit(
             session.tell(Event::Problem(warning.clone()));
         }
         let why = anstream::adapter::strip_str(said.lines().next().unwrap_or_default()).to_string();
-        folder.commit(&lock, &after, &before.digests(), session.note(why))?;
+        store.commit(&turn, &after, &before.digests(), session.note(why))?;
     }
     Ok(Edited { said, network_before: loaded.network, network, before, after, warnings })
 }

@@ -95,7 +95,7 @@ impl From<StoreError> for Fault {
         let (code, path) = match &error {
             StoreError::TooLarge { path } => ("too-large", path),
             StoreError::NotText { path, .. } => ("not-text", path),
-            StoreError::Conflict { .. } => {
+            StoreError::Conflict { .. } | StoreError::Shared { code: "store-changed", .. } => {
                 return Self { kind: FaultKind::Conflict, ..Self::failed(error, hint) };
             }
             _ => return Self::failed(error, hint),

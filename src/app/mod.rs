@@ -10,6 +10,7 @@ mod backend;
 mod bring_up;
 mod change;
 mod check;
+mod cluster;
 mod commit_confirm;
 mod compare;
 mod doctor;
@@ -19,6 +20,7 @@ mod event;
 #[cfg(test)]
 mod fake;
 mod fault;
+mod follow;
 mod glance;
 mod import;
 mod init;
@@ -53,6 +55,10 @@ pub use backend::{BackendChoice, choose, end_outdated, host, host_ahead, host_fo
 pub use bring_up::{BringUp, BroughtUp, bring_up};
 pub use change::{Change, Changed, change};
 pub use check::{check, losses};
+pub use cluster::{
+    Accepted, ClusterCreated, ClusterJoined, ClusterLeft, ClusterStatus, EndpointStatus, MemberStatus,
+    StoreAccess, accept, cluster_create, cluster_join, cluster_leave, cluster_status,
+};
 pub use commit_confirm::{Confirmed, confirm, wait_for_confirmation};
 pub use compare::{Compared, compare_edited, compare_with_host};
 pub use doctor::{Diagnosis, diagnose};
@@ -60,13 +66,17 @@ pub use down::{Down, down};
 pub use edit::{Edited, Saving, edit, revision_of};
 pub use event::{Event, Listener, Nobody, Work, Working};
 pub use fault::{Fault, FaultKind};
+pub(crate) use follow::{Followed, apply_copy, note_applied};
 pub use glance::glance;
 pub use import::{Import, ImportedNetwork, import};
 pub use init::{Made, NewNetwork, init, profile_fault};
 pub use list::{ListedNode, Listing, list};
 pub use live::Live;
 pub use look::{Look, look, recorded_target};
-pub use node_edits::{NewNode, add_node, enable_node, expire_node, remove_node, rename_node, rotate_node};
+pub use node_edits::{
+    NewNode, RotatedShared, add_node, enable_node, expire_node, remove_node, rename_node, rotate_node,
+    rotate_shared,
+};
 pub use other_dir::dir_to_take_down;
 pub(crate) use other_dir::refuse as refuse_other_dir;
 pub use reconcile::{Extent, Reconciled, Repair, reconcile};

@@ -228,6 +228,58 @@ pub fn rotate_node<'n>(
     Ok(if node.is_relay() { peers(&loaded.network, node) } else { vec![node] })
 }
 
+/// What was rotated of what relays know of others.
+#[derive(Debug)]
+pub struct RotatedShared<'n> {
+    /// How many nodes have a new key pair.
+    pub pairs: usize,
+    /// How many preshared keys are new.
+    pub preshared: usize,
+    /// Who made its private key itself, and keeps it.
+    pub kept: Vec<&'n NodeName>,
+    /// Who has to be exported again.
+    pub to_export: Vec<&'n Node>,
+}
+
+impl RotatedShared<'_> {
+    /// Says it in words.
+    pub fn said(&self) -> String {
+        format!("all that relays know of others: {} key pairs, {} preshared keys", self.pairs, self.preshared)
+    }
+}
+
+/// Gives every spoke whose private key is kept here a new key pair, and every pair a new preshared key: what a relay that was stolen
+/// knew of others opens nothing any more. Relays keep their own keys, which nobody else knows.
+///
+/// # Errors
+/// The text cannot be edited.
+pub fn rotate_shared<'n>(
+    loaded: &'n Loaded,
+    document: &mut NetworkDocument,
+    secrets: &mut Secrets,
+) -> Result<RotatedShared<'n>, Fault> {
+    let network = &loaded.network;
+    let mut done = RotatedShared { pairs: 0, preshared: 0, kept: Vec::new(), to_export: Vec::new() };
+    for node in network.nodes.values().filter(|node| !node.is_relay()) {
+        if secrets.private_keys.contains_key(&node.name) {
+            let private = random::private_key();
+            document.set_public_key(&node.name, &private.public_key())?;
+            secrets.private_keys.insert(node.name.clone(), private);
+            done.pairs += 1;
+        } else {
+            done.kept.push(&node.name);
+        }
+        done.to_export.push(node);
+    }
+    if network.preshared_keys {
+        for (relay, other) in network.key_pairs() {
+            secrets.set_preshared_key(&relay.name, &other.name, random::preshared_key());
+            done.preshared += 1;
+        }
+    }
+    Ok(done)
+}
+
 /// The nodes that a node shares keys with: of every pair one is a relay.
 fn peers<'n>(network: &'n Network, node: &Node) -> Vec<&'n Node> {
     network

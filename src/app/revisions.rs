@@ -8,7 +8,7 @@ use similar::{ChangeTag, TextDiff};
 use crate::config::{Secrets, parse_network};
 use crate::model::{InterfaceName, Network, Problem};
 use crate::store::folder::Folder;
-use crate::store::{Contents, Note, Revision, Store as _, StoreError};
+use crate::store::{Contents, NetworkStore, Note, Revision, Store as _, StoreError};
 
 /// The revisions of a network; serialises as the program's JSON.
 #[derive(Debug, Serialize)]
@@ -41,7 +41,7 @@ pub struct ListedRevision {
 /// # Errors
 /// They cannot be read.
 pub fn history(folder: &Folder) -> Result<History, StoreError> {
-    let (list, now) = (folder.history()?, folder.load()?.digests());
+    let (list, now) = (NetworkStore::of(folder)?.history()?, folder.load()?.digests());
     // The newest that says what the files say: an older one may say the same.
     let current = list.iter().rev().find(|r| r.files == now).map(|r| r.number);
     let listed = |r: Revision| ListedRevision {
@@ -73,10 +73,11 @@ pub struct Compared {
 /// # Errors
 /// One of them is not kept.
 pub fn compare(folder: &Folder, from: u64, to: Option<u64>) -> Result<Compared, StoreError> {
-    let (_, old) = folder.revision(from)?;
+    let store = NetworkStore::of(folder)?;
+    let (_, old) = store.revision(from)?;
     let new = match to {
-        Some(number) => folder.revision(number)?.1,
-        None => folder.load()?,
+        Some(number) => store.revision(number)?.1,
+        None => store.load()?,
     };
     let Difference { network: lines, keys } = difference(&old, &new);
     Ok(Compared { version: 1, network: folder.name().clone(), from, to, lines, keys })
@@ -202,7 +203,8 @@ pub enum NotRestored {
 ///
 /// # Errors
 /// The revision is not kept, is not valid now, or cannot be written; then nothing was changed.
-pub fn revert(store: &Folder, number: u64, note: Note) -> Result<Option<u64>, NotRestored> {
+pub fn revert(folder: &Folder, number: u64, note: Note) -> Result<Option<u64>, NotRestored> {
+    let store = NetworkStore::of(folder)?;
     let turn = store.turn()?;
     let (_, contents) = store.revision(number)?;
     valid(&contents)?;
@@ -214,11 +216,12 @@ pub fn revert(store: &Folder, number: u64, note: Note) -> Result<Option<u64>, No
 ///
 /// # Errors
 /// It cannot be written; then nothing was changed.
-pub fn restore(store: &Folder, contents: &Contents, note: Note) -> Result<Option<u64>, NotRestored> {
-    if !store.exists() {
-        store.create(contents, note)?;
+pub fn restore(folder: &Folder, contents: &Contents, note: Note) -> Result<Option<u64>, NotRestored> {
+    if !folder.exists() {
+        folder.create(contents, note)?;
         return Ok(Some(1));
     }
+    let store = NetworkStore::of(folder)?;
     let turn = store.turn()?;
     let expected = store.load()?.digests();
     Ok(store.commit(&turn, contents, &expected, note)?)

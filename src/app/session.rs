@@ -10,9 +10,10 @@ use super::recorded_node::recorded_node;
 use crate::config::{Bundle, Secrets, parse_network, places_of};
 use crate::host::user::User;
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp, nearest};
+use crate::store::cluster::Place;
 use crate::store::files::{StoreError, WriterLock};
 use crate::store::folder::{Folder, settled};
-use crate::store::{Note, Snapshot};
+use crate::store::{NetworkStore, Note, Snapshot, Store as _, Turn};
 
 /// What was asked for, and by what clock.
 #[derive(Debug, Clone)]
@@ -184,11 +185,13 @@ impl Session {
         Err(Fault::usage(format!("there is no network {name} in {}", self.dir.display()), hint))
     }
 
-    /// Takes the writer's lock of a network, waiting for another command.
-    pub fn lock(&self, folder: &Folder) -> Result<WriterLock, Fault> {
+    /// Returns where a network is kept, and the right to change it, waiting for others; what others changed is here by then.
+    pub fn turn(&self, folder: &Folder) -> Result<(NetworkStore, Turn), Fault> {
         is_there(folder)?;
         let _work = self.begin(Work::WaitingForFolder);
-        Ok(folder.lock()?)
+        let store = NetworkStore::of(folder)?;
+        let turn = store.turn()?;
+        Ok((store, turn))
     }
 
     /// Takes the same lock for a command that changes the host: a read-only folder keeps nobody from that.
@@ -314,12 +317,15 @@ impl Session {
         self.node.as_ref()
     }
 
-    /// Finds the node that this host is: `--node`, else the installed bundle's, else the one that it was brought up as, else the
+    /// Finds the node that this host is: `--node`, else the installed bundle's, else the one that it is in its cluster, else the one that it was brought up as, else the
     /// only relay.
     pub fn this_node<'n>(&self, loaded: &'n Loaded) -> Result<&'n Node, Fault> {
         let name = match &self.node {
             Some(name) => Some(name.clone()),
-            None => loaded.snapshot.installed_bundle()?.map(|b| b.this),
+            None => match loaded.snapshot.installed_bundle()? {
+                Some(bundle) => Some(bundle.this),
+                None => Place::of(loaded.folder.path()).membership()?.map(|member| member.node),
+            },
         };
         if let Some(name) = name {
             return find_node(&loaded.network, &name);

@@ -3,6 +3,7 @@
 use super::backend::{host, standing};
 use super::commit_confirm::look_after;
 use super::fault::Fault;
+use super::follow::{not_followed, standing_of};
 use super::look::look;
 use super::other_dir;
 use super::preflight::keeps_down;
@@ -13,7 +14,8 @@ use crate::host::boot_clock::since_boot;
 use crate::host::wireguard::embedded::ask_status;
 use crate::host::{HostError, LinuxHost, rolled_back};
 use crate::model::{InterfaceName, Problem};
-use crate::status::{Inputs, State, Status, status as judge};
+use crate::status::{Inputs, State, Status, StoreStatus, status as judge};
+use crate::store::cluster::Place;
 use crate::store::folder::Folder;
 
 /// What is known of a network on this host.
@@ -127,6 +129,31 @@ fn read(session: &Session, name: &InterfaceName) -> Result<Status, Fault> {
 
 /// The same in a process that looks again and again.
 pub(crate) fn read_status(
+    session: &Session,
+    name: &InterfaceName,
+    runtime: &Runtime,
+    cache: &TargetCache,
+    open: impl FnOnce() -> Result<LinuxHost, HostError> + Send,
+) -> Result<Status, Fault> {
+    let mut status = read_of_host(session, name, runtime, cache, open)?;
+    let folder = Folder::new(&session.dir, name);
+    if let Some(standing) = standing_of(&folder) {
+        status.problems.extend(standing.problems(name.as_str(), session.now));
+        if status.state != State::Down && runtime.agent_pid().is_none() {
+            status.problems.push(not_followed(&folder));
+        }
+        let held = standing.held.as_ref().or(standing.not_applied.as_ref());
+        status.store = Some(StoreStatus {
+            revision: Place::of(folder.path()).trust()?.map(|trust| trust.number),
+            store_revision: standing.seen,
+            unreachable_since: standing.unreachable_since,
+            held: held.map(|held| held.revision),
+        });
+    }
+    Ok(status)
+}
+
+fn read_of_host(
     session: &Session,
     name: &InterfaceName,
     runtime: &Runtime,

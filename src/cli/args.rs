@@ -6,8 +6,10 @@ use clap::builder::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::backup::{Backup, Restore};
+use super::cluster::ClusterCommand;
 use super::enroll::Enroll;
 use super::history::{Diff, Revert};
+use super::rotate::Rotate;
 use super::web::WebArgs;
 use crate::model::NodeName;
 use crate::wgconf::Client;
@@ -150,7 +152,8 @@ pub enum Command {
     Set(Set),
     /// Give a node new keys
     #[command(
-        after_help = "Examples:\n  wgrelay rotate phone\n  wgrelay rotate laptop --public-key KEY --up"
+        after_help = "Examples:\n  wgrelay rotate phone\n  wgrelay rotate laptop --public-key KEY --up\n  \
+                            wgrelay rotate --all-shared     after a relay was stolen: all that it knew of others"
     )]
     Rotate(Rotate),
     /// List the revisions of the network: when, who, why
@@ -268,6 +271,15 @@ pub enum Command {
                             Exit code 4: a pair that should reach does not."
     )]
     Lab(Lab),
+    /// Keep the network in an etcd that several relays share
+    #[command(
+        subcommand,
+        after_help = "docs/cluster.md goes from one relay to three.\n\nExamples:\n  \
+                            wgrelay cluster create --etcd https://192.0.2.10:2379 --ca ca.pem --cert eu.pem --key eu.key\n  \
+                            wgrelay cluster join --bundle us.bundle --etcd https://192.0.2.10:2379 --ca ca.pem --cert us.pem --key us.key\n  \
+                            wgrelay cluster status"
+    )]
+    Cluster(ClusterCommand),
     /// Serve the page and the API, for browsers and programs
     #[command(
         after_help = "docs/web.md tells who may what.\n\nExamples:\n  wgrelay web init          a link that makes the first admin\n  \
@@ -385,19 +397,6 @@ pub struct Set {
     pub up: bool,
 }
 
-/// `rotate`
-#[derive(Debug, Args)]
-pub struct Rotate {
-    /// The node
-    pub name: NodeName,
-    /// Its new public key: no private key is made or stored
-    #[arg(long, value_name = "KEY")]
-    pub public_key: Option<crate::model::PublicKey>,
-    /// Apply at once
-    #[arg(long)]
-    pub up: bool,
-}
-
 /// `show`
 #[derive(Debug, Args)]
 pub struct Show {
@@ -456,6 +455,9 @@ pub struct Up {
     /// Install this bundle first
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
+    /// Take this revision of the shared store, although it waits: `cluster status` tells why it does
+    #[arg(long, value_name = "REV", conflicts_with = "bundle")]
+    pub accept: Option<u64>,
     /// Which data plane
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,

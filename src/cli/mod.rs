@@ -3,6 +3,7 @@
 mod args;
 mod backup;
 mod check;
+mod cluster;
 mod confirm;
 mod context;
 mod doctor;
@@ -135,6 +136,7 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Run(args) => run::run(ctx, args),
         Command::Service(args) => service::service(ctx, args),
         Command::Lab(args) => lab::lab(ctx, args),
+        Command::Cluster(args) => cluster::cluster(ctx, args),
         Command::Web(args) => web::web(ctx, args),
         Command::Enroll(args) => enroll::enroll(ctx, args),
         Command::Genkey => keys::genkey(&ctx.out),
@@ -171,6 +173,7 @@ const fn is_about_this_host(command: &Command) -> bool {
             | Command::Status(_)
             | Command::Run(_)
             | Command::Service(_)
+            | Command::Cluster(_)
             | Command::Import(Import { take_over: true, .. })
     )
 }
@@ -182,6 +185,7 @@ const fn makes_keys(command: &Command) -> bool {
             | Command::Import(_)
             | Command::Add(_)
             | Command::Rotate(_)
+            | Command::Cluster(_)
             | Command::Enroll(_)
             | Command::Genkey
             | Command::Genpsk

@@ -55,6 +55,8 @@ const NODE_KEYS: &[(&str, Kind)] = &[
     ("relays", Kind::List),
     ("role", Kind::Text),
     ("routes", Kind::Routes),
+    ("sealing_key", Kind::Text),
+    ("signing_key", Kind::Elsewhere("`wgrelay cluster join` on that relay makes it")),
     ("site", Kind::Elsewhere("edit [[node.NAME.site]] in the file")),
 ];
 

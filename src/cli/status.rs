@@ -74,6 +74,9 @@ pub(super) fn text(out: &Output, status: &Status) -> String {
     if status.state != State::Down && !status.peers.is_empty() {
         text += &format!(", {online} of {} peers online", status.peers.len());
     }
+    if let Some(since) = status.store.as_ref().and_then(|store| store.unreachable_since) {
+        text += &format!(", {} since {since}", out.paint(Role::Warn, "the store is not reached"));
+    }
     text.push('\n');
     if !status.peers.is_empty() {
         let rows: Vec<Vec<Cell>> = status.peers.iter().map(row).collect();

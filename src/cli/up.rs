@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::output::{Output, Role};
 use super::root::require_root;
 use crate::app::{self, BackendChoice, BringUp, BroughtUp};
-use crate::model::{Network, Node};
+use crate::model::{InterfaceName, Network, Node};
 use crate::plan::{Backend, Line, Plan};
 
 impl From<Typed> for BackendChoice {
@@ -25,6 +25,15 @@ impl From<Typed> for BackendChoice {
 /// Makes this host match the network.
 pub fn up(ctx: &Context, args: &Up) -> Result<Exit, Fault> {
     require_root(ctx, "up")?;
+    if let Some(revision) = args.accept
+        && let app::Accepted::TakenDown(taken_down) = app::accept(ctx, revision)?
+    {
+        ctx.out.say(&format!(
+            "this relay is not in revision {revision}; `wgrelay cluster leave` ends its membership"
+        ));
+        let name = ctx.folder()?.name().clone();
+        return told_down(ctx, &name, &taken_down);
+    }
     let asked = BringUp {
         bundle: args.bundle.clone(),
         backend: args.backend.into(),
@@ -118,7 +127,12 @@ pub fn down(ctx: &Context) -> Result<Exit, Fault> {
     let name = app::name_of_what_is_up(ctx)?;
     let dir = app::dir_to_take_down(ctx, &name)?;
     let ctx = &if dir == ctx.dir { ctx.clone() } else { ctx.in_folder(dir) };
-    let app::TakenDown { done, remembered } = app::take_down(ctx, &name)?;
+    let taken_down = app::take_down(ctx, &name)?;
+    told_down(ctx, &name, &taken_down)
+}
+
+fn told_down(ctx: &Context, name: &InterfaceName, taken_down: &app::TakenDown) -> Result<Exit, Fault> {
+    let app::TakenDown { done, remembered } = taken_down;
     if ctx.out.json {
         let errors: Vec<String> = done.errors.iter().map(ToString::to_string).collect();
         ctx.out.json(&serde_json::json!({

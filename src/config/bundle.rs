@@ -150,10 +150,12 @@ pub fn network_for(network: &Network, this: &NodeName) -> Option<Network> {
     if whole.is_relay() {
         return Some(network.clone());
     }
+    // A spoke has no part in the relays' store.
+    let relay = |node: &Node| Node { sealing_key: None, signing_key: None, ..node.clone() };
     let nodes: BTreeMap<NodeName, Node> = network
         .nodes
         .values()
-        .map(|node| if node.name == *this || node.is_relay() { node.clone() } else { as_listed(node) })
+        .map(|node| if node.name == *this || node.is_relay() { relay(node) } else { as_listed(node) })
         .map(|node| (node.name.clone(), node))
         .collect();
     Some(Network { nodes, expect: Vec::new(), ..network.clone() })

@@ -25,6 +25,8 @@ const NODE_KEYS: &[&str] = &[
     "endpoint",
     "endpoint_of",
     "public_key",
+    "sealing_key",
+    "signing_key",
     "listen_port",
     "routes",
     "local",
@@ -79,6 +81,8 @@ pub(super) fn node_table(
     if let Some(key) = section.parsed("public_key", "bad-key", source) {
         (node.public_key, at.public_key) = (key.value, Some(key.mark));
     }
+    node.sealing_key = section.parsed("sealing_key", "bad-key", source).map(|key| key.value);
+    node.signing_key = section.parsed("signing_key", "bad-key", source).map(|key| key.value);
     node.listen_port = section.number("listen_port", 1..=u16::MAX, "", source).map(|p| p.value);
     (node.routes, at.routes) = routes(section, source);
     for text in section.list("local", source).unwrap_or_default() {

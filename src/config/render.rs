@@ -115,6 +115,12 @@ pub fn render_node(node: &Node) -> String {
         put(&format!("endpoint_of.{}", key_text(other.as_str())), text(&endpoint.to_string()));
     }
     put("public_key", text(&node.public_key.to_string()));
+    if let Some(key) = &node.sealing_key {
+        put("sealing_key", text(&key.to_string()));
+    }
+    if let Some(key) = &node.signing_key {
+        put("signing_key", text(&key.to_string()));
+    }
     if let Some(port) = node.listen_port {
         put("listen_port", port.to_string());
     }

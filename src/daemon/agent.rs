@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::follow::Follower;
 use super::supervise::supervise;
 use super::traffic;
 use super::{
@@ -276,6 +277,7 @@ impl Looking {
             concern: self.clone().concern(),
             author: self.author.clone(),
             glance: self.clone().glance(),
+            follow: self.clone().follow(),
             status: self.tell(),
             metrics: None,
             hangs_up: false,
@@ -334,6 +336,12 @@ impl Looking {
             };
             known.1.concerns(route)
         })
+    }
+
+    fn follow(self) -> Box<dyn FnOnce() + Send> {
+        let device = self.device;
+        let follower = Follower::new(self.session, self.name, self.runtime, move || machine(device.as_ref()));
+        Box::new(move || follower.run())
     }
 
     fn glance(self) -> Glance {

@@ -11,6 +11,7 @@
 pub mod agent;
 mod control_socket;
 mod device;
+mod follow;
 mod metrics;
 mod pace;
 pub mod protocol;
@@ -97,6 +98,8 @@ pub struct Serving {
     pub author: LastAuthor,
     /// What is looked at each second.
     pub glance: Glance,
+    /// Follows the store that the network may be in, as long as the process lives.
+    pub follow: Box<dyn FnOnce() + Send>,
     /// What `status` asks for.
     pub status: StatusProvider,
     /// Metrics, where somebody asked for them.
@@ -156,6 +159,7 @@ async fn events(serving: Serving) -> std::io::Result<End> {
         watch_kernel(news, changed.clone());
     }
     watch_the_untold(Arc::clone(&serving.glance), changed.clone());
+    watch("a shared store", serving.follow);
     if let Some(engine) = Engine::here() {
         watch_engine(engine, changed);
     }

@@ -89,6 +89,7 @@ mod tests {
             rolled_back_at: None,
             repairs_in_a_minute: None,
             repaired_after: Default::default(),
+            store: None,
         };
         let codes: Vec<String> = observed(&status, &[known]).into_iter().map(|f| f.code).collect();
         assert_eq!(codes, ["peer-away", "never-heard"]);

@@ -81,6 +81,35 @@ impl FromStr for PublicKey {
     }
 }
 
+/// The Ed25519 key that a relay's revisions are held against; written as every other key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct SigningKey(PublicKey);
+
+impl SigningKey {
+    /// Wraps the raw bytes.
+    pub const fn from_bytes(bytes: [u8; KEY_LEN]) -> Self {
+        Self(PublicKey::from_bytes(bytes))
+    }
+    /// Returns the raw bytes.
+    pub const fn as_bytes(&self) -> &[u8; KEY_LEN] {
+        self.0.as_bytes()
+    }
+}
+
+impl FromStr for SigningKey {
+    type Err = KeyError;
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Length of a key's text.
 const TEXT_LEN: usize = 44;
 

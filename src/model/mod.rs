@@ -32,7 +32,7 @@ pub use allowed_ips::{
 pub use derivation::Derivation;
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, EndpointHost};
 pub use forward::{Destination, DestinationError, Forward, ForwardSource, Target};
-pub use key::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey};
+pub use key::{KEY_LEN, KeyError, PresharedKey, PrivateKey, PublicKey, SigningKey};
 pub use masked::{could_be_key, masked, masked_to_pieces, shown};
 pub use name::{InterfaceName, NameError, NodeName};
 pub use network::{

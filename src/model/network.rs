@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
-    AllowRule, DEFAULT_PORT, Endpoint, Expectation, Forward, InterfaceName, NodeName, PublicKey, Timestamp,
+    AllowRule, DEFAULT_PORT, Endpoint, Expectation, Forward, InterfaceName, NodeName, PublicKey, SigningKey,
+    Timestamp,
 };
 
 /// Seconds between keepalives unless told otherwise: short enough for the usual NAT's 30 s (`wg(8)`).
@@ -206,6 +207,10 @@ pub struct Node {
     pub endpoint_of: BTreeMap<NodeName, Endpoint>,
     /// Its identity.
     pub public_key: PublicKey,
+    /// On a relay of a cluster: what keys are sealed to in the shared store; `None`: it has not joined.
+    pub sealing_key: Option<PublicKey>,
+    /// On a relay of a cluster: the Ed25519 key that its revisions are signed with.
+    pub signing_key: Option<SigningKey>,
     /// Subnets behind it.
     pub sites: Vec<Site>,
     /// Subnets behind it that a better node carries.
@@ -256,6 +261,8 @@ impl Node {
             endpoint: None,
             endpoint_of: BTreeMap::new(),
             public_key,
+            sealing_key: None,
+            signing_key: None,
             sites: Vec::new(),
             standby: Vec::new(),
             bridges: Vec::new(),

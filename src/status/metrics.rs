@@ -114,6 +114,7 @@ mod tests {
             rolled_back_at: None,
             repairs_in_a_minute: Some(3),
             repaired_after: [("nft".to_string(), 2), ("unknown".to_string(), 1)].into(),
+            store: None,
             rolls_back_in: None,
         }
     }

@@ -82,6 +82,19 @@ pub struct Drift {
     pub line: Line,
 }
 
+/// How the network stands with the store that it shares with other relays, as this host saw it last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// The revision that is here; `null`: none was taken.
+    pub revision: Option<u64>,
+    /// The newest that the store was seen to have; `null`: it is empty, or was never seen.
+    pub store_revision: Option<u64>,
+    /// Since when it is not reached; `null`: it is.
+    pub unreachable_since: Option<Timestamp>,
+    /// The revision that is not taken, or could not be applied; `null`: none. Why is among the problems.
+    pub held: Option<u64>,
+}
+
 /// What `status` tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -113,6 +126,9 @@ pub struct Status {
     /// After whose changes, and how often, by the process's name; `unknown`: the kernel does not tell.
     #[serde(default)]
     pub repaired_after: BTreeMap<String, usize>,
+    /// How it stands with the store of a cluster; `null`: it is in none.
+    #[serde(default)]
+    pub store: Option<StoreStatus>,
 }
 
 impl Status {
@@ -187,6 +203,7 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         rolled_back_at: rolled_back.map(|change| change.at),
         repairs_in_a_minute: None,
         repaired_after: BTreeMap::new(),
+        store: None,
     }
 }
 

@@ -105,6 +105,16 @@ pub enum StoreError {
         /// The oldest and the newest that there are; `None`: none.
         kept: Option<(u64, u64)>,
     },
+    /// A shared store says no, or nothing.
+    #[error("{message}")]
+    Shared {
+        /// Why, as a code.
+        code: &'static str,
+        /// Why, in words.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// Somebody else is writing.
     #[error("{} is locked{}", path.display(), by(.holder))]
     Locked {
@@ -174,6 +184,7 @@ impl StoreError {
                 format!("wait until it is done; `ps -p {pid}` shows what it is")
             }
             Self::Locked { .. } => "wait until it is done".into(),
+            Self::Shared { hint, .. } => hint.clone(),
         }
     }
 }

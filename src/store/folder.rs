@@ -202,6 +202,23 @@ impl Folder {
         self.commit(&lock, &contents, &before.digests(), note).map(drop)
     }
 
+    /// Makes the folder what a shared store has in a revision, which has its number from there.
+    pub(crate) fn take(
+        &self,
+        _lock: &WriterLock,
+        contents: &Contents,
+        number: u64,
+        note: Note,
+    ) -> Result<(), StoreError> {
+        let before = Contents::read(self.path())?;
+        journal::replace(self.path(), &before, contents, note, Some(number)).map(drop)
+    }
+
+    /// Returns the number that the next revision would have here.
+    pub(crate) fn next_revision(&self) -> Result<u64, StoreError> {
+        History::of(self.path()).next()
+    }
+
     /// Says for which node a bundle was installed here; `None`: this network came in no bundle.
     ///
     /// # Errors
@@ -234,7 +251,7 @@ impl Store for Folder {
         if before.digests() != *expected {
             return Err(StoreError::Conflict { path: self.network_path() });
         }
-        journal::replace(self.path(), &before, contents, note)
+        journal::replace(self.path(), &before, contents, note, None)
     }
 
     fn watch(&self) -> Watch {

@@ -121,6 +121,17 @@ impl History {
         self.append(list, revision, contents)
     }
 
+    /// Forgets revisions that were counted otherwise, where they are in the way of one of this number.
+    pub(crate) fn make_way(&self, number: u64) -> Result<(), StoreError> {
+        let path = self.folder.join(INDEX);
+        match self.list()?.last() {
+            Some(last) if last.number >= number => {
+                fs::remove_file(&path).map_err(files::io_error("remove", &path))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the number that the next revision has.
     pub(crate) fn next(&self) -> Result<u64, StoreError> {
         Ok(self.list()?.last().map_or(1, |last| last.number + 1))

@@ -53,7 +53,8 @@ impl Pending {
     }
 }
 
-/// Replaces the files of a folder by these, as one. Returns the revision; `None`: they are so already. The lock is held.
+/// Replaces the files of a folder by these, as one. Returns the revision; `None`: they are so already. The lock is held. A shared
+/// store gives its revisions a `number`; else they are counted here.
 ///
 /// # Errors
 /// Where one cannot be written or put into its place all are as they were; only where that fails, too, the change is
@@ -63,6 +64,7 @@ pub(crate) fn replace(
     before: &Contents,
     contents: &Contents,
     note: Note,
+    number: Option<u64>,
 ) -> Result<Option<u64>, StoreError> {
     let (old, new) = (before.digests(), contents.digests());
     let changed = |part: &Part| old.get(*part) != new.get(*part);
@@ -76,7 +78,10 @@ pub(crate) fn replace(
     }
     let history = History::of(folder);
     history.keep(before, |is_first| Note::by_hand(folder, is_first))?;
-    let number = history.next()?;
+    let number = match number {
+        Some(number) => history.make_way(number).map(|()| number)?,
+        None => history.next()?,
+    };
     let pending = Pending { files, revision: Some(Revision { number, note, files: new }) };
     write_new(folder, &pending, contents)?;
     pending.write(folder).inspect_err(|_| forget_new(folder, &pending))?;

@@ -1,17 +1,20 @@
 //! Where a network is kept: the files of a revision change as one, one writer at a time, and the last revisions are kept
 //! with who made them and why. Secrets are such that nobody else can read them.
 //!
-//! [`Store`] is the seam for other places; [`folder::Folder`], a folder of this host, is the first.
+//! [`Store`] is the seam: [`folder::Folder`] is a folder of this host, [`cluster::Shared`] an etcd that several relays share and
+//! of which the folder is the last good copy. [`NetworkStore`] is whichever of them a network is kept in.
 
 #![expect(clippy::disallowed_methods, reason = "files are what this layer is about")]
 
 pub mod backup;
 pub mod batch;
+pub mod cluster;
 pub mod file_stamp;
 pub mod files;
 pub mod folder;
 mod history;
 mod journal;
+mod network_store;
 pub mod owned;
 mod part;
 mod snapshot;
@@ -20,6 +23,7 @@ mod watch;
 
 pub use files::StoreError;
 pub use history::{KEPT, Note, Revision};
+pub use network_store::{NetworkStore, Turn};
 pub use part::{Contents, Digest, Digests, InstalledBundle};
 pub use snapshot::Snapshot;
 pub use watch::Watch;

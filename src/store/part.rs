@@ -129,6 +129,14 @@ pub struct Digests {
 }
 
 impl Digests {
+    /// Of a network.toml of which nothing else is known.
+    pub(crate) fn of_network(network: Digest) -> Self {
+        Self { network: Some(network), ..Self::default() }
+    }
+    /// Returns network.toml's.
+    pub(crate) const fn network(&self) -> Option<&Digest> {
+        self.network.as_ref()
+    }
     pub(crate) fn get(&self, part: Part) -> Option<&Digest> {
         match part {
             Part::Secrets => self.secrets.as_ref(),

@@ -1,0 +1,14 @@
+//! Relays that share a store: three real members of etcd, each in a namespace of its own, and three relays beside them.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "tests make namespaces, files and processes"
+)]
+
+mod believed;
+mod edits;
+mod faults;
+#[path = "../rig/mod.rs"]
+#[expect(dead_code, reason = "the rig serves other tests as well")]
+mod rig;
+mod stage;
