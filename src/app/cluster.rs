@@ -219,7 +219,7 @@ pub fn cluster_join(
     let node = member.node.clone();
     let note = session.note(format!("{node} joined the cluster"));
     let Joined { revision, believed_at_first_sight } =
-        Shared::join(&folder, member, trust, note, random::private_key)?;
+        Shared::join(&folder, member, trust, &note, random::private_key)?;
     let (believed, believed_key) = believed_at_first_sight.unzip();
     Ok(ClusterJoined { version: 1, network: folder.name().clone(), node, revision, believed, believed_key })
 }

@@ -213,7 +213,7 @@ fn told(ctx: &Context, status: &ClusterStatus) -> Result<(), Fault> {
         ),
     };
     text.push('\n');
-    let rows: Vec<Vec<Cell>> = status.endpoints.iter().map(|endpoint| endpoint_row(endpoint)).collect();
+    let rows: Vec<Vec<Cell>> = status.endpoints.iter().map(endpoint_row).collect();
     text += &table(out, &["ETCD", "ANSWERS"], &rows, Narrow::Wrap);
     let rows: Vec<Vec<Cell>> = status.relays.iter().map(relay_row).collect();
     text += &table(out, &["RELAY", "JOINED", "SIGNS WITH"], &rows, Narrow::Leave);

@@ -1,11 +1,13 @@
 //! Members of etcd that die, majorities that go and come back, a relay that is cut off: the network goes on from the copy, agents
 //! follow once the store is there again.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::rig::drive::Wgrelay;
 use crate::rig::probe::{no_ping, ping};
-use crate::stage::{Stage, nodes, until};
+use crate::stage::{PATIENCE, Stage, nodes};
 
 fn brought_up<'a>(stage: &'a Stage) -> [Wgrelay<'a>; 3] {
     let all = stage.founded();
@@ -20,9 +22,15 @@ fn unreached_since(relay: &Wgrelay<'_>) -> Option<u64> {
     relay.status()["store"]["unreachable_since"].as_u64()
 }
 
+/// Whether a relay sends to a node, by whichever peer that is.
 fn applied(relay: &Wgrelay<'_>, name: &str) -> bool {
+    let shown = relay.call(&["show", name, "--json"]);
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap_or_default();
+    let Some(address) = shown["address"].as_str().map(str::to_owned) else { return false };
     let status = relay.status();
-    status["peers"].as_array().is_some_and(|peers| peers.iter().any(|peer| peer["name"] == name))
+    let allowed =
+        status["peers"].as_array().into_iter().flatten().flat_map(|peer| peer["allowed_ips"].as_array());
+    allowed.flatten().any(|net| *net == format!("{address}/32"))
 }
 
 #[test]
@@ -34,17 +42,19 @@ fn agents_follow_through_dead_members_and_without_a_majority_all_goes_on_as_it_w
 
     // An edit anywhere is applied everywhere, by agents.
     stage.relay(1).ok(&["add", "first"]);
-    let took = [0, 1, 2].map(|n| until("it is applied", || applied(&stage.relay(n), "first")));
+    let took = [0, 1, 2].map(|n| seen(&stage, "it is applied", || applied(&stage.relay(n), "first")));
     println!("an edit was applied on all relays after {took:?}");
 
     // Whoever leads dies: edits go on.
     let leader = stage.leader();
     stage.kill(leader);
-    until("an edit goes through", || {
+    seen(&stage, "an edit goes through", || {
         let output = stage.relay(2).call(&["add", "second"]);
         output.code == Some(0) || output.stderr.contains("already")
     });
-    until("it is applied", || applied(&stage.relay(0), "second") && applied(&stage.relay(1), "second"));
+    seen(&stage, "it is applied", || {
+        applied(&stage.relay(0), "second") && applied(&stage.relay(1), "second")
+    });
 
     // No majority: no change, and packets as before; told by status, and since when.
     let other = (leader + 1) % 3;
@@ -55,7 +65,7 @@ fn agents_follow_through_dead_members_and_without_a_majority_all_goes_on_as_it_w
         "{refused}"
     );
     for n in 0..3 {
-        until("it is told", || unreached_since(&stage.relay(n)).is_some());
+        seen(&stage, "it is told", || unreached_since(&stage.relay(n)).is_some());
     }
     let since = unreached_since(&stage.relay(0));
     let status = stage.relay(0).call(&["status"]);
@@ -77,10 +87,10 @@ fn agents_follow_through_dead_members_and_without_a_majority_all_goes_on_as_it_w
     stage.start(other, "existing");
     stage.answers();
     for n in 0..3 {
-        until("it is told no more", || unreached_since(&stage.relay(n)).is_none());
+        seen(&stage, "it is told no more", || unreached_since(&stage.relay(n)).is_none());
     }
     stage.relay(1).ok(&["add", "fourth"]);
-    until("it is applied", || [0, 2].iter().all(|n| applied(&stage.relay(*n), "fourth")));
+    seen(&stage, "it is applied", || [0, 2].iter().all(|n| applied(&stage.relay(*n), "fourth")));
 
     // A relay that is cut off while the store is compacted lists anew.
     stage.relays[2].ip("link set eth0 down");
@@ -90,17 +100,17 @@ fn agents_follow_through_dead_members_and_without_a_majority_all_goes_on_as_it_w
     let revision = stage.with_client(|client| client.range("/wgrelay/", None).expect("it answers").revision);
     stage.etcdctl(&["compact", &revision.to_string()]).ok();
     stage.relays[2].ip("link set eth0 up");
-    until("it caught up", || applied(&stage.relay(2), "away2"));
+    seen(&stage, "it caught up", || applied(&stage.relay(2), "away2"));
 
     // Who is removed elsewhere is gone from the interface here.
     stage.relay(2).ok(&["remove", "first"]);
-    until("it is gone", || [0, 1].iter().all(|n| !applied(&stage.relay(*n), "first")));
+    seen(&stage, "it is gone", || !peers(&stage.relay(0)).contains(&"first".into()));
 
     // A wiped store takes nobody away.
     let before = peers(&stage.relay(0));
     stage.wipe();
     for n in 0..3 {
-        until("it is told", || {
+        seen(&stage, "it is told", || {
             let status = stage.relay(n).status();
             status["problems"].as_array().is_some_and(|all| all.iter().any(|p| p["code"] == "store-wiped"))
         });
@@ -110,7 +120,25 @@ fn agents_follow_through_dead_members_and_without_a_majority_all_goes_on_as_it_w
     let urls = stage.etcd_urls();
     stage.relay(2).ok(&["cluster", "create", "--etcd", &urls]);
     stage.relay(1).ok(&["add", "last"]);
-    until("it is applied", || [0, 2].iter().all(|n| applied(&stage.relay(*n), "last")));
+    seen(&stage, "it is applied", || [0, 2].iter().all(|n| applied(&stage.relay(*n), "last")));
+}
+
+/// Waits for something; where it does not come, with what each relay says.
+#[track_caller]
+fn seen(stage: &Stage, what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !is_so() {
+        if began.elapsed() > PATIENCE {
+            let said = [0, 1, 2].map(|n| {
+                let relay = stage.relay(n);
+                let log = relay.node.run(&["cat", "/run/wgrelay/wg0/agent.log"]).stdout;
+                format!("{}\n{}\n{log}", relay.call(&["cluster", "status"]), relay.call(&["status"]))
+            });
+            panic!("not within {PATIENCE:?}: {what}\n{}", said.join("\n"));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    began.elapsed()
 }
 
 fn peers(relay: &Wgrelay<'_>) -> Vec<Value> {

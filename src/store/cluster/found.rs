@@ -207,7 +207,7 @@ impl Shared {
         folder: &Folder,
         member: Membership,
         trusted: Option<SigningKey>,
-        note: Note,
+        note: &Note,
         random: impl FnOnce() -> PrivateKey,
     ) -> Result<Joined, StoreError> {
         let lock = folder.lock()?;
@@ -276,33 +276,32 @@ impl Shared {
             )
         };
         let record = head.unverified().map_err(|error| not(error.to_string()))?;
-        let own = head.verified(&record.signers).map_err(|error| not(error.to_string()))?;
-        if anchors.is_empty() {
-            let key = record.signers[&record.signer];
-            return Ok((own, Some((record.signer, key))));
-        }
         let keys = self.keys();
-        let kept = client
-            .range(&keys.revision(0), Some(&keys.revision(u64::MAX >> 24)))
-            .map_err(|error| unreached(&error))?;
+        let (from, to) = (keys.revision(0), keys.revision(u64::MAX >> 24));
+        let kept = client.range(&from, Some(&to)).map_err(|error| unreached(&error))?;
         let mut kept: Vec<Signed> =
             kept.pairs.iter().filter_map(|pair| Signed::parse(&pair.value).ok()).collect();
         kept.push(head.clone());
+        // From whom is believed to the head, record by record. Who joined with the head signed it with the key that it replaced by it.
+        let leads_here = |start: &Signed, is_believed: &dyn Fn(&Record) -> bool| {
+            let Ok(first) = start.unverified() else { return false };
+            is_believed(&first) && (start == head || Trust::after(start, &first).follow(head, &kept).is_ok())
+        };
+        let signed_by = |start: &Signed, first: &Record, key: &SigningKey| {
+            start.verified(&[(first.signer.clone(), *key)].into()).is_ok()
+        };
         let follows = kept.iter().rev().any(|start| {
-            let Ok(record) = start.unverified() else { return false };
-            let by = record.signers.get(&record.signer).copied();
-            // Whoever signed it may have been known by the key that it replaced with this revision.
-            let signed =
-                anchors.iter().any(|key| start.verified(&[(record.signer.clone(), *key)].into()).is_ok());
-            signed
-                && by.is_some()
-                && (start == head || Trust::after(start, &record).follow(head, &kept).is_ok())
+            leads_here(start, &|first| match anchors {
+                [] => first.signers.get(&first.signer).is_some_and(|key| signed_by(start, first, key)),
+                known => known.iter().any(|key| signed_by(start, first, key)),
+            })
         });
-        if follows {
-            Ok((own, None))
-        } else {
-            Err(not(format!("{} signed it, and nothing here says that it may", record.signer)))
+        if !follows {
+            return Err(not(format!("{} signed it, and nothing here says that it may", record.signer)));
         }
+        let at_first_sight = record.signers.get(&record.signer).filter(|_| anchors.is_empty());
+        let at_first_sight = at_first_sight.map(|key| (record.signer.clone(), *key));
+        Ok((record, at_first_sight))
     }
 
     #[expect(clippy::too_many_arguments, reason = "a step of `join` alone")]

@@ -171,10 +171,10 @@ impl Connection {
         }
         let request =
             request.body(Full::new(Bytes::from(body))).map_err(|e| Failed::Unsent(e.to_string()))?;
-        self.sender.ready().await.map_err(|e| Failed::Unsent(e.to_string()))?;
-        self.sender.send_request(request).await.map_err(|error| match error.is_canceled() {
-            true => Failed::Unsent(error.to_string()),
-            false => Failed::Unanswered(error.to_string()),
+        let hung_up = || Failed::Unsent("it hung up: does it ask for a certificate (--cert, --key)?".into());
+        self.sender.ready().await.map_err(|_| hung_up())?;
+        self.sender.send_request(request).await.map_err(|error| {
+            if error.is_canceled() { hung_up() } else { Failed::Unanswered(error.to_string()) }
         })
     }
 }

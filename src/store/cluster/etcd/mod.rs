@@ -257,7 +257,7 @@ impl Client {
                 200 => return Ok(answer),
                 // Tokens end by themselves, after minutes.
                 _ if said.contains("auth token") && attempt == 0 && self.access.user.is_some() => {
-                    self.token = None
+                    self.token = None;
                 }
                 _ if is_passing(said) || said.is_empty() => {
                     return Err(Asked::Next(if said.is_empty() {
@@ -277,7 +277,9 @@ impl Client {
         let connection = self.connection.as_mut().expect("it was opened");
         let answer = self.runtime.block_on(connection.ask(path, token, body));
         let (status, bytes) = answer.map_err(|failed| Asked::Next(failed.into()))?;
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+        // What the gateway itself has to say is plain text.
+        let plain = || json!({ "message": String::from_utf8_lossy(&bytes).trim() });
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or_else(|_| plain())))
     }
 
     fn sign_in(&mut self) -> Result<(), Asked> {
