@@ -1,9 +1,5 @@
 //! Relays that share a store: three real members of etcd, each in a namespace of its own, and three relays beside them.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "tests make namespaces, files and processes"
-)]
+#![expect(clippy::disallowed_methods, reason = "tests make namespaces, files and processes")]
 
 mod believed;
 mod edits;
