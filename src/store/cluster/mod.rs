@@ -1,5 +1,5 @@
 //! A network that several relays share: its text lies in etcd, signed, with its keys sealed; each relay's folder is its last good
-//! copy. docs/cluster.md tells how it is used, docs/adr/0019 why it is so.
+//! copy. docs/cluster.md tells how it is used, docs/adr/0020 why it is so.
 //!
 //! Pure: [`record`], [`sealing`], [`parts`], [`trust`], [`verdict`], [`underlay`]. The machine: [`etcd`], [`membership`], and what
 //! puts both together, [`Shared`].

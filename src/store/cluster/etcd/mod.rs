@@ -1,4 +1,4 @@
-//! etcd by its JSON gateway (docs/adr/0019): ranges, transactions, leases, watches and sign-in, over the HTTP and TLS that are
+//! etcd by its JSON gateway (docs/adr/0020): ranges, transactions, leases, watches and sign-in, over the HTTP and TLS that are
 //! here already. Every call asks one member after the other; a transaction that was asked twice compares what it replaces.
 
 mod connection;
