@@ -389,6 +389,10 @@ fn verdicts_are_those_of_wg_and_wg_quick() {
         let table = value("Table").filter(|t| !["off", "auto"].contains(t));
         let by_ip = ip_takes(value("Address").unwrap_or_default(), value("MTU").unwrap_or("1400"));
         let stripped = real::wg_quick_strip(&text).and_then(|stripped| real::wg_setconf(&stripped));
+        if stripped.as_ref().is_err_and(|why| why.contains("name resolution")) {
+            // A name, which nobody can be asked for here.
+            continue;
+        }
         // Whether there is a table called vpn is each host's matter.
         let taken =
             stripped.is_ok() && by_ip && table.is_none_or(|table| table == "vpn" || ip_knows_table(table));
