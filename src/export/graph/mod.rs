@@ -1,6 +1,7 @@
 //! The network as a picture: relays, spokes, their sites, and who is blocked. Nodes with the same answers are one box once
 //! they are many, so that a picture of 300 can be read.
 
+mod layout;
 mod mermaid;
 mod svg;
 
