@@ -10,3 +10,11 @@ pub mod config;
 pub mod dataplane;
 #[path = "../../src/model/mod.rs"]
 pub mod model;
+#[path = "../../src/firewall/mod.rs"]
+pub mod firewall;
+#[path = "../../src/plan/mod.rs"]
+pub mod plan;
+#[path = "../../src/reach/mod.rs"]
+pub mod reach;
+#[path = "../../src/import/mod.rs"]
+pub mod import;
