@@ -230,7 +230,7 @@ const IPV6_BACK: &str = "if [ -e /run/wgrelay-q-%i.ipv6 ]; then rm /run/wgrelay-
 
 /// What wg-quick does for a default route: everything but marked packets looks into the table, behind the main one's routes, and
 /// answers of the endpoint have the mark of what they answer, for a strict reverse-path filter.
-fn into_own_table(up: bool) -> Vec<String> {
+pub(super) fn into_own_table(up: bool) -> Vec<String> {
     let rules = |what: &str, after: &str| {
         format!(
             "for f in -4 -6; do ip $f rule {what} pref 32400 table main suppress_prefixlength 0{after}; ip $f rule {what} pref 32401 \
@@ -390,7 +390,9 @@ fn warn_of_endpoint(spoke: &Node, relay: &Node, allowed: &[IpNet], problems: &mu
     // With a default route every client sees to it that its own packets stay outside, and some always do.
     let Endpoint { host: EndpointHost::Ip(ip), .. } = endpoint else { return };
     let has_default = allowed.iter().any(|net| net.prefix_len() == 0 && net.addr().is_ipv4() == ip.is_ipv4());
+    // So do the rules of a table of its own.
     if !has_default
+        && !has_own_table(spoke)
         && !spoke.platform.binds_to_uplink()
         && let Some(net) = allowed.iter().find(|net| net.contains::<&IpAddr>(ip))
     {

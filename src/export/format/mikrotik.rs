@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Files, NamedFile};
+use super::{Files, NamedFile, is_full};
 use crate::export::wiped::wiped;
 use crate::model::{EndpointHost, Node, Problem};
 use crate::wgconf::{Dns, Document, Table};
@@ -13,7 +13,7 @@ use crate::wgconf::{Dns, Document, Table};
 pub(super) fn files(name: &str, node: &Node, document: &Document) -> Files {
     let text = wiped(|out| write(out, name, document));
     let mut problems = Vec::new();
-    if routes(document).any(|net| net.prefix_len() == 0) {
+    if is_full(document) && document.interface.table != Some(Table::Off) {
         problems.push(Problem::warning(
             "mikrotik-full-tunnel",
             format!("node.{}", node.name),

@@ -19,7 +19,8 @@ pub use powershell::{PowerShell, powershell};
 pub use quadlet::quadlet;
 
 use super::Exported;
-use crate::model::{Network, Node, Problem, Timestamp};
+use crate::model::{FULL_TUNNEL, Network, Node, Problem, Timestamp};
+use crate::wgconf::{Document, Table};
 
 /// A file to be written, or printed.
 pub struct NamedFile {
@@ -69,7 +70,7 @@ pub fn client_files(format: ClientFormat, network: &Network, node: &Node, export
     let name = network.name.as_str();
     let document = &exported.document;
     let mut made = match format {
-        ClientFormat::NetworkManager => network_manager::files(name, document),
+        ClientFormat::NetworkManager => network_manager::files(name, node, document),
         ClientFormat::Networkd => networkd::files(name, document),
         ClientFormat::Uci => uci::files(name, document),
         ClientFormat::Mikrotik => mikrotik::files(name, node, document),
@@ -87,6 +88,17 @@ pub fn client_files(format: ClientFormat, network: &Network, node: &Node, export
         ));
     }
     made
+}
+
+/// Whether everything but a few prefixes goes into the tunnel: by a table of its own, which only the rules that look into it bring to life.
+fn has_own_table(document: &Document) -> bool {
+    matches!(&document.interface.table, Some(Table::Named(table)) if *table == FULL_TUNNEL.to_string())
+}
+
+/// Whether everything of a family goes into the tunnel, or everything but a few prefixes.
+fn is_full(document: &Document) -> bool {
+    has_own_table(document)
+        || document.peers.iter().flat_map(|peer| &peer.allowed_ips).any(|net| net.prefix_len() == 0)
 }
 
 /// Makes a list of the nodes that take part now.

@@ -3,14 +3,26 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use super::{Files, NamedFile};
+use super::{Files, NamedFile, has_own_table};
 use crate::export::wiped::wiped;
+use crate::model::{FULL_TUNNEL, Node, Problem};
 use crate::wgconf::{Dns, Document, Table};
 
-pub(super) fn files(name: &str, document: &Document) -> Files {
+pub(super) fn files(name: &str, node: &Node, document: &Document) -> Files {
     let text = wiped(|out| write(out, name, document));
     let file = NamedFile { name: format!("{name}.nmconnection"), text, secret: true };
-    Files { files: vec![file], problems: Vec::new() }
+    let mut problems = Vec::new();
+    let has_ipv6 = document.interface.addresses.iter().any(|net| net.addr().is_ipv6());
+    let mut allowed = document.peers.iter().flat_map(|peer| &peer.allowed_ips);
+    if !has_ipv6 && allowed.any(|net| net.prefix_len() == 0 && net.addr().is_ipv6()) {
+        problems.push(Problem::warning(
+            "ipv6-beside-tunnel",
+            format!("node.{}", node.name),
+            "the tunnel has no IPv6 address, and NetworkManager then leaves IPv6 where it is: it goes past the tunnel, in clear",
+            "subnet6 under [network] gives the tunnel IPv6; or switch IPv6 off in the other connections of that host",
+        ));
+    }
+    Files { files: vec![file], problems }
 }
 
 fn write(out: &mut dyn Write, name: &str, document: &Document) -> fmt::Result {
@@ -65,6 +77,15 @@ fn family(
     writeln!(out, "\n[{section}]\nmethod=manual")?;
     for (n, address) in addresses.iter().enumerate() {
         writeln!(out, "address{}={address}", n + 1)?;
+    }
+    if has_own_table(document) {
+        // What has a more exact route than the default one keeps it; the tunnel's own datagrams go outside.
+        let all = if section == "ipv4" { "0.0.0.0/0" } else { "::/0" };
+        writeln!(
+            out,
+            "route-table={FULL_TUNNEL}\nrouting-rule1=priority 32400 from {all} suppress_prefixlength 0 table 254\n\
+             routing-rule2=priority 32401 not from {all} fwmark {FULL_TUNNEL:#x} table {FULL_TUNNEL}"
+        )?;
     }
     let servers = || i.dns.iter().filter(|dns| matches!(dns, Dns::Server(ip) if is_own(ip)));
     if servers().next().is_some() {

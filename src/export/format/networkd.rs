@@ -4,13 +4,10 @@ use std::fmt::{self, Write};
 
 use ipnet::IpNet;
 
-use super::{Files, NamedFile};
+use super::{Files, NamedFile, has_own_table, is_full};
 use crate::export::wiped::wiped;
-use crate::model::Problem;
+use crate::model::{FULL_TUNNEL, Problem};
 use crate::wgconf::{Dns, Document, Table};
-
-/// The mark and the table of a full tunnel, as wg-quick(8) chooses them.
-const FULL_TUNNEL: u32 = 51820;
 
 pub(super) fn files(name: &str, document: &Document) -> Files {
     let netdev = wiped(|out| write_netdev(out, name, document));
@@ -27,13 +24,6 @@ pub(super) fn files(name: &str, document: &Document) -> Files {
             format!("in /etc/systemd/network: chown root:systemd-network 50-{name}.netdev; chmod 640 it"),
         )],
     }
-}
-
-/// Says whether everything of a family goes into the tunnel.
-fn is_full(document: &Document) -> bool {
-    let into_own =
-        matches!(&document.interface.table, Some(Table::Named(table)) if *table == FULL_TUNNEL.to_string());
-    into_own || document.peers.iter().flat_map(|peer| &peer.allowed_ips).any(|net| net.prefix_len() == 0)
 }
 
 fn write_netdev(out: &mut dyn Write, name: &str, document: &Document) -> fmt::Result {
@@ -95,12 +85,16 @@ fn write_network(out: &mut dyn Write, name: &str, document: &Document) -> fmt::R
         // All names by these servers, as everything else goes this way.
         writeln!(out, "Domains=~.")?;
     }
-    if !full || matches!(i.table, Some(Table::Off | Table::Named(_))) {
+    let has_own_table = has_own_table(document);
+    if !full || (!has_own_table && matches!(i.table, Some(Table::Off | Table::Named(_)))) {
         return Ok(());
     }
     let families = [("ipv4", IpNet::V4(Default::default())), ("ipv6", IpNet::V6(Default::default()))];
     let allowed = || document.peers.iter().flat_map(|peer| &peer.allowed_ips);
-    for (family, _) in families.iter().filter(|(_, all)| allowed().any(|net| net == all)) {
+    let is_led = |all: &IpNet| {
+        allowed().any(|net| net == all || (has_own_table && net.addr().is_ipv4() == all.addr().is_ipv4()))
+    };
+    for (family, _) in families.iter().filter(|(_, all)| is_led(all)) {
         // What has a more exact route than the default one keeps it; the tunnel's own datagrams go outside.
         writeln!(
             out,

@@ -5,7 +5,8 @@ use std::fmt::{self, Write};
 
 use zeroize::Zeroizing;
 
-use super::{Files, NamedFile};
+use super::{Files, NamedFile, has_own_table};
+use crate::export::node_conf::into_own_table;
 use crate::export::wiped::wiped;
 use crate::wgconf::{Document, Table};
 
@@ -41,6 +42,22 @@ fn list(out: &mut dyn Write, values: impl Iterator<Item = impl fmt::Display>) ->
     out.write_str(" ];\n")
 }
 
+/// Commands that NixOS writes into a script: the interface's name has to stand in them.
+fn hook(
+    out: &mut dyn Write,
+    option: &str,
+    name: &str,
+    first: &Option<String>,
+    lines: &[String],
+) -> fmt::Result {
+    // No command here has two quotes in a row, or a dollar before a brace.
+    writeln!(out, "    {option} = ''")?;
+    for line in first.iter().chain(lines) {
+        writeln!(out, "      {}", line.replace("%i", name))?;
+    }
+    writeln!(out, "    '';")
+}
+
 fn write(out: &mut dyn Write, name: &str, document: &Document) -> fmt::Result {
     let i = &document.interface;
     writeln!(out, "{{ ... }}:\n{{\n  networking.wg-quick.interfaces.\"{name}\" = {{")?;
@@ -60,6 +77,16 @@ fn write(out: &mut dyn Write, name: &str, document: &Document) -> fmt::Result {
     match &i.table {
         None | Some(Table::Auto) => {}
         Some(table) => writeln!(out, "    table = \"{table}\";")?,
+    }
+    if has_own_table(document) {
+        hook(
+            out,
+            "postUp",
+            name,
+            &i.fwmark.map(|mark| format!("wg set %i fwmark {mark}")),
+            &into_own_table(true),
+        )?;
+        hook(out, "postDown", name, &None, &into_own_table(false))?;
     }
     out.write_str("    peers = [\n")?;
     for (n, peer) in document.peers.iter().enumerate() {
