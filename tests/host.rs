@@ -145,8 +145,12 @@ fn full_state() -> HostState {
         rules: [
             rule(false, 32_400, RuleSelector::MainWithoutDefault),
             rule(false, 32_401, tunnel),
+            rule(false, 32_402, RuleSelector::Outside { net: net("10.0.0.0/8") }),
+            rule(false, 32_403, RuleSelector::Refused { mark: 0xca6c }),
             rule(true, 32_400, RuleSelector::MainWithoutDefault),
             rule(true, 32_401, tunnel),
+            rule(true, 32_402, RuleSelector::Outside { net: net("fd00::/8") }),
+            rule(true, 32_403, RuleSelector::Refused { mark: 0xca6c }),
         ]
         .into(),
         sysctls: [("net/ipv4/conf/wg0/forwarding".to_string(), "1".to_string())].into(),

@@ -136,6 +136,8 @@ fn rule_text(rule: &PolicyRule) -> String {
     match rule.selector {
         RuleSelector::NotMarked { mark, table } => format!("not fwmark {mark:#x} lookup {table}"),
         RuleSelector::MainWithoutDefault => "lookup main suppress_prefixlength 0".into(),
+        RuleSelector::Outside { net } => format!("to {net} lookup main"),
+        RuleSelector::Refused { mark } => format!("not fwmark {mark:#x} unreachable"),
     }
 }
 

@@ -133,7 +133,9 @@ fn state() -> impl Strategy<Value = HostState> {
     let routes = btree_set((net(), table_number).prop_map(|(dst, table)| Route { dst, table }), 0..5);
     let selector = prop_oneof![
         Just(RuleSelector::MainWithoutDefault),
-        (1u32..3).prop_map(|mark| RuleSelector::NotMarked { mark, table: mark })
+        (1u32..3).prop_map(|mark| RuleSelector::NotMarked { mark, table: mark }),
+        net().prop_map(|net| RuleSelector::Outside { net }),
+        (1u32..3).prop_map(|mark| RuleSelector::Refused { mark })
     ];
     let rule = (any::<bool>(), 1u32..3, selector).prop_map(|(ipv6, priority, selector)| PolicyRule {
         ipv6,

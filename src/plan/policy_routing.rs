@@ -97,11 +97,15 @@ impl<'a> Tables<'a> {
         let dst = packet.dst;
         let ours = |rule: &PolicyRule| match rule.selector {
             _ if rule.ipv6 != dst.is_ipv6() => None,
-            RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1).flatten(),
+            RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1).flatten().map(Some),
             RuleSelector::NotMarked { mark, table } if mark != packet.mark => {
-                self.lookup(table, dst, 0).flatten()
+                self.lookup(table, dst, 0).flatten().map(Some)
             }
-            RuleSelector::NotMarked { .. } => None,
+            RuleSelector::Outside { net } if net.contains(&dst) => self.lookup(MAIN_TABLE, dst, 0),
+            RuleSelector::Refused { mark } if mark != packet.mark => Some(None),
+            RuleSelector::NotMarked { .. } | RuleSelector::Outside { .. } | RuleSelector::Refused { .. } => {
+                None
+            }
         };
         decide(
             &self.rules,

@@ -1,7 +1,7 @@
 //! Which changes only take away or protect: they come first, and whatever else is wrong.
 
 use super::change::{Change, Plan};
-use super::state::MAIN_TABLE;
+use super::state::{MAIN_TABLE, RuleSelector};
 
 impl Plan {
     /// Parts the changes of a host that is up into those that restrict and the rest, each in its order. An error of anything
@@ -28,8 +28,9 @@ fn restricts(change: &Change, stays: bool) -> bool {
         // the whole interface (its key, its mark) admits nobody.
         Change::Peer { from, .. } => from.is_some() && stays,
         Change::Configure { .. } | Change::RemoveRoute { .. } => stays,
-        // Without these a full tunnel leaks into the open.
-        Change::LinkUp | Change::AddRule { .. } => stays,
+        // Without these a full tunnel leaks into the open; the rule that refuses asks for no interface.
+        Change::LinkUp => stays,
+        Change::AddRule { rule } => stays || matches!(rule.selector, RuleSelector::Refused { .. }),
         Change::AddRoute { route } => route.table != MAIN_TABLE && stays,
         Change::DeleteTable { .. }
         | Change::AddForeign { .. }
@@ -49,7 +50,7 @@ fn restricts(change: &Change, stays: bool) -> bool {
 mod tests {
     use super::*;
     use crate::firewall::Table;
-    use crate::plan::{Backend, Peer, PolicyRule, Route, RuleSelector};
+    use crate::plan::{Backend, Peer, PolicyRule, Route};
 
     fn kinds(plan: &Plan) -> Vec<String> {
         plan.lines().into_iter().map(|l| format!("{} {}", l.kind, l.target)).collect()

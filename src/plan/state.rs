@@ -100,6 +100,16 @@ pub enum RuleSelector {
     },
     /// `lookup main suppress_prefixlength 0`: every route but a default one comes first.
     MainWithoutDefault,
+    /// `to NET lookup main`: what a full tunnel leaves out goes where it would without it.
+    Outside {
+        /// The prefix.
+        net: IpNet,
+    },
+    /// `not fwmark MARK unreachable`: what found no way into the tunnel, since that is gone, finds none beside it.
+    Refused {
+        /// The outer packets' mark.
+        mark: u32,
+    },
 }
 
 /// A policy rule of ours, with our protocol number and a fixed priority.

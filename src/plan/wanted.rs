@@ -17,6 +17,7 @@ use crate::firewall::foreign::{
 use crate::firewall::{SiteMatch, Surroundings, Table, compile, forwarding_v4, ifalias, table_name};
 use crate::model::{
     EndpointHost, Network, Node, PlaceRef, Problem, Routes, SiteInterface, Timestamp, derive_for_spoke,
+    outside_of_full,
 };
 
 /// A wanted state, and what to say about it.
@@ -92,7 +93,7 @@ pub fn wanted_of(
     let mut routes = routes(all, &addresses, goes_whole);
     // What a relay is attached to itself, as a stand-by of another, it reaches by its own link.
     routes.retain(|r| is_carried(&r.dst) && !(node.is_relay() && node.local.contains(&r.dst)));
-    let rules = full_tunnel::rules(&routes);
+    let rules = full_tunnel::rules(&routes, &outside_of_full(node));
     let is_full = !rules.is_empty();
     conflicts(network, node, &routes, &addresses, facts, &mut problems);
 

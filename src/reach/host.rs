@@ -160,17 +160,22 @@ impl Host {
     pub(super) fn route(&self, dst: IpAddr, mark: u32) -> Option<Way> {
         let mut rules = self.rules.iter().filter(|r| r.ipv6 == dst.is_ipv6());
         let ruled = rules.find_map(|rule| self.by_our_rule(rule, dst, mark));
-        ruled.or_else(|| self.lookup(MAIN_TABLE, dst, 0).flatten())
+        ruled.unwrap_or_else(|| self.lookup(MAIN_TABLE, dst, 0).flatten())
     }
 
-    fn by_our_rule(&self, rule: &PolicyRule, dst: IpAddr, mark: u32) -> Option<Way> {
+    /// What a rule of ours does with it: `None`, the next one is asked; `Some(None)`, it refuses.
+    fn by_our_rule(&self, rule: &PolicyRule, dst: IpAddr, mark: u32) -> Option<Option<Way>> {
         match rule.selector {
             _ if rule.ipv6 != dst.is_ipv6() => None,
-            RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1).flatten(),
+            RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1).flatten().map(Some),
             RuleSelector::NotMarked { mark: own, table } if mark != own => {
-                self.lookup(table, dst, 0).flatten()
+                self.lookup(table, dst, 0).flatten().map(Some)
             }
-            RuleSelector::NotMarked { .. } => None,
+            RuleSelector::Outside { net } if net.contains(&dst) => self.lookup(MAIN_TABLE, dst, 0),
+            RuleSelector::Refused { mark: own } if mark != own => Some(None),
+            RuleSelector::NotMarked { .. } | RuleSelector::Outside { .. } | RuleSelector::Refused { .. } => {
+                None
+            }
         }
     }
 

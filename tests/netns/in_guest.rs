@@ -41,6 +41,7 @@ fn chosen() -> Vec<String> {
         Err(_) => [
             "foreign_clients::windows",
             "foreign_clients::both",
+            "kernel_glance::",
             "own_nodes::",
             "nothing_left::down",
             "sessions::",

@@ -83,3 +83,38 @@ fn a_trial_that_is_refused_takes_nothing_away() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(show(&t.relay, "wg showconf wg0 | sort"), before);
 }
+
+/// A file that tells nothing, while no agent is there to repair: what the running network is protected by comes back all the same.
+#[test]
+fn a_file_that_cannot_be_read_puts_back_what_protects_the_network_that_is_up() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
+    let whole = show(&t.relay, TABLE);
+    assert!(whole.contains("chain forward"), "{whole}");
+    gone_for_good(&t.relay);
+    for name in ["network.toml", "secrets.toml"] {
+        let path = format!("{}/wg0/{name}", relay.dir);
+        let text = t.relay.read(&path);
+        t.relay.write(&path, &text.replacen('"', "", 1));
+        t.relay.run(&["nft", "flush", "table", "inet", "wgrelay-wg0"]).ok();
+        assert_ne!(show(&t.relay, TABLE), whole);
+        let refused = relay.up().exits(3);
+        assert!(
+            refused.stderr.contains("nothing was added") && refused.stderr.contains("restricted-only"),
+            "{name}: {refused}"
+        );
+        assert_eq!(show(&t.relay, TABLE), whole, "{name}: {refused}");
+        // There is nothing left to put right, and nothing is said of it.
+        let again = relay.up().exits(3);
+        assert!(again.stderr.contains("nothing was changed"), "{name}: {again}");
+        t.relay.write(&path, &text);
+    }
+    relay.up().ok();
+}
+
+/// Kills a network's agent and what would start it again.
+pub fn gone_for_good(node: &Node) {
+    let line = "p=$(cat /run/wgrelay/wg0/pid); s=$(ps -o ppid= -p $p | tr -d ' '); \
+                grep -q wgrelay /proc/$s/comm && kill -9 $s; kill -9 $p; while [ -d /proc/$p ]; do sleep 0.02; done; true";
+    node.run(&["bash", "-c", line]).ok();
+}

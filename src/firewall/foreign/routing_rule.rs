@@ -190,12 +190,12 @@ pub enum Asked<'r, O> {
 }
 
 /// Asks the rules in the order of their priority; `rules` are sorted by it. `lookup` finds the longest prefix in a table of at
-/// least so many bits (`Some(None)`: it refuses); `ours` asks a rule of ours, and `usual` the main table, which comes last.
+/// least so many bits (`Some(None)`: it refuses); `ours` asks a rule of ours (likewise), and `usual` the main table, which comes last.
 pub fn decide<W, O>(
     rules: &[(u32, Asked<'_, O>)],
     packet: &Asking<'_>,
     lookup: impl Fn(u32, u8) -> Option<Option<W>>,
-    ours: impl Fn(&O) -> Option<W>,
+    ours: impl Fn(&O) -> Option<Option<W>>,
     usual: impl FnOnce() -> Option<W>,
 ) -> Decision<W> {
     let mut doubts = Vec::new();
@@ -206,7 +206,7 @@ pub fn decide<W, O>(
         }
         let rule = match rule {
             Asked::Ours(rule) => match ours(rule) {
-                Some(way) => return Decision { way: Some(way), by: DecidedBy::Usual, doubts },
+                Some(way) => return Decision { way, by: DecidedBy::Usual, doubts },
                 None => continue,
             },
             Asked::Others(rule) if rule.ipv6 != packet.dst.is_ipv6() || !rule.selects(packet) => continue,

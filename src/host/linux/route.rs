@@ -264,13 +264,14 @@ fn read_foreign_rule(message: &RuleMessage) -> Option<RoutingRule> {
 }
 
 fn read_rule(message: &RuleMessage) -> Option<PolicyRule> {
-    let (mut priority, mut mark, mut suppressed, mut protocol) = (0, None, None, 0);
+    let (mut priority, mut mark, mut suppressed, mut protocol, mut to) = (0, None, None, 0, None);
     let mut table = message.header.table.into();
     for attribute in &message.attributes {
         match attribute {
             RuleAttribute::Priority(n) => priority = *n,
             RuleAttribute::FwMark(n) => mark = Some(*n),
             RuleAttribute::SuppressPrefixLen(n) if *n != u32::MAX => suppressed = Some(*n),
+            RuleAttribute::Destination(ip) => to = IpNet::new(*ip, message.header.dst_len).ok(),
             RuleAttribute::Table(n) => table = *n,
             RuleAttribute::Protocol(p) => protocol = u8::from(*p),
             _ => {}
@@ -281,6 +282,10 @@ fn read_rule(message: &RuleMessage) -> Option<PolicyRule> {
     }
     let inverted = message.header.flags.contains(RuleFlags::Invert);
     let selector = match (mark, suppressed) {
+        (None, None) if table == MAIN_TABLE => RuleSelector::Outside { net: to? },
+        (Some(mark), None) if inverted && message.header.action == RuleAction::Unreachable => {
+            RuleSelector::Refused { mark }
+        }
         (Some(mark), None) if inverted => RuleSelector::NotMarked { mark, table },
         (None, Some(0)) if table == MAIN_TABLE => RuleSelector::MainWithoutDefault,
         _ => return None,
@@ -312,6 +317,16 @@ fn rule_message(rule: &PolicyRule) -> RuleMessage {
             message.header.flags = RuleFlags::Invert;
             message.attributes.push(RuleAttribute::FwMark(mark));
             message.attributes.push(RuleAttribute::Table(table));
+        }
+        RuleSelector::Outside { net } => {
+            message.header.dst_len = net.prefix_len();
+            message.attributes.push(RuleAttribute::Destination(net.addr()));
+            message.attributes.push(RuleAttribute::Table(MAIN_TABLE));
+        }
+        RuleSelector::Refused { mark } => {
+            message.header.action = RuleAction::Unreachable;
+            message.header.flags = RuleFlags::Invert;
+            message.attributes.push(RuleAttribute::FwMark(mark));
         }
         RuleSelector::MainWithoutDefault => {
             message.attributes.push(RuleAttribute::SuppressPrefixLen(0));
