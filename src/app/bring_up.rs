@@ -321,8 +321,7 @@ fn conclude(
 /// Writes for a restart of the host what is to be applied, before it is: a disk that is full or read-only is told while
 /// nothing is changed, and where the power fails in between, the restart does what was asked for.
 fn remember(configuration: &Configuration, folder: &Folder) -> Result<(), Fault> {
-    boot_config::write(configuration, folder)
-        .map_err(|e| Fault::failed(format!("{e}; nothing was changed"), e.hint()))
+    boot_config::write(configuration, folder).map_err(|e| Fault::failed(&e, e.hint()).unchanged())
 }
 
 /// Installs a bundle: the network as this node needs it, and its secrets.

@@ -101,8 +101,8 @@ pub fn wait_for_confirmation(session: &Session) -> Result<(), Fault> {
             continue;
         }
         if let Err(fault) = roll_back_alone(&session.later(), name, &runtime) {
-            if fault.message != told {
-                told.clone_from(&fault.message);
+            if fault.sentence() != told {
+                told = fault.sentence();
                 session.tell(Event::Failed(fault));
             }
             pause(TRY_AGAIN);

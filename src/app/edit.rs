@@ -46,9 +46,10 @@ pub(super) fn expected(saving: &Saving<'_>, text: &[u8]) -> Result<(), Fault> {
         Some(expected) if expected != revision_of(text) => Err(Fault {
             kind: FaultKind::Conflict,
             ..Fault::failed(
-                "somebody changed the network meanwhile; nothing was changed",
+                "somebody changed the network meanwhile",
                 "look at it as it is now, and make the change again",
             )
+            .unchanged()
         }),
         _ => Ok(()),
     }
@@ -97,7 +98,7 @@ pub fn edit(
         let problems: Vec<Problem> = parsed.problems.into_iter().filter(Problem::is_error).collect();
         return Err(Fault {
             problems,
-            ..Fault::failed("the network would not be valid any more; nothing was changed", "")
+            ..Fault::failed("the network would not be valid any more", "").unchanged()
         });
     };
     for (relay, other) in new_pairs(&loaded.network, &network) {

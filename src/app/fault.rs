@@ -25,6 +25,17 @@ pub enum FaultKind {
     Conflict,
 }
 
+/// What a procedure had changed when it ended, as far as its sentence is to say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// The sentence says all that there is to say.
+    Untold,
+    /// Nothing.
+    Unchanged,
+    /// What restricts was put right or taken away, and nothing added.
+    Restricted,
+}
+
 /// What went wrong.
 #[derive(Debug)]
 pub struct Fault {
@@ -32,8 +43,10 @@ pub struct Fault {
     pub kind: FaultKind,
     /// Faults of a file or a network, told first.
     pub problems: Vec<Problem>,
-    /// The sentence; empty where the problems say it all.
+    /// The sentence, without what was [`Self::left`]; empty where the problems say it all.
     pub message: String,
+    /// What had been changed by then.
+    pub left: Left,
     /// What to do.
     pub hint: String,
 }
@@ -45,8 +58,23 @@ impl Fault {
             kind: FaultKind::Failed,
             problems: Vec::new(),
             message: message.to_string(),
+            left: Left::Untold,
             hint: hint.into(),
         }
+    }
+    /// The same, where it is worth saying that nothing was changed.
+    #[must_use]
+    pub fn unchanged(self) -> Self {
+        Self { left: Left::Unchanged, ..self }
+    }
+    /// The whole sentence; empty where the problems say it all.
+    pub fn sentence(&self) -> String {
+        let left = match self.left {
+            Left::Untold => return self.message.clone(),
+            Left::Unchanged => "nothing was changed",
+            Left::Restricted => "nothing was added",
+        };
+        if self.message.is_empty() { String::new() } else { format!("{}; {left}", self.message) }
     }
     /// Makes a usage error. It quotes what was typed, and a key may have been typed in the wrong place.
     pub fn usage(message: impl std::fmt::Display, hint: impl Into<String>) -> Self {
@@ -61,10 +89,10 @@ impl Fault {
         let file = if of_secrets { "the file of the secrets" } else { "the network file" };
         let message = match errors.len() {
             0 => String::new(),
-            1 => format!("{file} has a fault; nothing was changed"),
-            n => format!("{file} has {n} faults; nothing was changed"),
+            1 => format!("{file} has a fault"),
+            n => format!("{file} has {n} faults"),
         };
-        Self { kind: FaultKind::Invalid, problems, message, hint: String::new() }
+        Self { kind: FaultKind::Invalid, problems, ..Self::failed(message, "").unchanged() }
     }
 }
 
@@ -74,8 +102,8 @@ impl From<NotRestored> for Fault {
             NotRestored::Store(error) => error.into(),
             NotRestored::Invalid(problems) => {
                 let problems = problems.into_iter().filter(Problem::is_error).collect();
-                let message = "it holds no network that is valid now; nothing was changed";
-                Self { kind: FaultKind::Invalid, problems, ..Self::failed(message, "") }
+                let message = "it holds no network that is valid now";
+                Self { kind: FaultKind::Invalid, problems, ..Self::failed(message, "").unchanged() }
             }
             not @ NotRestored::NotABackup(_) => Self::failed(not, "`wgrelay backup FILE` writes one"),
         }
@@ -111,11 +139,11 @@ impl From<Refusal> for Fault {
         match error {
             Refusal::Problems(problems, restricted) => {
                 let message = if problems.iter().filter(|p| p.is_error()).count() == 1 {
-                    "this host cannot take the network as it is; nothing was changed"
+                    "this host cannot take the network as it is"
                 } else {
-                    "this host cannot take the network as it is, for more than one reason; nothing was changed"
+                    "this host cannot take the network as it is, for more than one reason"
                 };
-                with_told(Self { problems, ..Self::failed(message, "") }, &restricted)
+                with_told(Self { problems, ..Self::failed(message, "").unchanged() }, &restricted)
             }
             Refusal::Host(error) => error.into(),
             Refusal::Failure(failure) => failure.into(),

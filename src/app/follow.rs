@@ -68,7 +68,7 @@ pub(crate) fn note_applied(shared: &Shared, session: &Session, revision: u64, fa
     let standing = shared.place().standing();
     let not_applied = failed.map(|fault| {
         let first = fault.problems.iter().find(|problem| problem.is_error());
-        let why = first.map_or(&fault.message, |problem| &problem.message);
+        let why = first.map_or_else(|| fault.sentence(), |problem| problem.message.clone());
         let known = standing.not_applied.as_ref().filter(|old| old.revision == revision);
         Held {
             revision,

@@ -22,7 +22,7 @@ pub(super) fn keeps_down(session: &Session, name: &InterfaceName) -> Vec<Problem
             fault.problems.into_iter().filter(Problem::is_error).collect()
         }
         Err(fault) => {
-            vec![Problem::error("cannot-come-up", format!("network {name}"), fault.message, fault.hint)]
+            vec![Problem::error("cannot-come-up", format!("network {name}"), fault.sentence(), fault.hint)]
         }
     }
 }
@@ -70,10 +70,10 @@ pub(super) fn promises(session: &Session, loaded: &Loaded, force: bool) -> Resul
         session.tell(Event::PromisesBroken(broken));
         return Ok(());
     }
-    let message = "an [[expect]] of the network would be broken; nothing was changed";
+    let message = "an [[expect]] of the network would be broken";
     Err(Fault {
         kind: FaultKind::No,
         problems: broken,
-        ..Fault::failed(message, "correct the network, or `wgrelay up --force`")
+        ..Fault::failed(message, "correct the network, or `wgrelay up --force`").unchanged()
     })
 }

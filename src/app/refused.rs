@@ -2,7 +2,7 @@
 //! what it takes away.
 
 use super::backend::{BackendChoice, host, host_to_look};
-use super::fault::Fault;
+use super::fault::{Fault, Left};
 use super::look::recorded_target;
 use super::reconcile::{Extent, hold};
 use super::session::Session;
@@ -131,10 +131,13 @@ pub(super) fn hold_as_applied(
     }
 }
 
-/// Adds what was done to a fault, which said that nothing was.
+/// Adds what was done to a fault.
 pub(super) fn with_told(mut fault: Fault, restricted: &Restricted) -> Fault {
     if let Some(told) = restricted.told() {
-        fault.message = fault.message.replace("nothing was changed", "nothing was added");
+        // One that says nothing of it may have changed something, or have nothing to say.
+        if fault.left == Left::Unchanged {
+            fault.left = Left::Restricted;
+        }
         fault.problems.push(told);
     }
     fault

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::backend::BackendChoice;
 use super::bring_up::{BringUp, BroughtUp, bring_up};
-use super::fault::Fault;
+use super::fault::{Fault, Left};
 use super::service::install_service;
 use super::session::Session;
 use crate::host::HostError;
@@ -147,7 +147,7 @@ impl Predecessor {
             } else {
                 fault.hint
             };
-            Fault { message, hint, ..fault }
+            Fault { message, left: Left::Untold, hint, ..fault }
         };
         // Over the very tunnel, perhaps: the terminal goes away with it, and nobody may be left without one.
         uninterrupted::until_the_end().map_err(|error| {
@@ -157,13 +157,14 @@ impl Predecessor {
         let asked = BringUp { bundle: None, backend: BackendChoice::Auto, force: false, confirm: None };
         let brought_up = bring_up(&session, &asked).map_err(|fault| {
             let message = match self.put_back() {
-                Ok(()) => format!("{}; what was there is back, its peers called", fault.message),
-                Err(error) => format!("{}; and what was there does not come back: {error}", fault.message),
+                Ok(()) => format!("{}; what was there is back, its peers called", fault.sentence()),
+                Err(error) => format!("{}; and what was there does not come back: {error}", fault.sentence()),
             };
             stays(message, fault)
         })?;
         let up = |fault: Fault| Fault {
-            message: format!("{} is up in its place; {}", self.name, fault.message),
+            left: Left::Untold,
+            message: format!("{} is up in its place; {}", self.name, fault.sentence()),
             ..fault
         };
         let resumed = self.resume(folder.name()).map_err(|error| up(error.into()))?;

@@ -23,7 +23,7 @@ pub fn tell(fault: &Fault, out: &Output) {
         // A reader that went away was told nothing else either.
         let _ = out.json(&serde_json::json!({
             "version": 1,
-            "error": { "message": fault.message, "hint": fault.hint },
+            "error": { "message": fault.sentence(), "hint": fault.hint },
             "problems": fault.problems,
         }));
     }
@@ -36,7 +36,7 @@ pub fn talk(fault: &Fault, out: &Output) {
         out.problem(problem);
     }
     if !fault.message.is_empty() {
-        out.error(&fault.message, &fault.hint);
+        out.error(&fault.sentence(), &fault.hint);
     }
 }
 

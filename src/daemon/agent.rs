@@ -304,7 +304,7 @@ impl Looking {
             if *dir != self.session.dir {
                 return Err("this agent serves another folder".into());
             }
-            let status = self.status().map_err(|fault| fault.message)?;
+            let status = self.status().map_err(|fault| fault.sentence())?;
             let json = serde_json::to_vec_pretty(&status).map_err(|e| e.to_string())?;
             Ok(StatusReply { state: status.state, json })
         })
@@ -313,7 +313,8 @@ impl Looking {
     /// Each time somebody asks, the host is looked at as `status` looks at it.
     fn metrics(&self, listener: TcpListener) -> Metrics {
         let looking = self.clone();
-        let render = move || looking.status().map(|status| metrics(&status)).map_err(|fault| fault.message);
+        let render =
+            move || looking.status().map(|status| metrics(&status)).map_err(|fault| fault.sentence());
         Metrics { listener, render: Arc::new(render) }
     }
 

@@ -96,7 +96,7 @@ pub(super) fn refused(fault: Fault) -> Refused {
         FaultKind::Invalid => 422,
         FaultKind::Undone => 500,
     };
-    Refused { status, message: fault.message, hint: fault.hint, problems: fault.problems }
+    Refused { status, message: fault.sentence(), hint: fault.hint, problems: fault.problems }
 }
 
 #[cfg(test)]
