@@ -77,3 +77,20 @@ fn files_of_nodes_that_are_gone_are_told_where_they_were_left() {
     // They are told, not taken away.
     assert!(sandbox.path("out/docker.conf").exists());
 }
+
+#[test]
+fn a_relay_that_has_expired_is_told_and_one_that_has_not_is_not() {
+    let sandbox = Sandbox::with_network();
+    let said =
+        ["[expired]", "the relay wsl has expired: nobody reaches anybody through it", "set wsl expires"];
+    sandbox.run(&["set", "wsl", "expires", "2099-01-01T00:00:00Z"]).exits(0);
+    let quiet = sandbox.run(&["check"]).exits(0);
+    assert!(!quiet.err.contains("expired"), "{quiet:?}");
+    sandbox.run(&["set", "wsl", "expires", "2020-01-01T00:00:00Z"]);
+    sandbox.run(&["check"]).tells(&said);
+    // A spoke that has is as it should be.
+    sandbox.run(&["set", "wsl", "expires", "2099-01-01T00:00:00Z"]).exits(0);
+    sandbox.run(&["set", "windows", "expires", "2020-01-01T00:00:00Z"]).exits(0);
+    let quiet = sandbox.run(&["check"]).exits(0);
+    assert!(!quiet.err.contains("through it"), "{quiet:?}");
+}
