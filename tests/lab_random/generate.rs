@@ -8,6 +8,7 @@ use wgrelay::config::parse_network;
 use wgrelay::lab::topology;
 use wgrelay::model::Timestamp;
 
+use super::dice::Dice;
 use super::network::{Absent, Allow, Interface, NAME, Node, Random, Routes, Site};
 
 /// The most nodes of a network.
@@ -27,32 +28,6 @@ const PORTS: [&[&str]; 10] = [
     &["icmp", "udp/1-65535"],
     &["tcp/1", "tcp/65535", "udp/4000-4001"],
 ];
-
-/// A generator of numbers (xorshift64*).
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        // Neighbouring seeds must not start alike.
-        let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        for _ in 0..8 {
-            dice.below(2);
-        }
-        dice
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-    }
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-    fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[usize::try_from(self.below(list.len() as u64)).unwrap()]
-    }
-}
 
 /// Rolls the network of a seed.
 pub fn generate(seed: u64) -> Random {

@@ -8,9 +8,11 @@
 #![expect(clippy::print_stderr, reason = "a seed that disagrees is to be seen, with its network")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod dice;
 mod generate;
 mod network;
 mod shrink;
+mod storm;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -34,6 +36,11 @@ const SHRINK_FOR: u64 = 60;
 
 fn number(name: &str, unset: u64) -> u64 {
     std::env::var(name).map_or(unset, |text| text.parse().unwrap())
+}
+
+/// The program: a long run keeps to the one that it began with.
+fn program() -> String {
+    std::env::var("WGRELAY_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_wgrelay").into())
 }
 
 /// Runs `lab check` on a network; `Err` tells what does not agree, or what went wrong.
@@ -78,9 +85,7 @@ fn lab_check(net: &Random, more: &[&str]) -> Result<serde_json::Value, String> {
     let folder = dir.path().join(NAME);
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("network.toml"), net.text()).unwrap();
-    // A long run keeps to the program that it began with.
-    let program = std::env::var("WGRELAY_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_wgrelay").into());
-    let output = Command::new(program)
+    let output = Command::new(program())
         .arg("--dir")
         .arg(dir.path())
         .args(["--json", "lab", "check"])
