@@ -25,7 +25,8 @@ fn rust_below(folder: &Path, texts: &mut String) {
 fn is_test(name: &str, texts: &str) -> bool {
     texts.match_indices(&format!("fn {name}(")).any(|(at, _)| {
         let before = texts[..at].trim_end();
-        before.ends_with("#[test]")
+        let before = before.strip_suffix("async").unwrap_or(before).trim_end();
+        before.ends_with("#[test]") || before.ends_with("#[tokio::test]")
     })
 }
 
