@@ -16,6 +16,8 @@ const FOLDERS: [&str; 4] = ["/run", "/etc/wireguard", "/etc/wgrelay", "/mnt"];
 const NOT_OURS: [&str; 1] = ["/run/xtables.lock"];
 /// Files whose content is nobody's: a lock tells who holds it.
 const LOCK: &str = "/.lock";
+/// Files that grow as time goes: the history of traffic, with what SQLite puts beside it. It outlives `down` like the network's own file.
+const HISTORY: &str = "/traffic.db";
 
 /// A node as it stood at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,7 +230,7 @@ fn files(node: &Node) -> Vec<String> {
     for folder in FOLDERS {
         walk(&node.outside(folder), &mut |path, kind| {
             let shown = Path::new("/").join(path.strip_prefix(&root).unwrap_or(path)).display().to_string();
-            if NOT_OURS.contains(&shown.as_str()) {
+            if NOT_OURS.contains(&shown.as_str()) || shown.contains(HISTORY) {
                 return;
             }
             let Ok(metadata) = std::fs::symlink_metadata(path) else { return };
