@@ -76,13 +76,15 @@ fn held(ctx: &Context, folder: &Folder, web: Option<&Path>) -> Result<Vec<Held>,
     let usual = web_database(folder.name());
     let path = web.or_else(|| usual.exists().then_some(usual.as_path()));
     if let Some(path) = path {
-        // What others can have put there is read with their rights.
         let about = std::fs::symlink_metadata(path)
             .map_err(|e| Fault::failed(format!("cannot read {}: {e}", path.display()), ""))?;
-        let copied = as_account(Account { uid: about.uid(), gid: about.gid() }, path, || {
-            Database::open(path)?.copy()
-        })?;
-        databases.push(Held { kind: Kind::Web, bytes: copied.into() });
+        let account = Account { uid: about.uid(), gid: about.gid() };
+        let bytes = if account == Account::own() {
+            Database::open(path)?.copy()?
+        } else {
+            as_account(account, folder.name(), path, "copy", &[])?
+        };
+        databases.push(Held { kind: Kind::Web, bytes: bytes.into() });
     }
     if let Some(mut traffic) = TrafficFile::open_to_read(folder)? {
         databases.push(Held { kind: Kind::Traffic, bytes: traffic.copy()?.into() });
@@ -106,14 +108,26 @@ fn web_database(network: &InterfaceName) -> PathBuf {
     Path::new(STATE).join(format!("{network}.db"))
 }
 
-/// Works on the page's database with the rights of the account that it belongs to.
-fn as_account<T>(
+/// Has a process of the account that the page's database belongs to copy it, or put one in its place: who has taken that account over
+/// has root read nothing of his but bytes.
+fn as_account(
     account: Account,
+    network: &InterfaceName,
     path: &Path,
-    work: impl FnOnce() -> Result<T, crate::web::procedure::Refused>,
-) -> Result<T, Fault> {
-    let done = account.with_its_rights(|| Ok(work()));
-    Ok(done.map_err(|e| Fault::failed(format!("cannot work on {}: {e}", path.display()), ""))??)
+    work: &str,
+    input: &[u8],
+) -> Result<Vec<u8>, Fault> {
+    let path = std::path::absolute(path)?;
+    let words = ["--network", network.as_str(), "web", "--database"].map(str::to_owned);
+    let words = [&words[..], &[path.display().to_string(), work.to_owned()]].concat();
+    let done = account.run(&words, input)?;
+    if done.status.success() {
+        return Ok(done.stdout);
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    let said = said.trim().trim_start_matches("error: ");
+    let why = if said.is_empty() { done.status.to_string() } else { said.to_owned() };
+    Err(Fault::failed(format!("cannot work on {} as user {}: {why}", path.display(), account.uid), ""))
 }
 
 /// Makes a network what a backup holds.
@@ -186,6 +200,10 @@ fn restore_web(
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
         account.own_folder(folder)?;
     }
-    as_account(account, &path, || Database::restore(&path, bytes))?;
+    if account == Account::own() {
+        Database::restore(&path, bytes)?;
+    } else {
+        as_account(account, network, &path, "put", bytes)?;
+    }
     Ok(true)
 }

@@ -1,7 +1,8 @@
 //! `web`: the page and the API, in two processes; and, from the terminal, the first admin, users and tokens.
 
+use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -98,6 +99,12 @@ pub enum WebAction {
         #[command(subcommand)]
         action: TokenAction,
     },
+    /// Write a copy of the database to standard output; used by `backup` itself
+    #[command(hide = true)]
+    Copy,
+    /// Make what comes from standard input the database; used by `restore` itself
+    #[command(hide = true)]
+    Put,
 }
 
 /// Below `web user`
@@ -171,6 +178,8 @@ pub fn web(ctx: &Context, args: &WebArgs) -> Result<Exit, Fault> {
     let network = match (args.half, ctx.network_as_typed()) {
         // The half that speaks HTTP cannot read the folder.
         (Some(Half::Http), Some(name)) => name.to_owned(),
+        // Nor can whoever the database belongs to.
+        (_, Some(name)) if matches!(args.action, Some(WebAction::Copy | WebAction::Put)) => name.to_owned(),
         _ => ctx.folder()?.name().to_string(),
     };
     match (&args.action, args.half) {
@@ -188,6 +197,8 @@ pub fn web(ctx: &Context, args: &WebArgs) -> Result<Exit, Fault> {
             Ok(Exit::Failed)
         }
         (None, Some(Half::Http)) => http(ctx, args, &network),
+        (Some(WebAction::Copy), _) => copy(ctx, &database(args, &network)?),
+        (Some(WebAction::Put), _) => put(&database(args, &network)?),
         (Some(action), _) => administer(ctx, args, action, &network),
     }
 }
@@ -264,12 +275,7 @@ fn is_in(tunnel: ipnet::Ipv4Net, ip: IpAddr) -> bool {
 }
 
 /// What the half that speaks HTTP is started with: no key, and no path of the network.
-fn arguments(
-    ctx: &Context,
-    args: &WebArgs,
-    network: &str,
-    database: &std::path::Path,
-) -> Result<Vec<String>, Fault> {
+fn arguments(ctx: &Context, args: &WebArgs, network: &str, database: &Path) -> Result<Vec<String>, Fault> {
     let mut words: Vec<String> =
         ["--network", network, "web", "--half", "http"].iter().map(|w| (*w).to_owned()).collect();
     if args.database.is_some() {
@@ -357,6 +363,22 @@ fn has_port(name: &str) -> bool {
     name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
+/// Copies the database, as whoever it belongs to: what he wrote into it is read by nobody who has more rights.
+fn copy(ctx: &Context, database: &Path) -> Result<Exit, Fault> {
+    keep_no_rights(true)?;
+    ctx.out.bytes(&Database::open(database)?.copy()?)?;
+    Ok(Exit::Done)
+}
+
+/// Puts a copy in the database's place, likewise.
+fn put(database: &Path) -> Result<Exit, Fault> {
+    keep_no_rights(true)?;
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut bytes)?;
+    Database::restore(database, &bytes)?;
+    Ok(Exit::Done)
+}
+
 /// Does from the terminal what needs no page. The file is its account's: whoever opens it is that account.
 fn administer(ctx: &Context, args: &WebArgs, action: &WebAction, network: &str) -> Result<Exit, Fault> {
     let (account, path) = (account(&args.user)?, database(args, network)?);
@@ -380,6 +402,7 @@ fn administer(ctx: &Context, args: &WebArgs, action: &WebAction, network: &str) 
         }
         WebAction::User { action } => user(ctx, &database, action, network)?,
         WebAction::Token { action } => token(ctx, &database, action)?,
+        WebAction::Copy | WebAction::Put => {}
     }
     if let Some((action, about)) = noted(action) {
         let (who, action) = (TERMINAL.into(), action.into());
@@ -393,6 +416,7 @@ fn noted(action: &WebAction) -> Option<(&'static str, String)> {
     use TokenAction as Token;
     use UserAction as User;
     Some(match action {
+        WebAction::Copy | WebAction::Put => return None,
         WebAction::Init => ("web init", String::new()),
         WebAction::User { action } => match action {
             User::List => return None,

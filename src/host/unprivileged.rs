@@ -1,12 +1,16 @@
 //! An account without rights, for a process that speaks with strangers: found by name, taken on, and nothing of root kept.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid, setgid, setgroups, setuid};
 
-use super::HostError;
+use super::{HostError, program};
+
+/// How long a process may work on an account's file: one of 40 MiB takes a second.
+const WORKS_FOR: Duration = Duration::from_secs(60);
 
 /// An account of this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,14 +116,30 @@ impl Account {
     /// # Errors
     /// It cannot be started.
     pub fn start(self, arguments: &[String]) -> Result<Child, HostError> {
+        let mut command = self.this_program(arguments);
+        let child = command.stdin(Stdio::null()).spawn();
+        child.map_err(|e| HostError::new("start", "the half of the page that speaks HTTP", e))
+    }
+
+    /// Runs this program as that account to its end, gives it what it reads, and takes what it says: for files that nobody but
+    /// that account is to be harmed by.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not end within a minute.
+    pub fn run(self, arguments: &[String], input: &[u8]) -> Result<Output, HostError> {
+        program::finish(&mut self.this_program(arguments), Some(input), WORKS_FOR)
+            .map_err(|e| HostError::new("run", format!("this program as user {}", self.uid), e))
+    }
+
+    fn this_program(self, arguments: &[String]) -> Command {
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new("/proc/self/exe");
-        command.args(arguments).env_clear().current_dir("/").stdin(Stdio::null());
+        command.args(arguments).env_clear().current_dir("/");
         if Self::own() != self {
             // Other groups than its own go with it.
             command.uid(self.uid).gid(self.gid);
         }
-        command.spawn().map_err(|e| HostError::new("start", "the half of the page that speaks HTTP", e))
+        command
     }
 
     /// Has this process be that account from here on, for good. To be called before there is another thread.

@@ -369,3 +369,33 @@ fn a_backup_has_the_page_and_puts_it_back_elsewhere() {
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "mine");
     assert_eq!(owner(other.path()), before);
 }
+
+#[test]
+fn root_opens_nobody_elses_database() {
+    let served = served();
+    let dir = served.dir.path();
+    assert!(administer(dir, &["user", "add", "anna", "--role", "admin"], "correct horse battery staple\n").0);
+    let (kept, calls) = (dir.join("kept"), dir.join("calls"));
+    for work in ["backup", "restore"] {
+        let out = Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=execve,openat", "-o"])
+            .arg(&calls)
+            .arg(env!("CARGO_BIN_EXE_wgrelay"))
+            .arg("--dir")
+            .arg(dir)
+            .arg(work)
+            .arg(&kept)
+            .arg("--web-database")
+            .arg(dir.join("state/web.db"))
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{work}: {}", String::from_utf8_lossy(&out.stderr));
+        let calls = std::fs::read_to_string(&calls).unwrap();
+        let by = |line: &str| line.split(' ').next().unwrap().to_owned();
+        let root = by(calls.lines().next().unwrap());
+        let opened: Vec<&str> = calls.lines().filter(|line| line.contains("state/web.db")).collect();
+        let opened = opened.iter().filter(|line| line.contains("openat"));
+        let (roots, others): (Vec<&&str>, Vec<&&str>) = opened.partition(|line| by(line) == root);
+        assert!(roots.is_empty() && !others.is_empty(), "{work}: {roots:?} {others:?}");
+    }
+}

@@ -95,7 +95,10 @@ pub(super) fn path() -> String {
 }
 
 /// Runs a command, feeds it, and takes what it says; past `limit` it is killed.
-fn finish(command: &mut Command, input: Option<&[u8]>, limit: Duration) -> io::Result<Output> {
+///
+/// # Errors
+/// It cannot be started, or takes longer than it may.
+pub fn finish(command: &mut Command, input: Option<&[u8]>, limit: Duration) -> io::Result<Output> {
     let end = Instant::now() + limit;
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
