@@ -8,4 +8,5 @@ mod page;
 #[path = "../rig/mod.rs"]
 #[expect(dead_code, reason = "the rig serves other tests as well")]
 mod rig;
+mod signing_in;
 mod stage;
