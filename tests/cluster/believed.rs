@@ -1,6 +1,8 @@
 //! What a relay does not take: a store that was wiped, put back or tampered with, a text that takes too much away, a removed relay's
 //! signature. The network goes on as it was, and it is told.
 
+use std::io::{Read as _, Write as _};
+
 use serde_json::Value;
 use wgrelay::store::cluster::record::{Signed, SigningPair};
 
@@ -80,6 +82,48 @@ fn a_store_that_was_wiped_put_back_or_tampered_with_is_told_and_not_taken() {
     eu.ok(&["add", "after"]);
     assert_eq!(pulled(&us)["held"], Value::Null);
     assert!(before.iter().all(|node| nodes(&us).contains(node)) && nodes(&us).contains(&"after".into()));
+}
+
+/// What is told and taken of the past is what this relay's own revision names: a record of long ago, written anew by whoever may
+/// write, is no revision.
+#[test]
+fn a_forged_past_is_not_told_and_nobody_goes_back_to_it() {
+    let Some(stage) = Stage::possible() else { return };
+    let [eu, us, _] = stage.founded();
+    let export = us.ok(&["export", "phone"]);
+    // The first revision in the store: us joined after it, and has no copy of it.
+    let stored = stage.stored();
+    let (key, first) = stored.iter().find(|(key, _)| key.contains("/revisions/")).expect("there is one");
+    let mut record = Signed::parse(first).expect("a record").unverified().expect("it can be read");
+    let number = record.number.to_string();
+    assert!(us.ok(&["history"]).lines().any(|line| line.starts_with(&number)));
+    us.ok(&["diff", &number]);
+    let mut packed = &stored[&format!("/wgrelay/wg0/blobs/{}/0000", record.text.as_str())][..];
+    let mut text = String::new();
+    flate2::read::DeflateDecoder::new(&mut packed).read_to_string(&mut text).expect("it is packed");
+    let forged = text.replacen("[node.laptop]", "[node.strange]", 1);
+    assert_ne!(forged, text);
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(forged.as_bytes()).expect("memory");
+    record.text = wgrelay::store::Digest::of(forged.as_bytes());
+    record.note.why = "the past as a stranger has it".into();
+    stage.write(
+        &format!("/wgrelay/wg0/blobs/{}/0000", record.text.as_str()),
+        &encoder.finish().expect("memory"),
+    );
+    let stranger = SigningPair::random().expect("randomness");
+    stage.write(key, &Signed::new(&record, &stranger).render());
+    assert!(!us.ok(&["history"]).contains("stranger"));
+    for command in ["diff", "revert"] {
+        let refused = us.call(&[command, &number]);
+        assert!(refused.code != Some(0) && refused.stderr.contains("no revision"), "{refused}");
+    }
+    assert!(!nodes(&us).contains(&"strange".into()));
+    assert_eq!(us.ok(&["export", "phone"]), export);
+    // Where the store has nothing of it any more, the copy's own is told.
+    eu.ok(&["add", "later"]);
+    stage.etcdctl(&["del", "--prefix", "/wgrelay/wg0/revisions/"]).ok();
+    assert!(eu.ok(&["history"]).contains("added later"));
 }
 
 #[test]

@@ -276,11 +276,7 @@ impl Shared {
             )
         };
         let record = head.unverified().map_err(|error| not(error.to_string()))?;
-        let keys = self.keys();
-        let (from, to) = (keys.revision(0), keys.revision(u64::MAX >> 24));
-        let kept = client.range(&from, Some(&to)).map_err(|error| unreached(&error))?;
-        let mut kept: Vec<Signed> =
-            kept.pairs.iter().filter_map(|pair| Signed::parse(&pair.value).ok()).collect();
+        let mut kept = self.kept(client, 0).map_err(|error| unreached(&error))?;
         kept.push(head.clone());
         // From whom is believed to the head, record by record. Who joined with the head signed it with the key that it replaced by it.
         let leads_here = |start: &Signed, is_believed: &dyn Fn(&Record) -> bool| {

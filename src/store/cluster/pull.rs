@@ -107,10 +107,8 @@ impl Shared {
                 hint: "the network goes on as it is; `wgrelay cluster create` with the same --etcd writes this relay's copy back".into(),
             });
         };
-        let (record, trusted) = match self.believed(client, signed, &trust, accept)? {
-            Some(record) => (record, trust),
-            None => return Ok(Pulled::Same),
-        };
+        let mut believed = self.believed(client, signed, &trust, accept)?;
+        let Some(record) = believed.pop() else { return Ok(Pulled::Same) };
         let number = record.number;
         let bad = |why: String| {
             Failed::Held {
@@ -146,7 +144,7 @@ impl Shared {
             });
         }
         let there = before.network.as_ref().map(|text| Digest::of(text));
-        if there.as_ref().is_some_and(|there| *there != trusted.text && *there != record.text) {
+        if there.as_ref().is_some_and(|there| *there != trust.text && *there != record.text) {
             return Err(Failed::Held {
                 revision: number,
                 code: "edited-here",
@@ -156,7 +154,7 @@ impl Shared {
                 ),
                 hint: format!(
                     "`wgrelay diff {}` shows that edit, `wgrelay history` keeps it: put the file back, and make the edit again on what the store has",
-                    trusted.number
+                    trust.number
                 ),
             });
         }
@@ -175,30 +173,27 @@ impl Shared {
         Ok(Pulled::Taken { number, without_this })
     }
 
-    /// Returns the head's record, where it is believed; `None`: it was taken already.
+    /// Returns what follows, the head's record last, where it is believed; none: it was taken already.
     fn believed(
         &self,
         client: &mut Client,
         signed: &Signed,
         trust: &Trust,
         accept: Option<u64>,
-    ) -> Result<Option<Record>, Failed> {
+    ) -> Result<Vec<Record>, Failed> {
         if signed.digest() == trust.record {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let keys = self.keys();
-        let (from, to) = (keys.revision(trust.number + 1), keys.revision(u64::MAX >> 24));
-        let pairs = client.range(&from, Some(&to))?.pairs;
-        let kept: Vec<Signed> = pairs.iter().filter_map(|pair| Signed::parse(&pair.value).ok()).collect();
+        let kept = self.kept(client, trust.number + 1)?;
         let why = match trust.follow(signed, &kept) {
-            Ok(record) => return Ok(record),
+            Ok(records) => return Ok(records),
             Err(why) => why,
         };
         let number = signed.unverified().map_or(0, |record| record.number);
         let is_of_ours = signed.verified(&trust.signers).is_ok_and(|record| record.id == trust.id);
         let goes_back = matches!(why, Distrust::Older { .. } | Distrust::Diverged(_)) && is_of_ours;
         if goes_back && accept == Some(number) {
-            return Ok(signed.unverified().ok());
+            return Ok(signed.unverified().into_iter().collect());
         }
         let hint = if goes_back {
             format!(

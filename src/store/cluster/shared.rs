@@ -11,6 +11,7 @@ use super::etcd::{Check, Client, EtcdError, Put};
 use super::membership::{Membership, Place};
 use super::pull::Pulled;
 use super::record::{Record, Signed};
+use super::trust::Trust;
 use super::underlay;
 use crate::config::{Secrets, parse_network};
 use crate::model::{InterfaceName, Network, NodeName, PrivateKey, Timestamp};
@@ -142,6 +143,27 @@ impl Shared {
         let read = read_head(client, &self.keys());
         self.note(read.as_ref().err())?;
         read.map_err(|error| unreached(&error))
+    }
+
+    /// Reads the records that the store keeps, from a number on; nobody has looked who signed them.
+    pub(super) fn kept(&self, client: &mut Client, from: u64) -> Result<Vec<Signed>, EtcdError> {
+        let keys = self.keys();
+        let pairs = client.range(&keys.revision(from), Some(&keys.revision(u64::MAX >> 24)))?.pairs;
+        let named = pairs.iter().filter_map(|pair| Some((pair, Signed::parse(&pair.value).ok()?)));
+        // What lies under another's number is none.
+        let is_there = |key: &str, signed: &Signed| {
+            signed.unverified().is_ok_and(|record| key == keys.revision(record.number))
+        };
+        Ok(named.filter(|(pair, signed)| is_there(&pair.key, signed)).map(|(_, signed)| signed).collect())
+    }
+
+    /// Returns the records that are this relay's past, and those that follow from it: whoever writes to the store makes none.
+    fn known(&self, client: &mut Client, trust: &Trust) -> Result<Vec<Record>, EtcdError> {
+        let head = read_head(client, &self.keys())?.signed;
+        let kept = self.kept(client, 0)?;
+        let mut known = trust.past(&kept);
+        known.extend(head.and_then(|head| trust.follow(&head, &kept).ok()).unwrap_or_default());
+        Ok(known)
     }
 
     /// Keeps how this host stands with the store.
@@ -295,32 +317,28 @@ impl Store for Shared {
         self.folder.watch()
     }
 
-    /// As the store has it; where it is not reached, as this relay's copy has it.
+    /// As the store has it, as far as it is this relay's past or follows from it; where there is none of that, as this relay's
+    /// copy has it.
     fn history(&self) -> Result<Vec<Revision>, StoreError> {
         let (own, now) = (self.folder.history()?, self.folder.load()?.digests());
-        let keys = self.keys();
-        let mut client = self.client()?;
-        let end = keys.revision(u64::MAX >> 24);
-        let Ok(seen) = client.range(&keys.revisions(), Some(&end)) else { return Ok(own) };
-        let taken = self.place.trust()?.map(|trust| trust.number);
-        let listed = seen.pairs.iter().filter_map(|pair| Signed::parse(&pair.value).ok()?.unverified().ok());
-        let mut list: Vec<Revision> = listed
-            .map(|record| {
-                let copied =
-                    own.iter().find(|revision| revision.number == record.number).map(|r| r.files.clone());
-                // The copy's digests of secrets are its own; what was taken last is what is there, unless somebody edited it.
-                let files = match copied {
-                    Some(files) => files,
-                    None if Some(record.number) == taken && now.network() == Some(&record.text) => {
-                        now.clone()
-                    }
-                    None => Digests::of_network(record.text.clone()),
-                };
-                Revision { number: record.number, note: record.note, files }
-            })
-            .collect();
-        list.sort_by_key(|revision| revision.number);
-        Ok(list)
+        let Some(trust) = self.place.trust()? else { return Ok(own) };
+        let mut known = self.known(&mut self.client()?, &trust).unwrap_or_default();
+        if known.is_empty() {
+            return Ok(own);
+        }
+        known.sort_by_key(|record| record.number);
+        let list = known.into_iter().map(|record| {
+            let copied =
+                own.iter().find(|revision| revision.number == record.number).map(|r| r.files.clone());
+            // The copy's digests of secrets are its own; what was taken last is what is there, unless somebody edited it.
+            let files = match copied {
+                Some(files) => files,
+                None if record.number == trust.number && now.network() == Some(&record.text) => now.clone(),
+                None => Digests::of_network(record.text.clone()),
+            };
+            Revision { number: record.number, note: record.note, files }
+        });
+        Ok(list.collect())
     }
 
     /// Of this relay's copy, else of the store, as far as its keys are sealed to this relay.
@@ -332,12 +350,12 @@ impl Store for Shared {
         let list = self.history()?;
         let kept = list.first().zip(list.last()).map(|(first, last)| (first.number, last.number));
         let none = || StoreError::NoRevision { number, kept };
+        let told = |error: EtcdError| unreached(&error);
+        let trust = self.place.trust()?.ok_or_else(none)?;
         let mut client = self.client()?;
         let keys = self.keys();
-        let told = |error: EtcdError| unreached(&error);
-        let pair = client.range(&keys.revision(number), None).map_err(told)?.pairs.pop().ok_or_else(none)?;
-        let record: Record =
-            Signed::parse(&pair.value).and_then(|signed| signed.unverified()).map_err(|_| none())?;
+        let known = self.known(&mut client, &trust).map_err(told)?;
+        let record = known.into_iter().find(|record| record.number == number).ok_or_else(none)?;
         let text = blobs::read(&mut client, &keys.blobs(), &record.text).map_err(told)?.ok_or_else(none)?;
         let sealed = blobs::read(&mut client, &keys.blobs(), &record.keys).map_err(told)?.ok_or_else(none)?;
         let contents = self.contents(&record, &text, &sealed)?;

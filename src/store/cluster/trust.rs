@@ -79,13 +79,27 @@ impl Trust {
         }
     }
 
+    /// Returns what of the kept records this relay's own past is, the newest first: what was taken last, the one that it names as
+    /// the one before, and so on, as far as the store has them. What names none of these was never taken by anybody here.
+    pub fn past(&self, kept: &[Signed]) -> Vec<Record> {
+        let by_digest: BTreeMap<Digest, &Signed> =
+            kept.iter().map(|signed| (signed.digest(), signed)).collect();
+        let mut past = Vec::new();
+        let mut next = Some(self.record.clone());
+        while let Some(record) = next.and_then(|digest| by_digest.get(&digest)?.unverified().ok()) {
+            next = record.previous.clone();
+            past.push(record);
+        }
+        past
+    }
+
     /// Follows the store from what was taken to its head: `kept` are the records that it keeps, in any order, the head among them.
-    /// `Ok(None)`: the head is what was taken. A relay that was away longer than the store keeps follows where the oldest that is
-    /// kept was signed by somebody whom it knows.
+    /// Returns each one that follows, the head last; none: the head is what was taken. A relay that was away longer than the store
+    /// keeps follows where the oldest that is kept was signed by somebody whom it knows.
     ///
     /// # Errors
     /// The head does not follow.
-    pub fn follow(&self, head: &Signed, kept: &[Signed]) -> Result<Option<Record>, Distrust> {
+    pub fn follow(&self, head: &Signed, kept: &[Signed]) -> Result<Vec<Record>, Distrust> {
         let unsigned = |number, why| Distrust::Unsigned { number, why };
         let last = head.unverified().map_err(|why| unsigned(0, why))?;
         if last.id != self.id {
@@ -96,7 +110,7 @@ impl Trust {
         }
         if last.number == self.number {
             return if head.digest() == self.record {
-                Ok(None)
+                Ok(Vec::new())
             } else {
                 Err(Distrust::Diverged(last.number))
             };
@@ -110,7 +124,7 @@ impl Trust {
         chain.sort_by_key(|(number, _)| *number);
         chain.dedup_by_key(|(number, _)| *number);
         let mut believed = self.clone();
-        let mut taken = None;
+        let mut followed = Vec::new();
         for (number, signed) in chain {
             let record = signed.verified(&believed.signers).map_err(|why| unsigned(number, why))?;
             let follows = record.previous.as_ref() == Some(&believed.record);
@@ -118,12 +132,12 @@ impl Trust {
                 return Err(Distrust::Diverged(number));
             }
             believed = Self::after(signed, &record);
-            taken = Some(record);
+            followed.push(record);
         }
         if believed.record != head.digest() {
             return Err(Distrust::Diverged(last.number));
         }
-        Ok(taken)
+        Ok(followed)
     }
 }
 
@@ -171,7 +185,7 @@ mod tests {
             let head = made.signed.last().unwrap();
             let followed = trust(&made.signed[from]).follow(head, &made.signed);
             let expected = (from + 1 < sets.len()).then_some(sets.len() as u64);
-            prop_assert_eq!(followed.map(|record| record.map(|r| r.number)), Ok(expected));
+            prop_assert_eq!(followed.map(|records| records.last().map(|r| r.number)), Ok(expected));
             // The other way round it went back in time.
             if from + 1 < sets.len() {
                 let back = trust(head).follow(&made.signed[from], &made.signed);
@@ -190,6 +204,23 @@ mod tests {
             let followed = trust(last).follow(&forged, &made.signed);
             prop_assert_eq!(followed.unwrap_err().code(), "unsigned-revision");
         }
+    }
+
+    #[test]
+    fn the_past_is_what_names_itself_and_nothing_beside_it() {
+        let made = chain(&[vec![0], vec![0], vec![0], vec![0]]);
+        let key = &made.pairs[0];
+        let numbers = |kept: &[Signed]| {
+            trust(&made.signed[2]).past(kept).iter().map(|record| record.number).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&made.signed), [3, 2, 1]);
+        // One that is forged, and one that a member signed and no revision follows from: neither was taken.
+        let other = record(1, None, "a", &[("a", key), ("b", key)]);
+        for forged in [Signed::new(&other, key), Signed::new(&other, &made.pairs[1])] {
+            let kept = [&[forged], &made.signed[1..]].concat();
+            assert_eq!(numbers(&kept), [3, 2]);
+        }
+        assert_eq!(numbers(&[made.signed[3].clone()]), [0; 0]);
     }
 
     #[test]
@@ -212,7 +243,7 @@ mod tests {
         let made = chain(&[vec![0, 1], vec![0, 1], vec![0, 1], vec![0, 1], vec![0, 1]]);
         let own = trust(&made.signed[0]);
         let kept = &made.signed[3..];
-        assert_eq!(own.follow(&made.signed[4], kept).unwrap().unwrap().number, 5);
+        assert_eq!(own.follow(&made.signed[4], kept).unwrap().last().unwrap().number, 5);
         // Of a gap whose signer he never heard of he believes nothing.
         let made = chain(&[vec![0], vec![1], vec![2], vec![3], vec![4]]);
         let followed = trust(&made.signed[0]).follow(&made.signed[4], &made.signed[3..]);
