@@ -206,7 +206,10 @@ fn told(ctx: &Context, status: &ClusterStatus) -> Result<(), Fault> {
                 Timestamp(since)
             )
         }
-        None if status.store_revision == status.revision => ", as the store".into(),
+        None if status.store_revision == status.revision && status.held.is_none() => ", as the store".into(),
+        None if status.store_revision == status.revision => {
+            format!(", the store {}", out.paint(Role::Warn, "has another one of that number"))
+        }
         None => format!(
             ", the store {}",
             out.paint(Role::Warn, &format!("has {}", number(status.store_revision)))

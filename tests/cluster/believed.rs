@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 
 use serde_json::Value;
 use wgrelay::store::cluster::record::{Signed, SigningPair};
+use wgrelay::store::cluster::{Pulled, Shared};
+use wgrelay::store::folder::Folder;
 
 use crate::rig::drive::Wgrelay;
 use crate::stage::{Stage, nodes, pulled, standing};
@@ -57,6 +59,13 @@ fn a_store_that_was_wiped_put_back_or_tampered_with_is_told_and_not_taken() {
     assert!(never.stderr.contains("never taken"), "{never}");
     stage.write(HEAD, b"{}");
     holds(&eu, "unsigned-revision");
+    // Of the same number: nobody says that it is the same.
+    record.number -= 1;
+    stage.write(HEAD, &Signed::new(&record, &stranger).render());
+    holds(&eu, "store-diverged");
+    let status = eu.call(&["cluster", "status"]).exits(4);
+    assert!(!status.stdout.contains("as the store"), "{status}");
+    record.number += 1;
     // A text that is not what was signed.
     let blob = format!("/wgrelay/wg0/blobs/{}/0000", record.text.as_str());
     let text = stage.stored()[&blob].clone();
@@ -145,6 +154,16 @@ fn a_text_that_takes_too_much_away_waits_for_somebody_who_says_so() {
     assert_eq!(nodes(&eu).len(), 7, "who edits takes it himself");
     let standing = holds(&us, "mass-removal");
     assert_eq!(nodes(&us).len(), 10);
+    // Also where the file that it would be held against is gone: an agent follows all the same.
+    let file = us.network_file();
+    us.node.run(&["mv", &file, "/mnt/aside"]).ok();
+    let shared = Shared::of(&Folder::new(&us.node.outside(&us.dir), &"wg0".parse().expect("a name")));
+    let shared = shared.expect("it can be read").expect("us is a member");
+    let weighed = us.node.inside(|| {
+        shared.weigh(&mut shared.client().expect("there is nothing to read")).expect("it is reached")
+    });
+    assert!(matches!(&weighed, Pulled::Held(held) if held.code == "mass-removal"), "{weighed:?}");
+    us.node.run(&["mv", "/mnt/aside", &file]).ok();
     let waits = standing["held"]["revision"].to_string();
     us.call(&["up", "--accept", "1"]).exits(2);
     us.call(&["up", "--accept", &waits, "--backend", "embedded"]).ok();

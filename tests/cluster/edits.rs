@@ -101,6 +101,29 @@ fn an_edit_on_one_relay_is_on_all_and_no_key_lies_in_the_store() {
     assert!(opened, "a network.toml lies in the store");
 }
 
+/// The host may go down after the copy was written and before it was noted what was taken: that is no edit by hand, also where
+/// the store has something newer by then.
+#[test]
+fn a_take_that_was_cut_off_is_no_edit_by_hand() {
+    let Some(stage) = Stage::possible() else { return };
+    let [eu, us, _] = stage.founded();
+    let cluster = format!("{}/wg0/.cluster", us.dir);
+    let run = |script: &str| us.node.run(&["sh", "-c", script]).ok();
+    // All of it is of before, or what is believed alone: it is written last.
+    for (n, noted) in ["*", "trust.json", "t*.json"].into_iter().enumerate() {
+        run(&format!("rm -rf /mnt/before && cp -a {cluster} /mnt/before"));
+        eu.ok(&["add", &format!("first{n}")]);
+        assert_eq!(pulled(&us)["held"], serde_json::Value::Null);
+        run(&format!("cp -a /mnt/before/{noted} {cluster}/"));
+        eu.ok(&["add", &format!("second{n}")]);
+        us.ok(&["add", &format!("third{n}")]);
+        assert_eq!(standing(&us)["held"], serde_json::Value::Null, "{noted}");
+        for name in ["first", "second", "third"] {
+            assert!(nodes(&us).contains(&format!("{name}{n}")), "{name} with {noted} of before");
+        }
+    }
+}
+
 /// Writers on three relays beside each other, members of etcd killed meanwhile: `WGRELAY_EDITS` of `scripts/soak cluster`.
 #[test]
 fn what_was_acknowledged_is_there_and_all_relays_end_equal() {

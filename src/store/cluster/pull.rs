@@ -143,8 +143,11 @@ impl Shared {
                 ),
             });
         }
+        // One that was taken and not noted, because this host went down between the two, is no edit.
+        let ours: Vec<&Digest> =
+            believed.iter().chain([&record]).map(|r| &r.text).chain([&trust.text]).collect();
         let there = before.network.as_ref().map(|text| Digest::of(text));
-        if there.as_ref().is_some_and(|there| *there != trust.text && *there != record.text) {
+        if there.as_ref().is_some_and(|there| !ours.contains(&there)) {
             return Err(Failed::Held {
                 revision: number,
                 code: "edited-here",
@@ -210,9 +213,12 @@ impl Shared {
         })
     }
 
-    /// The network that the copy holds; `None`: it cannot be read, so that nothing of it can be lost.
+    /// The network that the copy holds, and where its file is gone or cannot be read, the one that was taken last; `None`: there
+    /// is neither, so that nothing can be lost.
     fn current(&self, contents: &Contents) -> Option<Network> {
-        parse_network(contents.network.as_ref()?, "network.toml").value
+        let of = |text: &[u8]| parse_network(text, "network.toml").value;
+        let here = contents.network.as_ref().and_then(|text| of(text));
+        here.or_else(|| of(&self.place.taken().ok()??.text))
     }
 
     /// Puts this relay's files of a revision together.
