@@ -49,7 +49,8 @@ impl<O: Fn() -> Result<LinuxHost, HostError>> Follower<O> {
                 Ok(Some(shared)) => match self.follow(&shared) {
                     Ok(()) => {
                         told.clear();
-                        continue;
+                        // One that ends each watch at once is not asked without a pause.
+                        PAUSE
                     }
                     Err(error) => {
                         // What goes on is told once.
@@ -74,7 +75,7 @@ impl<O: Fn() -> Result<LinuxHost, HostError>> Follower<O> {
     fn follow(&mut self, shared: &Shared) -> Result<(), StoreError> {
         let mut client = shared.client()?;
         let seen_at = self.look(shared, &mut client)?;
-        let mut watch = shared.watch_head(&mut client, seen_at + 1)?;
+        let mut watch = shared.watch_head(&mut client, seen_at.saturating_add(1))?;
         loop {
             let news = client.next(&mut watch, ASK);
             if news == News::Over || !shared.place().is_member() {

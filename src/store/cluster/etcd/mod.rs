@@ -3,6 +3,8 @@
 
 mod connection;
 mod endpoint;
+#[cfg(test)]
+mod hostile;
 mod shapes;
 
 use std::net::IpAddr;
@@ -22,6 +24,11 @@ use shapes::{number, seen, text_of};
 
 /// After so long no other member is asked.
 const ALL: Duration = Duration::from_secs(7);
+
+/// A line of a watch may be so long: a head is some kilobytes. Of a longer one nothing is kept, and the head is asked for.
+const LINE: usize = 4 << 20;
+/// So much of what a member says is told.
+const SAID: usize = 300;
 
 /// How a store is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -75,6 +82,8 @@ pub struct Client {
 pub struct KeyWatch {
     body: Incoming,
     read: Vec<u8>,
+    /// So much of that has no end of a line.
+    looked: usize,
 }
 
 /// What a watch has to tell.
@@ -97,6 +106,9 @@ impl Client {
         access: &Access,
         forbidden: impl Fn(IpAddr, Option<IpAddr>) -> Option<String> + Send + Sync + 'static,
     ) -> Result<Self, EtcdError> {
+        if access.endpoints.is_empty() {
+            return Err(EtcdError::Setup("no member of etcd is named".into()));
+        }
         let is_tls = access.endpoints.iter().any(|endpoint| endpoint.is_tls);
         let tls = Tls { ca: access.ca.clone(), cert: access.cert.clone(), key: access.key.clone() };
         let tls = is_tls.then(|| tls.config()).transpose().map_err(EtcdError::Setup)?;
@@ -161,7 +173,11 @@ impl Client {
     /// See [`EtcdError`].
     pub fn grant(&mut self, seconds: u32) -> Result<i64, EtcdError> {
         let answer = self.call("/v3/lease/grant", &json!({ "TTL": seconds.to_string(), "ID": "0" }))?;
-        Ok(number(&answer["ID"]))
+        match number(&answer["ID"]) {
+            // What is written under no lease never ends.
+            0 => Err(EtcdError::Refused("its lease has no number".into())),
+            lease => Ok(lease),
+        }
     }
 
     /// Ends a lease, and all keys with it.
@@ -205,7 +221,7 @@ impl Client {
             let mut connection = opened.map_err(unreachable)?;
             connection.stream("/v3/watch", token, body.to_string()).await.map_err(|f| unreachable(f.into()))
         })?;
-        Ok(KeyWatch { body, read: Vec::new() })
+        Ok(KeyWatch { body, read: Vec::new(), looked: 0 })
     }
 
     /// Waits for what a watch has to tell.
@@ -252,21 +268,16 @@ impl Client {
                 self.sign_in()?;
             }
             let (status, answer) = self.post(path, body.to_owned())?;
-            let said = ["message", "error"].iter().find_map(|key| answer[*key].as_str()).unwrap_or_default();
+            let said = said(&answer);
             match status {
                 200 => return Ok(answer),
                 // Tokens end by themselves, after minutes.
                 _ if said.contains("auth token") && attempt == 0 && self.access.user.is_some() => {
                     self.token = None;
                 }
-                _ if is_passing(said) || said.is_empty() => {
-                    return Err(Asked::Next(if said.is_empty() {
-                        format!("it answers {status}")
-                    } else {
-                        said.into()
-                    }));
-                }
-                _ => return Err(Asked::No(EtcdError::Refused(said.chars().take(300).collect()))),
+                _ if said.is_empty() => return Err(Asked::Next(format!("it answers {status}"))),
+                _ if is_passing(&said) => return Err(Asked::Next(said)),
+                _ => return Err(Asked::No(EtcdError::Refused(said))),
             }
         }
         Err(Asked::No(EtcdError::Refused("it takes no token that it gave".into())))
@@ -294,9 +305,12 @@ impl Client {
         match answer["token"].as_str() {
             Some(token) if status == 200 => self.token = Some(Zeroizing::new(token.to_owned())),
             _ => {
-                let said = answer["message"].as_str().or(answer["error"].as_str()).unwrap_or_default();
-                if is_passing(said) || said.is_empty() {
-                    return Err(Asked::Next(said.into()));
+                let said = said(&answer);
+                if said.is_empty() {
+                    return Err(Asked::Next(format!("to a sign-in it answers {status}")));
+                }
+                if is_passing(&said) {
+                    return Err(Asked::Next(said));
                 }
                 return Err(Asked::No(EtcdError::Refused(format!("{user} may not sign in: {said}"))));
             }
@@ -311,6 +325,12 @@ enum Asked {
     No(EtcdError),
     /// Another one may know.
     Next(String),
+}
+
+/// What a member says of why not: a short text on one line, whatever it sends.
+fn said(answer: &Value) -> String {
+    let text = ["message", "error"].iter().find_map(|key| answer[*key].as_str()).unwrap_or_default();
+    text.chars().take(SAID).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// What passes, or another member does not say.
@@ -344,8 +364,9 @@ impl From<Failed> for String {
 impl KeyWatch {
     async fn next(&mut self) -> News {
         loop {
-            while let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.read.drain(..=end).collect();
+            while let Some(end) = self.read[self.looked..].iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=self.looked + end).collect();
+                self.looked = 0;
                 let Ok(value) = serde_json::from_slice::<Value>(&line) else { continue };
                 let result = &value["result"];
                 if !value["error"].is_null() || result["canceled"].as_bool() == Some(true) {
@@ -355,9 +376,13 @@ impl KeyWatch {
                     return News::Changed;
                 }
             }
+            self.looked = self.read.len();
             match self.body.frame().await {
                 Some(Ok(frame)) => self.read.extend(frame.into_data().unwrap_or_default()),
                 _ => return News::Over,
+            }
+            if self.read.len() > LINE {
+                return News::Over;
             }
         }
     }
