@@ -44,29 +44,18 @@ impl<O: Fn() -> Result<LinuxHost, HostError>> Follower<O> {
         let folder = Folder::new(&self.session.dir, &self.name);
         let mut told = String::new();
         loop {
-            let pause = match Shared::of(&folder) {
-                Ok(None) => JOINED,
-                Ok(Some(shared)) => match self.follow(&shared) {
-                    Ok(()) => {
-                        told.clear();
-                        // One that ends each watch at once is not asked without a pause.
-                        PAUSE
-                    }
-                    Err(error) => {
-                        // What goes on is told once.
-                        let why = error.to_string();
-                        if why != told {
-                            tracing::warn!("the store of {} is not followed: {why}", self.name);
-                            told = why;
-                        }
-                        PAUSE
-                    }
-                },
-                Err(error) => {
-                    tracing::warn!("{error}");
-                    JOINED
-                }
+            let (followed, pause) = match Shared::of(&folder) {
+                Ok(None) => (Ok(()), JOINED),
+                // One that ends each watch at once is not asked without a pause.
+                Ok(Some(shared)) => (self.follow(&shared), PAUSE),
+                Err(error) => (Err(error), JOINED),
             };
+            // What goes on is told once.
+            let why = followed.err().map(|error| error.to_string()).unwrap_or_default();
+            if !why.is_empty() && why != told {
+                tracing::warn!("the store of {} is not followed: {why}", self.name);
+            }
+            told = why;
             std::thread::sleep(pause);
         }
     }
