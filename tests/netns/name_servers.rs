@@ -116,13 +116,9 @@ fn state(host: &Node) -> String {
 
 /// A relay, and windows as a spoke that runs wgrelay, with these settings of its own.
 fn network<'a>(t: &'a Topology, settings: &str) -> (Wgrelay<'a>, Wgrelay<'a>) {
-    let relay = Wgrelay::relay_of(t, Families::V4);
-    relay.edit(|text| {
-        let text = text.replace("[node.windows]\n", &format!("[node.windows]\n{settings}"));
-        text.replace("[node.wsl]\n", "[node.wsl]\negress = true\n")
-    });
+    let (relay, spoke) = Wgrelay::relay_and_spoke(t, Families::V4, settings);
     relay.up().ok();
-    (relay.clone(), Wgrelay::on(&t.windows))
+    (relay, spoke)
 }
 
 /// Runs a test beside both name servers.

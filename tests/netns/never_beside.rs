@@ -2,8 +2,10 @@
 
 use crate::refused::gone_for_good;
 use crate::rig::drive::Wgrelay;
-use crate::rig::node::{Node, PLACE};
+use crate::rig::node::Node;
 use crate::rig::topology::{Families, Topology};
+
+const FULL: &str = "routes = \"full\"\n";
 
 /// The ways of a packet of the node's own and of one of the tunnel's, in both families.
 fn ways(node: &Node) -> String {
@@ -15,19 +17,11 @@ fn ways(node: &Node) -> String {
 #[test]
 fn a_full_tunnel_whose_agent_is_gone_lets_nothing_out() {
     let Some(t) = Topology::possible(Families::Both) else { return };
-    let relay = Wgrelay::relay_of(&t, Families::Both);
-    relay.edit(|text| {
-        let text = text.replace("role = \"relay\"", "role = \"relay\"\negress = true");
-        text.replace("[node.windows]", "[node.windows]\nroutes = \"full\"")
-    });
-    let bundle = relay.ok(&["export", "windows", "--format", "bundle"]);
-    let path = format!("{PLACE}/windows.bundle");
-    t.windows.write(&path, &bundle);
-    let spoke = Wgrelay::on(&t.windows);
+    let (relay, spoke) = Wgrelay::relay_and_spoke(&t, Families::Both, FULL);
     let rules = || t.windows.run(&["bash", "-c", "ip -4 rule; ip -6 rule"]).ok().stdout;
     let (before, rules_before) = (ways(&t.windows), rules());
     assert!(!before.contains("unreachable"), "there is a way out without the tunnel: {before}");
-    spoke.call(&["up", "--bundle", &path, "--backend", &spoke.backend]).ok();
+    spoke.up_with(&relay, "windows").ok();
     let up = ways(&t.windows);
     let marked = |ways: &str| ways.split("dev ").filter(|d| !d.trim().is_empty()).count();
     assert!(up.starts_with("dev wg0 ") && marked(&up) == 4, "{up}");

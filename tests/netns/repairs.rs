@@ -169,19 +169,11 @@ fn every_fault_of_a_relay_is_repaired_at_once() {
 #[test]
 fn every_fault_of_a_full_tunnel_is_repaired_at_once() {
     let Some(t) = Topology::possible(Families::Both) else { return };
-    let relay = Wgrelay::relay_of(&t, Families::Both);
+    let (relay, spoke) = Wgrelay::relay_and_spoke(&t, Families::Both, "routes = \"full\"\n");
     if relay.backend != "embedded" {
         return;
     }
-    relay.edit(|text| {
-        let text = text.replace("role = \"relay\"", "role = \"relay\"\negress = true");
-        text.replace("[node.windows]", "[node.windows]\nroutes = \"full\"")
-    });
-    let bundle = relay.ok(&["export", "windows", "--format", "bundle"]);
-    let path = format!("{PLACE}/windows.bundle");
-    t.windows.write(&path, &bundle);
-    let spoke = Wgrelay::on(&t.windows);
-    spoke.call(&["up", "--bundle", &path, "--backend", "embedded"]).ok();
+    spoke.up_with(&relay, "windows").ok();
     let priority = |family: &str| {
         let rules = t.windows.run(&["ip", family, "rule"]).ok().stdout;
         let found = rules.lines().find(|line| line.contains("not from all fwmark"));

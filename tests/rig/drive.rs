@@ -61,7 +61,19 @@ impl<'a> Wgrelay<'a> {
         this
     }
 
-    /// The same, brought up.
+    /// The topology's relay as [`Self::relay_of`] has it, which leads to the Internet, and windows as a spoke that runs wgrelay with
+    /// these settings of its own. Nothing is up.
+    #[track_caller]
+    pub fn relay_and_spoke(t: &'a Topology, families: Families, settings: &str) -> (Self, Self) {
+        let relay = Self::relay_of(t, families);
+        relay.edit(|text| {
+            let text = replaced(&text, "role = \"relay\"\n", "role = \"relay\"\negress = true\n");
+            replaced(&text, "[node.windows]\n", &format!("[node.windows]\n{settings}"))
+        });
+        (relay, Self::on(&t.windows))
+    }
+
+    /// The topology's relay, brought up.
     #[track_caller]
     pub fn up_on(t: &'a Topology) -> Self {
         let this = Self::relay_of(t, Families::V4);
