@@ -3,6 +3,7 @@
 //! The agent holds a lock on its pid file for as long as it lives. The kernel gives the lock back whatever way the
 //! process ends, so a pid that was reused is never mistaken for it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,6 +16,7 @@ use nix::unistd::Pid;
 use super::runtime::{Applied, DEFAULT_DIR, LEDGER_FILE, Place, RuntimeDir};
 use crate::host::HostError;
 use crate::model::InterfaceName;
+use crate::plan::PolicyRule;
 use crate::store::file_stamp::own_program;
 use crate::store::files::StoreError;
 use crate::store::owned;
@@ -69,6 +71,16 @@ impl Runtime {
             entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
         names.sort();
         names
+    }
+
+    /// Returns the policy rules that are on record here, by network.
+    ///
+    /// # Errors
+    /// /proc does not tell the boot or the network namespace.
+    pub fn recorded_rules() -> Result<BTreeMap<InterfaceName, BTreeSet<PolicyRule>>, HostError> {
+        let place = Place::here().map_err(|e| HostError::new("read", "/proc", e))?;
+        let rules = |name: &InterfaceName| RuntimeDir::new(Path::new(DEFAULT_DIR), name).read_rules(&place);
+        Ok(Self::list().into_iter().filter_map(|name| Some((name.clone(), rules(&name)?))).collect())
     }
 
     /// Returns the folder itself.

@@ -1,6 +1,6 @@
 //! What lives as long as an interface does: `/run/wgrelay/NETWORK/`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::{self, Configuration};
 use crate::model::InterfaceName;
-use crate::plan::HostState;
 use crate::plan::bridge::Links;
+use crate::plan::{HostState, PolicyRule};
 use crate::store::files::{self, StoreError};
 use crate::store::folder::is_same;
 use crate::store::owned;
@@ -108,6 +108,22 @@ impl RuntimeDir {
         // Without a record the host itself is read anyway.
         let applied = configuration::parse::<Applied>(Some(&text));
         Ok(applied.filter(|a| a.place == *place && is_same(&a.dir, dir)))
+    }
+
+    /// Reads the policy rules of what was applied last, from whichever folder; `None`: nothing, or not here, or not readable as such.
+    pub fn read_rules(&self, place: &Place) -> Option<BTreeSet<PolicyRule>> {
+        #[derive(Deserialize)]
+        struct Recorded {
+            place: Place,
+            state: Rules,
+        }
+        #[derive(Deserialize)]
+        struct Rules {
+            rules: BTreeSet<PolicyRule>,
+        }
+        let text = self.read(APPLIED_FILE).ok()??;
+        let read = serde_json::from_str::<Recorded>(&text).ok()?;
+        (read.place == *place).then_some(read.state.rules)
     }
 
     /// Returns the folder that a record here is from, where that is not `dir`.

@@ -43,3 +43,33 @@ fn a_full_tunnel_whose_agent_is_gone_lets_nothing_out() {
     assert_eq!(ways(&t.windows), before);
     assert_eq!(rules(), rules_before);
 }
+
+/// A second network's agent looks at the host the moment the first one's interface goes, and leaves its rules alone.
+#[test]
+fn another_networks_agent_takes_no_rule_of_a_full_tunnel_that_is_gone() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let (relay, spoke) = Wgrelay::relay_and_spoke(&t, Families::V4, FULL);
+    let of_second = |words: &[&str]| {
+        let words: Vec<&str> = ["--network", "wg1"].iter().chain(words).copied().collect();
+        spoke.call(&words)
+    };
+    let place = ["--endpoint", "192.168.39.50:51999", "--subnet", "10.77.0.0/24"];
+    of_second(&[&["init", "--profile", "road-warrior"][..], &place].concat()).ok();
+    of_second(&["up", "--backend", &spoke.backend]).ok();
+    let rules = || t.windows.run(&["ip", "-4", "rule"]).ok().stdout;
+    let before = rules();
+    spoke.up_with(&relay, "windows").ok();
+    let up = rules();
+    assert!(up.contains("unreachable") && !before.contains("unreachable"), "{up}");
+    gone_for_good(&t.windows);
+    t.windows.run(&["bash", "-c", "ip link del wg0 2>/dev/null; true"]).ok();
+    // Its own table follows the links that there are; the rules are not its own.
+    let told = of_second(&["plan"]).ok();
+    assert!(!told.stdout.contains("ipv4 priority"), "{told}");
+    of_second(&["up", "--backend", &spoke.backend]).ok();
+    assert_eq!(rules(), up);
+    of_second(&["down"]).ok();
+    assert_eq!(rules(), up);
+    spoke.ok(&["--network", "wg0", "down"]);
+    assert_eq!(rules(), before);
+}

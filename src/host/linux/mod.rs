@@ -38,6 +38,7 @@ use self::ahead::Ahead;
 use crate::dataplane::DeviceReport;
 use crate::firewall::foreign::ForeignRule;
 use crate::firewall::forwarding_v4;
+use crate::host::agent_process::Runtime;
 use crate::host::join::join;
 use crate::host::{Host, HostError, Scope};
 use crate::model::InterfaceName;
@@ -143,8 +144,8 @@ impl LinuxHost {
         }
     }
 
-    /// Reads the policy rules of this network. A rule names no interface: where another network of ours is on this
-    /// host, only those count that were applied for this one.
+    /// Reads the policy rules of this network. A rule names no interface: what is on record for another network of ours is that
+    /// one's, also while its interface is gone; where one without a record is here, only those count that were applied for this one.
     fn rules(
         &mut self,
         scope: &Scope,
@@ -152,11 +153,20 @@ impl LinuxHost {
     ) -> Result<BTreeSet<PolicyRule>, HostError> {
         let mut rules =
             route::read_rules(&mut self.netlink).map_err(|e| HostError::new("list", "policy rules", e))?;
-        let ours = ifalias(&scope.network);
-        let others = links.values().any(|l| l.link.alias.starts_with(IFALIAS_PREFIX) && l.link.alias != ours);
-        if others {
-            rules.retain(|rule| scope.applied.as_ref().is_some_and(|a| a.rules.contains(rule)));
+        if rules.is_empty() {
+            return Ok(rules);
         }
+        let recorded = Runtime::recorded_rules()?;
+        let is_others = |alias: &str| {
+            alias.starts_with(IFALIAS_PREFIX)
+                && alias != ifalias(&scope.network)
+                && !recorded.keys().any(|name| ifalias(name) == alias)
+        };
+        let is_unknown = links.values().any(|l| is_others(&l.link.alias));
+        let others = recorded.iter().filter(|(name, _)| **name != scope.network);
+        let others: BTreeSet<&PolicyRule> = others.flat_map(|(_, rules)| rules).collect();
+        let is_applied = |rule: &PolicyRule| scope.applied.as_ref().is_some_and(|a| a.rules.contains(rule));
+        rules.retain(|rule| is_applied(rule) || !(is_unknown || others.contains(rule)));
         Ok(rules)
     }
 
