@@ -16,6 +16,8 @@ use super::folder::Folder;
 use super::owned::open_own;
 use crate::model::{NodeName, PublicKey, Timestamp};
 
+/// The file's `user_version`.
+const VERSION: u32 = 1;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 3600;
 const DAY: u64 = 86_400;
@@ -214,9 +216,9 @@ impl TrafficFile {
         let mut hours = std::collections::BTreeMap::<u64, (u64, u64)>::new();
         for (hour, packed) in blocks(&read, &Table::MINUTES, id)? {
             let (rx, tx) = packed.sum();
-            hours.insert(hour * HOUR, (rx, tx));
+            hours.insert(hour.saturating_mul(HOUR), (rx, tx));
             let minute = |(place, rx_bytes, tx_bytes): (u8, u64, u64)| Bytes {
-                at: hour * HOUR + u64::from(place) * MINUTE,
+                at: hour.saturating_mul(HOUR).saturating_add(u64::from(place) * MINUTE),
                 rx_bytes,
                 tx_bytes,
             };
@@ -224,7 +226,8 @@ impl TrafficFile {
         }
         for (day, packed) in blocks(&read, &Table::HOURS, id)? {
             for (place, rx, tx) in packed.0 {
-                let hour = hours.entry(day * DAY + u64::from(place) * HOUR).or_default();
+                let hour =
+                    hours.entry(day.saturating_mul(DAY).saturating_add(u64::from(place) * HOUR)).or_default();
                 *hour = (hour.0.saturating_add(rx), hour.1.saturating_add(tx));
             }
         }
@@ -399,9 +402,16 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     )?;
     let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: u32 = change.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version == 0 {
-        change.execute_batch(include_str!("schema.sql"))?;
-        change.pragma_update(None, "user_version", 1)?;
+    match version {
+        0 => {
+            change.execute_batch(include_str!("schema.sql"))?;
+            change.pragma_update(None, "user_version", VERSION)?;
+        }
+        VERSION => {}
+        newer => {
+            let words = format!("a newer wgrelay wrote it (version {newer}, and this one knows {VERSION})");
+            return Err(rusqlite::Error::ToSqlConversionFailure(words.into()));
+        }
     }
     change.commit()
 }

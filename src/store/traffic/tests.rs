@@ -205,6 +205,24 @@ fn nobody_elses_file_is_written() {
 }
 
 #[test]
+fn a_file_of_a_newer_version_or_with_moments_that_are_none_is_no_panic() {
+    let file = file();
+    let mut db = TrafficFile::open(&file.folder).unwrap();
+    db.record(&look(NOW, "a", vec![peer("phone", 1, 10, 3)])).unwrap();
+    for text in ["UPDATE minutes SET hour = ?1", "INSERT INTO hours SELECT ?1, node, bytes FROM minutes"] {
+        db.connection.execute(text, [i64::MAX]).unwrap();
+    }
+    db.of(&name("phone"), Timestamp(NOW)).unwrap();
+    db.record(&look(NOW + 60, "a", vec![peer("phone", 1, 20, 3)])).unwrap();
+    db.connection.pragma_update(None, "user_version", 2).unwrap();
+    for opened in
+        [TrafficFile::open(&file.folder).map(drop), TrafficFile::open_to_read(&file.folder).map(drop)]
+    {
+        assert!(opened.unwrap_err().to_string().contains("a newer wgrelay wrote it"));
+    }
+}
+
+#[test]
 fn a_copy_is_whole_while_somebody_writes_and_comes_back_elsewhere() {
     let (file, other) = (file(), file());
     let mut db = TrafficFile::open(&file.folder).unwrap();
