@@ -89,6 +89,10 @@ pub(super) fn clear<H: Host>(
     if applied.is_none() && facts.foreign.lookalikes.contains(&table_name(network)) {
         now.firewall = None;
     }
+    if applied.is_none() {
+        // A record does not outlive this boot, and what a resolver wrote does.
+        now.name_servers = machine.name_servers_left_behind();
+    }
     if let Some(applied) = applied {
         bridge::settle(&mut wanted.links, &applied.saved_links, &now.links);
         bridge::keep_others(&mut wanted.links, &now.links, &applied.state.links);

@@ -15,6 +15,7 @@ use crate::export::unit::Unit;
 use crate::host::agent_process::Runtime;
 use crate::host::boot_config;
 use crate::host::examine::{is_wsl, uses_iptables_legacy};
+use crate::host::name_servers;
 use crate::host::systemd::{Absent, Systemd, unit_name};
 use crate::model::{InterfaceName, NodeName, Problem};
 use crate::plan::{Backend, Change, Plan};
@@ -73,7 +74,13 @@ pub fn install_service(
     other_dir::refuse(session, &name, &runtime)?;
     let listens_on = [target.this().listen_port(), metrics.map(|at| at.port())];
     let low_port = listens_on.into_iter().flatten().any(|port| port < FIRST_HIGH_PORT);
-    let unit = Unit { metrics, low_port, legacy: uses_iptables_legacy(), ..unit(session, &name, backend)? };
+    let unit = Unit {
+        metrics,
+        low_port,
+        legacy: uses_iptables_legacy(),
+        name_servers: !target.this().dns.is_empty() && name_servers::are_kept_in_etc(),
+        ..unit(session, &name, backend)?
+    };
     if let Some(path) = unit.unfit() {
         return Err(Fault::failed(
             format!(
@@ -170,6 +177,7 @@ fn unit(session: &Session, name: &InterfaceName, backend: BackendChoice) -> Resu
         metrics: None,
         legacy: false,
         low_port: false,
+        name_servers: false,
         wsl: is_wsl(),
     })
 }

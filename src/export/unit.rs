@@ -28,6 +28,8 @@ pub struct Unit {
     pub legacy: bool,
     /// Whether a port below 1024 is its to listen on.
     pub low_port: bool,
+    /// Whether name servers of its own are written below /etc, by openresolv.
+    pub name_servers: bool,
     /// Whether this host is WSL, which tells its networking mode by AF_VSOCK.
     pub wsl: bool,
 }
@@ -37,7 +39,18 @@ impl Unit {
     pub fn template() -> Self {
         let (program, dir) = ("/usr/bin/wgrelay".into(), "/etc/wgrelay".into());
         let (network, node, backend, metrics) = (None, None, None, None);
-        Self { program, dir, network, node, backend, metrics, legacy: false, low_port: false, wsl: false }
+        Self {
+            program,
+            dir,
+            network,
+            node,
+            backend,
+            metrics,
+            legacy: false,
+            low_port: false,
+            name_servers: false,
+            wsl: false,
+        }
     }
 
     /// Says what of a unit cannot be written into one: systemd reads lines, and knows no way to write a line's end into a path.
@@ -65,11 +78,12 @@ impl Unit {
              # It needs links, routes, rules and sockets; nothing else of what root may.\n\
              CapabilityBoundingSet=CAP_NET_ADMIN{rights}\n\
              RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6{vsock}\n{HARDENING}\
-             ReadWritePaths=/run /proc/sys/net {dir}\nProtectHome={home}\n\n[Install]\nWantedBy=multi-user.target\n",
+             ReadWritePaths=/run /proc/sys/net {dir}{etc}\nProtectHome={home}\n\n[Install]\nWantedBy=multi-user.target\n",
             options = self.options(),
             rights = self.rights(),
             vsock = if self.wsl { " AF_VSOCK" } else { "" },
             dir = quoted(&specifiers(&self.dir.display().to_string())),
+            etc = if self.name_servers { " /etc" } else { "" },
             home = if self.is_below_home() { "read-only" } else { "yes" },
         );
         out
@@ -181,6 +195,7 @@ mod tests {
             metrics: Some("[fe80::1%3]:9586".parse().unwrap()),
             legacy: true,
             low_port: true,
+            name_servers: false,
             wsl: true,
         };
         assert_eq!(unit.unfit(), None);
@@ -206,6 +221,10 @@ mod tests {
         };
         assert_eq!(line(Unit::template()), "CAP_NET_ADMIN");
         assert!(!Unit::template().render().contains("VSOCK"));
+        let open = |unit: Unit| {
+            unit.render().lines().any(|l| l == "ReadWritePaths=/run /proc/sys/net /etc/wgrelay /etc")
+        };
+        assert!(!open(Unit::template()) && open(Unit { name_servers: true, ..Unit::template() }));
         assert!(Unit { wsl: true, ..Unit::template() }.render().contains("AF_INET6 AF_VSOCK\n"));
         assert_eq!(line(Unit { legacy: true, ..Unit::template() }), "CAP_NET_ADMIN CAP_NET_RAW");
         assert_eq!(line(Unit { low_port: true, ..Unit::template() }), "CAP_NET_ADMIN CAP_NET_BIND_SERVICE");

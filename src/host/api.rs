@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::dataplane::DeviceReport;
 use crate::firewall::foreign::resolver::Resolver;
 use crate::model::InterfaceName;
-use crate::plan::{Backend, Change, Facts, HostState};
+use crate::plan::{Backend, Change, Facts, HostState, NameServers};
 
 /// What to look at: one network on this host.
 #[derive(Debug, Clone)]
@@ -68,6 +68,10 @@ pub trait Host {
     /// Asks this host's resolvers, and returns those that do not answer.
     fn silent_resolvers(&mut self) -> Vec<std::net::IpAddr> {
         Vec::new()
+    }
+    /// Returns what a resolver still has of before the host's last start, of a network that is not up since.
+    fn name_servers_left_behind(&mut self) -> Option<NameServers> {
+        None
     }
     /// Resolves these names to the next of their addresses from now on; says whether any has one.
     fn take_next_address(&mut self, _names: &BTreeSet<String>) -> bool {

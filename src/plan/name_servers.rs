@@ -82,7 +82,7 @@ fn not_set(network: &Network, node: &Node, servers: &[IpAddr], domains: &[String
         format!("node {}", node.name),
         format!(
             "the name servers of {} are not set on this host, where neither systemd-resolved nor resolvconf keeps \
-             /etc/resolv.conf{leak}",
+             /etc/resolv.conf, or /etc is not to be written{leak}",
             node.name
         ),
         format!(

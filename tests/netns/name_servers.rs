@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::refused::gone_for_good;
 use crate::rig::drive::Wgrelay;
 use crate::rig::node::Node;
 use crate::rig::topology::{Families, Topology};
@@ -247,4 +248,49 @@ fn a_file_that_another_program_signs_is_left_to_it() {
     let told = spoke.up_with(&relay, "windows").ok();
     assert!(told.stderr.contains("are not set on this host"), "{told}");
     assert_eq!(before, state(&t.windows), "up");
+}
+
+/// The power fails: openresolv and the record are gone with /run, and the file that was written stays.
+#[test]
+fn what_openresolv_wrote_before_a_restart_of_the_host_is_taken_back() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let host = &t.windows;
+    unkept(host);
+    let before = host.run(&["cat", "/etc/resolv.conf"]).ok().stdout;
+    let (relay, spoke) = network(&t, FULL);
+    let fail = || {
+        spoke.up_with(&relay, "windows").ok();
+        assert!(host.run(&["cat", "/etc/resolv.conf"]).ok().stdout.contains("nameserver 192.168.3.1"));
+        gone_for_good(host);
+        let line = "ip link del wg0 2>/dev/null; rm -rf /run/wgrelay/wg0 /run/resolvconf; \
+                    for f in -4 -6; do ip $f rule flush protocol 87; done";
+        host.run(&["bash", "-c", line]);
+    };
+    fail();
+    spoke.ok(&["down"]);
+    assert_eq!(before, host.run(&["cat", "/etc/resolv.conf"]).ok().stdout, "down");
+    // What is up again has them as before, and takes them back as before.
+    fail();
+    spoke.up_with(&relay, "windows").ok();
+    assert_eq!(spoke.status()["drift"].as_array().map(Vec::len), Some(0));
+    spoke.ok(&["down"]);
+    assert_eq!(before, host.run(&["cat", "/etc/resolv.conf"]).ok().stdout, "up and down");
+    // Of a file that somebody else has told openresolv of, nothing is left behind.
+    host.run(&["sh", "-ec", "echo nameserver 192.168.39.1 | resolvconf -a eth0"]).ok();
+    let told = state(host);
+    spoke.ok(&["down"]);
+    assert_eq!(told, state(host), "another's");
+}
+
+/// In a unit /etc may be read-only, and openresolv says nothing of it.
+#[test]
+fn servers_that_cannot_be_written_are_not_said_to_be_set() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    unkept(&t.windows);
+    t.windows.run(&["mount", "-o", "remount,bind,ro", "/etc"]).ok();
+    let (relay, spoke) = network(&t, FULL);
+    let told = spoke.up_with(&relay, "windows").ok();
+    assert!(told.stderr.contains("dns-not-set"), "{told}");
+    assert!(!spoke.call(&["plan"]).stdout.contains("openresolv"));
+    spoke.ok(&["down"]);
 }

@@ -44,7 +44,7 @@ use crate::host::{Host, HostError, Scope};
 use crate::model::InterfaceName;
 use crate::plan::bridge::LinkChange;
 use crate::plan::{
-    Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, PolicyRule, ifalias, table_name,
+    Backend, Change, Device, Facts, HostState, IFALIAS_PREFIX, NameServers, PolicyRule, ifalias, table_name,
 };
 use docker::Engine;
 pub use facts::owner_of;
@@ -461,6 +461,10 @@ impl Host for LinuxHost {
 
     fn silent_resolvers(&mut self) -> Vec<std::net::IpAddr> {
         resolver::silent()
+    }
+
+    fn name_servers_left_behind(&mut self) -> Option<NameServers> {
+        name_servers::left_behind()
     }
 
     fn take_next_address(&mut self, names: &BTreeSet<String>) -> bool {

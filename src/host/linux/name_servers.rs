@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::statvfs::{FsFlags, statvfs};
+
 use super::dbus::{Arg, BUS, Bus};
 use super::program;
 use crate::firewall::foreign::resolver::Resolver;
@@ -13,6 +15,9 @@ use crate::model::InterfaceName;
 use crate::plan::NameServers;
 
 const FILE: &str = "/etc/resolv.conf";
+const FOLDER: &str = "/etc";
+/// What openresolv found there, and puts back once nobody has told it anything any more.
+const FOUND: &str = "/etc/resolv.conf.bak";
 /// systemd-resolved's name on the bus, and how long the bus may take to say whether anybody has it.
 const RESOLVED: &str = "org.freedesktop.resolve1";
 const WITHIN: Duration = Duration::from_secs(1);
@@ -49,9 +54,20 @@ pub(super) fn keeper() -> Option<Resolver> {
         () if Path::new(ORDER).exists() => {
             target.starts_with("/run/resolvconf").then_some(Resolver::Resolvconf)
         }
+        // It ends well without having written: a unit may have /etc to read alone.
+        () if is_read_only(Path::new(FOLDER)) => None,
         () if text.starts_with(OPENRESOLV_SIGNED) => Some(Resolver::Openresolv),
         () => (target == Path::new(FILE) && !text.starts_with(SIGNED)).then_some(Resolver::Openresolv),
     }
+}
+
+/// Says whether `wgrelay service install` has to leave /etc open to the agent.
+pub fn are_kept_in_etc() -> bool {
+    keeper() == Some(Resolver::Openresolv)
+}
+
+fn is_read_only(folder: &Path) -> bool {
+    statvfs(folder).is_ok_and(|about| about.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Says whether this network namespace is another one than this file system's, as in `ip netns exec` or a lab: the resolver
@@ -73,7 +89,7 @@ pub(super) fn read(network: &InterfaceName, resolvers: &BTreeSet<Resolver>) -> O
     resolvers.iter().find_map(|resolver| match resolver {
         Resolver::SystemdResolved => read_resolved(network),
         Resolver::Openresolv => {
-            let text = OPENRESOLV.iter().find_map(|f| text_of(&Path::new(f).join(network.as_str())))?;
+            let text = openresolv_has(network)?;
             let exclusive = std::fs::read_dir(EXCLUSIVE).into_iter().flatten().flatten();
             let mut names = exclusive.filter_map(|entry| entry.file_name().into_string().ok());
             let every_name =
@@ -98,6 +114,21 @@ pub fn traces(network: &InterfaceName, resolver: Resolver) -> Vec<Option<Vec<u8>
         Resolver::Resolvconf => format!("{RESOLVCONF}/{}", record(network, resolver)),
     };
     [FILE, &entry].into_iter().map(|path| std::fs::read(path).ok()).collect()
+}
+
+fn openresolv_has(network: &InterfaceName) -> Option<String> {
+    OPENRESOLV.iter().find_map(|f| text_of(&Path::new(f).join(network.as_str())))
+}
+
+/// Reads what /etc/resolv.conf has of before the host's last start, which openresolv did not survive: it wrote that file, knows of
+/// nobody who told it anything, and has what was there before. Nobody is asked at these, and no tunnel leads to them.
+pub(super) fn left_behind() -> Option<NameServers> {
+    keeper().filter(|keeper| *keeper == Resolver::Openresolv)?;
+    let is_told = |folder: &&str| std::fs::read_dir(folder).is_ok_and(|mut lists| lists.next().is_some());
+    let text = text_of(Path::new(FILE)).filter(|text| text.starts_with(OPENRESOLV_SIGNED))?;
+    let is_left = Path::new(FOUND).exists() && !OPENRESOLV.iter().any(is_told);
+    let servers = listed(&text, Resolver::Openresolv, false);
+    (is_left && !servers.servers.is_empty()).then_some(servers)
 }
 
 fn text_of(path: &Path) -> Option<String> {
@@ -182,6 +213,9 @@ pub(super) fn apply(
                 args.push("-x");
             }
             call("resolvconf", &args, Some(&text))
+        }
+        (Resolver::Openresolv, None) if openresolv_has(network).is_none() => {
+            call("resolvconf", &["-u"], None)
         }
         (Resolver::Openresolv, None) => call("resolvconf", &["-f", "-d", network.as_str()], None),
         (Resolver::Resolvconf, None) => call("resolvconf", &["-d", &record(network, resolver)], None),
