@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use super::{Files, NamedFile, has_own_table};
+use super::{Files, NamedFile, has_own_table, is_full};
 use crate::export::wiped::wiped;
 use crate::model::{FULL_TUNNEL, Node, Problem};
 use crate::wgconf::{Dns, Document, Table};
@@ -92,6 +92,10 @@ fn family(
         out.write_str("dns=")?;
         servers().try_for_each(|server| write!(out, "{server};"))?;
         out.write_char('\n')?;
+        if is_full(document) && i.table != Some(Table::Off) {
+            // Below zero no other connection's servers are asked, as everything else goes this way.
+            out.write_str("dns-priority=-50\n")?;
+        }
     }
     let domains = || i.dns.iter().filter(|dns| matches!(dns, Dns::Search(_)));
     if section == "ipv4" && domains().next().is_some() {
