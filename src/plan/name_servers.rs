@@ -93,3 +93,41 @@ fn not_set(network: &Network, node: &Node, servers: &[IpAddr], domains: &[String
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(resolver: Resolver, dns: &str, is_full: bool) -> Option<(Vec<String>, bool)> {
+        let text = format!(
+            "[network]\nname = \"wg0\"\nsubnet = \"10.1.0.0/24\"\n[node.a]\nrole = \"relay\"\naddress = \"10.1.0.1\"\n\
+             endpoint = \"192.0.2.1:51820\"\npublic_key = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\"\n[node.b]\n\
+             address = \"10.1.0.2\"\npublic_key = \"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\"\ndns = {dns}\n"
+        );
+        let network = crate::config::parse_network(text.as_bytes(), "f").value.unwrap();
+        let facts = Facts { resolver: Some(resolver), ..Facts::default() };
+        let (given, untold) = wanted(&network, &network.nodes["b"], is_full, &facts);
+        assert_eq!(untold, None);
+        given.map(|servers| (servers.domains, servers.every_name))
+    }
+
+    #[test]
+    fn who_is_asked_for_which_names() {
+        use Resolver::{Openresolv, Resolvconf, SystemdResolved};
+        let (servers, both) = ("[\"10.1.0.1\"]", "[\"10.1.0.1\", \"a.example\"]");
+        for (resolver, dns, is_full, domains, every_name) in [
+            (SystemdResolved, servers, false, &["~."][..], true),
+            (SystemdResolved, servers, true, &["~."], true),
+            (SystemdResolved, both, false, &["a.example"], false),
+            (SystemdResolved, both, true, &["~.", "a.example"], true),
+            (Openresolv, servers, false, &[], true),
+            (Openresolv, both, false, &["a.example"], true),
+            (Resolvconf, both, true, &["a.example"], false),
+        ] {
+            let wanted = (domains.iter().map(ToString::to_string).collect(), every_name);
+            assert_eq!(given(resolver, dns, is_full), Some(wanted), "{resolver} {dns} {is_full}");
+        }
+        // A search domain alone is nobody's to ask.
+        assert_eq!(given(SystemdResolved, "[\"a.example\"]", true), None);
+    }
+}
