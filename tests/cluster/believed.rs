@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 
 use serde_json::Value;
+use wgrelay::model::NodeName;
 use wgrelay::store::cluster::record::{Signed, SigningPair};
 use wgrelay::store::cluster::{Pulled, Shared};
 use wgrelay::store::folder::Folder;
@@ -170,12 +171,16 @@ fn a_text_that_takes_too_much_away_waits_for_somebody_who_says_so() {
     assert_eq!(nodes(&us).len(), 7);
 
     // A relay that is removed gets nothing new, and does not take itself down.
-    us.ok(&["remove", "ap"]);
-    us.ok(&["rotate", "--all-shared"]);
+    for command in [&["remove", "ap"][..], &["rotate", "--all-shared"], &["add", "after"]] {
+        us.ok(command);
+        let head =
+            Signed::parse(&stage.stored()[HEAD]).expect("a record").unverified().expect("it can be read");
+        let named = |names: Vec<&NodeName>| names.iter().any(|name| name.as_str() == "ap");
+        let told = format!("{command:?}: {:?} {:?}", head.sealed_to.keys(), head.own.keys());
+        assert!(!named(head.sealed_to.keys().chain(head.own.keys()).collect()), "{told}");
+        assert!(!named(head.signers.keys().collect()), "{told}");
+    }
     let standing = holds(&ap, "not-in-revision");
-    let head = Signed::parse(&stage.stored()[HEAD]).expect("a record").unverified().expect("it can be read");
-    assert!(!head.sealed_to.keys().any(|name| name.as_str() == "ap"), "{:?}", head.sealed_to.keys());
-    assert!(!head.signers.keys().any(|name| name.as_str() == "ap"));
     let phone = |relay: &Wgrelay<'_>| relay.ok(&["export", "phone"]);
     assert_ne!(phone(&us), phone(&ap), "what it knew is no key any more");
     assert_eq!(pulled(&eu)["held"], Value::Null);
