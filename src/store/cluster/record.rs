@@ -16,6 +16,10 @@ use crate::store::{Digest, Note};
 const ABOUT: &[u8] = b"wgrelay revision 1\0";
 /// The form of a record that this program reads.
 pub const FORMAT: u32 = 1;
+/// No revision has a greater number: twelve digits are what the store sorts by, and there is always one more.
+const MOST: u64 = 999_999_999_999;
+/// So much of why something cannot be read is told: it may quote what is there.
+const TOLD: usize = 200;
 
 /// One revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +120,7 @@ impl Signed {
     /// # Errors
     /// It is none.
     pub fn parse(bytes: &[u8]) -> Result<Self, Unsigned> {
-        serde_json::from_slice(bytes).map_err(|e| Unsigned::Unreadable(e.to_string()))
+        serde_json::from_slice(bytes).map_err(|e| unreadable(&e))
     }
 
     /// What stands for bytes that are none.
@@ -139,13 +143,16 @@ impl Signed {
     /// # Errors
     /// It cannot be read.
     pub fn unverified(&self) -> Result<Record, Unsigned> {
-        let unreadable = |e: serde_json::Error| Unsigned::Unreadable(e.to_string());
-        let value: serde_json::Value = serde_json::from_str(&self.record).map_err(unreadable)?;
+        let value: serde_json::Value = serde_json::from_str(&self.record).map_err(|e| unreadable(&e))?;
         let format = value["format"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
         if format > FORMAT {
             return Err(Unsigned::Newer(format));
         }
-        serde_json::from_str(&self.record).map_err(unreadable)
+        let record: Record = serde_json::from_str(&self.record).map_err(|e| unreadable(&e))?;
+        if record.number > MOST {
+            return Err(Unsigned::Unreadable(format!("its number is greater than {MOST}")));
+        }
+        Ok(record)
     }
 
     /// Returns the record, where one of these signed it.
@@ -161,6 +168,11 @@ impl Signed {
             .map_err(|_| Unsigned::Wrong(record.signer.clone()))?;
         Ok(record)
     }
+}
+
+fn unreadable(error: &serde_json::Error) -> Unsigned {
+    let told = error.to_string();
+    Unsigned::Unreadable(told.chars().take(TOLD).map(|c| if c.is_control() { ' ' } else { c }).collect())
 }
 
 fn about(record: &str) -> Vec<u8> {
@@ -223,6 +235,31 @@ pub(super) mod tests {
         let eu = SigningPair::random().unwrap();
         let later = Record { format: 2, ..record(1, None, "eu", &[("eu", &eu)]) };
         assert_eq!(Signed::new(&later, &eu).unverified(), Err(Unsigned::Newer(2)));
+    }
+
+    #[test]
+    fn a_number_that_nothing_can_follow_is_none_whoever_signed_it() {
+        let eu = SigningPair::random().unwrap();
+        let signers = BTreeMap::from([("eu".parse().unwrap(), eu.public())]);
+        let signed = |number| Signed::new(&record(number, None, "eu", &[("eu", &eu)]), &eu);
+        for number in [MOST + 1, u64::MAX - 1, u64::MAX] {
+            let told = signed(number).verified(&signers);
+            assert!(matches!(told, Err(Unsigned::Unreadable(_))), "{number}");
+        }
+        assert!(signed(MOST).verified(&signers).is_ok());
+    }
+
+    #[test]
+    fn why_something_cannot_be_read_is_short_whatever_it_holds() {
+        let eu = SigningPair::random().unwrap();
+        let text = String::from_utf8(Signed::new(&record(1, None, "eu", &[]), &eu).render()).unwrap();
+        let number = format!("\\\"number\\\":\\\"{}\\\"", "x".repeat(100_000));
+        let long = text.replacen("\\\"number\\\":1", &number, 1);
+        assert_ne!(long, text);
+        let Err(Unsigned::Unreadable(told)) = Signed::parse(long.as_bytes()).unwrap().unverified() else {
+            panic!("a number of a hundred thousand letters was read")
+        };
+        assert!(told.chars().count() <= TOLD && !told.contains(char::is_control), "{told:?}");
     }
 
     #[test]
