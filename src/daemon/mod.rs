@@ -20,6 +20,7 @@ mod traffic;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -133,9 +134,8 @@ pub fn serve(mut serving: Serving) -> Result<End, HostError> {
 }
 
 async fn events(serving: Serving) -> std::io::Result<End> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let is_ending = Arc::default();
+    let mut signalled = until_a_signal(serving.hangs_up, Arc::clone(&is_ending))?;
     let (wake, mut woken) = mpsc::channel(4);
     let (stop, mut stopped) = mpsc::channel(1);
     let socket = control_socket::Served {
@@ -143,7 +143,7 @@ async fn events(serving: Serving) -> std::io::Result<End> {
         device: serving.device.clone(),
         status: Arc::clone(&serving.status),
         client_id: serving.runtime.client_id(),
-        is_ending: Arc::default(),
+        is_ending,
         looks: Arc::new(Semaphore::new(control_socket::LOOKS)),
         wake,
         stop,
@@ -170,14 +170,7 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     let device = serving.device.clone().unwrap_or_default();
     let end = loop {
         tokio::select! {
-            _ = terminate.recv() => break End::Signal,
-            _ = interrupt.recv() => break End::Signal,
-            _ = hangup.recv() => {
-                if serving.hangs_up {
-                    break End::Signal;
-                }
-                continue;
-            }
+            Some(()) = signalled.recv() => break End::Signal,
             Some(()) = stopped.recv() => break End::Stopped,
             () = device.ended() => match device.end_reason() {
                 // Another one has taken its place already, or is to.
@@ -212,6 +205,27 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     }
     serving.runtime.remove_control_socket();
     Ok(end)
+}
+
+/// Hears the signals that end an agent, also while it looks at the host. From then on it answers nobody, who would be told of a network
+/// that is about to go.
+fn until_a_signal(hangs_up: bool, is_ending: Arc<AtomicBool>) -> std::io::Result<mpsc::Receiver<()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (tell, told) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => if hangs_up { break },
+            }
+        }
+        is_ending.store(true, Ordering::Relaxed);
+        let _ = tell.send(()).await;
+    });
+    Ok(told)
 }
 
 /// Waits for what changes together: it is looked at together, and our own changes come back as news, too.

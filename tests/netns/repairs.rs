@@ -470,6 +470,43 @@ fn a_failing_nft_and_a_fight_delay_nothing_afterwards() {
     back("after a fight");
 }
 
+/// A signal is heard while the agent looks, however long that takes: whoever comes then is not told of a network that is about to go.
+#[test]
+fn an_up_right_after_the_agent_was_told_to_end_stays_up() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
+    if relay.backend != "embedded" {
+        return;
+    }
+    let greets = || {
+        let Ok(mut stream) = UnixStream::connect(t.relay.outside("/run/wgrelay/wg0/control")) else {
+            return false;
+        };
+        let asked = stream.write_all(b"{\"do\":\"hello\"}\n");
+        let mut answer = String::new();
+        asked.is_ok() && BufReader::new(stream).read_line(&mut answer).is_ok_and(|length| length > 0)
+    };
+    // Each listing takes longer than anybody waits for the agent's answer.
+    t.relay.write(format!("{PLACE}/slow"), format!("#!/bin/sh\nsleep 4\nexec {PLACE}/nft \"$@\"\n").as_str());
+    let nft = "nft=$(readlink -f $(command -v nft))";
+    let line = format!(
+        "{nft}; chmod 755 {PLACE}/slow; cp $nft {PLACE}/nft; mount --bind {PLACE}/slow $nft; \
+         ip route del 192.168.33.0/24 dev wg0; sleep 0.5"
+    );
+    t.relay.run(&["bash", "-c", &line]).ok();
+    assert!(greets(), "it answers while it looks");
+    t.relay.run(&["bash", "-c", "kill $(cat /run/wgrelay/wg0/pid); sleep 0.3"]).ok();
+    let answers = greets();
+    t.relay.run(&["bash", "-c", &format!("{nft}; umount -l $nft")]).ok();
+    assert!(!answers, "it answers as if it stayed");
+    relay.up().ok();
+    std::thread::sleep(Duration::from_secs(5));
+    relay.ok(&["plan", "--check"]);
+}
+
 /// Whoever changes the network on this host is not disturbed, from whatever folder he does it, and what broke meanwhile is
 /// repaired right after.
 #[test]
