@@ -5,8 +5,8 @@
 //!   guest  ──  │  └─ west   10.83.0.0/24: masqueraded
 //!         10.81.0.0/24
 //! ```
-//! The node's lock is held meanwhile, or the agent would put things right. `up` does that afterwards, and in the end all is
-//! as predicted again.
+//! The host's lock is held meanwhile, or the agent would put things right; that of the files alone would not keep it from it.
+//! `up` does that afterwards, and in the end all is as predicted again.
 #![expect(clippy::disallowed_methods, reason = "a test runs the program")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -237,8 +237,8 @@ impl Lab<'_> {
 
     /// Makes a change while nobody repairs it, returns what does not agree then, and puts it right.
     fn changed(&self, node: &str, change: &str) -> Vec<Value> {
-        // Holds the lock until its standard input ends.
-        let hold = format!("exec flock /run/lab/{NAME}/.lock sh -c 'echo held; cat'");
+        // The runtime folder is the lock of the network on a host: held until the standard input ends.
+        let hold = format!("exec flock /run/wgrelay/{NAME} sh -c 'echo held; cat'");
         let mut holder = self
             .run(&["lab", "exec", node, "--", "sh", "-c", &hold])
             .stdin(Stdio::piped())
