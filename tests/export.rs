@@ -45,7 +45,8 @@ fn export_with(case: &Case, name: &str, hooks: &Hooks) -> Result<Exported, Expor
     node_conf(&case.network, keys, node, hooks, NOW)
 }
 
-static NO_HOOKS: Hooks = Hooks { pre_up: Vec::new(), post_up: Vec::new(), post_down: Vec::new() };
+static NO_HOOKS: Hooks =
+    Hooks { about: Vec::new(), pre_up: Vec::new(), post_up: Vec::new(), post_down: Vec::new() };
 
 fn every_file() -> Vec<(String, Exported)> {
     let mut out = Vec::new();
@@ -210,7 +211,8 @@ fn faults() {
 
     let wsl_key = private_key("wsl");
     let wsl_keys = Keys { private_key: Some(&wsl_key), ..keys };
-    let hooks = Hooks { pre_up: vec![], post_up: vec!["iptables -A X # y".into()], post_down: vec![] };
+    let hooks =
+        Hooks { about: vec![], pre_up: vec![], post_up: vec!["iptables -A X # y".into()], post_down: vec![] };
     let wsl = network.nodes["wsl"].clone();
     assert!(matches!(code(node_conf(&network, wsl_keys, &wsl, &hooks, NOW)), ExportError::Hook { .. }));
 

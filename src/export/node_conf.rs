@@ -194,6 +194,7 @@ fn interface(
         }
     }
     if node.platform.is_linux() {
+        out.notes.extend(hooks.about.iter().cloned());
         let (mut pre_up, mut post_up) = (hooks.pre_up.clone(), hooks.post_up.clone());
         if needs_ipv6(network, node, sends) {
             pre_up.push(IPV6_ON.to_owned());

@@ -4,6 +4,7 @@
 //! They name the interface as `%i` and sites by their subnets, so that they survive a Docker network
 //! that comes back with another bridge. `#` would begin a comment and appears nowhere.
 
+mod about;
 mod bridges;
 mod forwarding;
 mod short;
@@ -18,6 +19,8 @@ use ipnet::IpNet;
 /// Lines for the `[Interface]` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hooks {
+    /// What they do, as the lines of a comment.
+    pub about: Vec<String>,
     /// Run by bash before the interface is up.
     pub pre_up: Vec<String>,
     /// Run by bash after the interface is up.
@@ -35,6 +38,7 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
         hooks.pre_up.splice(0..0, short::short(vec![made]));
         hooks.post_down.push(undone);
     }
+    hooks.about = about::about(node, &hooks);
     hooks
 }
 
@@ -83,7 +87,7 @@ fn of_the_firewall(network: &Network, node: &Node, now: Timestamp) -> Hooks {
         ),
     ]);
     let [pre_up, post_up, post_down] = [pre_up, post_up, post_down].map(short::short);
-    Hooks { pre_up, post_up, post_down }
+    Hooks { about: Vec::new(), pre_up, post_up, post_down }
 }
 
 /// Lets packets pass where iptables drops what is forwarded: accepts at the top of Docker's DOCKER-USER, else of a FORWARD
