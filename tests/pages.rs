@@ -15,12 +15,13 @@ use serde_json::{Value, json};
 use wgrelay::config::parse_network;
 use wgrelay::model::{Network, Timestamp};
 use wgrelay::reach;
+use wgrelay::status::Health;
 use wgrelay::web::database::Enrollment;
 use wgrelay::web::guard::HEADERS;
 use wgrelay::web::pages::{self, Enrolled, LoginView, NodeFile, NodesQuery};
 use wgrelay::web::view::{
-    AuditEntry, Changed, Check, Diff, Doctor, Frame, History, Language, List, Mend, NetworkFile, Notice,
-    People, Plan, Problem, Role, Session, Shown, Status, Token, Trace, User,
+    AuditEntry, Changed, Check, Device, Diff, Doctor, Frame, History, Language, List, Mend, NetworkFile,
+    Notice, People, Plan, Problem, Role, Session, Shown, Status, Token, Trace, User, Waiting,
 };
 
 use need::{Need, met};
@@ -115,7 +116,13 @@ fn changed(said: &str) -> Changed {
 }
 
 fn people() -> People {
-    let user = |name: &str, role| User { name: name.into(), role, has_second_factor: false };
+    let user = |name: &str, role| User {
+        name: name.into(),
+        role,
+        has_second_factor: false,
+        most_devices: 5,
+        devices: vec![HOSTILE.into()],
+    };
     People {
         users: vec![user("anna", Role::Admin), user(HOSTILE, Role::Viewer)],
         sessions: [true, false]
@@ -134,6 +141,23 @@ fn people() -> People {
             expires: Some(NOW.0),
             seen: None,
         }],
+    }
+}
+
+fn device() -> Device {
+    Device {
+        name: "anna-phone".into(),
+        platform: HOSTILE.into(),
+        address: "10.20.0.7".into(),
+        address6: None,
+        enabled: true,
+        active: true,
+        expires: Some(HOSTILE.into()),
+        public_key: HOSTILE.into(),
+        health: Some(Health::Online),
+        handshake_age: Some(42),
+        rx_bytes: Some(1536),
+        tx_bytes: Some(1 << 30),
     }
 }
 
@@ -193,13 +217,20 @@ fn every_page(known: &Known) -> Vec<(&'static str, Markup)> {
     let typed = |_: &str| HOSTILE;
     let broken: BTreeMap<usize, String> = [(0, HOSTILE.to_string())].into();
     let search = NodesQuery { search: HOSTILE.into(), sort: HOSTILE.into(), ..NodesQuery::default() };
-    let link =
-        Enrollment { node: HOSTILE.into(), platform: HOSTILE.into(), maker: HOSTILE.into(), expires: NOW.0 };
+    let link = Enrollment {
+        node: HOSTILE.into(),
+        platform: HOSTILE.into(),
+        maker: HOSTILE.into(),
+        expires: NOW.0,
+        owner: None,
+    };
+    let waiting = Waiting { node: HOSTILE.into(), platform: HOSTILE.into(), expires: NOW.0 };
     vec![
         ("login", pages::login(frame, LoginView::Wrong(HOSTILE), HOSTILE)),
         ("login-wait", pages::login(frame, LoginView::Wait(30), "/")),
         ("first-admin", pages::first_admin(frame, HOSTILE, Some(HOSTILE))),
         ("links", pages::links(frame, std::slice::from_ref(&link), Some((HOSTILE, HOSTILE)))),
+        ("devices", pages::devices(frame, &[device()], &[waiting], 5, Some((HOSTILE, HOSTILE)))),
         ("enroll", pages::enroll(frame, &link, HOSTILE)),
         ("enrolled", pages::enrolled(frame, &Enrolled { node: HOSTILE, file: HOSTILE, is_applied: false })),
         ("overview", pages::overview(frame, Some(status), list, check)),

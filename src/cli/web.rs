@@ -1,12 +1,15 @@
 //! `web`: the page and the API, in two processes; and, from the terminal, the first admin, users and tokens.
 
+mod people;
+
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
-use zeroize::Zeroizing;
+pub use people::{TokenAction, UserAction};
+use people::{noted, token, user};
 
 use super::context::Context;
 use super::exit::Exit;
@@ -16,12 +19,12 @@ use super::output::Role;
 use crate::app::unprivileged::{Account, keep_no_rights};
 use crate::app::{Nobody, Session};
 use crate::web::agent::{Halves, Socket, serve};
-use crate::web::database::{Entry, FIRST, Purpose, TERMINAL, TokenScope};
+use crate::web::database::{Entry, FIRST, Purpose, TERMINAL};
 use crate::web::guard::Place;
 use crate::web::procedure::Refused;
 use crate::web::server::{self, Listen};
 use crate::web::view::Role as UserRole;
-use crate::web::{Database, Web, hash_password};
+use crate::web::{Database, Web};
 
 /// The account of the half that speaks HTTP.
 pub(super) const ACCOUNT: &str = "wgrelay-web";
@@ -81,7 +84,9 @@ pub enum WebAction {
     /// Users, from the terminal
     #[command(
         after_help = "The password is read from stdin, one line.\n\nExamples:\n  wgrelay web user list\n  \
-                            wgrelay web user add anna --role operator\n  wgrelay web user password anna\n  \
+                            wgrelay web user add anna --role operator\n  \
+                            wgrelay web user add otto --role owner --devices 3\n  \
+                            wgrelay web user set otto --devices 5\n  wgrelay web user password anna\n  \
                             wgrelay web user totp anna      one-time codes on; `--off` turns them off\n  \
                             wgrelay web user remove anna"
     )]
@@ -105,65 +110,6 @@ pub enum WebAction {
     /// Make what comes from standard input the database; used by `restore` itself
     #[command(hide = true)]
     Put,
-}
-
-/// Below `web user`
-#[derive(Debug, Subcommand)]
-pub enum UserAction {
-    /// List them
-    List,
-    /// Add one; the password comes from stdin
-    Add {
-        /// The name
-        name: String,
-        /// What that one may: viewer, operator, admin
-        #[arg(long, default_value = "viewer")]
-        role: String,
-    },
-    /// Give one a new password, from stdin; all its sessions end
-    Password {
-        /// The name
-        name: String,
-    },
-    /// Turn one-time codes on: prints the secret for an app, and codes for when that is lost
-    Totp {
-        /// The name
-        name: String,
-        /// Turn them off
-        #[arg(long)]
-        off: bool,
-    },
-    /// Remove one, with its sessions
-    Remove {
-        /// The name
-        name: String,
-    },
-}
-
-/// Below `web token`
-#[derive(Debug, Subcommand)]
-pub enum TokenAction {
-    /// List them
-    List,
-    /// Make one, and print it: this once
-    Add {
-        /// The name, for the audit
-        name: String,
-        /// What it may: read, operate, keys
-        #[arg(long, default_value = "read")]
-        scope: String,
-        /// The one node that it is for
-        #[arg(long, value_name = "NODE")]
-        of: Option<String>,
-        /// How many days it is good for, 366 at most
-        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=366))]
-        days: u16,
-    },
-    /// Take one back
-    Remove {
-        /// The name
-        name: String,
-    },
 }
 
 impl From<Refused> for Fault {
@@ -409,123 +355,6 @@ fn administer(ctx: &Context, args: &WebArgs, action: &WebAction, network: &str) 
         database.record(&Entry { at: now, who, action, about, status: 200, ..Entry::default() })?;
     }
     Ok(Exit::Done)
-}
-
-/// What the audit has of it; `None`: it changed nothing.
-fn noted(action: &WebAction) -> Option<(&'static str, String)> {
-    use TokenAction as Token;
-    use UserAction as User;
-    Some(match action {
-        WebAction::Copy | WebAction::Put => return None,
-        WebAction::Init => ("web init", String::new()),
-        WebAction::User { action } => match action {
-            User::List => return None,
-            User::Add { name, role } => ("web user add", format!("{name} {role}")),
-            User::Password { name } => ("web user password", name.clone()),
-            User::Totp { name, off: false } => ("web user totp", name.clone()),
-            User::Totp { name, off: true } => ("web user totp --off", name.clone()),
-            User::Remove { name } => ("web user remove", name.clone()),
-        },
-        WebAction::Token { action } => match action {
-            Token::List => return None,
-            Token::Add { name, scope, of, .. } => (
-                "web token add",
-                format!("{name} {scope} {}", of.as_deref().unwrap_or_default()).trim_end().into(),
-            ),
-            Token::Remove { name } => ("web token remove", name.clone()),
-        },
-    })
-}
-
-fn user(ctx: &Context, database: &Database, action: &UserAction, network: &str) -> Result<(), Fault> {
-    match action {
-        UserAction::List => {
-            let users = database.users()?;
-            if users.is_empty() {
-                ctx.out
-                    .say("there is no user yet: `wgrelay web init` prints a link that makes the first admin");
-            }
-            for user in users {
-                let codes = if user.totp.is_some() { ", one-time codes" } else { "" };
-                ctx.out.prose(&format!(
-                    "{}: {}{codes}",
-                    ctx.out.paint(Role::Name, &user.name),
-                    user.role.as_str()
-                ))?;
-            }
-        }
-        UserAction::Add { name, role } => {
-            let role = crate::web::database::role_of(role).ok_or_else(|| {
-                Fault::usage(format!("there is no role {role:?}"), "viewer, operator or admin")
-            })?;
-            database.add_user(name, role, Some(&hash_password(&password()?)?), ctx.now.0)?;
-        }
-        UserAction::Password { name } => {
-            known(database, name)?;
-            database.set_password(name, &hash_password(&password()?)?)?;
-        }
-        UserAction::Totp { name, off: true } => {
-            let user = known(database, name)?;
-            database.set_totp(user, None, &[])?;
-        }
-        UserAction::Totp { name, off: false } => {
-            let user = known(database, name)?;
-            let made = crate::web::one_time_codes(database, user)?;
-            let label = format!("wgrelay%20{network}:{name}");
-            ctx.out.prose(&format!(
-                "otpauth://totp/{label}?secret={}&issuer=wgrelay\nwhen the app is lost, each good once:\n  {}",
-                made.secret.as_str(),
-                made.recovery.join("\n  ")
-            ))?;
-        }
-        UserAction::Remove { name } => database.remove_user(name)?,
-    }
-    Ok(())
-}
-
-fn known(database: &Database, name: &str) -> Result<i64, Fault> {
-    let user = database
-        .user(name)?
-        .ok_or_else(|| Fault::usage(format!("there is no user {name}"), "`wgrelay web user list`"))?;
-    Ok(user.id)
-}
-
-/// Reads a password: a line of stdin.
-fn password() -> Result<Zeroizing<String>, Fault> {
-    let mut line = Zeroizing::new(String::new());
-    std::io::stdin().read_line(&mut line)?;
-    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
-}
-
-fn token(ctx: &Context, database: &Database, action: &TokenAction) -> Result<(), Fault> {
-    match action {
-        TokenAction::List => {
-            let tokens = database.tokens()?;
-            if tokens.is_empty() {
-                ctx.out.say("there is no token: `wgrelay web token add NAME` makes one");
-            }
-            for token in tokens {
-                let of = token.node.map_or_else(String::new, |node| format!(" of {node}"));
-                let until = crate::model::Timestamp(token.expires);
-                let name = ctx.out.paint(Role::Name, &token.name);
-                ctx.out.prose(&format!("{name}: {}{of}, until {until}", token.scope.as_str()))?;
-            }
-        }
-        TokenAction::Add { name, scope, of, days } => {
-            let scope = TokenScope::of(scope).ok_or_else(|| {
-                Fault::usage(format!("there is no scope {scope:?}"), "read, operate or keys")
-            })?;
-            let expires = ctx.now.0 + u64::from(*days) * 86_400;
-            let secret = database.add_token(name, scope, of.as_deref(), expires, ctx.now.0)?;
-            ctx.out.prose(&secret)?;
-        }
-        TokenAction::Remove { name } => {
-            if !database.remove_token(name)? {
-                return Err(Fault::usage(format!("there is no token {name}"), "`wgrelay web token list`"));
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -193,6 +193,7 @@ impl Web {
             frame.user = Some(user.name.clone());
             frame.network.clone_from(&self.network);
             frame.role = user.role;
+            frame.has_devices = user.devices > 0 || user.role == Role::Owner;
             frame.csrf.clone_from(&session.csrf);
         }
         let mut noted = Noted::default();
@@ -233,7 +234,7 @@ impl Web {
         }
         // Whoever is nobody yet has no session that a stranger's page could misuse: he is told that first.
         if matches!(caller, Caller::Nobody) {
-            caller.may(route, None, now)?;
+            caller.may(route, None, || false, now)?;
         }
         // A program that has a token sends no cookie along without knowing.
         let by_browser = !matches!(caller, Caller::Token(_)) && route.changes();
@@ -241,7 +242,7 @@ impl Web {
             self.place.is_from_here(asked.header("origin"), asked.header("sec-fetch-site"))?;
         }
         let node = named.iter().find(|(name, _)| name == "node").map(|(_, node)| node.as_str());
-        caller.may(route, node, now)?;
+        caller.may(route, node, || node.is_some_and(|node| self.is_device_of(caller, node)), now)?;
         let (fields, csrf) = read(route, named, asked)?;
         if by_browser && let Caller::User(_, session) = caller {
             let sent = csrf.as_deref().or_else(|| asked.header("x-csrf"));
@@ -294,7 +295,7 @@ impl Web {
         let is_let_in = self.place.is_called(asked.header("host")).is_ok()
             && self
                 .caller(route, asked, address, now)
-                .is_ok_and(|caller| caller.may(route, node, now).is_ok());
+                .is_ok_and(|caller| caller.may(route, node, || false, now).is_ok());
         if is_let_in { most } else { STRANGERS_BODY }
     }
 
@@ -347,6 +348,10 @@ impl Web {
             let next = if asked.path == "/" { String::new() } else { format!("?next={}", asked.path) };
             return self.outgoing(Reply::to(format!("/login{next}")));
         }
+        // Whoever has devices of his own alone begins with those.
+        if refused.status == 403 && asked.method == "GET" && asked.path == "/" && frame.has_devices {
+            return self.outgoing(Reply::to("/devices"));
+        }
         let body = if is_api {
             let error = json!({
                 "version": 1, "error": {"message": refused.message, "hint": refused.hint}, "problems": refused.problems,
@@ -366,7 +371,7 @@ impl Web {
         // A stranger learns no name.
         let frame = match frame.user {
             Some(_) => frame.clone(),
-            None => Frame { network: String::new(), role: Role::Viewer, ..frame.clone() },
+            None => Frame { network: String::new(), role: Role::Owner, ..frame.clone() },
         };
         pages::refused(&frame, refused.status, &refused.message, &hint)
     }

@@ -90,10 +90,10 @@ pub fn diff(ask: &Ask<'_>) -> Answer {
     Ok(Reply::json(if ask.caller.only_reads() { reader::read_json(diff) } else { diff }))
 }
 
-fn change(ask: &Ask<'_>, change: Change) -> Answer {
+fn change(ask: &Ask<'_>, change: &Change) -> Answer {
     let (by, dry_run) = (ask.caller.name(), ask.fields.flag("dry_run"));
-    let mut changed: Value =
-        ask.web.agent.call(&Procedure::Change { by, change, dry_run, expects: ask.if_match.clone() })?;
+    let asked = Procedure::Change { by, change: change.clone(), dry_run, expects: ask.if_match.clone() };
+    let mut changed: Value = ask.web.keeping_owner(change, dry_run, || ask.web.agent.call(&asked))?;
     // What this host would change is about every node.
     if matches!(ask.caller, Caller::Token(token) if token.node.is_some()) && !changed["plan"].is_null() {
         changed["plan"] = Value::Null;
@@ -115,7 +115,7 @@ pub fn write(ask: &Ask<'_>) -> Answer {
             "send the ETag of the network.toml that you read",
         ));
     }
-    change(ask, Change::Text { text: ask.fields.required("text").to_owned() })
+    change(ask, &Change::Text { text: ask.fields.required("text").to_owned() })
 }
 
 /// Adds a spoke.
@@ -123,7 +123,7 @@ pub fn add(ask: &Ask<'_>) -> Answer {
     let given = |name: &str| ask.field(name).map(Into::into);
     change(
         ask,
-        Change::Add {
+        &Change::Add {
             name: ask.fields.required("name").to_owned(),
             platform: given("platform"),
             address: given("address"),
@@ -135,37 +135,37 @@ pub fn add(ask: &Ask<'_>) -> Answer {
 
 /// Removes a node.
 pub fn remove(ask: &Ask<'_>) -> Answer {
-    change(ask, Change::Remove { name: name(ask) })
+    change(ask, &Change::Remove { name: name(ask) })
 }
 
 /// Lets a node take part.
 pub fn enable(ask: &Ask<'_>) -> Answer {
-    change(ask, Change::Enable { name: name(ask) })
+    change(ask, &Change::Enable { name: name(ask) })
 }
 
 /// Keeps a node out.
 pub fn disable(ask: &Ask<'_>) -> Answer {
-    change(ask, Change::Disable { name: name(ask) })
+    change(ask, &Change::Disable { name: name(ask) })
 }
 
 /// Gives a node another name.
 pub fn rename(ask: &Ask<'_>) -> Answer {
-    change(ask, Change::Rename { name: name(ask), to: ask.fields.required("to").to_owned() })
+    change(ask, &Change::Rename { name: name(ask), to: ask.fields.required("to").to_owned() })
 }
 
 /// Says when a node stops.
 pub fn expire(ask: &Ask<'_>) -> Answer {
-    change(ask, Change::Expire { name: name(ask), at: ask.field("at").map(Into::into) })
+    change(ask, &Change::Expire { name: name(ask), at: ask.field("at").map(Into::into) })
 }
 
 /// Gives a node new keys.
 pub fn rotate(ask: &Ask<'_>) -> Answer {
-    change(ask, Change::Rotate { name: name(ask), public_key: ask.field("public_key").map(Into::into) })
+    change(ask, &Change::Rotate { name: name(ask), public_key: ask.field("public_key").map(Into::into) })
 }
 
 /// Makes the network what it was.
 pub fn revert(ask: &Ask<'_>) -> Answer {
-    change(ask, Change::Revert { revision: revision(ask)? })
+    change(ask, &Change::Revert { revision: revision(ask)? })
 }
 
 /// A spoke's file.

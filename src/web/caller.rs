@@ -29,19 +29,33 @@ impl Caller {
         }
     }
 
-    /// Refuses what this one may not. `node`: the node that the path names.
+    /// Refuses what this one may not. `node`: the node that the path names; `is_own`: whether that is a device of his own.
     ///
     /// # Errors
     /// 401: who is it? 403: it is known, and may not.
-    pub fn may(&self, route: &Route, node: Option<&str>, now: u64) -> Result<(), Refused> {
+    pub fn may(
+        &self,
+        route: &Route,
+        node: Option<&str>,
+        is_own: impl Fn() -> bool,
+        now: u64,
+    ) -> Result<(), Refused> {
         let denied = |what: &str| Err(Refused::new(403, format!("this is for {what}"), "ask an admin"));
         match (route.scope, self) {
             (Scope::Public, _) => Ok(()),
             (_, Self::Nobody) => Err(Refused::new(401, "sign in first", "at /login, or with a token")),
-            (Scope::Own | Scope::Admin, Self::Token(_)) => denied("people, not for tokens"),
-            (Scope::Own | Scope::Read, Self::User(..)) => Ok(()),
+            (Scope::Own | Scope::Device | Scope::DeviceKeys | Scope::Admin, Self::Token(_)) => {
+                denied("people, not for tokens")
+            }
+            (Scope::Own, Self::User(..)) => Ok(()),
+            // Of a node that there is not, the same is said as of somebody else's.
+            (Scope::Device | Scope::DeviceKeys, Self::User(..)) if !is_own() => denied("whose device it is"),
+            (Scope::Device, Self::User(..)) => Ok(()),
+            (Scope::Read, Self::User(user, _)) if user.role >= Role::Viewer => Ok(()),
             (Scope::Operate, Self::User(user, _)) if user.role >= Role::Operator => Ok(()),
-            (Scope::Keys, Self::User(user, session)) if user.role >= Role::Operator => {
+            (Scope::Keys | Scope::DeviceKeys, Self::User(user, session))
+                if user.role >= Role::Operator || route.scope == Scope::DeviceKeys =>
+            {
                 if now < session.proved + PROVED {
                     Ok(())
                 } else {
@@ -49,8 +63,9 @@ impl Caller {
                 }
             }
             (Scope::Admin, Self::User(user, _)) if user.role == Role::Admin => Ok(()),
+            (Scope::Read, Self::User(..)) => denied("whoever may look at the network"),
             (Scope::Operate | Scope::Keys, Self::User(..)) => denied("operators"),
-            (Scope::Admin, Self::User(..)) => denied("admins"),
+            (Scope::Admin | Scope::DeviceKeys, Self::User(..)) => denied("admins"),
             (scope, Self::Token(token)) => {
                 let needed = match scope {
                     Scope::Operate => TokenScope::Operate,

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::ask::{Ask, Reply};
-use super::database::{Enrollment, Entry};
+use super::database::{Enrollment, Entry, Spent};
 use super::pages::{self, Enrolled};
 use super::procedure::{Procedure, Refused};
 use super::view::{Frame, List, NetworkFile, Plan, Status};
@@ -16,7 +16,7 @@ type Answer = Result<Reply, Refused>;
 /// A link is good for a month at most.
 pub const MOST_HOURS: u64 = 744;
 /// And for a day, unless told otherwise.
-const HOURS: u64 = 24;
+pub(super) const HOURS: u64 = 24;
 /// So often a device is added anew where somebody else was faster with a change.
 const TRIES: u32 = 4;
 /// Seconds until what was applied for a device goes back, where nothing is heard of it any more.
@@ -24,14 +24,7 @@ const CONFIRM: u32 = 60;
 
 /// Makes a link for a node that is not there yet, and returns it as a path of this page.
 fn add(ask: &Ask<'_>) -> Result<(Enrollment, String), Refused> {
-    let node = ask.fields.required("name");
-    let _: NodeName =
-        node.parse().map_err(|why| Refused::new(400, format!("this is no node's name: {why}"), ""))?;
-    let platform = ask.field("platform").unwrap_or("linux");
-    if !Platform::ALL.iter().any(|(word, _)| *word == platform) {
-        let words: Vec<&str> = Platform::ALL.iter().map(|(word, _)| *word).collect();
-        return Err(Refused::new(400, "there is no such platform", words.join(", ")));
-    }
+    let (node, platform) = (node_name(ask.fields.required("name"))?, platform(ask)?);
     let hours = ask.fields.number("hours").unwrap_or(HOURS);
     if hours == 0 {
         return Err(Refused::new(400, "a link is good for an hour at least", ""));
@@ -40,14 +33,33 @@ fn add(ask: &Ask<'_>) -> Result<(Enrollment, String), Refused> {
     if list.nodes.iter().any(|known| known.name == node) {
         return Err(Refused::new(409, format!("there is a node {node} already"), "choose another name"));
     }
-    let asked = Enrollment {
-        node: node.into(),
-        platform: platform.into(),
-        maker: ask.caller.name(),
-        expires: ask.now + hours * 3600,
-    };
+    let asked =
+        Enrollment { node, platform, maker: ask.caller.name(), expires: ask.now + hours * 3600, owner: None };
     let secret = ask.web.database.add_enrollment(&asked, ask.now)?;
     Ok((asked, format!("/enroll?link={}", secret.as_str())))
+}
+
+/// Reads the name of a node that is to come.
+pub(super) fn node_name(typed: &str) -> Result<String, Refused> {
+    let name: NodeName =
+        typed.parse().map_err(|why| Refused::new(400, format!("this is no node's name: {why}"), ""))?;
+    Ok(name.to_string())
+}
+
+/// Reads what a node is to run on.
+pub(super) fn platform(ask: &Ask<'_>) -> Result<String, Refused> {
+    let platform = ask.field("platform").unwrap_or("linux");
+    if !Platform::ALL.iter().any(|(word, _)| *word == platform) {
+        let words: Vec<&str> = Platform::ALL.iter().map(|(word, _)| *word).collect();
+        return Err(Refused::new(400, "there is no such platform", words.join(", ")));
+    }
+    Ok(platform.into())
+}
+
+/// Reads a public key. What is none may be a private one: it is not repeated.
+pub(super) fn public_key(typed: &str) -> Result<PublicKey, Refused> {
+    let hint = "44 characters of base64, as `wg pubkey` prints";
+    typed.parse().map_err(|_| Refused::new(400, "this is no public key", hint))
 }
 
 /// Shows the links that are good.
@@ -152,10 +164,7 @@ struct Done {
 fn enroll(ask: &Ask<'_>) -> Result<Done, Refused> {
     let (link, database) = (ask.fields.required("link"), &ask.web.database);
     found(ask)?;
-    // What is no public key may be a private one: it is not repeated.
-    let key: PublicKey = ask.fields.required("public_key").parse().map_err(|_| {
-        Refused::new(400, "this is no public key", "44 characters of base64, as `wg pubkey` prints")
-    })?;
+    let key = public_key(ask.fields.required("public_key"))?;
     let spent = database.use_enrollment(link, ask.now)?.ok_or_else(no_link)?;
     let done = join(ask, &spent, &key);
     let status = match &done {
@@ -170,47 +179,71 @@ fn enroll(ask: &Ask<'_>) -> Result<Done, Refused> {
         who: by(&spent),
         address: ask.address.to_string(),
         action: "enrol".into(),
-        about: spent.node.clone(),
+        about: spent.link.node.clone(),
         status,
         ..Entry::default()
     })?;
     done
 }
 
-fn by(spent: &Enrollment) -> String {
-    format!("a link of {}", spent.maker)
+fn by(spent: &Spent) -> String {
+    format!("a link of {}", spent.link.maker)
 }
 
-/// Adds the node with this key, takes its file out, and has this host take it in where nothing else waits to be applied.
-fn join(ask: &Ask<'_>, spent: &Enrollment, key: &PublicKey) -> Result<Done, Refused> {
-    let (by, node) = (by(spent), spent.node.clone());
-    let change = |change: Change, expects: Option<String>| {
-        ask.web.agent.call(&Procedure::Change { by: by.clone(), change, dry_run: false, expects })
-    };
+/// Adds a node.
+///
+/// # Errors
+/// As below.
+pub(super) fn add_node(
+    ask: &Ask<'_>,
+    by: &str,
+    node: &str,
+    platform: &str,
+    public_key: Option<String>,
+) -> Result<(bool, String), Refused> {
+    let (name, platform) = (node.to_owned(), Some(platform.to_owned()));
+    let add = Change::Add { name, platform, address: None, sites: Vec::new(), public_key };
+    changed_quietly(ask, by, &add)
+}
+
+/// Makes a change that nobody looks at first, anew where somebody else was faster. Returns whether nothing else waited to be applied
+/// before it, and the revision that came of it.
+///
+/// # Errors
+/// It says no, or others are faster all the time.
+pub(super) fn changed_quietly(ask: &Ask<'_>, by: &str, change: &Change) -> Result<(bool, String), Refused> {
     let mut tries = 0;
-    let (is_quiet, revision) = loop {
+    loop {
         tries += 1;
         let file: NetworkFile = ask.call(&Procedure::NetworkFile)?;
         let is_quiet = is_quiet(ask);
-        let add = Change::Add {
-            name: node.clone(),
-            platform: Some(spent.platform.clone()),
-            address: None,
-            sites: Vec::new(),
-            public_key: Some(key.to_string()),
-        };
-        match change(add, Some(file.revision)) {
-            Ok(done) => break (is_quiet, done["revision"].as_str().unwrap_or_default().to_owned()),
+        let (by, change, expects) = (by.to_owned(), change.clone(), Some(file.revision));
+        match ask.web.agent.call(&Procedure::Change { by, change, dry_run: false, expects }) {
+            Ok(done) => return Ok((is_quiet, done["revision"].as_str().unwrap_or_default().to_owned())),
             Err(refused) if refused.status == 412 && tries < TRIES => {}
             Err(refused) => return Err(refused),
         }
-    };
+    }
+}
+
+/// Adds the node with this key, takes its file out, and has this host take it in where nothing else waits to be applied.
+fn join(ask: &Ask<'_>, spent: &Spent, key: &PublicKey) -> Result<Done, Refused> {
+    let (by, node, database) = (by(spent), spent.link.node.clone(), &ask.web.database);
+    // A key that is known to be somebody's does not become this one's.
+    let owner = database.owner_of(&key.to_string())?;
+    if spent.device.is_some() && owner.is_some_and(|owner| owner != spent.link.maker) {
+        return Err(Refused::new(409, "a device with this key is somebody else's", "make another key"));
+    }
+    let (is_quiet, revision) = add_node(ask, &by, &node, &spent.link.platform, Some(key.to_string()))?;
+    if let Some(device) = spent.device {
+        database.name_device(device, &key.to_string())?;
+    }
     let export = ask.web.agent.call(&Procedure::Export { by: by.clone(), node: node.clone() });
     let file = match export {
         Ok(file) => file,
         // Without its file it would be nobody's.
         Err(refused) => {
-            change(Change::Remove { name: node }, None)?;
+            changed_quietly(ask, &by, &Change::Remove { name: node })?;
             return Err(refused);
         }
     };
@@ -226,7 +259,7 @@ fn is_quiet(ask: &Ask<'_>) -> bool {
 }
 
 /// Applies the network, and keeps it where it still is the one that was applied; what is not kept goes back by itself.
-fn applied(ask: &Ask<'_>, by: &str, revision: &str) -> bool {
+pub(super) fn applied(ask: &Ask<'_>, by: &str, revision: &str) -> bool {
     let up = Procedure::Up { by: by.into(), confirm: CONFIRM };
     let is_same =
         || ask.call::<NetworkFile>(&Procedure::NetworkFile).is_ok_and(|file| file.revision == revision);

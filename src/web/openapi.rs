@@ -22,7 +22,8 @@ pub fn description() -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "`wgrelay web token add NAME` makes one."}
+                "token": {"type": "http", "scheme": "bearer", "description": "`wgrelay web token add NAME` makes one."},
+                "session": {"type": "apiKey", "in": "cookie", "name": "wgrelay", "description": "Whoever signed in on the page."}
             },
             "schemas": {
                 "Refused": {
@@ -71,11 +72,11 @@ fn operation(route: &Route) -> Value {
             "default": refused,
         },
     });
-    if route.scope == Scope::Public {
-        operation["security"] = json!([]);
-    } else {
-        operation["security"] = json!([{"token": []}]);
-    }
+    operation["security"] = match route.scope {
+        Scope::Public => json!([]),
+        Scope::Own | Scope::Device | Scope::DeviceKeys => json!([{"session": []}]),
+        _ => json!([{"token": []}]),
+    };
     if !in_query && !route.takes.is_empty() {
         let fields = route.takes.iter().filter(|field| field.name != CSRF.name);
         let properties: Map<String, Value> =
@@ -97,6 +98,8 @@ const fn scope(scope: Scope) -> &'static str {
     match scope {
         Scope::Public => "none",
         Scope::Own => "whoever signed in",
+        Scope::Device => "whose device it is, signed in",
+        Scope::DeviceKeys => "whose device it is, signed in, once the password was typed again",
         Scope::Read => "read",
         Scope::Operate => "operate",
         Scope::Keys => "keys; a session that typed its password within five minutes",

@@ -3,8 +3,8 @@
 use super::ask::{Ask, Reply};
 use super::caller::Caller;
 use super::database::{TokenScope, role_of};
-use super::procedure::Refused;
-use super::view::{AuditEntry, People, Session, Token, User};
+use super::procedure::{Procedure, Refused};
+use super::view::{AuditEntry, List, People, Role, Session, Shown, Token, User};
 use super::{pages, password};
 use crate::model::Timestamp;
 
@@ -16,6 +16,8 @@ fn people(ask: &Ask<'_>) -> Result<People, Refused> {
         _ => None,
     };
     let (users, tokens) = (ask.web.database.users()?, ask.web.database.tokens()?);
+    // Who may what is told also where the network cannot be read.
+    let list: Option<List> = ask.call(&Procedure::List).ok();
     let mut sessions = Vec::new();
     for user in &users {
         let rows = ask.web.database.sessions_of(user.id, ask.now)?;
@@ -30,8 +32,18 @@ fn people(ask: &Ask<'_>) -> Result<People, Refused> {
     Ok(People {
         users: users
             .into_iter()
-            .map(|user| User { has_second_factor: user.totp.is_some(), name: user.name, role: user.role })
-            .collect(),
+            .map(|user| {
+                let keys = ask.web.database.devices_of(user.id)?;
+                let own = list.iter().flat_map(|list| &list.nodes).filter(|n| keys.contains(&n.public_key));
+                Ok(User {
+                    has_second_factor: user.totp.is_some(),
+                    most_devices: user.devices,
+                    devices: own.map(|node| node.name.clone()).collect(),
+                    name: user.name,
+                    role: user.role,
+                })
+            })
+            .collect::<Result<_, Refused>>()?,
         sessions,
         tokens: tokens
             .into_iter()
@@ -54,17 +66,52 @@ pub fn show(ask: &Ask<'_>) -> Answer {
     Ok(Reply::page(pages::people(&ask.frame, &people(ask)?, None)))
 }
 
+fn role(ask: &Ask<'_>) -> Result<Role, Refused> {
+    let role = ask.field("role").and_then(role_of);
+    role.ok_or_else(|| Refused::new(400, "a role is owner, viewer, operator or admin", ""))
+}
+
+/// Makes a node somebody's, or nobody's.
+fn give(ask: &Ask<'_>) -> Result<(), Refused> {
+    let shown: Shown =
+        ask.call(&Procedure::Show { node: ask.field("node").unwrap_or_default().to_owned() })?;
+    if shown.role != "spoke" {
+        return Err(Refused::new(409, format!("{} is a relay: it is nobody's own", shown.name), ""));
+    }
+    let to = match ask.field("user") {
+        None => None,
+        Some(name) => {
+            let no = || Refused::new(404, format!("there is no user {name}"), "");
+            Some(ask.web.database.user(name)?.ok_or_else(no)?)
+        }
+    };
+    ask.web.database.give_device(&shown.public_key, to.as_ref(), ask.now)
+}
+
 /// Adds, and takes away.
 pub fn change(ask: &Ask<'_>) -> Answer {
     let database = &ask.web.database;
     let id = ask.field("id").unwrap_or_default();
     match ask.fields.required("do") {
         "add_user" => {
-            let role = ask.field("role").and_then(role_of);
-            let role = role.ok_or_else(|| Refused::new(400, "a role is viewer, operator or admin", ""))?;
+            let (role, name) = (role(ask)?, ask.field("user").unwrap_or_default());
             let hashed = password::hash(ask.field("password").unwrap_or_default())?;
-            database.add_user(ask.field("user").unwrap_or_default(), role, Some(&hashed), ask.now)?;
+            let most = ask.fields.number("devices").unwrap_or_else(|| role.usual_devices());
+            database.add_user(name, role, Some(&hashed), ask.now)?;
+            database.set_devices(name, most)?;
         }
+        "set_user" => {
+            let (role, name) = (role(ask)?, ask.field("user").unwrap_or_default());
+            let known = database.user(name)?;
+            let known = known.ok_or_else(|| Refused::new(404, format!("there is no user {name}"), ""))?;
+            if known.role != role {
+                database.set_role(name, role)?;
+            }
+            if let Some(most) = ask.fields.number("devices") {
+                database.set_devices(name, most)?;
+            }
+        }
+        "give_device" => give(ask)?,
         "remove_user" => database.remove_user(id)?,
         "revoke_session" => {
             let id: i64 = id.parse().map_err(|_| Refused::new(400, "a session is a number", ""))?;

@@ -1,83 +1,10 @@
 //! The one table of what is served: dispatch, who may, limits, the audit, the description of the API and the tests are made of it.
 //! A route cannot be written without its scope: there is no default.
 
-use super::ask::{Ask, Reply};
+use super::database::MOST_DEVICES;
 use super::fields::{Field, Kind, may, must};
-use super::procedure::Refused;
-use super::{api, enroll, people, show, sign_in};
-
-/// How a route is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Reads, and changes nothing.
-    Get,
-    /// Changes. So the others.
-    Post,
-    /// Replaces.
-    Put,
-    /// Takes away.
-    Delete,
-}
-
-impl Method {
-    /// Returns its name in HTTP.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Delete => "DELETE",
-        }
-    }
-}
-
-/// Who may call a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Everybody: nothing of the network is in its answer.
-    Public,
-    /// Whoever signed in, about himself.
-    Own,
-    /// Whoever may look.
-    Read,
-    /// Whoever may change the network.
-    Operate,
-    /// The same, once the password was typed again: keys are in the answer.
-    Keys,
-    /// Whoever says who may what.
-    Admin,
-}
-
-/// What a route is about: a token of one node may call those of that node alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Concerns {
-    /// The network.
-    Network,
-    /// The node that its path names.
-    Node,
-}
-
-/// What answers.
-pub type Does = fn(&Ask<'_>) -> Result<Reply, Refused>;
-
-/// A route.
-#[derive(Debug, Clone, Copy)]
-pub struct Route {
-    /// How it is called.
-    pub method: Method,
-    /// Where: `/nodes/{node}`.
-    pub path: &'static str,
-    /// Who may.
-    pub scope: Scope,
-    /// What it is about.
-    pub concerns: Concerns,
-    /// What it takes besides its path: in the query where it reads or takes away, else in the body.
-    pub takes: &'static [Field],
-    /// What it is for, for the description of the API.
-    pub summary: &'static str,
-    /// What answers.
-    pub does: Does,
-}
+pub use super::route::{CSRF, Concerns, Does, Method, Route, Scope};
+use super::{api, devices, enroll, people, show, sign_in};
 
 /// A node's name, as path and fields have it.
 const NAME: Kind = Kind::Line(64);
@@ -89,64 +16,6 @@ const PASSWORD: Kind = Kind::Line(256);
 const SECRET: Kind = Kind::Line(64);
 /// Anything else that is typed.
 const LINE: Kind = Kind::Line(1024);
-
-/// What forms send besides: the session's token.
-pub const CSRF: Field = may("csrf", SECRET);
-
-impl Route {
-    /// Says whether it is of the API.
-    pub fn is_api(&self) -> bool {
-        self.path.starts_with("/api/")
-    }
-    /// Says whether it changes something.
-    pub fn changes(&self) -> bool {
-        !matches!(self.method, Get)
-    }
-    /// Returns how long its body may be, in bytes: as long as what it takes, however it is written.
-    pub fn body_limit(&self) -> usize {
-        let of = |field: &Field| match field.kind {
-            Kind::Line(most) | Kind::Text(most) => most,
-            Kind::Lines(most) => 64 * (most + 4),
-            Kind::Number(_) | Kind::Flag => 32,
-        };
-        if !self.changes() {
-            return 0;
-        }
-        // A form writes a byte as three characters, and JSON as six, of what is no letter: a line is short, and a text is not all so.
-        let longest = |field: &Field| match field.kind {
-            Kind::Text(_) => of(field) * 2,
-            _ => of(field).min(4096) * 6,
-        };
-        1024 + self.takes.iter().map(|field| 64 + longest(field)).sum::<usize>()
-    }
-    /// Returns the names in braces that its path has, in their order.
-    pub fn placeholders(&self) -> impl Iterator<Item = &'static str> {
-        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-    }
-    /// Reads a path; `None`: it is another's. Nothing in it is decoded: what is written otherwise than plainly is none of ours.
-    pub fn read(&self, path: &str) -> Option<Vec<(String, String)>> {
-        let (mut own, mut theirs) = (self.path.split('/'), path.split('/'));
-        let mut found = Vec::new();
-        loop {
-            match (own.next(), theirs.next()) {
-                (None, None) => return Some(found),
-                (Some(own), Some(theirs)) => {
-                    match own.strip_prefix('{').and_then(|own| own.strip_suffix('}')) {
-                        Some(name) if is_plain(theirs) => found.push((name.to_owned(), theirs.to_owned())),
-                        None if own == theirs => {}
-                        _ => return None,
-                    }
-                }
-                _ => return None,
-            }
-        }
-    }
-}
-
-fn is_plain(part: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    (1..=64).contains(&part.len()) && part != "." && part != ".." && part.bytes().all(plain)
-}
 
 const fn route(
     method: Method,
@@ -164,7 +33,7 @@ const fn of_node(route: Route) -> Route {
 }
 
 use Method::{Delete, Get, Post, Put};
-use Scope::{Admin, Keys, Operate, Own, Public, Read};
+use Scope::{Admin, Device, DeviceKeys, Keys, Operate, Own, Public, Read};
 
 /// What is tried before it is done.
 const DRY_RUN: Field = may("dry_run", Kind::Flag);
@@ -199,6 +68,9 @@ const CHANGE: &[Field] = &[
 
 /// For how many hours a link is good.
 const HOURS: Kind = Kind::Number(enroll::MOST_HOURS);
+
+/// The same of a device of one's own.
+const OWN_HOURS: Kind = Kind::Number(devices::MOST_HOURS);
 
 /// What is served.
 pub const ROUTES: &[Route] = &[
@@ -240,6 +112,32 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/assets/{name}", Public, &[], "Style, script, icon", show::asset),
     // Pages that look.
     route(Post, "/logout", Own, &[], "Signs out", sign_in::logout),
+    // Of one's own, for people alone.
+    route(Get, "/devices", Own, &[], "One's own devices", devices::show),
+    route(
+        Post,
+        "/devices",
+        Own,
+        &[must("do", NAME), may("name", NAME), may("platform", NAME), may("hours", OWN_HOURS)],
+        "Adds a device of one's own, makes a link for one, or takes it back",
+        devices::change,
+    ),
+    of_node(route(
+        Post,
+        "/devices/{node}/file",
+        Device,
+        &[must("password", PASSWORD)],
+        "The file of a device of one's own, to whoever types his password again",
+        devices::file,
+    )),
+    of_node(route(
+        Post,
+        "/devices/{node}/remove",
+        Device,
+        &[],
+        "Removes a device of one's own",
+        devices::remove,
+    )),
     route(Get, "/", Read, &[], "Who is online", show::overview),
     route(Get, "/live", Read, &[], "What changes of that page", show::live),
     route(
@@ -304,6 +202,7 @@ pub const ROUTES: &[Route] = &[
             may("scope", NAME),
             may("node", NAME),
             may("expires", NAME),
+            may("devices", Kind::Number(MOST_DEVICES)),
         ],
         "Says who may what",
         people::change,
@@ -464,6 +363,40 @@ pub const ROUTES: &[Route] = &[
         "Enrols a device by such a link, which it uses up: takes its public key, returns its file without the private one",
         enroll::api_enroll,
     ),
+    route(Get, "/api/v1/devices", Own, &[], "One's own devices, and the links for such", devices::api_list),
+    route(
+        Post,
+        "/api/v1/devices",
+        Own,
+        &[must("name", NAME), may("platform", NAME), may("public_key", NAME)],
+        "Adds a device of one's own, with keys that are made here or a public key",
+        devices::api_add,
+    ),
+    route(
+        Post,
+        "/api/v1/devices/links",
+        Own,
+        &[must("name", NAME), may("platform", NAME), may("hours", OWN_HOURS)],
+        "Makes a link by which a device of one's own enrols once, with a key that it makes itself",
+        devices::api_link,
+    ),
+    of_node(route(Get, "/api/v1/devices/{node}", Device, &[], "A device of one's own", devices::api_show)),
+    of_node(route(
+        Delete,
+        "/api/v1/devices/{node}",
+        Device,
+        &[],
+        "Removes a device of one's own",
+        devices::api_remove,
+    )),
+    of_node(route(
+        Post,
+        "/api/v1/devices/{node}/export",
+        DeviceKeys,
+        &[],
+        "The file of a device of one's own with its keys, and its QR code",
+        api::export,
+    )),
     route(Get, "/api/v1/audit", Admin, &[], "What was done, by whom", api::audit),
 ];
 
@@ -504,8 +437,15 @@ mod tests {
             "POST /api/v1/enroll",
         ];
         assert_eq!(public, expected);
-        let keys: Vec<&str> = ROUTES.iter().filter(|r| r.scope == Keys).map(|r| r.path).collect();
-        assert_eq!(keys, ["/api/v1/nodes/{node}/export"]);
+        let keys: Vec<&str> =
+            ROUTES.iter().filter(|r| matches!(r.scope, Keys | DeviceKeys)).map(|r| r.path).collect();
+        assert_eq!(keys, ["/api/v1/nodes/{node}/export", "/api/v1/devices/{node}/export"]);
+        // What is about one's own says so of each node that it names.
+        for route in ROUTES.iter().filter(|r| r.path.contains("/devices")) {
+            let expected: &[Scope] =
+                if route.concerns == Concerns::Node { &[Device, DeviceKeys] } else { &[Own] };
+            assert!(expected.contains(&route.scope), "{}", route.path);
+        }
     }
 
     #[test]

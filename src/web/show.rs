@@ -189,7 +189,9 @@ fn wanted(ask: &Ask<'_>) -> Result<Change, Refused> {
 
 fn changed(ask: &Ask<'_>, dry_run: bool) -> Result<view::Changed, Refused> {
     let (by, change) = (ask.caller.name(), wanted(ask)?);
-    ask.call(&Procedure::Change { by, change, dry_run, expects: ask.field("revision").map(Into::into) })
+    let expects = ask.field("revision").map(Into::into);
+    let asked = Procedure::Change { by, change: change.clone(), dry_run, expects };
+    ask.web.keeping_owner(&change, dry_run, || ask.call(&asked))
 }
 
 /// Shows what a change would do. What is wrong with it is shown where it was typed.

@@ -78,7 +78,7 @@ fn note(ask: &Ask<'_>, who: &str, action: &str, status: u16) -> Result<(), Refus
 }
 
 /// Returns who signed in.
-fn own<'a>(ask: &'a Ask<'_>) -> Result<(&'a User, &'a SessionRow), Refused> {
+pub(super) fn own<'a>(ask: &'a Ask<'_>) -> Result<(&'a User, &'a SessionRow), Refused> {
     match ask.caller {
         Caller::User(user, session) => Ok((user, session)),
         _ => Err(Refused::new(401, "sign in first", "")),

@@ -2,10 +2,14 @@
 //!
 //! They are read from the same JSON that `--json` prints, so that page, API and command line cannot tell different things.
 
+mod people;
+
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use people::{AuditEntry, Device, People, Session, Token, User, Waiting};
 
 pub use crate::status::Status;
 
@@ -18,6 +22,8 @@ pub struct Frame {
     pub user: Option<String>,
     /// What that person may do.
     pub role: Role,
+    /// Whether that person may have devices of his own.
+    pub has_devices: bool,
     /// What forms send back as `csrf`.
     pub csrf: String,
     /// Path of this page, to mark it in the menu: `/nodes`.
@@ -47,8 +53,10 @@ pub enum Notice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Look.
+    /// Add devices of his own, and take their files out; see nothing else.
     #[default]
+    Owner,
+    /// Look.
     Viewer,
     /// Change the network, and take keys out.
     Operator,
@@ -394,75 +402,6 @@ pub struct ChangedPair {
 pub struct Mend {
     /// Names and values of the form's fields.
     pub fields: Vec<(String, String)>,
-}
-
-/// Users, sessions and tokens.
-#[derive(Debug, Clone, Default)]
-pub struct People {
-    /// By name.
-    pub users: Vec<User>,
-    /// The newest first.
-    pub sessions: Vec<Session>,
-    /// By name.
-    pub tokens: Vec<Token>,
-}
-
-/// A user.
-#[derive(Debug, Clone)]
-pub struct User {
-    /// Who.
-    pub name: String,
-    /// What that person may do.
-    pub role: Role,
-    /// Whether a one-time code is asked for.
-    pub has_second_factor: bool,
-}
-
-/// A session of the page.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// What it is revoked by; not its cookie.
-    pub id: String,
-    /// Whose.
-    pub user: String,
-    /// From where.
-    pub address: String,
-    /// When it was last used, in Unix seconds.
-    pub seen: u64,
-    /// Whether it is the one that asks.
-    pub is_own: bool,
-}
-
-/// A token of the API.
-#[derive(Debug, Clone)]
-pub struct Token {
-    /// What it is revoked by; not the token.
-    pub id: String,
-    /// What it is called.
-    pub name: String,
-    /// What it may do.
-    pub scope: String,
-    /// Until when, in Unix seconds; `None`: until it is revoked.
-    pub expires: Option<u64>,
-    /// When it was last used; `None`: never.
-    pub seen: Option<u64>,
-}
-
-/// Something that somebody did, or was not let do.
-#[derive(Debug, Clone)]
-pub struct AuditEntry {
-    /// When, in Unix seconds.
-    pub at: u64,
-    /// The account, or the token by its name.
-    pub who: String,
-    /// From where.
-    pub address: String,
-    /// What was done.
-    pub action: String,
-    /// To what.
-    pub what: String,
-    /// Whether it was done; else it was refused.
-    pub is_done: bool,
 }
 
 /// `show --json`: a node, and what the network makes of it.

@@ -16,6 +16,11 @@ fn changing() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().filter(|route| route.changes())
 }
 
+/// Whether it is about a device of one's own, which is looked for before anything else is: tests/web/devices.rs.
+fn is_of_device(route: &Route) -> bool {
+    matches!(route.scope, Scope::Device | Scope::DeviceKeys)
+}
+
 #[test]
 fn a_strangers_name_for_this_host_gets_nothing() {
     let rig = Rig::new();
@@ -81,6 +86,7 @@ fn nobody_gets_what_is_not_his() {
     let read = rig.token("read", TokenScope::Read, None);
     let operate = rig.token("operate", TokenScope::Operate, None);
     let of_node = rig.token("laptop", TokenScope::Keys, Some("laptop"));
+    let owner = rig.signed_in("owner", Role::Owner);
     let before = rig.text();
     rig.calls();
     let refused = |who: &Who, route: &Route, statuses: &[u16]| {
@@ -99,6 +105,13 @@ fn nobody_gets_what_is_not_his() {
         refused(&Who::default(), route, if route.changes() || route.is_api() { &[401, 403] } else { &[303] });
         let forged = Who { cookie: Some("x".repeat(43)), csrf: "x".into(), token: None };
         refused(&forged, route, if route.changes() || route.is_api() { &[401, 403] } else { &[303] });
+        // Who has devices of his own sees nothing else; and somebody else's device is nobody's but his, whoever asks.
+        if route.scope != Scope::Own {
+            refused(&owner, route, if route.path == "/" { &[303] } else { &[403] });
+        }
+        if matches!(route.scope, Scope::Device | Scope::DeviceKeys) {
+            refused(&operator, route, &[403]);
+        }
         if matches!(route.scope, Scope::Operate | Scope::Keys | Scope::Admin) {
             refused(&viewer, route, &[403]);
             refused(&read, route, if route.is_api() { &[403] } else { &[401, 303] });
@@ -106,7 +119,12 @@ fn nobody_gets_what_is_not_his() {
         if route.scope == Scope::Admin {
             refused(&operator, route, &[403]);
         }
-        if route.is_api() && matches!(route.scope, Scope::Keys | Scope::Admin) {
+        if route.is_api()
+            && matches!(
+                route.scope,
+                Scope::Keys | Scope::Admin | Scope::Own | Scope::Device | Scope::DeviceKeys
+            )
+        {
             refused(&operate, route, &[403]);
         }
         if route.is_api() {
@@ -165,7 +183,7 @@ fn a_field_that_nobody_asked_for_is_refused() {
     let rig = Rig::new();
     let admin = rig.signed_in("admin", Role::Admin);
     rig.calls();
-    for route in changing().filter(|r| r.scope != Scope::Public) {
+    for route in changing().filter(|r| r.scope != Scope::Public && !is_of_device(r)) {
         for name in ["role", "post_up", "is_admin", "private_key", "__proto__"] {
             if route.takes.iter().any(|field| field.name == name) {
                 continue;
@@ -426,7 +444,7 @@ fn a_change_is_said_in_one_way_alone() {
     let rig = Rig::new();
     let admin = rig.signed_in("admin", Role::Admin);
     rig.calls();
-    for route in changing().filter(|route| route.method != Method::Delete) {
+    for route in changing().filter(|route| route.method != Method::Delete && !is_of_device(route)) {
         let asked = rig.request(&admin, route.method.as_str(), &path(route), b"{}");
         // What a form of a stranger's page can send without being asked.
         for kind in [None, Some("text/plain"), Some("multipart/form-data; boundary=x")] {

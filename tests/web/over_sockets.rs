@@ -229,6 +229,7 @@ fn link(served: &Served, scheme: &str, node: &str) -> String {
         platform: "linux".into(),
         maker: "anna".into(),
         expires: now + 3600,
+        owner: None,
     };
     let secret = database.add_enrollment(&asked, now).unwrap();
     format!("{scheme}://127.0.0.1:{}/enroll?link={}", served.at.port(), secret.as_str())

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "one file")]
 
 mod audit;
+mod devices;
 mod enrollments;
 mod links;
 mod sessions;
@@ -16,7 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _};
 
 pub use audit::{Entry, LOGIN_FAILED, NOBODY, SIGNED_IN, TERMINAL};
-pub use enrollments::Enrollment;
+pub use devices::MOST_DEVICES;
+pub use enrollments::{Enrollment, Spent};
 pub use links::{FIRST, Purpose};
 pub use sessions::{Opened, SessionRow};
 pub use tokens::{TokenRow, TokenScope};
@@ -27,7 +29,8 @@ use crate::store::owned::open_own;
 use crate::store::traffic::replace_database;
 
 /// What each version adds; the file's `user_version` says how many it has.
-const MIGRATIONS: [&str; 3] = [include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql")];
+const MIGRATIONS: [&str; 4] =
+    [include_str!("1.sql"), include_str!("2.sql"), include_str!("3.sql"), include_str!("4.sql")];
 
 /// The file.
 pub struct Database {

@@ -91,12 +91,12 @@ impl Database {
         let found = connection
             .query_row(&text, params![hashed, IDLE, WHOLE, now], |row| {
                 let session = SessionRow {
-                    id: row.get(6)?,
-                    csrf: row.get(7)?,
-                    made: row.get(8)?,
-                    seen: row.get(9)?,
-                    proved: row.get(10)?,
-                    address: row.get(11)?,
+                    id: row.get(7)?,
+                    csrf: row.get(8)?,
+                    made: row.get(9)?,
+                    seen: row.get(10)?,
+                    proved: row.get(11)?,
+                    address: row.get(12)?,
                 };
                 Ok((user(row)?, session))
             })

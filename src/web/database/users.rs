@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::Database;
+use super::devices::forget_own_links;
 use super::enrollments::forget_links;
 use crate::web::procedure::Refused;
 use crate::web::secret::Hash;
@@ -23,9 +24,12 @@ pub struct User {
     pub totp: Option<Vec<u8>>,
     /// The last step whose code it used.
     pub totp_step: u64,
+    /// How many devices of its own it may have.
+    pub devices: u64,
 }
 
-pub(super) const COLUMNS: &str = "user.id, user.name, user.role, user.password, user.totp, user.totp_step";
+pub(super) const COLUMNS: &str = "user.id, user.name, user.role, user.password, user.totp, user.totp_step, \
+                                  user.devices";
 
 pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     let role: String = row.get(2)?;
@@ -33,22 +37,31 @@ pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         id: row.get(0)?,
         name: row.get(1)?,
         // What is unknown may least.
-        role: role_of(&role).unwrap_or(Role::Viewer),
+        role: role_of(&role).unwrap_or(Role::Owner),
         password: row.get(3)?,
         totp: row.get(4)?,
         totp_step: row.get(5)?,
+        devices: row.get(6)?,
     })
 }
 
 /// Reads a role by its name.
 pub fn role_of(name: &str) -> Option<Role> {
-    [Role::Viewer, Role::Operator, Role::Admin].into_iter().find(|role| role.as_str() == name)
+    [Role::Owner, Role::Viewer, Role::Operator, Role::Admin].into_iter().find(|role| role.as_str() == name)
 }
 
 impl Role {
+    /// Returns how many devices of his own somebody has by it, unless told otherwise.
+    pub const fn usual_devices(self) -> u64 {
+        match self {
+            Self::Owner => 5,
+            Self::Viewer | Self::Operator | Self::Admin => 0,
+        }
+    }
     /// Returns its name.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Owner => "owner",
             Self::Viewer => "viewer",
             Self::Operator => "operator",
             Self::Admin => "admin",
@@ -108,7 +121,7 @@ impl Database {
     /// Removes a user, with its sessions. The last admin stays.
     pub fn remove_user(&self, name: &str) -> Result<(), Refused> {
         self.but_the_last_admin(name, false, |change| {
-            forget_links(change, name)?;
+            forget_own_links(change, name)?;
             change.execute("DELETE FROM user WHERE name = ?1", [name])
         })
     }

@@ -17,11 +17,13 @@ pub enum Section {
     Doctor,
     Audit,
     People,
+    Devices,
 }
 
 impl Section {
     /// In the order of the menu.
-    pub const ALL: [(Self, &'static str, Text); 9] = [
+    pub const ALL: [(Self, &'static str, Text); 10] = [
+        (Self::Devices, "/devices", text::DEVICES),
         (Self::Overview, "/", text::OVERVIEW),
         (Self::Nodes, "/nodes", text::NODES),
         (Self::Matrix, "/matrix", text::MATRIX),
@@ -33,8 +35,12 @@ impl Section {
         (Self::People, "/people", text::PEOPLE),
     ];
 
-    const fn is_for_administrators(self) -> bool {
-        matches!(self, Self::Audit | Self::People)
+    fn is_for(self, frame: &Frame) -> bool {
+        match self {
+            Self::Devices => frame.has_devices,
+            Self::Audit | Self::People => frame.may_administer(),
+            _ => frame.may_look(),
+        }
     }
 }
 
@@ -51,6 +57,10 @@ impl Frame {
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
+    /// Says whether the viewer may look at the network.
+    pub fn may_look(&self) -> bool {
+        self.user.is_some() && self.role >= Role::Viewer
+    }
     /// Says whether the viewer may change the network.
     pub fn may_operate(&self) -> bool {
         self.user.is_some() && self.role >= Role::Operator
@@ -64,6 +74,7 @@ impl Frame {
 /// What a role is called.
 pub const fn role_name(role: Role) -> Text {
     match role {
+        Role::Owner => text::OWNER,
         Role::Viewer => text::VIEWER,
         Role::Operator => text::OPERATOR,
         Role::Admin => text::ADMIN,
@@ -100,14 +111,13 @@ pub fn page(frame: &Frame, here: Option<Section>, title: &str, answer: &Markup, 
 }
 
 fn header(frame: &Frame, here: Option<Section>) -> Markup {
-    let shown = |section: Section| !section.is_for_administrators() || frame.may_administer();
     html! {
         header {
             a.home href=(frame.url("/")) { @if !frame.network.is_empty() { strong { (frame.network) } " " } "wgrelay" }
             @if frame.user.is_some() {
                 nav aria-label=(frame.say(text::MAIN_MENU)) {
                     ul {
-                        @for (section, path, name) in Section::ALL.iter().filter(|(s, ..)| shown(*s)) {
+                        @for (section, path, name) in Section::ALL.iter().filter(|(s, ..)| s.is_for(frame)) {
                             li {
                                 a href=(frame.url(path)) aria-current=[(here == Some(*section)).then_some("page")] {
                                     (frame.say(*name))
@@ -127,7 +137,7 @@ fn footer(frame: &Frame) -> Markup {
             form method="post" action=(frame.url("/logout")) {
                 input type="hidden" name="csrf" value=(frame.csrf);
                 span { (frame.fill(text::LOGGED_IN_AS, &[user, &frame.say(role_name(frame.role))])) }
-                @if !frame.may_operate() { " · " (frame.say(text::READ_ONLY)) }
+                @if frame.may_look() && !frame.may_operate() { " · " (frame.say(text::READ_ONLY)) }
                 " " button.quiet type="submit" { (frame.say(text::LOG_OUT)) }
             }
         }

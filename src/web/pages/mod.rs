@@ -3,6 +3,7 @@
 
 pub mod assets;
 mod changes;
+mod devices;
 mod doctor;
 mod enroll;
 mod file;
@@ -25,6 +26,7 @@ pub mod text;
 mod trace;
 
 pub use changes::{changes, diff};
+pub use devices::devices;
 pub use doctor::doctor;
 pub use enroll::{Enrolled, enroll, enrolled, links};
 pub use file::file;

@@ -246,11 +246,14 @@ pub fn node_file(frame: &Frame, file: &NodeFile<'_>) -> Markup {
                 p { a.button download=(file.file_name) href=(file.href) { (frame.fill(text::DOWNLOAD, &[&file.file_name])) } }
             }
         }
-        p { a href=(table::node_url(frame, file.name)) { (frame.say(text::BACK)) } }
+        p {
+            @let back = if frame.may_look() { table::node_url(frame, file.name) } else { frame.url("/devices") };
+            a href=(back) { (frame.say(text::BACK)) }
+        }
     };
     page(
         frame,
-        Some(Section::Nodes),
+        Some(if frame.may_look() { Section::Nodes } else { Section::Devices }),
         &frame.fill(text::FILE_OF, &[&file.name]),
         &html! { (frame.say(text::IS_SECRET)) },
         &body,

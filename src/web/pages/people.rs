@@ -34,6 +34,7 @@ fn take_away(frame: &Frame, what: &str, id: &str, label: &str) -> Markup {
 
 fn users(frame: &Frame, people: &People) -> Markup {
     let roles = [
+        ("owner", frame.say(text::OWNER)),
         ("viewer", frame.say(text::VIEWER)),
         ("operator", frame.say(text::OPERATOR)),
         ("admin", frame.say(text::ADMIN)),
@@ -41,12 +42,18 @@ fn users(frame: &Frame, people: &People) -> Markup {
     html! {
         section aria-labelledby="users" {
             h2 #users { (frame.say(text::USERS)) }
-            (table::listed(table::Label::Heading("users"), &[frame.say(text::USER), frame.say(text::ROLE), frame.say(text::SECOND_FACTOR), frame.say(text::REMOVE)], &html! {
+            (table::listed(table::Label::Heading("users"), &[frame.say(text::USER), frame.say(text::ROLE), frame.say(text::SECOND_FACTOR), frame.say(text::DEVICES_COLUMN), frame.say(text::REMOVE)], &html! {
                 @for user in &people.users {
                     tr {
                         th scope="row" { (user.name) }
                         td { (frame.say(role_name(user.role))) }
                         td { (frame.say(if user.has_second_factor { text::YES } else { text::NO })) }
+                        td.num {
+                            @if !user.devices.is_empty() || user.most_devices > 0 {
+                                (user.devices.len()) "/" (user.most_devices)
+                                @if !user.devices.is_empty() { ": " (user.devices.join(", ")) }
+                            }
+                        }
                         td {
                             @if frame.user.as_deref() != Some(user.name.as_str()) {
                                 (take_away(frame, "remove_user", &user.name, &frame.fill(text::REMOVE_OF, &[&user.name])))
@@ -60,7 +67,21 @@ fn users(frame: &Frame, people: &People) -> Markup {
                 (Input::text("user", text::USER, "").required().markup(frame, "user"))
                 (Input::text("password", text::PASSWORD, "").hint(text::PASSWORD_RULE).required().kind("password", "new-password").markup(frame, "user"))
                 (select(frame, "user", "role", text::ROLE, &roles, "viewer"))
+                (Input::text("devices", text::MOST_DEVICES, "").kind("number", "off").markup(frame, "user"))
                 button type="submit" { (frame.say(text::ADD_USER)) }
+            }
+            form.row method="post" action=(frame.url("/people")) {
+                (hidden(frame, &[("do", "set_user")]))
+                (Input::text("user", text::USER, "").required().markup(frame, "set"))
+                (select(frame, "set", "role", text::ROLE, &roles, "viewer"))
+                (Input::text("devices", text::MOST_DEVICES, "").kind("number", "off").markup(frame, "set"))
+                button type="submit" { (frame.say(text::SET_USER)) }
+            }
+            form.row method="post" action=(frame.url("/people")) {
+                (hidden(frame, &[("do", "give_device")]))
+                (Input::text("node", text::NAME, "").required().markup(frame, "give"))
+                (Input::text("user", text::USER, "").hint(text::GIVE_HINT).markup(frame, "give"))
+                button type="submit" { (frame.say(text::GIVE_DEVICE)) }
             }
         }
     }

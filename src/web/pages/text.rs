@@ -254,6 +254,21 @@ texts! {
     REMOVE: "Remove", "删除";
     EACH_IS_SHOWN: "Each change is shown with its plan and the pairs it opens or closes before anything happens.", "任何变更执行前都会先显示其计划以及将打通或切断的位置对。";
 
+    // Devices of one's own.
+    DEVICES: "My devices", "我的设备";
+    DEVICES_OF: "{0} devices, of {1} that you may have", "已有 {0} 台设备，最多 {1} 台";
+    DEVICES_NONE: "You have no device yet.", "您还没有设备。";
+    DEVICES_WAITING: "Links that no device used yet", "尚未使用的链接";
+    ADD_DEVICE: "Add a device", "添加设备";
+    DEVICE_NAME_HINT: "small letters, digits and -, such as phone; your own name is put before it", "小写字母、数字和 -，如 phone；前面会加上您的用户名";
+    DEVICE_LINK: "Make a link: the key is made on the device", "创建链接：密钥在设备上生成";
+    DEVICE_HERE: "Make its key here, and take out its file", "在此生成密钥，并取出配置文件";
+    MOST_DEVICES: "Devices, at most", "设备数上限";
+    DEVICES_COLUMN: "Devices", "设备";
+    SET_USER: "Change a user", "更改用户";
+    GIVE_DEVICE: "Give a node to a user", "将节点交给用户";
+    GIVE_HINT: "a user; empty: nobody", "用户名；留空：不属于任何人";
+
     // Review.
     REVIEW: "Review", "审阅";
     REVIEW_TITLE: "Before it happens: {0}", "执行之前：{0}";
@@ -364,6 +379,7 @@ texts! {
     REVOKE_OF: "Revoke {0}", "吊销 {0}";
     REMOVE_OF: "Remove {0}", "删除 {0}";
     ADMIN: "administrator", "管理员";
+    OWNER: "owner of devices", "设备拥有者";
     OPERATOR: "operator", "操作员";
     VIEWER: "viewer", "查看者";
     THIS_SESSION: "this one", "当前会话";
