@@ -87,7 +87,7 @@ fn pipes_and_json_get_whole_lines() {
     let dir = folder();
     let told = printed("", &["set", "windows", "colour", "red"], None, dir.path());
     let hint = told.lines().find(|l| l.contains("hint:")).unwrap();
-    assert!(hint.contains("address, ") && hint.ends_with("site"), "{told}");
+    assert!(hint.contains("address, ") && hint.ends_with("via"), "{told}");
     let checked = printed("", &["check"], None, dir.path());
     assert!(checked.lines().any(|l| l.len() > 120), "{checked}");
     for args in [["list", "--json"], ["check", "--json"]] {

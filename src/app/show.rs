@@ -31,6 +31,9 @@ pub struct Shown {
     pub mtu: u16,
     pub keepalive: Option<u16>,
     pub listen_port: Option<u16>,
+    /// By whose egress it leaves to the Internet, where that is not its relay's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<NodeName>,
     pub egress: bool,
     pub egress_all: bool,
     pub local: Vec<String>,
@@ -112,6 +115,7 @@ fn shown(network: &Network, node: &Node, now: Timestamp) -> Shown {
         mtu: network.mtu_of(node),
         keepalive: network.keepalive_of(node),
         listen_port: node.listen_port(),
+        via: node.via.clone(),
         egress: node.egress,
         egress_all: node.egress_all,
         local: texts(&node.written_local()),

@@ -58,6 +58,7 @@ const NODE_KEYS: &[(&str, Kind)] = &[
     ("sealing_key", Kind::Text),
     ("signing_key", Kind::Elsewhere("`wgrelay cluster join` on that relay makes it")),
     ("site", Kind::Elsewhere("edit [[node.NAME.site]] in the file")),
+    ("via", Kind::Text),
 ];
 
 const NETWORK_KEYS: &[(&str, Kind)] = &[

@@ -50,6 +50,8 @@ fn text(out: &Output, node: &Shown) -> String {
     if node.routes != ["split"] {
         line("routes", &node.routes);
     }
+    let exit = node.via.iter().map(|exit| format!("leaves to the Internet by {exit}"));
+    line("via", &exit.collect::<Vec<_>>());
     line("dns", &node.dns);
     let keepalive = node.keepalive.map_or_else(|| "no keepalive".into(), |s| format!("keepalive {s} s"));
     let port = node.listen_port.map_or_else(String::new, |p| format!(", UDP port {p}"));
@@ -67,7 +69,9 @@ fn text(out: &Output, node: &Shown) -> String {
     line("no_proxy", &some(&node.no_proxy));
     if node.egress {
         let to = if node.egress_all { "anywhere" } else { "to the Internet" };
-        line("egress", &[format!("full-tunnel spokes leave {to} here")]);
+        let who =
+            if node.role == crate::model::Role::Relay { "full-tunnel spokes" } else { "spokes that name it" };
+        line("egress", &[format!("{who} leave {to} here")]);
     }
     // Two for the margin, thirteen for the heading.
     let room = out.width().map(|w| w.saturating_sub(15));

@@ -167,6 +167,12 @@ fn as_listed(node: &Node) -> Node {
     out.address6 = node.address6;
     out.groups.clone_from(&node.groups);
     out.relays.clone_from(&node.relays);
+    // Who leaves by whom, whichever of the two this is for.
+    out.via.clone_from(&node.via);
+    if node.via.is_some() {
+        out.routes.clone_from(&node.routes);
+    }
+    (out.egress, out.egress_all) = (node.egress, node.egress_all);
     out.enabled = node.enabled;
     out.expires = node.expires;
     out.sites = node.written_sites().into_iter().cloned().collect();

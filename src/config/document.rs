@@ -29,7 +29,7 @@ pub enum EditError {
     #[error("there is a node {0} already")]
     Exists(NodeName),
     /// Rules name the node, and would lose their meaning.
-    #[error("node {name} is named by a rule, by relays or by endpoint_of, on line {}", joined(.lines))]
+    #[error("node {name} is named by a rule, by relays, by via or by endpoint_of, on line {}", joined(.lines))]
     Mentioned {
         /// The node.
         name: NodeName,
@@ -493,6 +493,8 @@ fn mentions(document: &Document<String>, name: &NodeName) -> Vec<Range<usize>> {
     for node in nodes.into_iter().flat_map(TableLike::iter).filter_map(|(_, item)| item.as_table_like()) {
         let listed = node.get("relays").and_then(Item::as_array).into_iter().flatten();
         found.extend(listed.filter(|v| v.as_str() == Some(name.as_str())).filter_map(Value::span));
+        let via = node.get("via").and_then(Item::as_value).filter(|v| v.as_str() == Some(name.as_str()));
+        found.extend(via.and_then(Value::span));
         let called = node.get("endpoint_of").and_then(Item::as_table_like);
         found.extend(called.and_then(|t| t.key(name.as_str())).and_then(toml_edit::Key::span));
     }

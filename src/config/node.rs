@@ -33,6 +33,7 @@ const NODE_KEYS: &[&str] = &[
     "except",
     "groups",
     "relays",
+    "via",
     "egress",
     "dns",
     "mtu",
@@ -85,6 +86,13 @@ pub(super) fn node_table(
     node.signing_key = section.parsed("signing_key", "bad-key", source).map(|key| key.value);
     node.listen_port = section.number("listen_port", 1..=u16::MAX, "", source).map(|p| p.value);
     (node.routes, at.routes) = routes(section, source);
+    if let Some(via) = section.parsed::<NodeName>("via", "bad-name", source) {
+        (node.via, at.via) = (Some(via.value), Some(via.mark));
+        // Who says by whom it leaves to the Internet sends that into the tunnel.
+        if !section.has("routes") {
+            node.routes = Routes::Full;
+        }
+    }
     for text in section.list("local", source).unwrap_or_default() {
         if let Some(net) = section.prefix_of("local", &text, source) {
             node.local.push(net.value);

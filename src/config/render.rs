@@ -142,6 +142,9 @@ pub fn render_node(node: &Node) -> String {
     if !node.relays.is_empty() {
         put("relays", list(node.relays.iter().map(ToString::to_string)));
     }
+    if let Some(via) = &node.via {
+        put("via", text(via.as_str()));
+    }
     if node.egress {
         put("egress", if node.egress_all { text("all") } else { "true".into() });
     }

@@ -11,6 +11,7 @@ use crate::model::{
     DEFAULT_MTU, Derivation, Endpoint, EndpointHost, FULL_TUNNEL, Network, Node, NodeName, Platform,
     PresharedKey, PrivateKey, Problem, Timestamp, conf_mark, has_own_table,
 };
+use crate::plan::{ExitHooks, exit_hooks};
 use crate::wgconf::{self, Client, Comments, Dns, Document, Hook, HookError, Interface};
 
 /// The secrets that one node's file needs.
@@ -131,13 +132,19 @@ pub fn node_conf_of(
         derivation.for_spoke(node)
     };
     let mut problems = Vec::new();
-    let interface = interface(network, keys, node, hooks, &sends, &mut problems)?;
+    let exit = exit_hooks(network, node, &sends, now).filter(|_| node.platform.is_linux());
+    let interface = interface(network, keys, node, (hooks, exit.as_ref()), &sends, &mut problems)?;
     let mut peers = Vec::new();
     if node.is_relay() {
         for other in network.peers_of(node, now) {
             // wg-quick makes a route of each: what the relay is attached to itself has one already.
             let mut allowed = network.allowed_ips(node, other, now);
             allowed.retain(|net| !node.local.contains(net));
+            if exit.is_none() && allowed.iter().any(|net| net.prefix_len() == 0) {
+                // A default route of its own is all that another system would make of it.
+                allowed.retain(|net| net.prefix_len() > 0);
+                problems.push(without_exit(node, other));
+            }
             let allowed = allowed_ips_as_read(network, allowed);
             peers.push(peer(network, keys, (node, other), allowed)?);
         }
@@ -161,7 +168,7 @@ fn interface(
     network: &Network,
     keys: Keys<'_>,
     node: &Node,
-    hooks: &Hooks,
+    (hooks, exit): (&Hooks, Option<&ExitHooks>),
     sends: &BTreeSet<IpNet>,
     problems: &mut Vec<Problem>,
 ) -> Result<Interface, ExportError> {
@@ -207,10 +214,19 @@ fn interface(
             post_up.extend(into_own_table(true));
             post_down.extend(into_own_table(false));
         }
+        if let Some(exit) = exit {
+            // The Internet among the AllowedIPs is no default route of this host's.
+            out.notes.push("Table = off: the Internet is among the AllowedIPs of the node by which others leave, and no default route of".into());
+            out.notes.push("this host. PostUp makes the routes, and `ip rule` leads to that node what is from those who leave by it.".into());
+            out.table = Some(wgconf::Table::Off);
+            pre_up.extend(exit.pre_up.iter().cloned());
+            post_up.extend(exit.post_up.iter().cloned());
+            post_down.extend(exit.post_down.iter().cloned());
+        }
         out.pre_up = hooks_of(node, &pre_up)?;
         out.post_up = hooks_of(node, &post_up)?;
         out.post_down = hooks_of(node, &post_down)?;
-    } else if node.has_sites() || node.is_relay() {
+    } else if node.has_sites() || node.is_relay() || network.is_exit(node) {
         let platform = node.platform.as_str();
         problems.push(Problem::warning(
             "forwarding-by-hand",
@@ -252,6 +268,20 @@ pub(super) fn into_own_table(up: bool) -> Vec<String> {
         "{}; ! command -v nft >/dev/null || nft -f - <<< '{marks}'; sysctl -q net.ipv4.conf.all.src_valid_mark=1",
         rules("add", " || :")
     )]
+}
+
+/// What a file cannot do that has no rules by source.
+pub(super) fn without_exit(relay: &Node, exit: &Node) -> Problem {
+    Problem::warning(
+        "no-exit",
+        place(relay),
+        format!(
+            "such a file of {} cannot lead to {} what is from the spokes that leave there: it is left out, and whatever forwards on that \
+             host decides where it goes",
+            relay.name, exit.name
+        ),
+        "run wgrelay itself on that host, or wg-quick on Linux with its .conf",
+    )
 }
 
 fn needs_ipv6(network: &Network, node: &Node, sends: &BTreeSet<IpNet>) -> bool {

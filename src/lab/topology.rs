@@ -454,14 +454,17 @@ impl<'n> Builder<'n> {
             })
     }
 
-    /// Full-tunnel spokes reach the Internet, which sees the relay; hosts of an egress site do, and it sees their node.
+    /// Full-tunnel spokes reach the Internet, which sees the relay, or the node that they name; hosts of an egress site do, and it sees their node.
     fn egress(&mut self, nodes: &[&Node]) {
         let underlay = |node: &Node| self.top.underlay.get(&node.name).map(|a| IpAddr::V4(*a));
         let mut asking: Vec<(usize, Option<IpAddr>)> = Vec::new();
         for (from, node) in nodes.iter().enumerate() {
-            let home = self.network.home_of(node, self.now).filter(|relay| relay.egress);
-            if let Some(relay) = home.filter(|_| node.routes == Routes::Full) {
-                asking.push((from, underlay(relay)));
+            let exit = match &node.via {
+                Some(via) => self.network.nodes.get(via).filter(|exit| exit.is_active(self.now)),
+                None => self.network.home_of(node, self.now),
+            };
+            if let Some(exit) = exit.filter(|exit| exit.egress && node.routes == Routes::Full) {
+                asking.push((from, underlay(exit)));
             }
         }
         for (number, built) in self.sites.iter().enumerate() {

@@ -24,6 +24,8 @@ pub struct Derivation {
     rules: Vec<[Side; 2]>,
     /// Each prefix that a side names, in order, with the number of its rule and of its side there.
     named: Vec<(IpNet, usize, usize)>,
+    /// What leaves by a node's egress, since its spoke names that node.
+    leaving: BTreeMap<NodeName, Vec<IpNet>>,
     /// The prefix lengths that occur among these, IPv4 and IPv6.
     lengths: [BTreeSet<u8>; 2],
 }
@@ -73,6 +75,11 @@ impl Derivation {
             lengths[usize::from(net.addr().is_ipv6())].insert(net.prefix_len());
         }
         let relays = network.relays().filter(|relay| relay.is_active(now));
+        let mut leaving: BTreeMap<NodeName, Vec<IpNet>> = BTreeMap::new();
+        for spoke in network.leaving_elsewhere(now) {
+            let by = spoke.via.iter().cloned();
+            by.for_each(|exit| leaving.entry(exit).or_default().extend(claimed_by_spoke(spoke)));
+        }
         let speaks_of_all = rules.iter().flatten().any(|side| side.is_any);
         Self {
             subnets: network.subnets(),
@@ -81,6 +88,7 @@ impl Derivation {
             places: if speaks_of_all { places(network, now) } else { BTreeSet::new() },
             rules,
             named,
+            leaving,
             lengths,
         }
     }
@@ -199,6 +207,7 @@ impl Derivation {
         if all {
             out.extend(&self.places);
         }
+        out.extend(self.leaving.get(&spoke.name).into_iter().flatten());
         out
     }
 

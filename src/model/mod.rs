@@ -23,6 +23,7 @@ mod standby;
 mod suggest;
 mod timestamp;
 pub mod validate;
+pub(crate) mod via;
 
 pub use allocate::{Exhausted, next_address, next_address6};
 pub use allowed_ips::{
@@ -45,3 +46,4 @@ pub use shell::quoted;
 pub use standby::Standby;
 pub use suggest::nearest;
 pub use timestamp::Timestamp;
+pub use via::everything;

@@ -241,9 +241,11 @@ pub struct Node {
     pub history: bool,
     /// With a full tunnel: what stays outside of it.
     pub except: Vec<IpNet>,
-    /// On a relay: whether full-tunnel spokes leave to the Internet here.
+    /// On a spoke: the node by whose egress it leaves to the Internet; `None`: its relay.
+    pub via: Option<NodeName>,
+    /// Whether full-tunnel spokes leave to the Internet here: on a relay those that are at home there, on a spoke those that name it.
     pub egress: bool,
-    /// With `egress`: whether they reach private networks, and those that the relay is attached to, as well.
+    /// With `egress`: whether they reach private networks, and those that this node is attached to, as well.
     pub egress_all: bool,
 }
 
@@ -275,6 +277,7 @@ impl Node {
             mtu: None,
             keepalive: None,
             listen_port: None,
+            via: None,
             egress: false,
             egress_all: false,
             fwmark: None,

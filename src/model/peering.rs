@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::{Network, Node, Timestamp, claimed_by_spoke, derive_for_spoke};
+use super::{Network, Node, Timestamp, claimed_by_spoke, derive_for_spoke, everything};
 
 impl Network {
     /// Returns the relay that a spoke is at home on: the first active one of its own list, or, where that is empty because
@@ -44,7 +44,8 @@ impl Network {
 
     /// Returns the AllowedIPs that `node` has for its peer `peer`: what it sends there, and takes from there as a source.
     ///
-    /// A relay gives another relay all that is at home there: that relay, its sites, its spokes and theirs.
+    /// A relay gives another relay all that is at home there: that relay, its sites, its spokes and theirs. The peer by which spokes
+    /// leave to the Internet has that as well.
     pub fn allowed_ips(&self, node: &Node, peer: &Node, now: Timestamp) -> BTreeSet<IpNet> {
         if !node.is_relay() {
             return derive_for_spoke(self, node, now);
@@ -53,6 +54,11 @@ impl Network {
         if peer.is_relay() {
             let homed = self.spokes().filter(|s| s.is_active(now) && self.is_home(peer, s, now));
             out.extend(homed.flat_map(claimed_by_spoke));
+        }
+        // Of thousands of peers few can be the one that the Internet is given to.
+        if peer.egress || peer.is_relay() {
+            let exit = self.exit_peer(node, now).filter(|exit| exit.name == peer.name);
+            out.extend(exit.into_iter().flat_map(|_| everything()));
         }
         out
     }

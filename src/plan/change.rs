@@ -132,11 +132,16 @@ fn route_text(route: &Route) -> String {
     }
 }
 
-fn rule_text(rule: &PolicyRule) -> String {
+pub(super) fn rule_text(rule: &PolicyRule) -> String {
     match rule.selector {
         RuleSelector::NotMarked { mark, table } => format!("not fwmark {mark:#x} lookup {table}"),
         RuleSelector::MainWithoutDefault => "lookup main suppress_prefixlength 0".into(),
         RuleSelector::Outside { net } => format!("to {net} lookup main"),
+        RuleSelector::FromWithoutDefault { net } => {
+            format!("from {net} lookup main suppress_prefixlength 0")
+        }
+        RuleSelector::From { net, table } => format!("from {net} lookup {table}"),
+        RuleSelector::FromRefused { net } => format!("from {net} unreachable"),
         RuleSelector::Refused { mark } => format!("not fwmark {mark:#x} unreachable"),
     }
 }

@@ -135,6 +135,9 @@ fn state() -> impl Strategy<Value = HostState> {
         Just(RuleSelector::MainWithoutDefault),
         (1u32..3).prop_map(|mark| RuleSelector::NotMarked { mark, table: mark }),
         net().prop_map(|net| RuleSelector::Outside { net }),
+        net().prop_map(|net| RuleSelector::FromWithoutDefault { net }),
+        (net(), 1u32..3).prop_map(|(net, table)| RuleSelector::From { net, table }),
+        net().prop_map(|net| RuleSelector::FromRefused { net }),
         (1u32..3).prop_map(|mark| RuleSelector::Refused { mark })
     ];
     let rule = (any::<bool>(), 1u32..3, selector).prop_map(|(ipv6, priority, selector)| PolicyRule {

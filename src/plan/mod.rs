@@ -9,6 +9,7 @@ mod change;
 mod diff;
 #[cfg(test)]
 mod diff_tests;
+mod exit;
 #[cfg(test)]
 mod firewalld_tests;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use crate::firewall::foreign::{Facts, ForeignRoute, Link, WslMode};
 pub use crate::firewall::{IFALIAS_PREFIX, ifalias, table_name};
 pub use change::{Change, Line, Plan};
 pub use diff::diff;
+pub use exit::{ExitHooks, hooks as exit_hooks};
 pub use full_tunnel::is_strict;
 pub use keys::{Keys, Missing};
 pub use multi_homed::doubt as multi_homed_doubt;

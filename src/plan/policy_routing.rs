@@ -95,6 +95,7 @@ impl<'a> Tables<'a> {
 
     fn decide(&self, packet: &Asking<'_>) -> Decision<String> {
         let dst = packet.dst;
+        let is_from = |net: IpNet| packet.src.is_some_and(|src| net.contains(&src));
         let ours = |rule: &PolicyRule| match rule.selector {
             _ if rule.ipv6 != dst.is_ipv6() => None,
             RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1).flatten().map(Some),
@@ -103,9 +104,14 @@ impl<'a> Tables<'a> {
             }
             RuleSelector::Outside { net } if net.contains(&dst) => self.lookup(MAIN_TABLE, dst, 0),
             RuleSelector::Refused { mark } if mark != packet.mark => Some(None),
-            RuleSelector::NotMarked { .. } | RuleSelector::Outside { .. } | RuleSelector::Refused { .. } => {
-                None
+            RuleSelector::FromWithoutDefault { net } if is_from(net) => {
+                self.lookup(MAIN_TABLE, dst, 1).flatten().map(Some)
             }
+            RuleSelector::From { net, table } if is_from(net) => {
+                self.lookup(table, dst, 0).flatten().map(Some)
+            }
+            RuleSelector::FromRefused { net } if is_from(net) => Some(None),
+            _ => None,
         };
         decide(
             &self.rules,
@@ -152,6 +158,10 @@ fn diverted(
     let tables = Tables::of(tunnel, state, facts);
     let mut inside: BTreeSet<IpNet> =
         state.routes.iter().map(|r| r.dst).filter(|n| n.prefix_len() > 0).collect();
+    let leaving = state.rules.iter().filter_map(|r| match r.selector {
+        RuleSelector::From { net, .. } => Some(net),
+        _ => None,
+    });
     inside.extend(state.device.iter().flat_map(|d| &d.addresses).map(IpNet::trunc));
     // A part of one of these may go another way than the rest.
     let parts = facts.tables.values().flatten().map(|r| r.dst);
@@ -159,8 +169,8 @@ fn diverted(
         .filter_map(|part| Some((*inside.iter().find(|net| net.contains(&part) && **net != part)?, part)))
         .collect();
     let is_full = state.routes.iter().any(|r| r.table == full_tunnel::TABLE);
-    let everything = anybody(facts);
-    let everything = everything.iter().filter(|ip| {
+    let everything_there = anybody(facts);
+    let everything = everything_there.iter().filter(|ip| {
         let of = |r: &super::Route| r.table == full_tunnel::TABLE && r.dst.addr().is_ipv6() == ip.is_ipv6();
         is_full && state.routes.iter().any(of)
     });
@@ -195,6 +205,17 @@ fn diverted(
         for (site, link) in sites.iter().filter(|(s, _)| s.addr().is_ipv6() == dst.is_ipv6()) {
             let src = Some(one_of(site));
             found.extend(ask(&Asking { dst: *dst, src, iif: link, mark: 0 }, tunnel, What::Tunnel(*net)));
+        }
+    }
+    // Who leaves by another node.
+    for (net, src) in leaving.map(|net| (net, one_of(&net))) {
+        for dst in everything_there.iter().copied().filter(|ip| ip.is_ipv6() == src.is_ipv6()) {
+            let all = IpNet::new(dst, 0).map_or(net, |all| all.trunc());
+            found.extend(ask(
+                &Asking { dst, src: Some(src), iif: tunnel, mark: 0 },
+                tunnel,
+                What::Tunnel(all),
+            ));
         }
     }
     for (site, link) in sites {

@@ -30,7 +30,9 @@ fn restricts(change: &Change, stays: bool) -> bool {
         Change::Configure { .. } | Change::RemoveRoute { .. } => stays,
         // Without these a full tunnel leaks into the open; the rule that refuses asks for no interface.
         Change::LinkUp => stays,
-        Change::AddRule { rule } => stays || matches!(rule.selector, RuleSelector::Refused { .. }),
+        Change::AddRule { rule } => {
+            stays || matches!(rule.selector, RuleSelector::Refused { .. } | RuleSelector::FromRefused { .. })
+        }
         Change::AddRoute { route } => route.table != MAIN_TABLE && stays,
         Change::DeleteTable { .. }
         | Change::AddForeign { .. }

@@ -105,6 +105,23 @@ pub enum RuleSelector {
         /// The prefix.
         net: IpNet,
     },
+    /// `from NET lookup main suppress_prefixlength 0`: what leaves by another node takes every route but a default one first.
+    FromWithoutDefault {
+        /// Who sends.
+        net: IpNet,
+    },
+    /// `from NET lookup TABLE`: it goes to that node.
+    From {
+        /// Who sends.
+        net: IpNet,
+        /// The table that holds the way there.
+        table: u32,
+    },
+    /// `from NET unreachable`: where that way is gone, it does not leave here.
+    FromRefused {
+        /// Who sends.
+        net: IpNet,
+    },
     /// `not fwmark MARK unreachable`: what found no way into the tunnel, since that is gone, finds none beside it.
     Refused {
         /// The outer packets' mark.

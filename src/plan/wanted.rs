@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
 use super::{
-    Facts, Keys, bridge, full_tunnel, multi_homed, name_servers, path_mtu, policy_routing, read_only,
+    Facts, Keys, bridge, exit, full_tunnel, multi_homed, name_servers, path_mtu, policy_routing, read_only,
 };
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{
@@ -90,11 +90,15 @@ pub fn wanted_of(
     // Without a relay left, what a spoke sends into the tunnel goes nowhere, and not beside it.
     let sends = if peers.is_empty() && !node.is_relay() { derived() } else { BTreeSet::new() };
     let all = peers.values().flat_map(|peer| &peer.allowed_ips).chain(&sends);
+    // What a relay leads to an exit has a table of its own.
+    let all = all.filter(|net| !node.is_relay() || net.prefix_len() > 0);
     let mut routes = routes(all, &addresses, goes_whole);
     // What a relay is attached to itself, as a stand-by of another, it reaches by its own link.
     routes.retain(|r| is_carried(&r.dst) && !(node.is_relay() && node.local.contains(&r.dst)));
     let rules = full_tunnel::rules(&routes, &outside_of_full(node));
     let is_full = !rules.is_empty();
+    let (ways, by_source) = exit::ways(network, node, now);
+    routes.extend(ways.into_iter().filter(|way| is_carried(&way.dst)));
     conflicts(network, node, &routes, &addresses, facts, &mut problems);
 
     let (name_servers, untold) = name_servers::wanted(network, node, is_full, facts);
@@ -109,12 +113,12 @@ pub fn wanted_of(
         }
     }
     let mut sysctls = BTreeMap::new();
-    if node.is_relay() || !sites.is_empty() {
+    if node.is_relay() || !sites.is_empty() || network.lets_out(node, now) {
         let links = sites.iter().filter_map(|(site, link)| match link {
             SiteMatch::Link(name) => Some((site.subnet, name.as_str())),
             SiteMatch::Subnet => None,
         });
-        forwarding(network, node, links, facts, &mut sysctls);
+        forwarding(network, node, links, facts, &mut sysctls, now);
     }
     let around = Surroundings::of(network, node, facts, &sysctls);
     let mut firewall = compile(network, node, &sites, &around, now);
@@ -180,7 +184,7 @@ pub fn wanted_of(
     let mut state = HostState {
         device: Some(device),
         routes,
-        rules,
+        rules: rules.into_iter().chain(by_source).collect(),
         sysctls,
         firewall,
         links,
@@ -386,6 +390,7 @@ fn forwarding<'a>(
     sites: impl Iterator<Item = (IpNet, &'a str)>,
     facts: &Facts,
     sysctls: &mut BTreeMap<String, String>,
+    now: Timestamp,
 ) {
     let sites: Vec<(IpNet, &str)> = sites.collect();
     let mut v4 = |link: &str| sysctls.insert(forwarding_v4(link), "1".into());
@@ -394,13 +399,14 @@ fn forwarding<'a>(
         v4(link);
     }
     let leads_on = network.forward.iter().any(|f| f.is_on(node));
-    if node.egress || leads_on || node.sites.iter().any(|s| s.egress) {
+    let lets_out = network.lets_out(node, now);
+    if lets_out || leads_on || node.sites.iter().any(|s| s.egress) {
         // Answers from outside come in by the uplink.
         for route in facts.routes.iter().filter(|r| is_default(r, false)) {
             v4(&route.device);
         }
     }
-    if node.egress && node.egress_all {
+    if lets_out && node.egress_all {
         let has_v4 = |l: &super::Link| l.master.is_none() && l.addresses.iter().any(|a| a.addr().is_ipv4());
         facts.links.iter().filter(|(name, l)| *name != "lo" && has_v4(l)).for_each(|(name, _)| {
             v4(name);

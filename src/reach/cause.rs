@@ -165,6 +165,11 @@ pub(super) enum Cause {
         dst: IpAddr,
         by: Option<String>,
     },
+    /// The node by which a spoke leaves is not there, and the relay lets it out by no other way.
+    ExitAway {
+        node: NodeId,
+        exit: NodeId,
+    },
     /// Others' policy rule takes a packet another way.
     Ruled {
         node: NodeId,
@@ -287,6 +292,9 @@ impl Failure {
             _ if self.is_policy(world) => Code::PolicyDenied,
             Cause::Inactive(id) if world.node(*id).enabled => Code::Expired,
             Cause::Inactive(_) => Code::Disabled,
+            Cause::ExitAway { exit, .. } if !world.node(*exit).enabled => Code::Disabled,
+            Cause::ExitAway { exit, .. } if !world.is_active(*exit) => Code::Expired,
+            Cause::ExitAway { .. } => Code::NoRoute,
             Cause::Refused(id) => refusal(world, *id).map_or(Code::Overlap, |p| match p.code.as_str() {
                 "disabled" => Code::Disabled,
                 "expired" => Code::Expired,
@@ -337,6 +345,7 @@ impl Failure {
             | Cause::Refused(id)
             | Cause::NotUp(id)
             | Cause::Loop(id)
+            | Cause::ExitAway { node: id, .. }
             | Cause::NoAddress { node: id, .. }
             | Cause::AddressMissing { node: id, .. }
             | Cause::NoRoute { node: id, .. }

@@ -157,14 +157,20 @@ impl Host {
     }
 
     /// Looks an address up as the network means it: our policy rules in the order of their priority, then the main table.
-    pub(super) fn route(&self, dst: IpAddr, mark: u32) -> Option<Way> {
+    pub(super) fn route(&self, dst: IpAddr, src: Option<IpAddr>, mark: u32) -> Option<Way> {
         let mut rules = self.rules.iter().filter(|r| r.ipv6 == dst.is_ipv6());
-        let ruled = rules.find_map(|rule| self.by_our_rule(rule, dst, mark));
+        let ruled = rules.find_map(|rule| self.by_our_rule(rule, (dst, src), mark));
         ruled.unwrap_or_else(|| self.lookup(MAIN_TABLE, dst, 0).flatten())
     }
 
     /// What a rule of ours does with it: `None`, the next one is asked; `Some(None)`, it refuses.
-    fn by_our_rule(&self, rule: &PolicyRule, dst: IpAddr, mark: u32) -> Option<Option<Way>> {
+    fn by_our_rule(
+        &self,
+        rule: &PolicyRule,
+        (dst, src): (IpAddr, Option<IpAddr>),
+        mark: u32,
+    ) -> Option<Option<Way>> {
+        let is_from = |net: IpNet| src.is_some_and(|src| net.contains(&src));
         match rule.selector {
             _ if rule.ipv6 != dst.is_ipv6() => None,
             RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1).flatten().map(Some),
@@ -173,9 +179,14 @@ impl Host {
             }
             RuleSelector::Outside { net } if net.contains(&dst) => self.lookup(MAIN_TABLE, dst, 0),
             RuleSelector::Refused { mark: own } if mark != own => Some(None),
-            RuleSelector::NotMarked { .. } | RuleSelector::Outside { .. } | RuleSelector::Refused { .. } => {
-                None
+            RuleSelector::FromWithoutDefault { net } if is_from(net) => {
+                self.lookup(MAIN_TABLE, dst, 1).flatten().map(Some)
             }
+            RuleSelector::From { net, table } if is_from(net) => {
+                self.lookup(table, dst, 0).flatten().map(Some)
+            }
+            RuleSelector::FromRefused { net } if is_from(net) => Some(None),
+            _ => None,
         }
     }
 
@@ -183,7 +194,7 @@ impl Host {
     pub(super) fn choose(&self, sought: Sought<'_>, mark: u32) -> Chosen {
         let dst = sought.dst;
         if self.facts.rules.is_empty() {
-            return Chosen { way: self.route(dst, mark), rule: None, doubts: Vec::new() };
+            return Chosen { way: self.route(dst, sought.src, mark), rule: None, doubts: Vec::new() };
         }
         let iif = sought.came_by.map_or("lo", |dev| self.name_of(dev));
         let others = self.facts.rules.iter().map(|r| (r.priority, Asked::Others(r)));
@@ -194,7 +205,7 @@ impl Host {
             &rules,
             &Asking { dst, src: sought.src, iif, mark },
             |table, least| self.lookup(table, dst, least),
-            |rule| self.by_our_rule(rule, dst, mark),
+            |rule| self.by_our_rule(rule, (dst, sought.src), mark),
             || self.lookup(MAIN_TABLE, dst, 0).flatten(),
         );
         let rule = match decision.by {
@@ -315,13 +326,14 @@ impl Host {
     /// Says whether the tunnel's own packets to this endpoint would be sent into the tunnel.
     pub(super) fn swallows(&self, endpoint: IpAddr) -> bool {
         let mark = self.state.device.as_ref().map_or(0, |d| d.fwmark);
-        self.route(endpoint, mark).is_some_and(|way| way.dev == Dev::Tunnel)
+        self.route(endpoint, None, mark).is_some_and(|way| way.dev == Dev::Tunnel)
     }
 
     /// Says whether a strict reverse-path filter drops all that the endpoints send: a full tunnel without the rules that
     /// mark answers (`firewall::Hook::Incoming`).
     pub(super) fn drops_answers(&self) -> bool {
-        let is_full = self.rules.iter().any(|r| !r.ipv6);
+        let is_full =
+            self.rules.iter().any(|r| !r.ipv6 && matches!(r.selector, RuleSelector::NotMarked { .. }));
         let chains = self.state.firewall.iter().flat_map(|t| &t.chains);
         is_full && is_strict(&self.facts) && !chains.into_iter().any(|c| c.hook == Hook::Incoming)
     }

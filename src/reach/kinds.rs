@@ -285,7 +285,7 @@ impl<'n> Marks<'n> {
                 node.expires,
                 &node.routes,
                 &node.relays,
-                &node.except,
+                (&node.except, &node.via, node.egress),
                 (node.endpoint.as_ref().map(|e| e.socket_addr().is_some()), &node.endpoint_of),
                 self.network.keepalive_of(node),
                 addresses.iter().map(|a| (groups_of(*a), in_site(a))).collect::<Vec<_>>(),

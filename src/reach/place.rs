@@ -133,7 +133,9 @@ fn address(network: &Network, ip: IpAddr) -> Option<Place> {
 
 /// Tells what a full tunnel makes of an address that is no place, and what to do.
 fn outside(network: &Network, ip: IpAddr) -> (String, String) {
-    let Some(exit) = network.relays().find(|n| n.egress) else { return (String::new(), known(network)) };
+    let Some(exit) = network.relays().chain(network.spokes()).find(|n| network.is_exit(n)) else {
+        return (String::new(), known(network));
+    };
     if is_private(ip) && !exit.egress_all {
         let name = &exit.name;
         return (

@@ -507,7 +507,7 @@ impl<'w> Walk<'w> {
 
 /// The link by which a host's packets to an address outside leave it.
 fn outside_link(host: &Host, outside: IpAddr) -> Dev {
-    host.route(outside, 0).map_or(Dev::Tunnel, |way| way.dev)
+    host.route(outside, None, 0).map_or(Dev::Tunnel, |way| way.dev)
 }
 
 /// Writes a protocol as `[[allow]]` does.

@@ -86,6 +86,25 @@ impl Roll {
         if self.dice.one_in(3) {
             self.second_gateways();
         }
+        if self.dice.one_in(4) {
+            self.exits();
+        }
+    }
+
+    /// Has some spokes leave by another one, or by a relay; two exits now and then, which relays may have a way to each.
+    fn exits(&mut self) {
+        let dice = &mut self.dice;
+        for _ in 0..=u64::from(dice.one_in(4)) {
+            let can = |n: &&Node| n.is_relay() || n.routes == Routes::Split && n.via.is_none();
+            let able: Vec<usize> = self.net.nodes.iter().filter(can).map(|n| n.number).collect();
+            let exit = *dice.pick(&able);
+            self.net.nodes[exit].egress = !dice.one_in(8);
+            for node in self.net.nodes.iter_mut().filter(|n| !n.is_relay() && n.number != exit && !n.egress) {
+                if dice.one_in(2) {
+                    (node.via, node.routes) = (Some(exit), Routes::Full);
+                }
+            }
+        }
     }
 
     /// Puts some sites behind another node as well, or two, each with a preference.

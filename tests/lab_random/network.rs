@@ -36,6 +36,8 @@ pub struct Node {
     pub endpoint: bool,
     /// Whether full tunnels leave by it.
     pub egress: bool,
+    /// By which spoke's egress it leaves, by number.
+    pub via: Option<usize>,
     /// What keeps it out of the network.
     pub absent: Option<Absent>,
     /// `keepalive`; `None`: as the network says.
@@ -138,7 +140,7 @@ impl Node {
         self.number == 0 || self.relay
     }
 
-    fn text(&self, dual: bool, relays: &[usize]) -> String {
+    fn text(&self, dual: bool, relays: &[usize], all: &[usize]) -> String {
         let mut text = format!("[node.{}]\npublic_key = \"{}\"\n", self.name(), self.key());
         let mut line = |l: String| writeln!(text, "{l}").unwrap();
         line(format!("address = \"{}\"", self.address()));
@@ -158,6 +160,9 @@ impl Node {
         }
         if self.egress {
             line("egress = true".into());
+        }
+        if let Some(exit) = self.via.filter(|exit| all.contains(exit) && !self.is_relay()) {
+            line(format!("via = \"n{exit}\""));
         }
         match self.absent {
             Some(Absent::Disabled) => line("enabled = false".into()),
@@ -226,8 +231,9 @@ impl Random {
             writeln!(text, "keepalive = {}", self.keepalive).unwrap();
         }
         let relays: Vec<usize> = self.nodes.iter().filter(|n| n.is_relay()).map(|n| n.number).collect();
+        let all: Vec<usize> = self.nodes.iter().map(|n| n.number).collect();
         for node in &self.nodes {
-            text += &node.text(self.dual, &relays);
+            text += &node.text(self.dual, &relays, &all);
         }
         let known =
             |place: &&String| !place.starts_with('n') || self.nodes.iter().any(|n| n.name() == **place);

@@ -28,6 +28,7 @@ pub fn smaller(net: &Random) -> Vec<Random> {
     for i in 0..net.nodes.len() {
         push(&|n| n.nodes[i].relay = false);
         push(&|n| n.nodes[i].relays.clear());
+        push(&|n| n.nodes[i].via = None);
         push(&|n| n.nodes[i].local.clear());
         push(&|n| n.nodes[i].routes = Routes::Split);
         push(&|n| n.nodes[i].keepalive = None);

@@ -9,6 +9,7 @@ mod begun_meanwhile;
 mod bridges;
 mod by_the_agent;
 mod confirm;
+mod exits;
 mod exported_sites;
 mod foreign_clients;
 mod forwards;

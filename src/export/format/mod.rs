@@ -19,6 +19,7 @@ pub use powershell::{PowerShell, powershell};
 pub use quadlet::quadlet;
 
 use super::Exported;
+use super::node_conf::without_exit;
 use crate::model::{FULL_TUNNEL, Network, Node, Problem, Timestamp};
 use crate::wgconf::{Document, Table};
 
@@ -68,7 +69,19 @@ pub enum ListFormat {
 /// Makes a node's files for a program. `exported` is the node's configuration without hooks.
 pub fn client_files(format: ClientFormat, network: &Network, node: &Node, exported: &Exported) -> Files {
     let name = network.name.as_str();
-    let document = &exported.document;
+    let mut document = exported.document.clone();
+    let mut left_out = Vec::new();
+    if node.is_relay() {
+        let by_key = |key| network.nodes.values().find(|other| other.public_key == key);
+        for peer in
+            document.peers.iter_mut().filter(|p| p.allowed_ips.iter().any(|net| net.prefix_len() == 0))
+        {
+            peer.allowed_ips.retain(|net| net.prefix_len() > 0);
+            document.interface.table = None;
+            left_out.extend(by_key(peer.public_key).map(|exit| without_exit(node, exit)));
+        }
+    }
+    let document = &document;
     let mut made = match format {
         ClientFormat::NetworkManager => network_manager::files(name, node, document),
         ClientFormat::Networkd => networkd::files(name, document),
@@ -76,7 +89,8 @@ pub fn client_files(format: ClientFormat, network: &Network, node: &Node, export
         ClientFormat::Mikrotik => mikrotik::files(name, node, document),
         ClientFormat::Nix => nix::files(name, document),
     };
-    if node.is_relay() || node.has_sites() {
+    made.problems.extend(left_out);
+    if node.is_relay() || node.has_sites() || network.is_exit(node) {
         made.problems.push(Problem::warning(
             "no-firewall",
             format!("node.{}", node.name),

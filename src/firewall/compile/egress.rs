@@ -8,7 +8,7 @@ use super::{
     Addresses, Builder, Chain, Family, Hook, Match, Rule, Site, SiteMatch, accept_flows, rule, there_and_back,
 };
 use crate::firewall::Action;
-use crate::model::{PlaceRef, Routes, derive_for_spoke, is_full_tunnel, is_private};
+use crate::model::{PlaceRef, Routes, claimed_by_spoke, derive_for_spoke, is_full_tunnel, is_private};
 
 /// The chain that ends what is not the Internet, filled where an exported file is loaded.
 pub(in crate::firewall) const NEAR: &str = "near";
@@ -28,7 +28,7 @@ impl Builder<'_> {
 
     /// Where the host is not known yet, what it is attached to is found when the rules are loaded.
     pub(super) fn near(&self) -> Option<Chain> {
-        let is_later = self.around.opened_later && self.node.is_relay() && self.node.egress;
+        let is_later = self.around.opened_later && self.lets_out();
         (is_later && !self.node.egress_all).then(|| Chain {
             name: NEAR.into(),
             hook: Hook::None,
@@ -36,14 +36,23 @@ impl Builder<'_> {
         })
     }
 
-    /// Full-tunnel spokes on their way out to the Internet by this relay.
+    /// Full-tunnel spokes on their way out to the Internet by this node.
     pub(super) fn egress_forward(&mut self) -> Vec<Rule> {
-        if !(self.node.is_relay() && self.node.egress) {
+        if !self.lets_out() {
             return Vec::new();
         }
         let spokes = self.egress_sources();
         let allow = self.network.allow.clone();
         let mut rules = Vec::new();
+        // Who leaves by another node does not leave here while that one is away.
+        let (elsewhere, _) = self.network.exit_sources(self.node, self.now);
+        if !elsewhere.is_empty() {
+            for family in Family::BOTH {
+                let Some(with) = self.set("elsewhere", &elsewhere, family) else { continue };
+                let from = Match::FlowFrom { family, with };
+                rules.push(rule([self.iif(true), self.oif(false), from], Action::Drop));
+            }
+        }
         if self.around.opened_later && !self.node.egress_all {
             rules.extend(there_and_back(rule([self.iif(true), self.oif(false)], Action::Jump(NEAR.into()))));
         }
@@ -68,13 +77,47 @@ impl Builder<'_> {
         rules
     }
 
-    /// The tunnel addresses (and sites) of spokes that send more than the network into the tunnel.
+    /// Says whether this node is a way out to the Internet for others.
+    pub(super) fn lets_out(&self) -> bool {
+        self.network.lets_out(self.node, self.now)
+    }
+
+    /// The tunnel addresses (and sites) of spokes that send more than the network into the tunnel, and leave here.
     pub(super) fn egress_sources(&self) -> BTreeSet<IpNet> {
-        self.network
-            .peers_of(self.node, self.now)
-            .filter(|n| !n.is_relay() && !matches!(n.routes, Routes::Split))
-            .flat_map(crate::model::claimed_by_spoke)
-            .collect()
+        let at_home = self.network.peers_of(self.node, self.now).filter(|n| {
+            self.node.is_relay() && !n.is_relay() && n.via.is_none() && !matches!(n.routes, Routes::Split)
+        });
+        at_home.chain(self.network.leaving_by(self.node, self.now)).flat_map(claimed_by_spoke).collect()
+    }
+
+    /// What this relay leads on to the node by which it leaves: out of the tunnel, and into it again. What that is may go out
+    /// is said there.
+    pub(super) fn exit_forward(&mut self) -> Vec<Rule> {
+        let (_, spokes) = self.network.exit_sources(self.node, self.now);
+        if !self.node.is_relay() || spokes.is_empty() {
+            return Vec::new();
+        }
+        let (places, allow) = (self.places(), self.network.allow.clone());
+        let mut rules = Vec::new();
+        for family in Family::BOTH {
+            let Some(inside) = self.set("inside", &places, family) else { continue };
+            let Some(with) = self.set("exit", &spokes, family) else { continue };
+            let from = Match::FlowFrom { family, with };
+            let outside = Match::FlowTo { family, with: inside, is: false };
+            let ends = vec![self.iif(true), self.oif(true), from, outside];
+            if allow.is_empty() {
+                rules.extend(there_and_back(Rule { matches: ends, action: Action::Accept }));
+                continue;
+            }
+            for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
+                let allowed = self.prefixes(&r.from);
+                let Some(with) = self.set(&format!("out{i}_"), &allowed, family) else { continue };
+                let mut ends = ends.clone();
+                ends.push(Match::FlowFrom { family, with });
+                rules.extend(accept_flows(&ends, &r.ports, family).into_iter().flat_map(there_and_back));
+            }
+        }
+        rules
     }
 
     /// The hosts of a site go where their gateway goes: into the tunnel, where that takes everything.

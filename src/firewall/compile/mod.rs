@@ -48,7 +48,7 @@ struct Builder<'a> {
 }
 
 /// Makes the table of `node`, whose sites have the given links; a site that is not in the list gets no rule.
-/// Returns `None` where the node forwards nothing: a spoke without sites.
+/// Returns `None` where the node forwards nothing: a spoke without sites, by which nobody leaves.
 pub fn compile(
     network: &Network,
     node: &Node,
@@ -56,7 +56,7 @@ pub fn compile(
     around: &Surroundings,
     now: Timestamp,
 ) -> Option<Table> {
-    if !node.is_relay() && sites.is_empty() {
+    if !node.is_relay() && sites.is_empty() && !network.lets_out(node, now) {
         return None;
     }
     let tunnel = network.name.to_string();
@@ -190,6 +190,7 @@ impl Builder<'_> {
             rules.extend(by_links(vec![back, oif.clone(), Match::Saddr { family, with: with(), is: true }]));
         }
         rules.extend(self.egress_forward());
+        rules.extend(self.exit_forward());
         rules.extend(self.behind_full_tunnel(sites));
         rules.push(rule([iif], Action::Drop));
         rules.push(rule([oif], Action::Drop));
@@ -224,7 +225,7 @@ impl Builder<'_> {
             let action = if site.is_masqueraded() { Action::Masquerade } else { Action::Accept };
             rules.push(Rule { matches, action });
         }
-        if self.node.is_relay() && self.node.egress {
+        if self.lets_out() {
             let spokes = self.egress_sources();
             for family in Family::BOTH {
                 let Some(inside) = self.kept(family) else { continue };

@@ -160,7 +160,7 @@ pub(crate) fn ways_out(
     let mut uplinks = uplinks(facts, family);
     uplinks.remove(tunnel);
     let mut ways = Vec::new();
-    if node.is_relay() && node.egress && (family == Family::V4 || network.subnet6.is_some()) {
+    if network.is_exit(node) && (family == Family::V4 || network.subnet6.is_some()) {
         ways.push(WayOut { inside: tunnel.into(), only: None, outside: uplinks.clone() });
     }
     let bridges =
@@ -221,7 +221,8 @@ fn rejected(
         ways.extend([(tunnel, *link, own, there), (*link, tunnel, there, own)]);
     }
     let out: Vec<String> = uplinks(facts, Family::V4).into_iter().filter(|l| l != tunnel).collect();
-    if is_relay && relay.egress {
+    let is_exit = network.spokes().any(|spoke| has_it(&spoke) && network.is_exit(spoke));
+    if is_exit || (is_relay && relay.egress) {
         ways.extend(out.iter().map(|link| (tunnel, link.as_str(), inside, OUTSIDE)));
     }
     let is_of = |ip: IpAddr| chain.family == "inet" || (chain.family == "ip6") == ip.is_ipv6();

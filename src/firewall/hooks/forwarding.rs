@@ -44,7 +44,7 @@ pub(super) fn forwarding(network: &Network, node: &Node) -> Vec<String> {
             String::new()
         };
         lines.push(format!("for a in {addresses}; do {service}{leads}; done"));
-        if node.is_relay() && node.egress && !node.egress_all {
+        if network.is_exit(node) && !node.egress_all {
             let routes = match family {
                 Family::V4 => {
                     "$(ip -4 -o route show | sed -n 's/^\\([0-9][0-9./]*\\) .*/\\1/p' | grep -v '/[01]$' | sort -u)"
@@ -85,11 +85,11 @@ pub(super) fn forwarding(network: &Network, node: &Node) -> Vec<String> {
         lines.push(format!("for d in {links}; do {known}{opened}; done"));
     }
     let site_egress = node.sites.iter().any(|s| s.egress);
-    if node.egress || site_egress || network.forward.iter().any(|f| f.is_on(node)) {
+    if network.is_exit(node) || site_egress || network.forward.iter().any(|f| f.is_on(node)) {
         // Answers from outside come in by the uplink.
         lines.push(format!("for d in {}; do {}; done", links_of("ip -4 -o route show default"), open_link()));
     }
-    if node.egress && node.egress_all {
+    if network.is_exit(node) && node.egress_all {
         lines.push(format!("for d in {}; do {}; done", links_of("ip -4 -o route show"), open_link()));
     }
     if site_egress {

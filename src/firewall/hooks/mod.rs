@@ -64,7 +64,7 @@ fn of_the_firewall(network: &Network, node: &Node, now: Timestamp) -> Hooks {
             ));
             iptables_down.push(format!("{program}-restore -n <<< {}", ansi_c(&restore.down)));
         }
-        let (up, down) = accepts(node, family, program);
+        let (up, down) = accepts(network, node, family, program);
         beside_up.push(up);
         beside_down.push(down);
     }
@@ -93,7 +93,7 @@ fn of_the_firewall(network: &Network, node: &Node, now: Timestamp) -> Hooks {
 /// Lets packets pass where iptables drops what is forwarded: accepts at the top of Docker's DOCKER-USER, else of a FORWARD
 /// with policy drop, and of raw PREROUTING, where Docker ≥ 28 drops. Nothing where neither is there. The policy is held by
 /// the table, whose drops are final; without nft, its chain of iptables is what accepts.
-fn accepts(node: &Node, family: Family, program: &str) -> (String, String) {
+fn accepts(network: &Network, node: &Node, family: Family, program: &str) -> (String, String) {
     let sites: Vec<IpNet> =
         node.sites.iter().map(|s| s.subnet).filter(|net| Family::of(net) == family).collect();
     let mark = "-m comment --comment wgrelay-q-%i";
@@ -106,7 +106,7 @@ fn accepts(node: &Node, family: Family, program: &str) -> (String, String) {
         accepts.push(format!("-s {net} -o %i {mark} -j ACCEPT"));
     }
     let answers = "-m conntrack --ctstate RELATED,ESTABLISHED";
-    if node.egress {
+    if network.is_exit(node) {
         accepts.push(format!("-i %i ! -o %i {mark} -j ACCEPT"));
         accepts.push(format!("! -i %i -o %i {answers} {mark} -j ACCEPT"));
     }

@@ -264,7 +264,8 @@ fn read_foreign_rule(message: &RuleMessage) -> Option<RoutingRule> {
 }
 
 fn read_rule(message: &RuleMessage) -> Option<PolicyRule> {
-    let (mut priority, mut mark, mut suppressed, mut protocol, mut to) = (0, None, None, 0, None);
+    let (mut priority, mut mark, mut suppressed, mut protocol) = (0, None, None, 0);
+    let (mut to, mut from) = (None, None);
     let mut table = message.header.table.into();
     for attribute in &message.attributes {
         match attribute {
@@ -272,6 +273,7 @@ fn read_rule(message: &RuleMessage) -> Option<PolicyRule> {
             RuleAttribute::FwMark(n) => mark = Some(*n),
             RuleAttribute::SuppressPrefixLen(n) if *n != u32::MAX => suppressed = Some(*n),
             RuleAttribute::Destination(ip) => to = IpNet::new(*ip, message.header.dst_len).ok(),
+            RuleAttribute::Source(ip) => from = IpNet::new(*ip, message.header.src_len).ok(),
             RuleAttribute::Table(n) => table = *n,
             RuleAttribute::Protocol(p) => protocol = u8::from(*p),
             _ => {}
@@ -281,11 +283,15 @@ fn read_rule(message: &RuleMessage) -> Option<PolicyRule> {
         return None;
     }
     let inverted = message.header.flags.contains(RuleFlags::Invert);
+    let refuses = message.header.action == RuleAction::Unreachable;
     let selector = match (mark, suppressed) {
-        (None, None) if table == MAIN_TABLE => RuleSelector::Outside { net: to? },
-        (Some(mark), None) if inverted && message.header.action == RuleAction::Unreachable => {
-            RuleSelector::Refused { mark }
+        (None, None) if refuses => RuleSelector::FromRefused { net: from? },
+        (None, None) if from.is_some() => RuleSelector::From { net: from?, table },
+        (None, Some(0)) if from.is_some() && table == MAIN_TABLE => {
+            RuleSelector::FromWithoutDefault { net: from? }
         }
+        (None, None) if table == MAIN_TABLE => RuleSelector::Outside { net: to? },
+        (Some(mark), None) if inverted && refuses => RuleSelector::Refused { mark },
         (Some(mark), None) if inverted => RuleSelector::NotMarked { mark, table },
         (None, Some(0)) if table == MAIN_TABLE => RuleSelector::MainWithoutDefault,
         _ => return None,
@@ -312,7 +318,24 @@ fn rule_message(rule: &PolicyRule) -> RuleMessage {
         RuleAttribute::Priority(rule.priority),
         RuleAttribute::Protocol(RouteProtocol::from(ROUTE_PROTOCOL)),
     ];
+    let mut from = |net: IpNet| {
+        message.header.src_len = net.prefix_len();
+        message.attributes.push(RuleAttribute::Source(net.addr()));
+    };
     match rule.selector {
+        RuleSelector::FromWithoutDefault { net } => {
+            from(net);
+            message.attributes.push(RuleAttribute::SuppressPrefixLen(0));
+            message.attributes.push(RuleAttribute::Table(MAIN_TABLE));
+        }
+        RuleSelector::From { net, table } => {
+            from(net);
+            message.attributes.push(RuleAttribute::Table(table));
+        }
+        RuleSelector::FromRefused { net } => {
+            from(net);
+            message.header.action = RuleAction::Unreachable;
+        }
         RuleSelector::NotMarked { mark, table } => {
             message.header.flags = RuleFlags::Invert;
             message.attributes.push(RuleAttribute::FwMark(mark));

@@ -28,7 +28,17 @@ impl Network {
             let later = later.or_else(|| newer.nodes.get(name).filter(|_| name == this));
             let stays = name == this || (node.is_relay() && is_only_relay);
             match later {
-                Some(later) => _ = nodes.insert(name.clone(), narrowed(node, later, stays)),
+                Some(later) => {
+                    let mut node = narrowed(node, later, stays);
+                    let key = |network: &Self, via: &Option<NodeName>| {
+                        via.as_ref().and_then(|by| Some(network.nodes.get(by)?.public_key))
+                    };
+                    if key(self, &node.via) != key(newer, &later.via) {
+                        // By itself: what was its way is taken away, and the new one is not there yet.
+                        node.via = Some(name.clone());
+                    }
+                    nodes.insert(name.clone(), node);
+                }
                 None if stays => _ = nodes.insert(name.clone(), node.clone()),
                 // Others may list it as theirs.
                 None if node.is_relay() => {

@@ -35,6 +35,8 @@ pub struct NodeMarks {
     pub keepalive: Option<Mark>,
     /// `egress`.
     pub egress: Option<Mark>,
+    /// `via`.
+    pub via: Option<Mark>,
     /// `relays`; `None`: not written.
     pub relays: Option<Mark>,
     /// One for each of the node's `relays`, in order.
@@ -147,6 +149,7 @@ pub(super) fn label(network: &Network, labels: &mut Vec<String>) -> Marks {
             mtu: node.mtu.and_then(|_| field("mtu")),
             keepalive: node.keepalive.and_then(|_| field("keepalive")),
             egress: field("egress"),
+            via: node.via.as_ref().and_then(|_| field("via")),
             relays: Some(&node.relays).filter(|list| !list.is_empty()).and_then(|_| field("relays")),
             each_relay: node.relays.iter().filter_map(|_| field("relays")).collect(),
             local: node.local.iter().filter_map(|_| field("local")).collect(),

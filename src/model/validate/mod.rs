@@ -3,6 +3,7 @@
 //! A check works on what could be read: a field that was faulty has no mark, and is left out of every comparison, so one
 //! fault hides no other. Nothing here compares all with all; 5,000 nodes take milliseconds.
 
+mod exits;
 mod forwards;
 mod links;
 mod marks;

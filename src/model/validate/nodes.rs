@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Check, Mark, unusable};
 use crate::model::allocate::{is_host, is_host6};
-use crate::model::{Node, NodeName, Platform, Role, Routes};
+use crate::model::{Node, NodeName, Platform, Routes};
 
 /// The smallest MTU in bytes that every IPv6 link has (RFC 8200, section 5).
 const MTU_IPV6: u16 = 1280;
@@ -64,6 +64,7 @@ impl<'n> Check<'n> {
         }
         self.homes();
         self.called();
+        self.exits();
         let several = relays.len() > 1;
         for (node, at) in &relays {
             if !at.has_endpoint {
@@ -100,16 +101,8 @@ impl<'n> Check<'n> {
             }
         }
         for (node, at) in self.nodes.clone() {
-            if node.role == Role::Spoke && at.role.is_some() && node.egress {
-                self.error(
-                    at.egress.unwrap_or(at.node),
-                    "egress-on-spoke",
-                    format!("node {} is a spoke: egress belongs on the relay", node.name),
-                    "set it on the relay; for the hosts of a site, on the site",
-                );
-            }
-            if node.routes == Routes::Full && self.marks.complete && !node.is_relay() && !self.leads_out(node)
-            {
+            let by_relay = node.routes == Routes::Full && node.via.is_none() && !node.is_relay();
+            if by_relay && self.marks.complete && !self.leads_out(node) {
                 self.warn(
                     at.routes.unwrap_or(at.node),
                     "no-egress",

@@ -88,6 +88,28 @@ impl Failure {
                     ),
                 )
             }
+            Cause::ExitAway { node, exit } => {
+                let (why, fix) = if world.is_active(*exit) {
+                    (
+                        format!("{} has no way to it", name(node)),
+                        format!(
+                            "egress = true under [node.{0}], and wgrelay up on {1}",
+                            name(exit),
+                            name(node)
+                        ),
+                    )
+                } else {
+                    inactive(world, *exit)
+                };
+                (
+                    format!(
+                        "it leaves to the Internet by {}, and not by {} instead: {why}",
+                        name(exit),
+                        name(node)
+                    ),
+                    fix,
+                )
+            }
             Cause::Ruled { node, dst, rule, priority, by } => {
                 let way = by.as_ref().map_or_else(|| "nowhere".into(), |link| format!("by {link}"));
                 let ip = if dst.is_ipv6() { "ip -6" } else { "ip" };

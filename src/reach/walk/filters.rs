@@ -103,7 +103,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let mark = host.state.device.as_ref().map_or(0, |d| d.fwmark);
-        let Some(way) = host.route(to.ip(), mark) else { return Ok(()) };
+        let Some(way) = host.route(to.ip(), None, mark) else { return Ok(()) };
         let Some(src) = host.source(&way, to.ip()) else { return Ok(()) };
         let at = Addresses { src, dst: to.ip() };
         let carried = Some(Carried::Udp(to.port()));

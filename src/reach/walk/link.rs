@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Addresses, Cause, Next, Step, Walk};
+use crate::model::{Node, claimed_by_spoke};
 use crate::reach::host::{Dev, Host, Sought, Way};
 use crate::reach::world::{NodeId, SiteId};
 
@@ -15,7 +16,7 @@ impl Walk<'_> {
         let name = self.world.name(id);
         self.uncertain.extend(chosen.doubts.iter().map(|doubt| format!("{name}: {doubt}")));
         if let Some(rule) = chosen.rule {
-            let usual = host.route(dst, 0).map(|way| way.dev);
+            let usual = host.route(dst, sought.src, 0).map(|way| way.dev);
             let is = chosen.way.as_ref().map(|way| way.dev.clone());
             // Which of its ways out a host takes is its owner's matter.
             let goes_out = self.world.is_internet(dst) && is.is_some() && usual != Some(Dev::Tunnel);
@@ -33,8 +34,20 @@ impl Walk<'_> {
         match chosen.way {
             Some(way) if way.gateway.is_none() || self.world.is_internet(dst) => Ok(way),
             Some(way) if self.by_gateway(id, &way).is_some() => Ok(way),
+            None if let Some(exit) = self.exit_of(sought) => Err(Cause::ExitAway { node: id, exit }),
             unroutable => Err(self.unroutable(id, host, unroutable.as_ref(), dst)),
         }
+    }
+
+    /// The node by which whoever sends this leaves to the Internet.
+    fn exit_of(&self, sought: Sought<'_>) -> Option<NodeId> {
+        let (world, src) = (self.world, sought.src?);
+        let network = world.network();
+        let is_its = |spoke: &&Node| claimed_by_spoke(spoke).iter().any(|net| net.contains(&src));
+        let spoke = world
+            .is_internet(sought.dst)
+            .then(|| network.spokes().filter(|s| s.via.is_some()).find(is_its))??;
+        sought.came_by.and_then(|_| world.id(spoke.via.as_ref()?))
     }
 
     pub(super) fn unroutable(&self, id: NodeId, host: &Host, way: Option<&Way>, dst: IpAddr) -> Cause {

@@ -230,6 +230,10 @@ fn needed(
         into_sites(&remote, sites)
             .map(|(src, site, _)| RichRule::Accept { src: Some(src), dst: Some(site.subnet) }),
     );
+    if node.is_relay() {
+        let (_, led_on) = network.exit_sources(node, now);
+        inside.extend(led_on.into_iter().map(|net| RichRule::Accept { src: Some(net), dst: None }));
+    }
     let mut outside = BTreeSet::new();
     let mut zones = BTreeSet::new();
     for family in Family::BOTH {
