@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::Source;
 use super::finding::Findings;
+use super::subnet::Origin;
 use crate::model::{Network, next_address};
 use crate::wgconf::{Key, Peer};
 
@@ -45,6 +46,7 @@ pub(super) fn of_spoke(
     source: Option<&Source<'_>>,
     peer: Option<(&Source<'_>, usize, &Peer)>,
     network: &Network,
+    origin: Origin,
     told: &mut Findings,
 ) -> (Ipv4Addr, Option<Ipv6Addr>) {
     let known = own(source, peer.map(|(_, _, p)| p), network);
@@ -81,12 +83,18 @@ pub(super) fn of_spoke(
             "whoever calls it by that address calls it by its new one",
         );
     }
-    if v4.is_none() {
+    // Of a subnet that is new to everybody the relay's file was told.
+    if v4.is_none() && (v6.is_none() || origin != Origin::Chosen) {
+        let needs = if v6.is_some() {
+            "; IPv6 goes on as it is, IPv4 needs a new file"
+        } else {
+            ", and needs a new file"
+        };
         told.add(
             "no-address",
             place,
             format!(
-                "nothing gives it an IPv4 address of its own in {}: it gets {chosen}, and needs a new file",
+                "nothing gives it an IPv4 address of its own in {}: it gets {chosen}{needs}",
                 network.subnet
             ),
             "`wgrelay export` writes it",

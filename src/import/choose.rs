@@ -116,25 +116,25 @@ fn points(source: &Source<'_>, sources: &[Source<'_>]) -> i32 {
 /// Finds the files that have nothing to do with the relay: neither knows the other's key, so they are no part of its network.
 pub(super) fn strangers<'s, 'f>(
     sources: &'s [Source<'f>],
-    relay: usize,
+    hubs: &[usize],
     key: Option<PublicKey>,
 ) -> Vec<&'s Source<'f>> {
-    let peers = &sources[relay].reading.document.peers;
+    let peers = || hubs.iter().flat_map(|hub| &sources[*hub].reading.document.peers);
+    let is_hubs = |k: PublicKey| Some(k) == key || hubs.iter().any(|hub| sources[*hub].key == Some(k));
     let addresses = |s: &Source<'_>| -> bool {
         s.key.is_none()
             && s.reading.document.interface.addresses.iter().any(|a| {
-                peers
-                    .iter()
+                peers()
                     .flat_map(|p| &p.allowed_ips)
                     .any(|n| n.prefix_len() == n.max_prefix_len() && n.addr() == a.addr())
             })
     };
     let is_known = |s: &Source<'_>| {
-        s.key.is_some_and(|k| Some(k) == key || peers.iter().any(|p| p.public_key == k))
-            || s.reading.document.peers.iter().any(|p| Some(p.public_key) == key)
+        s.key.is_some_and(|k| is_hubs(k) || peers().any(|p| p.public_key == k))
+            || s.reading.document.peers.iter().any(|p| is_hubs(p.public_key))
             || addresses(s)
     };
-    let others = sources.iter().enumerate().filter(|(i, _)| *i != relay).map(|(_, s)| s);
+    let others = sources.iter().enumerate().filter(|(i, _)| !hubs.contains(i)).map(|(_, s)| s);
     others.filter(|s| !is_known(s)).collect()
 }
 

@@ -6,12 +6,14 @@
 mod addresses;
 mod choose;
 mod command;
+mod comments;
 mod docker;
 mod filter;
 mod finding;
 mod hooks;
 mod kept;
 pub mod manager;
+mod mesh;
 mod names;
 mod own;
 mod preshared;
@@ -28,12 +30,13 @@ use crate::config::{Secrets, parse_network, render_network};
 use crate::firewall::foreign::docker::DockerNetwork;
 use crate::model::validate::validate_network;
 use crate::model::{
-    DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, PresharedKey, Problem, PublicKey, Role,
-    Timestamp, masked_to_pieces,
+    DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, NodeName, PresharedKey, Problem, PublicKey,
+    Role, Timestamp, masked_to_pieces,
 };
 use crate::wgconf::{Document, Key, Reading};
 use finding::Findings;
 use hooks::Hooks;
+use spokes::Spoke;
 
 /// The least MTU of IPv4 and of IPv6 in the tunnel, in bytes.
 const MIN_MTU: u16 = 576;
@@ -102,15 +105,19 @@ struct Source<'f> {
 /// # Errors
 /// No file is a relay's, the relay's lacks what nothing else tells, or what came out is no valid network.
 pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Imported, Vec<Problem>> {
-    let mut sources: Vec<Source<'_>> = files.iter().map(Source::read).collect();
     let mut told = Findings::default();
+    let mut sources: Vec<Source<'_>> = files.iter().map(|file| Source::read(file, &mut told)).collect();
     if let Some((name, document)) = options.running
         && let Some(source) = sources.iter_mut().find(|s| s.name == name)
     {
         running::take_over(source, document, &mut told);
     }
-    let relay = choose::find(&sources, options.relay, &mut told)
-        .map_err(|problem| with_own_faults(&sources.iter().collect::<Vec<_>>(), vec![problem]))?;
+    let mesh = options.relay.is_none().then(|| mesh::members(&sources)).flatten();
+    let relay = match &mesh {
+        Some(members) => members[0],
+        None => choose::find(&sources, options.relay, &mut told)
+            .map_err(|problem| with_own_faults(&sources.iter().collect::<Vec<_>>(), vec![problem]))?,
+    };
     for source in &sources {
         told.of_file(source);
     }
@@ -118,51 +125,83 @@ pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Impo
     if let Some((network, secrets)) = own {
         return finished(files, network, secrets, told);
     }
-    let strangers = choose::strangers(&sources, relay, relay::key(&sources, relay));
+    let hubs = mesh.unwrap_or_else(|| vec![relay]);
+    let strangers = choose::strangers(&sources, &hubs, relay::key(&sources, relay));
     if !strangers.is_empty() {
         let told = strangers.iter().map(|s| choose::stranger(s, &sources[relay])).collect();
         return Err(with_own_faults(&strangers, told));
     }
-    let (mut network, mut secrets) = empty(&sources, relay, options.name).map_err(|problem| vec![problem])?;
-    let hub = relay::node(&sources, relay, &network, &mut told).map_err(|problem| vec![problem])?;
-    let hub_name = hub.name.clone();
-    if let Some(key) = &sources[relay].reading.document.interface.private_key {
-        secrets.private_keys.insert(hub.name.clone(), key.clone());
-    }
-    network.nodes.insert(hub.name.clone(), hub);
-    let spokes = spokes::collect(&sources, relay, &network, &mut told);
-    for spoke in &spokes {
-        network.nodes.insert(spoke.node.name.clone(), spoke.node.clone());
-        if let Some(key) = spoke.private_key(&sources) {
-            secrets.private_keys.insert(spoke.node.name.clone(), key.clone());
+    let (network, secrets) = made(&sources, &hubs, options, &mut told).map_err(|problem| vec![problem])?;
+    finished(files, network, secrets, told)
+}
+
+/// Makes the network of one relay's file and its clients', or of several relays that all know each other.
+fn made(
+    sources: &[Source<'_>],
+    hubs: &[usize],
+    options: ImportOptions<'_>,
+    told: &mut Findings,
+) -> Result<(Network, Secrets), Problem> {
+    let (mut network, origin) = empty(sources, hubs[0], options.name);
+    let mut secrets = Secrets::default();
+    let mut relays: Vec<(usize, NodeName)> = Vec::new();
+    for hub in hubs {
+        let node = relay::node(sources, *hub, &network, told)?;
+        subnet::tell(&sources[*hub], &network, origin, node.address, told);
+        if let Some(key) = &sources[*hub].reading.document.interface.private_key {
+            secrets.private_keys.insert(node.name.clone(), key.clone());
         }
+        relays.push((*hub, node.name.clone()));
+        network.nodes.insert(node.name.clone(), node);
     }
-    relay::sites(
-        &sources,
-        relay,
-        &spokes,
-        &mut network,
-        &hub_name,
-        docker::Engine(options.docker),
-        &mut told,
-    );
-    routes::keep(&sources, &spokes, &mut network, &mut told);
-    preshared::preshared_keys(&sources, relay, &spokes, &mut network, &mut secrets, &mut told);
-    let off = &sources[relay].off;
-    let is_off = |n: &&mut Node| options.disabled.contains(&n.public_key) || off.contains(&n.public_key);
-    for node in network.nodes.values_mut().filter(is_off) {
+    let mut spokes: Vec<Vec<Spoke>> = Vec::new();
+    for hub in hubs {
+        let own = spokes::collect(sources, (*hub, hubs), &network, origin, told);
+        for spoke in &own {
+            network.nodes.insert(spoke.node.name.clone(), spoke.node.clone());
+            if let Some(key) = spoke.private_key(sources) {
+                secrets.private_keys.insert(spoke.node.name.clone(), key.clone());
+            }
+        }
+        spokes.push(own);
+    }
+    let is_mesh = hubs.len() > 1;
+    if is_mesh {
+        mesh::tell(sources, &relays, told);
+        mesh::sites(sources, &relays, &mut network, told);
+        mesh::homes(sources, &relays, &mut network);
+    }
+    for ((hub, name), own) in relays.iter().zip(&spokes) {
+        relay::sites(sources, *hub, own, &mut network, name, docker::Engine(options.docker), told);
+    }
+    for own in &spokes {
+        routes::keep(sources, own, &mut network, origin, told);
+    }
+    for ((hub, name), own) in relays.iter().zip(&spokes) {
+        preshared::preshared_keys(sources, (*hub, name), own, &mut network, &mut secrets, told);
+    }
+    if is_mesh {
+        mesh::preshared_keys(sources, &relays, &mut network, &mut secrets, told);
+    }
+    let is_off = |n: &Node| {
+        options.disabled.contains(&n.public_key)
+            || hubs.iter().any(|h| sources[*h].off.contains(&n.public_key))
+    };
+    for node in network.nodes.values_mut().filter(|n| is_off(n)) {
         node.enabled = false;
         told.add(
             "switched-off",
-            format!("{}:1:1", sources[relay].name),
+            format!("{}:1:1", sources[hubs[0]].name),
             format!("{} is switched off where it comes from, and is so here", node.name),
             format!("`wgrelay enable {}` lets it in", node.name),
         );
     }
     if validate_network(&network).iter().all(|p| !p.is_error()) {
-        kept::tell_lost(&sources, relay, &spokes, &network, options.now, &mut told);
+        for (hub, own) in hubs.iter().zip(&spokes) {
+            kept::tell_lost(sources, *hub, own, &network, options.now, told);
+        }
     }
-    finished(files, network, secrets, told)
+    Ok((network, secrets))
 }
 
 /// Why files make no network, behind what is wrong in the files themselves: a header that is misspelt hides all below it.
@@ -211,9 +250,11 @@ fn finished(
 }
 
 impl<'f> Source<'f> {
-    fn read(file: &File<'f>) -> Self {
-        let (put_back, off) = switched_off::sections(file.text);
-        let text = put_back.as_ref().map_or(file.text, |text| text.as_str());
+    fn read(file: &File<'f>, told: &mut Findings) -> Self {
+        let own = comments::own(file, told);
+        let text = own.as_ref().map_or(file.text, |text| text.as_str());
+        let (put_back, off) = switched_off::sections(text);
+        let text = put_back.as_ref().map_or(text, |text| text.as_str());
         let reading = crate::wgconf::read(text, file.name);
         let key = reading.document.interface.private_key.as_ref().map(crate::model::PrivateKey::public_key);
         let stem = names::stem(file.name);
@@ -283,14 +324,11 @@ fn behind(text: &str, reading: &Reading) -> BTreeMap<usize, String> {
 }
 
 /// The network without its nodes.
-fn empty(
-    sources: &[Source<'_>],
-    relay: usize,
-    name: Option<InterfaceName>,
-) -> Result<(Network, Secrets), Problem> {
+fn empty(sources: &[Source<'_>], relay: usize, name: Option<InterfaceName>) -> (Network, subnet::Origin) {
+    let (subnet, origin) = subnet::v4(sources, relay);
     let network = Network {
         name: name.unwrap_or_else(|| names::network(sources, relay)),
-        subnet: subnet::v4(sources, relay)?,
+        subnet,
         subnet6: subnet::v6(sources, relay),
         keepalive: DEFAULT_KEEPALIVE,
         mtu: DEFAULT_MTU,
@@ -300,7 +338,7 @@ fn empty(
         forward: Vec::new(),
         expect: Vec::new(),
     };
-    Ok((network, Secrets::default()))
+    (network, origin)
 }
 
 /// A node with what its own file says of its interface.

@@ -4,13 +4,13 @@ use super::Source;
 use super::finding::Findings;
 use super::spokes::Spoke;
 use crate::config::Secrets;
-use crate::model::{Network, PresharedKey};
+use crate::model::{Network, NodeName, PresharedKey};
 use crate::wgconf::Key;
 
 /// Keeps preshared keys where there are any; a pair without one stays without: nobody needs a new file.
 pub(super) fn preshared_keys(
     sources: &[Source<'_>],
-    relay: usize,
+    (relay, name): (usize, &NodeName),
     spokes: &[Spoke],
     network: &mut Network,
     secrets: &mut Secrets,
@@ -19,12 +19,11 @@ pub(super) fn preshared_keys(
     let hub = &sources[relay];
     let ours = |s: &Spoke| s.peer().and_then(|i| hub.reading.document.peers[i].preshared_key.clone());
     let theirs = |s: &Spoke| s.relay_peer(sources).and_then(|p| p.preshared_key.clone());
-    let Some(hub_node) = network.relays().next().map(|r| r.name.clone()) else { return };
     if spokes.iter().all(|s| ours(s).is_none() && theirs(s).is_none()) {
         return;
     }
     network.preshared_keys = true;
-    let keys = secrets.preshared_keys.entry(hub_node).or_default();
+    let keys = secrets.preshared_keys.entry(name.clone()).or_default();
     for spoke in spokes {
         let (ours, theirs) = (ours(spoke), theirs(spoke));
         let place = || {

@@ -1,7 +1,7 @@
 //! What the relay's file says of its node, and the sites behind it, which only its clients' lines name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -15,7 +15,7 @@ use super::{Source, names, with_interface};
 use crate::model::{
     Endpoint, Nat, Network, Node, NodeName, Platform, Problem, PublicKey, Role, Site, SiteInterface,
 };
-use crate::wgconf::Key;
+use crate::wgconf::{Dns, Key, Peer};
 
 /// What a relay is called that nothing names.
 const UNNAMED: &str = "relay";
@@ -40,9 +40,11 @@ pub(super) fn node(
     let usable = || interface.addresses.iter().map(IpNet::addr).filter(|a| is_usable(network, a));
     let v4 = usable().find_map(|a| if let IpAddr::V4(v4) = a { Some(v4) } else { None });
     let address = v4.unwrap_or_else(|| free(sources, network));
+    let v6 = usable().find_map(|a| if let IpAddr::V6(v6) = a { Some(v6) } else { None });
+    let v6 = v6.or_else(|| free6(sources, network).filter(|_| interface.addresses.is_empty()));
     let name = names::node(Some(source), (source.start(), &interface.comments), UNNAMED, network, told);
     let mut node = with_interface(Node::new(name, Role::Relay, address, key), source, network, told);
-    node.address6 = usable().find_map(|a| if let IpAddr::V6(v6) = a { Some(v6) } else { None });
+    node.address6 = v6;
     node.platform = match names::platform(&node.name, &[]) {
         Platform::Docker => Platform::Docker,
         _ => Platform::Linux,
@@ -80,18 +82,44 @@ pub(super) fn key(sources: &[Source<'_>], relay: usize) -> Option<PublicKey> {
     sources[relay].key.or_else(|| key_of_others(sources, relay))
 }
 
-/// The first address of the subnet that no file names.
+/// The address that clients ask for names and that is none of theirs, else the first one of the subnet that no file names.
 fn free(sources: &[Source<'_>], network: &Network) -> Ipv4Addr {
-    let documents = || sources.iter().map(|s| &s.reading.document);
-    let named: BTreeSet<IpAddr> = documents()
+    let named = named(sources);
+    let v4 = |ip: IpAddr| if let IpAddr::V4(v4) = ip { Some(v4) } else { None };
+    asked(sources, network, &named).find_map(v4).unwrap_or_else(|| {
+        let mut hosts = network.subnet.hosts();
+        hosts.find(|a| !named.contains(&IpAddr::V4(*a))).unwrap_or_else(|| network.subnet.network())
+    })
+}
+
+/// The same of IPv6, where the network has any.
+fn free6(sources: &[Source<'_>], network: &Network) -> Option<Ipv6Addr> {
+    let named = named(sources);
+    let v6 = |ip: IpAddr| if let IpAddr::V6(v6) = ip { Some(v6) } else { None };
+    let subnet = network.subnet6?;
+    asked(sources, network, &named)
+        .find_map(v6)
+        .or_else(|| subnet.hosts().find(|a| *a != subnet.network() && !named.contains(&IpAddr::V6(*a))))
+}
+
+/// The addresses that the files name for somebody.
+fn named(sources: &[Source<'_>]) -> BTreeSet<IpAddr> {
+    let documents = sources.iter().map(|s| &s.reading.document);
+    documents
         .flat_map(|d| d.interface.addresses.iter().chain(d.peers.iter().flat_map(|p| &p.allowed_ips)))
         .map(IpNet::addr)
-        .collect();
-    network
-        .subnet
-        .hosts()
-        .find(|a| !named.contains(&IpAddr::V4(*a)))
-        .unwrap_or_else(|| network.subnet.network())
+        .collect()
+}
+
+/// Name servers in the tunnel that are nobody's of those who are named.
+fn asked<'s>(
+    sources: &'s [Source<'_>],
+    network: &'s Network,
+    named: &'s BTreeSet<IpAddr>,
+) -> impl Iterator<Item = IpAddr> + 's {
+    let servers = sources.iter().flat_map(|s| &s.reading.document.interface.dns);
+    let servers = servers.filter_map(|dns| if let Dns::Server(ip) = dns { Some(*ip) } else { None });
+    servers.filter(|ip| is_usable(network, ip) && !named.contains(ip))
 }
 
 /// The peer that the other files have in common, which is none of them.
@@ -112,17 +140,21 @@ fn key_of_others(sources: &[Source<'_>], relay: usize) -> Option<PublicKey> {
 
 /// Where the clients call the relay.
 fn endpoint(sources: &[Source<'_>], relay: usize, key: PublicKey, told: &mut Findings) -> Option<Endpoint> {
-    let mut count: BTreeMap<String, (usize, &Endpoint)> = BTreeMap::new();
+    let mut count: BTreeMap<String, (usize, Endpoint)> = BTreeMap::new();
     let others = || sources.iter().enumerate().filter(|(i, _)| *i != relay).map(|(_, s)| s);
     // A client that knows the relay by another key still knows where it is.
-    let ours = |s: &Source<'_>| s.reading.document.peers.len() == 1;
-    let peers = others().flat_map(|s| s.reading.document.peers.iter().map(move |p| (s, p)));
-    for endpoint in
-        peers.filter(|(s, p)| p.public_key == key || ours(s)).filter_map(|(_, p)| p.endpoint.as_ref())
-    {
+    let is_known = |key: PublicKey| sources.iter().any(|s| s.key == Some(key));
+    let ours = |s: &Source<'_>, p: &Peer| {
+        p.public_key == key || (s.reading.document.peers.len() == 1 && !is_known(p.public_key))
+    };
+    let peers = |s: &Source<'_>| -> Vec<Endpoint> {
+        let own = s.reading.document.peers.iter().filter(|p| ours(s, p));
+        own.filter_map(|p| p.endpoint.clone()).collect()
+    };
+    for endpoint in others().flat_map(peers) {
         count.entry(endpoint.to_string()).or_insert((0, endpoint)).0 += 1;
     }
-    let best = count.values().max_by_key(|(n, _)| *n).map(|(_, e)| (*e).clone());
+    let best = count.values().max_by_key(|(n, _)| *n).map(|(_, e)| e.clone());
     let best = best.or_else(|| said(&sources[relay]));
     match &best {
         None => told.add(
@@ -133,8 +165,7 @@ fn endpoint(sources: &[Source<'_>], relay: usize, key: PublicKey, told: &mut Fin
         ),
         Some(best) => {
             for source in others() {
-                let other = source.reading.document.peers.iter().filter_map(|p| p.endpoint.as_ref());
-                for other in other.filter(|e| *e != best && count.contains_key(&e.to_string())) {
+                for other in peers(source).iter().filter(|e| *e != best) {
                     told.add(
                         "several-endpoints",
                         source.place(Key::Endpoint),
@@ -175,7 +206,9 @@ pub(super) fn sites(
     let tunnels = tunnels.filter(|net| net.prefix_len() < net.max_prefix_len());
     let claimed: Vec<IpNet> = spokes
         .iter()
-        .flat_map(|s| s.node.sites.iter().map(|s| s.subnet))
+        .map(|s| &s.node)
+        .chain(network.nodes.values())
+        .flat_map(|n| n.sites.iter().map(|s| s.subnet))
         .chain(network.subnets())
         .chain(tunnels)
         .collect();
@@ -243,7 +276,9 @@ pub(super) fn sites(
     }
     let whole = subnets.clone();
     subnets.retain(|net| !whole.iter().any(|wider| wider != net && wider.contains(net)));
-    let sites = docker::with_unnamed(source, name, subnets.into_iter().collect(), &claimed, engine, told);
+    let found = docker::with_unnamed(source, name, subnets.into_iter().collect(), &claimed, engine, told);
+    let mut sites = network.nodes[name].sites.clone();
+    sites.extend(found);
     for (site, link) in sites.iter().filter_map(|s| Some((s, s.interface.as_ref()?))) {
         docker_bridge(source, name, site, link, told);
     }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::Source;
 use super::finding::Findings;
 use super::spokes::Spoke;
+use super::subnet::Origin;
 use crate::model::{Network, NodeName, Routes, Timestamp, derive_for_spoke, without};
 use crate::wgconf::Key;
 
@@ -32,12 +33,20 @@ pub(super) fn leads_out(net: &IpNet, network: &Network) -> bool {
 }
 
 /// Keeps what clients send into the tunnel: everything, what the network gives them, or what is written.
-pub(super) fn keep(sources: &[Source<'_>], spokes: &[Spoke], network: &mut Network, told: &mut Findings) {
+pub(super) fn keep(
+    sources: &[Source<'_>],
+    spokes: &[Spoke],
+    network: &mut Network,
+    origin: Origin,
+    told: &mut Findings,
+) {
     for spoke in spokes {
         let (Some(source), Some(peer)) = (spoke.source(sources), spoke.relay_peer(sources)) else { continue };
         let name = &spoke.node.name;
         let allowed: BTreeSet<IpNet> = peer.allowed_ips.iter().copied().collect();
-        let wanted = derive_for_spoke(network, &network.nodes[name], Timestamp(0));
+        let mut wanted = derive_for_spoke(network, &network.nodes[name], Timestamp(0));
+        // Nobody lacks a subnet that did not exist before.
+        wanted.retain(|net| origin != Origin::Chosen || *net != IpNet::V4(network.subnet));
         let everything =
             [0, 1].map(|v6| IpNet::new_assert(if v6 == 0 { [0; 4].into() } else { [0; 16].into() }, 0));
         let routes = if everything.iter().all(|net| allowed.contains(net)) {

@@ -8,6 +8,7 @@ use super::finding::Findings;
 use super::hooks::Hooks;
 use super::relay::{docker_bridge, limited_to, masquerades_everything, site};
 use super::routes::is_host;
+use super::subnet::Origin;
 use super::{Source, addresses, names, with_interface};
 use crate::model::{Endpoint, Network, Node, PrivateKey, PublicKey, Role};
 use crate::wgconf::{Key, Peer};
@@ -51,19 +52,22 @@ fn relay_peer<'s>(source: &'s Source<'_>, relay: Option<PublicKey>) -> Option<&'
     by_key.or_else(|| peers.iter().find(|p| p.endpoint.is_some())).or(peers.first())
 }
 
-/// Makes the spokes in the order of the relay's peers, then those that it does not know.
+/// Makes the spokes of a relay in the order of its peers, then those that it does not know. Of several relays one is no
+/// other's spoke, and who is in the network already is at home there.
 pub(super) fn collect(
     sources: &[Source<'_>],
-    relay: usize,
+    (relay, hubs): (usize, &[usize]),
     network: &Network,
+    origin: Origin,
     told: &mut Findings,
 ) -> Vec<Spoke> {
     let mut network = network.clone();
     let hub = &sources[relay];
-    let own = network.relays().next().map(|r| r.public_key);
+    let own = super::relay::key(sources, relay);
     let Some(relay_key) = own else { return Vec::new() };
+    let is_in = |network: &Network, key: PublicKey| network.nodes.values().any(|n| n.public_key == key);
     let mut spokes: Vec<Spoke> = Vec::new();
-    let mut used: BTreeSet<usize> = [relay].into();
+    let mut used: BTreeSet<usize> = hubs.iter().copied().collect();
     let peers = &hub.reading.document.peers;
     let mut order: Vec<usize> = (0..peers.len()).collect();
     // Who has an address comes first: a free one must not be somebody's.
@@ -76,6 +80,9 @@ pub(super) fn collect(
                 "this peer has the relay's own key: WireGuard ignores it, and so does the import",
                 "",
             );
+            continue;
+        }
+        if hubs.len() > 1 && is_in(&network, peer.public_key) {
             continue;
         }
         // A second section with the same key replaces the first.
@@ -94,13 +101,13 @@ pub(super) fn collect(
             continue;
         }
         used.extend(source);
-        let mut spoke = spoke(sources, source, Some((hub, i, peer)), &network, relay_key, told);
+        let mut spoke = spoke(sources, source, Some((hub, i, peer)), (&network, origin), relay_key, told);
         claim(hub, i, peer, &mut spoke, sources, &network, told);
         network.nodes.insert(spoke.node.name.clone(), spoke.node.clone());
         spokes.push(spoke);
     }
     for (i, source) in sources.iter().enumerate() {
-        if used.contains(&i) {
+        if used.contains(&i) || !calls(source, sources, relay, hubs) {
             continue;
         }
         let twin = |other: &&Source<'_>| source.key.is_some() && other.key == source.key;
@@ -133,7 +140,7 @@ pub(super) fn collect(
             );
         }
         used.insert(i);
-        let spoke = spoke(sources, Some(i), None, &network, relay_key, told);
+        let spoke = spoke(sources, Some(i), None, (&network, origin), relay_key, told);
         network.nodes.insert(spoke.node.name.clone(), spoke.node.clone());
         spokes.push(spoke);
     }
@@ -143,6 +150,25 @@ pub(super) fn collect(
         }
     }
     spokes
+}
+
+/// Whether a file that no relay knows is for this one: it calls it, or none of them, and this is the first.
+fn calls(source: &Source<'_>, sources: &[Source<'_>], relay: usize, hubs: &[usize]) -> bool {
+    let has =
+        |hub: usize| source.reading.document.peers.iter().any(|p| Some(p.public_key) == sources[hub].key);
+    let is_known = |hub: &usize| {
+        sources[*hub]
+            .reading
+            .document
+            .peers
+            .iter()
+            .any(|p| Some(p.public_key) == source.key && source.key.is_some())
+    };
+    match hubs {
+        [_] => true,
+        _ if hubs.iter().any(is_known) => false,
+        _ => hubs.iter().copied().find(|hub| has(*hub)).unwrap_or(hubs[0]) == relay,
+    }
 }
 
 /// Finds a peer's own file: by its key, else, where the file has none, by the address that the relay gives it.
@@ -168,7 +194,7 @@ fn spoke(
     sources: &[Source<'_>],
     source: Option<usize>,
     peer: Option<(&Source<'_>, usize, &Peer)>,
-    network: &Network,
+    (network, origin): (&Network, Origin),
     relay: PublicKey,
     told: &mut Findings,
 ) -> Spoke {
@@ -182,7 +208,7 @@ fn spoke(
     let unnamed = format!("peer{}", peer.map_or(network.nodes.len(), |(_, i, _)| i + 1));
     let place = peer.map_or_else(String::new, |(hub, i, _)| hub.place_in_peer(i, Key::PublicKey));
     let name = names::node(own, (place, &comments), &unnamed, network, told);
-    let (v4, v6) = addresses::of_spoke(own, peer, network, told);
+    let (v4, v6) = addresses::of_spoke(own, peer, network, origin, told);
     let mut node = Node::new(name, Role::Spoke, v4, key);
     node.address6 = v6;
     node.platform = names::platform(&node.name, &comments);
