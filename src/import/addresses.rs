@@ -110,7 +110,7 @@ pub(super) fn of_spoke(
 }
 
 /// Tells of addresses whose prefix has another length than the tunnel's subnet: an exported file has that one.
-fn lengths(own: &Source<'_>, network: &Network, told: &mut Findings) {
+pub(super) fn lengths(own: &Source<'_>, network: &Network, told: &mut Findings) {
     let nets = network.subnets();
     let other = own.reading.document.interface.addresses.iter().filter_map(|address| {
         let net = nets.iter().find(|n| n.contains(&address.addr()))?;

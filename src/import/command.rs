@@ -147,14 +147,36 @@ pub(super) fn undoes(words: &[String]) -> bool {
     }
 }
 
-/// `ip route add NET … dev LINK`.
+/// Whether `ip rule add … table T` leads what this host sends to a table of its own, and not only what comes from somewhere or is marked.
+pub(super) fn leads_everything(words: &[String]) -> bool {
+    const LIMITS: [&str; 11] =
+        ["from", "to", "iif", "oif", "fwmark", "uidrange", "ipproto", "sport", "dport", "tos", "dsfield"];
+    let (name, rest) = program(words);
+    let Some(at) = rest.iter().position(|w| ["rule", "ru"].contains(&w.as_str())) else { return false };
+    let rule = &rest[at + 1..];
+    let has = |list: &[&str]| rule.iter().any(|w| list.contains(&w.as_str()));
+    // `from all` limits nothing, and `not from 192.168.1.0/24` is nearly everything.
+    let from_all = rule
+        .windows(2)
+        .any(|w| w[0] == "from" && ["all", "0/0", "0.0.0.0/0", "::/0"].contains(&w[1].as_str()));
+    let is_limited = has(&LIMITS[1..]) || (has(&["from"]) && !from_all);
+    name == "ip" && has(&["add"]) && has(&["table", "lookup"]) && (!is_limited || has(&["not"]))
+}
+
+/// `ip route add NET … dev LINK`, in the main table; `default` is everything.
 pub(super) fn route(words: &[String]) -> Option<(IpNet, Option<String>)> {
     let (name, rest) = program(words);
     let at = rest.iter().position(|w| ["route", "ro", "r"].contains(&w.as_str()))?;
     if name != "ip" || !["add", "replace", "append"].contains(&rest.get(at + 1)?.as_str()) {
         return None;
     }
-    let net: IpNet = rest.get(at + 2)?.parse().ok()?;
+    let to = rest.get(at + 2)?;
+    let everything = if rest.iter().any(|w| w == "-6") { "::/0" } else { "0.0.0.0/0" };
+    let net: IpNet = if to == "default" { everything } else { to }.parse().ok()?;
+    let table = rest.iter().position(|w| w == "table").and_then(|i| rest.get(i + 1));
+    if table.is_some_and(|t| !["main", "254"].contains(&t.as_str())) {
+        return None;
+    }
     let dev = rest.iter().position(|w| w == "dev").and_then(|i| rest.get(i + 1)).cloned();
     Some((net.trunc(), dev))
 }
@@ -179,6 +201,32 @@ mod tests {
             ["nft add table ip t", "nft add chain ip t c { policy drop; }", "nft add rule ip t c drop"]
                 .map(|c| c.split(' ').collect::<Vec<_>>())
         );
+    }
+
+    #[test]
+    fn routes_and_rules_are_told_apart() {
+        let words = |line: &str| split(line).remove(0);
+        for (line, net, link) in [
+            ("ip route add 10.2.0.0/16 via 10.0.0.1 dev eth1", "10.2.0.0/16", Some("eth1")),
+            ("ip -6 route add default dev wg0", "::/0", Some("wg0")),
+            ("ip r add default dev wg0 table main", "0.0.0.0/0", Some("wg0")),
+        ] {
+            assert_eq!(route(&words(line)), Some((net.parse().unwrap(), link.map(str::to_owned))), "{line}");
+        }
+        assert_eq!(route(&words("ip route add default dev wg0 table 200")), None);
+        for (line, leads) in [
+            ("ip rule add not from 192.168.1.0/24 table 1234", true),
+            ("ip rule add not fwmark 51820 table 51820", true),
+            ("ip -4 rule add from all lookup 200", true),
+            ("ip rule add table 200 priority 9", true),
+            ("ip rule add from 10.0.0.2 table 200", false),
+            ("ip rule add fwmark 7 table 200", false),
+            ("ip rule add iif lan0 lookup 200", false),
+            ("ip rule del table 200", false),
+            ("ip route add 10.2.0.0/16 dev wg0 table 200", false),
+        ] {
+            assert_eq!(leads_everything(&words(line)), leads, "{line}");
+        }
     }
 
     #[test]

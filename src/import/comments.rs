@@ -1,11 +1,12 @@
 //! Comments in a style that WireGuard does not have, `; alice` and `// alice`: they are read as what they were meant for, and told,
 //! because WireGuard refuses a file for them.
 
+use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use super::File;
 use super::finding::Findings;
-use crate::wgconf::Key;
+use crate::wgconf::{Interface, Key};
 
 /// Beginnings of comments elsewhere, each with what stands in its place: no column moves.
 const FOREIGN: [(&str, &str); 2] = [(";", "#"), ("//", "# ")];
@@ -43,6 +44,32 @@ pub(super) fn own(file: &File<'_>, told: &mut Findings) -> Option<Zeroizing<Stri
         }
     }
     Some(text)
+}
+
+/// Gives an interface the addresses that a comment of its file says, where no line does: whatever reads it with `wg` alone, as
+/// OPNsense does, keeps them there.
+pub(super) fn addresses(file: &str, head: &[String], interface: &mut Interface, told: &mut Findings) {
+    if !interface.addresses.is_empty() {
+        return;
+    }
+    let comments = head.iter().chain(&interface.comments).chain(&interface.notes);
+    let Some(found) = comments.filter_map(|comment| address(comment)).next() else { return };
+    let list: Vec<String> = found.iter().map(ToString::to_string).collect();
+    told.add(
+        "no-address",
+        format!("{file}:1:1"),
+        format!("the file has no Address but in a comment, which is taken: {}", list.join(", ")),
+        "",
+    );
+    interface.addresses = found;
+}
+
+fn address(comment: &str) -> Option<Vec<IpNet>> {
+    let (label, value) = comment.split_once(['=', ':'])?;
+    let is_label =
+        label.trim_matches(|c: char| c == '#' || c.is_whitespace()).eq_ignore_ascii_case("address");
+    let nets: Option<Vec<IpNet>> = value.split(',').map(|text| text.trim().parse().ok()).collect();
+    nets.filter(|_| is_label)
 }
 
 /// Where such a comment begins in a line: in front, behind a header, or behind a value that is no command.
@@ -89,6 +116,29 @@ mod tests {
             ("MTU = 1400\t// ä ; b", "MTU = 1400\t#  ä ; b", "f:1:12"),
         ] {
             assert_eq!(read(text), (Some(own.into()), vec![place.into()]), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_a_comment_is_taken_where_no_line_has_one() {
+        for (comment, found) in [
+            ("Address =  10.10.10.1/24,fd10::1/64", 2),
+            ("#address: 10.0.0.1/24", 1),
+            ("Address updated at:     2024-05-01", 0),
+            ("Address = 10.0.0.1/24 or so", 0),
+            ("Address =", 0),
+        ] {
+            let (mut interface, mut told) = (Interface::default(), Findings::default());
+            addresses("f", &[comment.to_owned()], &mut interface, &mut told);
+            assert_eq!(
+                (interface.addresses.len(), told.finish().len()),
+                (found, usize::from(found > 0)),
+                "{comment}"
+            );
+            let own = vec!["10.9.9.9/24".parse().unwrap()];
+            let mut interface = Interface { addresses: own.clone(), ..Interface::default() };
+            addresses("f", &[comment.to_owned()], &mut interface, &mut Findings::default());
+            assert_eq!(interface.addresses, own);
         }
     }
 

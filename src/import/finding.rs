@@ -2,7 +2,7 @@
 
 use super::Source;
 use super::hooks::{Does, LeftOut, Place};
-use crate::model::{Problem, Severity, masked_to_pieces};
+use crate::model::{Network, Problem, Severity, masked_to_pieces};
 use crate::wgconf::{Key, Table};
 
 /// The code of a key that AmneziaWG alone has.
@@ -57,10 +57,8 @@ impl Findings {
                 "the line is not taken over: wgrelay forwards what the network's places and [[allow]] let pass",
             );
         }
-        for LeftOut { place, command, does } in &source.hooks.left_out {
-            let (code, why, hint) = left_out(does);
-            let key = place.0;
-            self.add(code, at(*place), format!("{key}: {command:?} is not taken over: {why}"), hint);
+        for left_out in source.hooks.left_out.iter().filter(|l| !matches!(l.does, Does::Routes(_))) {
+            self.left_out(source, left_out);
         }
         if let Some(place) = source.hooks.into_tunnel {
             self.add(
@@ -93,6 +91,28 @@ impl Findings {
                 "stop wg-quick before wgrelay up; the file is read here once only",
             );
         }
+    }
+
+    /// Tells of routes into the tunnel that the network does not have: those of its own it makes itself.
+    pub(super) fn routes_left_out(&mut self, source: &Source<'_>, network: &Network) {
+        let sites = || network.nodes.values().flat_map(|n| n.sites.iter().map(|s| s.subnet));
+        for lost in &source.hooks.left_out {
+            let Does::Routes(net) = &lost.does else { continue };
+            if !network.subnets().iter().any(|t| t.contains(net)) && !sites().any(|site| site.contains(net)) {
+                self.left_out(source, lost);
+            }
+        }
+    }
+
+    fn left_out(&mut self, source: &Source<'_>, LeftOut { place, command, does }: &LeftOut) {
+        let (code, why, hint) = left_out(does);
+        let (key, line, column) = place;
+        self.add(
+            code,
+            format!("{}:{line}:{column}", source.name),
+            format!("{key}: {command:?} is not taken over: {why}"),
+            hint,
+        );
     }
 
     /// Tells of a file for AmneziaWG: once, and not key by key.
@@ -143,6 +163,11 @@ fn left_out(does: &Does) -> (&'static str, &'static str, String) {
             "hook-left-out",
             RUNS_NONE,
             format!("[[forward]] does the same: port = \"{port}\", to = \"{to}\""),
+        ),
+        Does::Routes(net) => (
+            "hook-left-out",
+            "nothing says who of the network has that",
+            format!("wgrelay makes the route where {net} is a site of the node that has it"),
         ),
         Does::Other => {
             ("hook-left-out", RUNS_NONE, "put what is still wanted into a unit or script of your own".into())

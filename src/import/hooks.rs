@@ -40,6 +40,8 @@ pub(super) enum Does {
     Opens,
     /// It leads a port of this host to another one.
     Leads { port: String, to: String },
+    /// It routes a prefix into the tunnel.
+    Routes(IpNet),
     /// Anything else.
     Other,
 }
@@ -55,6 +57,10 @@ pub(super) struct Hooks {
     pub into_tunnel: Option<Place>,
     /// What the host is told to route or to let through, and by which link.
     pub carried: Vec<(IpNet, Option<String>)>,
+    /// What the host is told to route into the tunnel.
+    pub routed: Vec<IpNet>,
+    /// Whether a policy rule leads whatever this host sends to a table of its own.
+    pub leads_everything: bool,
     /// Whether lines of `wgrelay export` are among them.
     pub own: bool,
     pub left_out: Vec<LeftOut>,
@@ -113,9 +119,13 @@ impl Hooks {
             return;
         }
         let is_tunnel = |link: &str| names::is_tunnel(link, stem);
+        self.leads_everything |= command::leads_everything(words);
         if let Some((net, link)) = command::route(words) {
-            let is_into_tunnel = link.as_deref().is_some_and(is_tunnel);
-            self.carried.push((net, link.filter(|_| !is_into_tunnel)));
+            if link.as_deref().is_some_and(is_tunnel) {
+                self.routed.push(net);
+                return self.leave_out(words, place, Does::Routes(net));
+            }
+            self.carried.push((net, link));
             return self.leave_out(words, place, Does::Other);
         }
         let Some(rule) = Filter::read(words) else { return self.leave_out(words, place, Does::Other) };

@@ -10,7 +10,7 @@ use super::finding::Findings;
 use super::relay::site;
 use super::{Source, addresses};
 use crate::config::Secrets;
-use crate::model::{Network, NodeName, PresharedKey, PublicKey, quoted};
+use crate::model::{Endpoint, Network, NodeName, PresharedKey, PublicKey, quoted};
 use crate::wgconf::{Key, Peer};
 
 /// Fewer are a relay and its client.
@@ -118,8 +118,16 @@ pub(super) fn sites(
         let sites = given.keys().map(|net| site(*net, &source.hooks, Engine(&nowhere))).collect();
         let kept = source.reading.document.peers.iter().filter_map(|p| p.keepalive).max().filter(|k| *k > 0);
         let default = network.keepalive;
+        let called: BTreeMap<NodeName, Endpoint> = others()
+            .filter_map(|(other, name)| {
+                let endpoint = peer_of(source, sources[*other].key)?.1.endpoint.clone()?;
+                let usual = network.nodes.get(name)?.endpoint.as_ref()?;
+                (endpoint != *usual).then(|| (name.clone(), endpoint))
+            })
+            .collect();
         let Some(node) = network.nodes.get_mut(name) else { continue };
         node.sites = sites;
+        node.endpoint_of = called;
         if node.endpoint.is_none() {
             node.keepalive = Some(kept.unwrap_or(0)).filter(|k| *k != default);
         } else if let Some(seconds) = kept {

@@ -183,11 +183,15 @@ fn made(
     if is_mesh {
         mesh::preshared_keys(sources, &relays, &mut network, &mut secrets, told);
     }
+    for source in sources {
+        told.routes_left_out(source, &network);
+    }
     let is_off = |n: &Node| {
         options.disabled.contains(&n.public_key)
             || hubs.iter().any(|h| sources[*h].off.contains(&n.public_key))
     };
-    for node in network.nodes.values_mut().filter(|n| is_off(n)) {
+    // A relay's key in a comment is what somebody noted beside the private one.
+    for node in network.nodes.values_mut().filter(|n| !n.is_relay() && is_off(n)) {
         node.enabled = false;
         told.add(
             "switched-off",
@@ -255,13 +259,14 @@ impl<'f> Source<'f> {
         let text = own.as_ref().map_or(file.text, |text| text.as_str());
         let (put_back, off) = switched_off::sections(text);
         let text = put_back.as_ref().map_or(text, |text| text.as_str());
-        let reading = crate::wgconf::read(text, file.name);
+        let mut reading = crate::wgconf::read(text, file.name);
         let key = reading.document.interface.private_key.as_ref().map(crate::model::PrivateKey::public_key);
         let stem = names::stem(file.name);
         let hooks = Hooks::of(&reading, stem);
         let behind = behind(text, &reading);
         let head = text.lines().map_while(|line| line.trim().strip_prefix('#'));
-        let head = head.map(|c| c.trim().to_owned()).collect();
+        let head: Vec<String> = head.map(|c| c.trim().to_owned()).collect();
+        comments::addresses(file.name, &head, &mut reading.document.interface, told);
         Self {
             name: file.name,
             stem,

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::Source;
 use super::finding::Findings;
-use crate::model::{InterfaceName, Network, NodeName, Platform, could_be_key};
+use crate::model::{InterfaceName, Network, NodeName, Platform, masked};
 
 /// Words in a comment that say what a peer is and not who.
 const KINDS: [&str; 6] = ["client", "peer", "node", "server", "config", "the"];
@@ -47,6 +49,8 @@ fn parts(stem: &str) -> (&str, Option<&str>) {
         return (node, Some(interface));
     }
     match stem.rsplit_once(['-', '_', '.']) {
+        // pfSense's tun_wg0 is an interface.
+        Some(("tun", interface)) if is_interface(interface) => ("", Some(interface)),
         Some((node, interface)) if is_interface(interface) && !node.is_empty() => (node, Some(interface)),
         _ => (stem, None),
     }
@@ -105,7 +109,7 @@ fn words_of(comments: &[String]) -> Option<String> {
         Said::Nothing => None,
     });
     // A line of dashes is no word, nor is a line of keys that somebody took out of use.
-    let mut texts = texts.filter(|t| t.chars().any(char::is_alphanumeric) && !could_be_key(t));
+    let mut texts = texts.filter(|t| t.chars().any(char::is_alphanumeric) && masked(t) == *t);
     let text = texts.next()?;
     Some(match text.char_indices().nth(LONGEST) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
@@ -201,7 +205,10 @@ fn value_of(text: &str) -> &str {
 }
 
 fn said(comment: &str) -> Said<'_> {
+    // `#=== alice ===#` and `# [alice]`: what is drawn around a name is none of it.
     let text = comment.trim_matches(|c: char| c == '#' || c.is_whitespace());
+    let is_drawn = text.starts_with(['=', '*', '~', '[', '<']) || text.starts_with("--");
+    let text = text.trim_matches(|c: char| is_drawn && (c.is_whitespace() || "=*~_-[]<>#".contains(c)));
     // Nyr's BEGIN_PEER alice and PiVPN's begin alice, with their ends.
     if let Some((first, rest)) = text.split_once(char::is_whitespace) {
         match first {
@@ -214,7 +221,9 @@ fn said(comment: &str) -> Said<'_> {
         let label = label.trim_matches(|c: char| c == '#' || c.is_whitespace()).to_ascii_lowercase();
         let value = value.split(" (").next().unwrap_or_default().trim();
         if OF_NAMES.contains(&label.as_str()) {
-            return Said::Name(value.into());
+            // What follows a comma with a number in it is a date, or a room.
+            let name = value.split_once(',').filter(|(_, rest)| rest.contains(|c: char| c.is_ascii_digit()));
+            return Said::Name(name.map_or(value, |(name, _)| name).into());
         }
         // prometheus-wireguard-exporter's: a map.
         if label == "friendly_json" {
@@ -244,7 +253,18 @@ fn said(comment: &str) -> Said<'_> {
     }
     let text = text.rsplit_once(['=', ':']).map_or(text, |(_, value)| value);
     let is_kind = |w: &str| KINDS.iter().any(|k| k.eq_ignore_ascii_case(w));
-    Said::Words(text.split_whitespace().filter(|w| !is_kind(w)).collect())
+    let words: Vec<&str> = text.split_whitespace().filter(|w| !is_kind(w)).collect();
+    // An address, an e-mail or a date beside a name is none of it.
+    let plain = |w: &&str| w.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
+    let is_beside = |w: &&str| {
+        let word = plain(w);
+        w.contains('@')
+            || word.parse::<IpNet>().is_ok()
+            || word.parse::<IpAddr>().is_ok()
+            || (word.len() >= 8 && word.chars().all(|c| c.is_ascii_digit() || "-./".contains(c)))
+    };
+    let named: Vec<&str> = words.iter().copied().filter(|w| !is_beside(w)).collect();
+    Said::Words(if named.is_empty() { words } else { named })
 }
 
 /// The text as a node's name; `None`: nothing of it can be one, or it means something else in a rule.
@@ -261,7 +281,7 @@ fn slug(text: &str) -> Option<String> {
     }
     let kept: String = kept.trim_matches(['-', '.']).chars().take(LONGEST).collect();
     // A comment may be a line of keys that somebody took out of use.
-    if could_be_key(text) {
+    if masked(text) != text {
         return None;
     }
     let is_taken = kept == "internet" || kept == NETWORK || kept.parse::<IpAddr>().is_ok();
@@ -357,6 +377,7 @@ mod tests {
         assert_eq!(parts(stem("by-hand/wsl-wg0.conf")), ("wsl", Some("wg0")));
         assert_eq!(parts(stem("C:\\vpn\\windows.conf")), ("windows", None));
         assert_eq!(parts("wgtest1"), ("wgtest1", None));
+        assert_eq!(parts("tun_wg0"), ("", Some("wg0")));
         assert_eq!(parts("wg0-client-phone"), ("phone", Some("wg0")));
         assert!(
             is_tunnel("%i", "x")
@@ -398,6 +419,19 @@ mod tests {
             (&["friendly_json={\"name\": \"dave\", \"id\": 7}"], "dave"),
             (&["bob", "Private Key updated at: 2024-03-01 08:00:00 +0000 UTC"], "bob"),
             (&["the big printer upstairs"], "big-printer-upstairs"),
+            (&["=== alice ==="], "alice"),
+            (&["[bob]"], "bob"),
+            (&["-- judy's phone --"], "judys-phone"),
+            (&["10.50.0.4 carol"], "carol"),
+            (&["carol (10.50.0.4/32)"], "carol"),
+            (&["user=dave, added 2024-03-01"], "dave"),
+            (&["Name: Miller, Anna"], "Miller-Anna"),
+            (&["Eve <eve@example.com>"], "Eve"),
+            (&["heidi 2024-03-01"], "heidi"),
+            (
+                &["Name:         Team: Vertrieb/Nord", "Email:        ", "Additional notes: Erika's second"],
+                "Team-Vertrieb-Nord",
+            ),
             (&["alice", "moved here in the spring of last year"], "alice"),
         ] {
             assert_eq!(named(comments).as_deref(), Some(name), "{comments:?}");

@@ -9,7 +9,7 @@ use super::addresses::is_usable;
 use super::docker::{self, Engine, is_named_by_id};
 use super::finding::Findings;
 use super::hooks::Hooks;
-use super::routes::{is_host, is_private, leads_out, outside};
+use super::routes::{is_host, is_private, leads_out, led, outside};
 use super::spokes::Spoke;
 use super::{Source, names, with_interface};
 use crate::model::{
@@ -71,6 +71,7 @@ pub(super) fn node(
             "",
         );
     }
+    super::addresses::lengths(source, network, told);
     node.endpoint = endpoint(sources, relay, key, told);
     node.listen_port =
         interface.listen_port.filter(|p| *p > 0 && Some(*p) != node.endpoint.as_ref().map(|e| e.port));
@@ -156,25 +157,13 @@ fn endpoint(sources: &[Source<'_>], relay: usize, key: PublicKey, told: &mut Fin
     }
     let best = count.values().max_by_key(|(n, _)| *n).map(|(_, e)| e.clone());
     let best = best.or_else(|| said(&sources[relay]));
-    match &best {
-        None => told.add(
+    if best.is_none() {
+        told.add(
             "no-endpoint",
             format!("{}:1:1", sources[relay].name),
             "no client's file says where the relay is reached",
             "endpoint = \"HOST:51820\" under the relay's [node.…]",
-        ),
-        Some(best) => {
-            for source in others() {
-                for other in peers(source).iter().filter(|e| *e != best) {
-                    told.add(
-                        "several-endpoints",
-                        source.place(Key::Endpoint),
-                        format!("this file calls the relay at {other}, others at {best}, which is taken"),
-                        "a network's relay has one endpoint; a name can mean another address at home",
-                    );
-                }
-            }
-        }
+        );
     }
     best
 }
@@ -226,12 +215,9 @@ pub(super) fn sites(
         let (Some(file), Some(peer)) = (spoke.source(sources), spoke.relay_peer(sources)) else { continue };
         // The pieces of everything but a few are no places.
         let is_cut = outside(&peer.allowed_ips.iter().copied().collect()).is_some();
-        let nets = || {
-            peer.allowed_ips
-                .iter()
-                .copied()
-                .filter(|net| !is_cut || !is_private(net) || claimed.contains(net))
-        };
+        let allowed: BTreeSet<IpNet> = peer.allowed_ips.iter().copied().collect();
+        let sent = led(file, &allowed).unwrap_or(allowed);
+        let nets = || sent.iter().copied().filter(|net| !is_cut || !is_private(net) || claimed.contains(net));
         subnets.extend(nets().filter(|net| is_candidate(net) && is_carried(net)));
         let lost: Vec<String> =
             nets().filter(|n| is_candidate(n) && !is_carried(n)).map(|n| n.to_string()).collect();
@@ -298,7 +284,8 @@ pub(super) fn sites(
             || "wgrelay masquerades nothing here".into(),
             |link| {
                 format!(
-                    "no client's file says which network is behind {link}: add it as a [[node.{name}.site]]"
+                    "no client's file says what is behind {link}: add it as a [[node.{name}.site]]; egress = true under [node.{name}] \
+                     where clients leave to the Internet there"
                 )
             },
         ),

@@ -10,7 +10,7 @@ use super::finding::Findings;
 use super::spokes::Spoke;
 use super::subnet::Origin;
 use crate::model::{Network, NodeName, Routes, Timestamp, derive_for_spoke, without};
-use crate::wgconf::Key;
+use crate::wgconf::{Key, Table};
 
 const PRIVATE: [&str; 7] = [
     "10.0.0.0/8",
@@ -49,6 +49,13 @@ pub(super) fn keep(
         wanted.retain(|net| origin != Origin::Chosen || *net != IpNet::V4(network.subnet));
         let everything =
             [0, 1].map(|v6| IpNet::new_assert(if v6 == 0 { [0; 4].into() } else { [0; 16].into() }, 0));
+        let allowed = match led(source, &allowed) {
+            Some(led) => {
+                led_elsewhere(source, name, &allowed, &led, &wanted, told);
+                led
+            }
+            None => allowed,
+        };
         let routes = if everything.iter().all(|net| allowed.contains(net)) {
             Routes::Full
         } else if let Some(outside) = outside(&allowed) {
@@ -56,19 +63,65 @@ pub(super) fn keep(
                 node.except = outside;
             }
             Routes::Full
-        } else if allowed == wanted {
+        } else if allowed == wanted || allowed.is_empty() {
             Routes::Split
         } else {
             narrow(source, network, name, &allowed, &wanted, told);
             let mut list = peer.allowed_ips.clone();
             let mut seen = BTreeSet::new();
-            list.retain(|net| seen.insert(*net));
+            list.retain(|net| allowed.contains(net) && seen.insert(*net));
+            list.extend(allowed.iter().filter(|net| !seen.contains(*net)));
             Routes::Only(list)
         };
         if let Some(node) = network.nodes.get_mut(name) {
             node.routes = routes;
         }
     }
+}
+
+/// What a file sends into the tunnel whose `Table` has wg-quick route nothing by itself, or not for everybody: what its hooks
+/// lead there, and of AllowedIPs what is no "everything"; `None`: wg-quick makes the routes.
+pub(super) fn led(source: &Source<'_>, allowed: &BTreeSet<IpNet>) -> Option<BTreeSet<IpNet>> {
+    let interface = &source.reading.document.interface;
+    let is_usual = match interface.table.as_ref() {
+        None | Some(Table::Auto) => true,
+        Some(Table::Off) => false,
+        Some(Table::Named(name)) => ["main", "254"].contains(&name.as_str()),
+    };
+    let is_wide = |net: &IpNet| net.prefix_len() <= 1;
+    if is_usual
+        || source.hooks.own
+        || source.hooks.leads_everything
+        || !allowed.iter().any(is_wide)
+        || source.hooks.routed.iter().any(is_wide)
+    {
+        return None;
+    }
+    let connected =
+        interface.addresses.iter().filter(|a| a.prefix_len() < a.max_prefix_len()).map(IpNet::trunc);
+    let routed = source.hooks.routed.iter().copied();
+    Some(allowed.iter().copied().filter(|net| !is_wide(net)).chain(connected).chain(routed).collect())
+}
+
+/// Tells of a client that took everything from its relay and sent only part of it there.
+fn led_elsewhere(
+    source: &Source<'_>,
+    name: &NodeName,
+    allowed: &BTreeSet<IpNet>,
+    led: &BTreeSet<IpNet>,
+    wanted: &BTreeSet<IpNet>,
+    told: &mut Findings,
+) {
+    let list =
+        |nets: &mut dyn Iterator<Item = &IpNet>| nets.map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let wide = list(&mut allowed.iter().filter(|net| net.prefix_len() <= 1));
+    let sends = if led.is_empty() { wanted } else { led };
+    told.add(
+        "led-elsewhere",
+        source.place(Key::Table),
+        format!("AllowedIPs have {wide}, and this line keeps wg-quick from sending all of it into the tunnel: {name} sends {}", list(&mut sends.iter())),
+        format!("routes = \"full\" under [node.{name}] sends everything; rules of your own go on choosing what else goes there"),
+    );
 }
 
 /// Returns what a list of everything but a few prefixes leaves out; `None`: it is no such list.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::docker::Engine;
 use super::finding::Findings;
 use super::hooks::Hooks;
@@ -174,7 +176,9 @@ fn calls(source: &Source<'_>, sources: &[Source<'_>], relay: usize, hubs: &[usiz
 /// Finds a peer's own file: by its key, else, where the file has none, by the address that the relay gives it.
 fn file_of(sources: &[Source<'_>], used: &BTreeSet<usize>, peer: &Peer) -> Option<usize> {
     let mut free = sources.iter().enumerate().filter(|(i, _)| !used.contains(i));
-    let by_key = free.clone().find(|(_, s)| s.key == Some(peer.public_key));
+    // Of copies the one with the shorter name: `phone` before `phone-old`.
+    let by_key =
+        free.clone().filter(|(_, s)| s.key == Some(peer.public_key)).min_by_key(|(_, s)| s.stem.len());
     let claims = |s: &Source<'_>| {
         s.key.is_none()
             && s.reading.document.interface.addresses.iter().any(|a| {
@@ -216,6 +220,14 @@ fn spoke(
         node = with_interface(node, own, network, told);
         let keepalive = relay_peer(own, Some(relay)).and_then(|p| p.keepalive).unwrap_or(0);
         node.keepalive = (keepalive != network.keepalive).then_some(keepalive);
+        // Where it alone calls the relay: at home, or by IPv4 where others do by IPv6.
+        let called = relay_peer(own, Some(relay)).and_then(|p| p.endpoint.clone());
+        let hub = network.nodes.values().find(|n| n.public_key == relay);
+        if let (Some(hub), Some(called)) = (hub, called)
+            && hub.endpoint.as_ref().is_some_and(|usual| *usual != called)
+        {
+            node.endpoint_of.insert(hub.name.clone(), called);
+        }
     }
     if let Some((hub, index, peer)) = peer {
         node.endpoint = endpoint(hub, index, peer, &node, told);
@@ -270,7 +282,8 @@ fn claim(
     let own = spoke.source.map(|i| &sources[i]);
     let tunnels = network.subnets();
     let known: BTreeSet<IpAddr> = addresses::own(own, Some(peer), network).into_iter().collect();
-    for net in &peer.allowed_ips {
+    let routed = routed_to(hub, index, peer, network);
+    for net in peer.allowed_ips.iter().chain(&routed) {
         let addresses = node.host_prefixes();
         // Its own addresses have been told where they are lost.
         if addresses.contains(net) || (!tunnels.iter().any(|t| t.contains(net)) && is_host(net, &known)) {
@@ -321,6 +334,25 @@ fn claim(
         };
         masquerades_everything(own, &what, told);
     }
+}
+
+/// What the relay's hooks route into the tunnel and nobody has but the peer that has everything: it is behind that one.
+fn routed_to(hub: &Source<'_>, index: usize, peer: &Peer, network: &Network) -> Vec<IpNet> {
+    let holds = |net: &IpNet| peer.allowed_ips.iter().any(|n| n.prefix_len() <= 1 && n.contains(net));
+    let others =
+        || hub.reading.document.peers.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, p)| p);
+    let is_others = |net: &IpNet| {
+        others()
+            .flat_map(|p| &p.allowed_ips)
+            .any(|n| n.prefix_len() > 1 && (n.contains(net) || net.contains(n)))
+    };
+    let is_tunnels = |net: &IpNet| network.subnets().iter().any(|t| t.contains(net) || net.contains(t));
+    let mut nets = hub.hooks.routed.clone();
+    nets.retain(|net| net.prefix_len() > 1 && holds(net) && !is_others(net) && !is_tunnels(net));
+    nets.sort();
+    nets.dedup();
+    nets.retain(|net| !peer.allowed_ips.contains(net));
+    nets
 }
 
 /// Says where a client's own file and the relay's do not fit each other.
