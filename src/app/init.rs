@@ -54,7 +54,10 @@ pub fn init(session: &Session, asked: &NewNetwork) -> Result<Made, Fault> {
     let found = discover::discover();
     let typed = asked.endpoint.as_deref().map(Endpoint::parse_with_default_port).transpose();
     let typed = typed.map_err(|e| {
-        Fault::usage(format!("--endpoint: {e}"), "such as vpn.example.org or 203.0.113.7:51820")
+        let meant = asked.endpoint.as_deref().and_then(Endpoint::of_url);
+        let hint =
+            meant.map_or("such as vpn.example.org or 203.0.113.7:51820".into(), |m| format!("write {m}"));
+        Fault::usage(format!("--endpoint: {e}"), hint)
     })?;
     // A profile's own endpoint stands: it is an example to correct. What this machine tells fills a gap.
     let endpoint =

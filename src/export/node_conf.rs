@@ -9,7 +9,7 @@ use crate::config::network_as_comments;
 pub use crate::firewall::Hooks;
 use crate::model::{
     DEFAULT_MTU, Derivation, Endpoint, EndpointHost, FULL_TUNNEL, Network, Node, NodeName, Platform,
-    PresharedKey, PrivateKey, Problem, Timestamp, conf_mark, has_own_table,
+    PresharedKey, PrivateKey, Problem, Timestamp, ascii_domain, conf_mark, has_own_table,
 };
 use crate::plan::{ExitHooks, exit_hooks};
 use crate::wgconf::{self, Client, Comments, Dns, Document, Hook, HookError, Interface};
@@ -328,7 +328,10 @@ fn dns(node: &Node, problems: &mut Vec<Problem>) -> Vec<Dns> {
             "bad-search-domain",
             place(node),
             format!("{text:?} in dns of {} is not in the file: its client would refuse it", node.name),
-            "write a name of letters, digits and hyphens; one in other letters as DNS does, beginning with xn--",
+            match ascii_domain(text) {
+                Some(ascii) if !text.is_ascii() => format!("write it as DNS does: {ascii}"),
+                _ => "write a name of letters, digits and hyphens".into(),
+            },
         ));
     }
     out

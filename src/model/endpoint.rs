@@ -63,6 +63,14 @@ impl Endpoint {
             other => other,
         }
     }
+
+    /// Returns the endpoint that somebody meant who wrote a URL, with [`DEFAULT_PORT`] where it has no port.
+    pub fn of_url(text: &str) -> Option<Self> {
+        let (_, rest) = text.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        Self::parse_with_default_port(host).ok()
+    }
 }
 
 fn is_host_name(text: &str) -> bool {
@@ -147,6 +155,15 @@ mod tests {
         assert!("a b:1".parse::<Endpoint>().is_err());
         for url in ["http://vpn.example.org", "https://vpn.example.org:51820/x"] {
             assert_eq!(Endpoint::parse_with_default_port(url), Err(EndpointError::Url(url.into())));
+        }
+        for (url, meant) in [
+            ("http://vpn.example.org", Some("vpn.example.org:51820")),
+            ("https://me@vpn.example.org:4500/x?y", Some("vpn.example.org:4500")),
+            ("udp://[2001:db8::1]:7", Some("[2001:db8::1]:7")),
+            ("http://", None),
+            ("vpn.example.org", None),
+        ] {
+            assert_eq!(Endpoint::of_url(url).map(|e| e.to_string()).as_deref(), meant, "{url}");
         }
         assert_eq!(
             Endpoint::parse_with_default_port("2001:db8::1").unwrap().to_string(),

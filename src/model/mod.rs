@@ -18,6 +18,7 @@ mod peering;
 mod policy;
 mod prefixes;
 mod problem;
+mod punycode;
 mod shell;
 mod standby;
 mod suggest;
@@ -42,6 +43,7 @@ pub use network::{
 pub use policy::{AllowRule, Expectation, PlaceRef, PortRange, PortSpec, Verdict};
 pub use prefixes::PrefixMap;
 pub use problem::{Problem, Severity};
+pub use punycode::ascii_domain;
 pub use shell::quoted;
 pub use standby::Standby;
 pub use suggest::nearest;

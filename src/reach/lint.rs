@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::model::{
     Derivation, EndpointHost, Network, Node, NodeName, PlaceRef, Platform, Problem, Routes, Timestamp,
-    without,
+    ascii_domain, without,
 };
 
 /// The largest MTU in bytes that fits 1500 over IPv4, and over IPv6: 60 and 80 bytes of IP, UDP and WireGuard headers.
@@ -252,10 +252,9 @@ fn dns(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
                 "bad-search-domain",
                 place(),
                 format!("{domain:?} in dns of {}: {what}", node.name),
-                if domain.is_ascii() {
-                    "call the domain otherwise"
-                } else {
-                    "write it as DNS does, beginning with xn--"
+                match ascii_domain(domain) {
+                    Some(ascii) if !domain.is_ascii() => format!("write it as DNS does: {ascii}"),
+                    _ => "call the domain otherwise".into(),
                 },
             ));
         }
