@@ -6,15 +6,16 @@ use std::path::Path;
 
 use super::target_cache::TargetCache;
 use crate::dataplane::DeviceReport;
+use crate::firewall::foreign::Iptables;
 use crate::host::agent_process::Runtime;
-use crate::host::name_servers;
 use crate::host::sysctl;
 use crate::host::wireguard::{KernelWireGuard, WireGuard as _};
+use crate::host::{legacy_extent, name_servers};
 use crate::model::{InterfaceName, Timestamp};
 use crate::plan::Backend;
 use crate::store::folder::Folder;
 
-/// Sums up the switches of what was applied, what the host's resolver has of it, which nodes have expired and, of the kernel's WireGuard, how it is set. Two that differ: something changed
+/// Sums up the switches of what was applied, how much iptables-legacy keeps where rules of ours are in it, what the host's resolver has of it, which nodes have expired and, of the kernel's WireGuard, how it is set. Two that differ: something changed
 /// between them. What cannot be read counts as it is.
 pub fn glance(
     dir: &Path,
@@ -27,6 +28,9 @@ pub fn glance(
     if let Ok(Some((applied, target))) = cache.recorded(dir, &Folder::new(dir, network), runtime) {
         for path in applied.state.sysctls.keys() {
             sysctl::read(path).ok().flatten().hash(&mut sum);
+        }
+        if applied.state.foreign_rules.iter().any(|rule| rule.iptables == Iptables::Legacy) {
+            legacy_extent().hash(&mut sum);
         }
         if let Some(servers) = &applied.state.name_servers {
             name_servers::traces(network, servers.resolver).hash(&mut sum);

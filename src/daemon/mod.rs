@@ -42,8 +42,8 @@ use crate::status::State;
 
 use self::pace::Pace;
 
-/// How often the host is compared with what was applied, in seconds. iptables-legacy, for one, tells nobody of
-/// its changes, so something has to look.
+/// How often the host is compared with what was applied, in seconds. A rule of iptables-legacy that somebody
+/// replaced by one of its size, for one, nobody tells of, so something has to look.
 const TICK: Duration = Duration::from_secs(30);
 
 /// How often it is glanced at what nobody tells of.

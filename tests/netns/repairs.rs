@@ -23,6 +23,11 @@ const ROUTES: &str = "ip -4 route show table all proto 87; ip -6 route show tabl
 const RULES: &str = "ip -4 rule; ip -6 rule";
 /// What filters keep out goes with all tables, and an accept in them is not missed then: whoever made the one makes the other again.
 const ALL_TABLES: &str = "nft flush ruleset; iptables -P FORWARD DROP; ip6tables -P FORWARD DROP";
+/// Both iptables keep out what nobody accepts, so that rules of ours stand in both.
+const KEPT_OUT: &str =
+    "for p in iptables ip6tables iptables-legacy ip6tables-legacy; do $p -P FORWARD DROP || exit 1; done";
+const LEGACY: &str =
+    "iptables-legacy-save -t filter | grep '^-'; ip6tables-legacy-save -t filter | grep '^-'";
 const IPTABLES: &str = "iptables-save -t filter | grep '^-'; ip6tables-save -t filter | grep '^-'";
 
 fn show(node: &Node, line: &str) -> String {
@@ -90,6 +95,8 @@ fn faults_of_a_relay(relay: &Wgrelay<'_>) -> Vec<Fault> {
         fault("an iptables rule deleted", "iptables -D FORWARD 1", IPTABLES),
         fault("iptables rules flushed", "iptables -F FORWARD", IPTABLES),
         fault("IPv6 iptables rules flushed", "ip6tables -F FORWARD", IPTABLES),
+        fault("an iptables-legacy rule deleted", "iptables-legacy -D FORWARD 1", LEGACY),
+        fault("IPv6 iptables-legacy rules flushed", "ip6tables-legacy -F FORWARD", LEGACY),
         fault("table deleted", "nft delete table inet wgrelay-wg0", TABLE),
         fault("table flushed", "nft flush table inet wgrelay-wg0", TABLE),
         fault("all tables flushed", ALL_TABLES, TABLE),
@@ -151,7 +158,7 @@ fn faults_of_a_relay(relay: &Wgrelay<'_>) -> Vec<Fault> {
 #[test]
 fn every_fault_of_a_relay_is_repaired_at_once() {
     let Some(t) = Topology::possible(Families::Both) else { return };
-    t.relay.run(&["bash", "-c", "iptables -P FORWARD DROP; ip6tables -P FORWARD DROP"]).ok();
+    t.relay.run(&["bash", "-c", KEPT_OUT]).ok();
     let relay = Wgrelay::relay_of(&t, Families::Both);
     relay.up().ok();
     if relay.backend != "embedded" {
@@ -211,7 +218,7 @@ fn the_hundredth_fault_is_repaired_as_the_first_was() {
     let families = if asked.is_some() { Families::Both } else { Families::V4 };
     let Some(t) = Topology::possible(families) else { return };
     if asked.is_some() {
-        t.relay.run(&["bash", "-c", "iptables -P FORWARD DROP; ip6tables -P FORWARD DROP"]).ok();
+        t.relay.run(&["bash", "-c", KEPT_OUT]).ok();
     }
     let relay = Wgrelay::relay_of(&t, families);
     relay.up().ok();

@@ -49,6 +49,7 @@ use crate::plan::{
 use docker::Engine;
 pub use facts::owner_of;
 use foreign_firewall::Reading;
+pub use iptables::legacy_extent;
 use link::NumberedLink;
 use netlink::{Netlink, NetlinkError, Refusal, Request};
 use wireguard::{KernelWireGuard, WireGuard};

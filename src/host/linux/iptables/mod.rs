@@ -3,6 +3,10 @@
 //! Legacy and nft are asked apart, because a host may have rules in both, and only where there are tables:
 //! asking iptables-legacy for a table would make it.
 
+mod extent;
+
+pub use extent::legacy_extent;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
@@ -65,15 +69,17 @@ impl Kept {
 
 /// Returns the families that iptables-legacy has tables for in this network namespace.
 pub(super) fn legacy_families() -> Vec<Family> {
-    let has_tables = |family: &Family| {
-        let path = match family {
-            Family::V4 => "/proc/thread-self/net/ip_tables_names",
-            Family::V6 => "/proc/thread-self/net/ip6_tables_names",
-        };
-        std::fs::read_to_string(path)
-            .is_ok_and(|names| names.lines().any(|n| matches!(n, "filter" | "raw" | "nat")))
+    Family::BOTH.into_iter().filter(|family| !legacy_tables(*family).is_empty()).collect()
+}
+
+/// Returns the tables of iptables-legacy that packets of ours meet, as far as this network namespace has them.
+fn legacy_tables(family: Family) -> Vec<String> {
+    let path = match family {
+        Family::V4 => "/proc/thread-self/net/ip_tables_names",
+        Family::V6 => "/proc/thread-self/net/ip6_tables_names",
     };
-    Family::BOTH.into_iter().filter(has_tables).collect()
+    let names = std::fs::read_to_string(path).unwrap_or_default();
+    names.lines().filter(|n| matches!(*n, "filter" | "raw" | "nat")).map(str::to_owned).collect()
 }
 
 /// Puts rules at the top of their chains: one transaction for each iptables, family and table.
