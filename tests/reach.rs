@@ -610,7 +610,10 @@ fn prefixes_are_looked_up_as_the_kernel_does() {
                 let gone = peer(&op["peer"]).unwrap();
                 let table: LongestPrefix<String> = kept.iter().cloned().collect();
                 kept.retain(|(net, _)| {
-                    let owner = table.lookup_from(net.addr(), net.prefix_len()).map(|(_, p)| p.clone());
+                    let owner = table
+                        .lookup(net.addr())
+                        .filter(|(p, _)| p.prefix_len() >= net.prefix_len())
+                        .map(|(_, p)| p.clone());
                     owner.as_ref() != Some(&gone)
                 });
             }

@@ -84,9 +84,10 @@ impl<'a> Tables<'a> {
     fn lookup(&self, table: u32, dst: IpAddr, least: u8) -> Option<Option<String>> {
         let table = self.tables.get(&table)?;
         let longest = if dst.is_ipv4() { 32 } else { 128 };
-        let found =
-            (least..=longest).rev().find_map(|length| table.get(&IpNet::new(dst, length).ok()?.trunc()))?;
+        let of_length = |length| Some((length, table.get(&IpNet::new(dst, length).ok()?.trunc())?));
+        let (length, found) = (0..=longest).rev().find_map(of_length)?;
         match found {
+            Leads::By { .. } if length < least => None,
             Leads::By { device, .. } => Some(Some(device.clone())),
             Leads::Throw => None,
             Leads::Refuse => Some(None),

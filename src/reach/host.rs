@@ -245,10 +245,11 @@ impl Host {
 
     /// `Some(None)`: a route refuses.
     fn lookup(&self, table: u32, dst: IpAddr, least: u8) -> Option<Option<Way>> {
-        let (prefix, leads) = self.tables.get(&table)?.lookup_from(dst, least)?;
+        let (prefix, leads) = self.tables.get(&table)?.lookup(dst)?;
         match leads {
             Leads::Throw => None,
             Leads::Refuse => Some(None),
+            Leads::By { .. } if prefix.prefix_len() < least => None,
             Leads::By { device, gateway } => {
                 let dev = if *device == self.tunnel { Dev::Tunnel } else { Dev::Link(device.clone()) };
                 Some(Some(Way { dev, gateway: *gateway, prefix }))

@@ -37,12 +37,8 @@ impl<T> LongestPrefix<T> {
     }
     /// Returns the longest prefix that holds the address.
     pub fn lookup(&self, address: IpAddr) -> Option<(IpNet, &T)> {
-        self.lookup_from(address, 0)
-    }
-    /// Returns the longest prefix that holds the address and has at least `least` bits.
-    pub fn lookup_from(&self, address: IpAddr, least: u8) -> Option<(IpNet, &T)> {
         let lengths = &self.lengths[usize::from(address.is_ipv6())];
-        lengths.iter().take_while(|l| **l >= least).find_map(|l| {
+        lengths.iter().find_map(|l| {
             let prefix = IpNet::new(address, *l).ok()?.trunc();
             self.map.get(&prefix).map(|value| (prefix, value))
         })
@@ -96,8 +92,6 @@ mod tests {
             // Of equal prefixes the last one stands, as `max_by_key` has it.
             let scan = list.iter().enumerate().filter(|(_, p)| p.contains(&address)).max_by_key(|(_, p)| p.prefix_len());
             prop_assert_eq!(table.lookup(address).map(|(p, i)| (p, *i)), scan.map(|(i, p)| (*p, i)));
-            let longer = scan.filter(|(_, p)| p.prefix_len() > 0).map(|(i, _)| i);
-            prop_assert_eq!(table.lookup_from(address, 1).map(|(_, i)| *i), longer);
         }
     }
 }

@@ -160,3 +160,117 @@ fn answers_to_endpoints_leave_by_the_mark_that_the_owner_spares() {
     assert_eq!(relay.status()["state"], "up", "{}", relay.status());
     spoke.call(&["trace", "laptop", "relay", "--live"]).exits(0);
 }
+
+/// Rules and tables by chance: whom they take off the way is what the kernel says when it is asked for each route (`ip route get`).
+#[test]
+fn whom_rules_take_off_the_way_is_as_the_kernel_says() {
+    const NETS: [&str; 2] = ["10.88.0.0/24", "192.168.16.64/26"];
+    // Of one priority, the first that was added is the first that is asked.
+    const FIRST: &str = "route add unreachable default table 102\nrule add pref 50 from 10.88.0.0/24 lookup main\n\
+                         rule add pref 50 iif wg0 lookup 102\n";
+    let Some(t) = Inet::possible() else { return };
+    let [relay, _spoke] = up(&t, &split("", SITE));
+    t.relay.ip("link add other0 type veth peer name other1\nlink set other0 up\nlink set other1 up");
+    let asked_for =
+        |name: &str, else_: u32| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(else_);
+    let mut seed = asked_for("WGRELAY_SEED", 20_261_130);
+    let mut below = |n: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 16) as usize % n
+    };
+    let mut both = [0, 0];
+    for round in 0..asked_for("WGRELAY_ROUNDS", 60) {
+        let mut lines = String::new();
+        for table in 100..103 {
+            for net in ["10.88.0.0/16", "10.88.0.0/24", "192.168.16.0/24", "192.168.16.64/26", "default"] {
+                let kind = ["", "", "", "throw ", "unreachable ", "blackhole "][below(6)];
+                let by = match kind {
+                    "" => ["dev other0", "dev wg0", "via 203.0.113.1"][below(3)],
+                    _ => "",
+                };
+                if below(3) == 0 {
+                    lines += &format!("route add {kind}{net} {by} table {table}\n");
+                }
+            }
+        }
+        let priorities = [5, 6, 50, 51, 32_765, 32_770, 40_000];
+        for _ in 0..1 + below(4) {
+            let mut pick = |from: &[&str]| from[below(from.len())].to_owned();
+            let not = pick(&["", "", "", "not "]);
+            let from = pick(&["", "", "from 10.88.0.1 ", "from 10.88.0.0/24 ", "from 203.0.113.0/24 "]);
+            let to = pick(&["", "", "to 10.88.0.0/24 ", "to 192.168.16.0/24 ", "to 192.168.16.80/28 "]);
+            let more = pick(&[
+                "",
+                "",
+                "",
+                "iif wg0 ",
+                "iif lo ",
+                "oif eth0 ",
+                "fwmark 7 ",
+                "fwmark 0/0xff ",
+                "tos 0x10 ",
+                "ipproto tcp ",
+            ]);
+            // What is not TCP is another matter for each packet: a doubt, and no finding.
+            let not =
+                if more.starts_with("ipproto") || more.starts_with("tos") { String::new() } else { not };
+            let does = pick(&[
+                "lookup 100",
+                "lookup 101",
+                "lookup 102",
+                "lookup 102 suppress_prefixlength 0",
+                "lookup 100 suppress_prefixlength 20",
+                "lookup main",
+                "lookup main suppress_prefixlength 0",
+                "unreachable",
+                "goto 51",
+                "goto 49",
+                "goto 32766",
+                "nop",
+            ]);
+            let priority = priorities[below(priorities.len())];
+            // The kernel takes leaps forward only.
+            let leap = does.strip_prefix("goto ").and_then(|to| to.parse::<u32>().ok());
+            if leap.is_none_or(|to| to > priority) {
+                lines += &format!("rule add pref {priority} {not}{from}{to}{more}{does}\n");
+            }
+        }
+        if round == 0 {
+            FIRST.clone_into(&mut lines);
+        }
+        t.relay.write("/run/rules", &lines);
+        t.relay.run(&["ip", "-force", "-batch", "/run/rules"]);
+        let output = relay.call(&["plan", "--json"]);
+        let plan: serde_json::Value =
+            serde_json::from_str(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output}"));
+        let told: Vec<&str> =
+            plan["problems"].as_array().into_iter().flatten().filter_map(|p| p["message"].as_str()).collect();
+        for net in NETS {
+            let dst = if net == NETS[0] { "10.88.0.2" } else { "192.168.16.66" };
+            let astray: Vec<String> =
+                [vec![], vec!["from", "10.88.0.1"], vec!["from", "10.88.0.2", "iif", "wg0"]]
+                    .into_iter()
+                    .map(|more| [vec!["ip", "route", "get", dst], more].concat())
+                    .map(|asked| t.relay.run(&asked).to_string())
+                    .filter(|answer| !answer.contains(" dev wg0 "))
+                    .collect();
+            let is_told = told.iter().any(|m| {
+                // The rule has prefixes of its own.
+                m.split_once("what is for ")
+                    .is_some_and(|(_, of)| of.contains("not into wg0") && of.contains(net))
+            });
+            both[usize::from(is_told)] += 1;
+            let rules = || t.relay.run(&["bash", "-c", "ip rule; ip route show table all"]).stdout;
+            assert_eq!(
+                is_told,
+                !astray.is_empty(),
+                "round {round}, {net}: {astray:?} {told:#?}\n{lines}\n{}",
+                rules()
+            );
+        }
+        let clean = "for t in 100 101 102; do ip route flush table $t; done; ip rule | sed -n 's/^\\([0-9]*\\):.*/\\1/p' | \
+                     grep -vxE '0|32766|32767' | while read -r p; do ip rule del pref $p; done";
+        t.relay.run(&["bash", "-c", clean]).ok();
+    }
+    assert!(both[0] > 20 && both[1] > 20, "{both:?}");
+}

@@ -49,7 +49,7 @@ pub struct RoutingRule {
     /// Whether it asks for more, such as a port or a user.
     #[serde(default)]
     pub more: bool,
-    /// Routes of at most this length are as if they were not there (`suppress_prefixlength`).
+    /// Routes of at most this length that lead on are as if they were not there (`suppress_prefixlength`).
     #[serde(default)]
     pub suppress: Option<u8>,
     /// What it does.
@@ -122,8 +122,17 @@ pub struct Decision<W> {
     pub doubts: Vec<String>,
 }
 
+/// Whether a rule is one for a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Selects {
+    Yes,
+    No,
+    /// It asks for what is not known of the packet.
+    Perhaps,
+}
+
 impl RoutingRule {
-    fn selects(&self, packet: &Asking<'_>) -> bool {
+    fn selects(&self, packet: &Asking<'_>) -> Selects {
         let holds = |net: &IpNet, ip: Option<IpAddr>| match ip {
             Some(ip) => net.contains(&ip),
             None => net.prefix_len() == 0,
@@ -134,7 +143,11 @@ impl RoutingRule {
             // No socket that is asked about here is bound to a link.
             && self.oif.is_none()
             && self.mark.is_none_or(|(mark, mask)| packet.mark & mask == mark & mask);
-        is_selected != self.inverted
+        match is_selected {
+            true if self.more => Selects::Perhaps,
+            _ if is_selected != self.inverted => Selects::Yes,
+            _ => Selects::No,
+        }
     }
 
     /// Returns the mark that keeps a packet out of the rule, where it takes everything but what bears one.
@@ -189,32 +202,47 @@ pub enum Asked<'r, O> {
     Ours(&'r O),
 }
 
-/// Asks the rules in the order of their priority; `rules` are sorted by it. `lookup` finds the longest prefix in a table of at
-/// least so many bits (`Some(None)`: it refuses); `ours` asks a rule of ours (likewise), and `usual` the main table, which comes last.
+/// Asks the rules in the order of their priority; `rules` are sorted by it. `lookup` finds the route of the longest prefix in a
+/// table, one that leads on only where it has at least so many bits (`Some(None)`: it refuses); `ours` asks a rule of ours (likewise), and `usual` the main table, which every host
+/// looks into at [`MAIN_PRIORITY`].
 pub fn decide<W, O>(
     rules: &[(u32, Asked<'_, O>)],
     packet: &Asking<'_>,
     lookup: impl Fn(u32, u8) -> Option<Option<W>>,
     ours: impl Fn(&O) -> Option<Option<W>>,
-    usual: impl FnOnce() -> Option<W>,
+    usual: impl Fn() -> Option<W>,
 ) -> Decision<W> {
     let mut doubts = Vec::new();
     let mut from = 0;
+    let mut main_is_asked = false;
     for (priority, rule) in rules {
         if *priority < from {
             continue;
+        }
+        if *priority > MAIN_PRIORITY && from <= MAIN_PRIORITY && !main_is_asked {
+            if let Some(way) = usual() {
+                return Decision { way: Some(way), by: DecidedBy::Usual, doubts };
+            }
+            main_is_asked = true;
         }
         let rule = match rule {
             Asked::Ours(rule) => match ours(rule) {
                 Some(way) => return Decision { way, by: DecidedBy::Usual, doubts },
                 None => continue,
             },
-            Asked::Others(rule) if rule.ipv6 != packet.dst.is_ipv6() || !rule.selects(packet) => continue,
+            Asked::Others(rule) if rule.ipv6 != packet.dst.is_ipv6() => continue,
             Asked::Others(rule) => *rule,
+        };
+        let is_doubtful = match rule.selects(packet) {
+            Selects::No => continue,
+            Selects::Yes => false,
+            Selects::Perhaps => true,
         };
         let way = match rule.does {
             RuleDoes::Nop => continue,
-            RuleDoes::Goto(_) if rule.more => None,
+            // One that leads nowhere is as if it were not there.
+            RuleDoes::Goto(to) if !is_there(rules, to) => continue,
+            RuleDoes::Goto(_) if is_doubtful => None,
             RuleDoes::Goto(to) => {
                 from = to;
                 continue;
@@ -226,7 +254,7 @@ pub fn decide<W, O>(
                 way
             }
         };
-        if rule.more {
+        if is_doubtful {
             doubts.push(format!(
                 "policy rule {rule}, which asks for more than addresses and marks, may decide otherwise"
             ));
@@ -234,7 +262,16 @@ pub fn decide<W, O>(
         }
         return Decision { way, by: DecidedBy::Rule(rule.clone()), doubts };
     }
-    Decision { way: usual(), by: DecidedBy::Usual, doubts }
+    let way = if main_is_asked || from > MAIN_PRIORITY { None } else { usual() };
+    Decision { way, by: DecidedBy::Usual, doubts }
+}
+
+/// The priority of the rule for the main table, which every host has (`ip-rule(8)`).
+pub const MAIN_PRIORITY: u32 = 32_766;
+
+/// Says whether there is a rule of this very priority, to go on with.
+fn is_there<O>(rules: &[(u32, Asked<'_, O>)], priority: u32) -> bool {
+    [MAIN_PRIORITY, MAIN_PRIORITY + 1].contains(&priority) || rules.iter().any(|(p, _)| *p == priority)
 }
 
 #[cfg(test)]
@@ -285,6 +322,10 @@ mod tests {
         assert_eq!(of(&|r| r.mark = Some((7, u32::MAX))), (Some(52), true, 0));
         assert_eq!(of(&|r| (r.mark, r.inverted) = (Some((7, u32::MAX)), true)), usual);
         assert_eq!(of(&|r| r.more = true), (Some(254), false, 1), "told as a doubt");
+        assert_eq!(of(&|r| (r.more, r.inverted) = (true, true)), (Some(254), false, 1), "likewise");
+        let of_another =
+            |r: &mut RoutingRule| (r.more, r.inverted, r.mark) = (true, true, Some((8, u32::MAX)));
+        assert_eq!(of(&of_another), (Some(52), true, 0), "whatever else it asks for, it is not that");
         assert_eq!(of(&|r| r.does = RuleDoes::Refuse), (None, true, 0));
         assert_eq!(of(&|r| (r.does, r.suppress) = (look(9), Some(0))), usual);
         assert_eq!(
@@ -292,6 +333,13 @@ mod tests {
             (Some(53), true, 0)
         );
         assert_eq!(first(&[rule(1, RuleDoes::Nop), rule(2, look(52))]), (Some(52), true, 0));
+        let nowhere = [rule(1, RuleDoes::Goto(4)), rule(2, look(52)), rule(5, look(53))];
+        assert_eq!(first(&nowhere), (Some(52), true, 0), "there is no rule 4");
+        assert_eq!(first(&[rule(32_767, look(52))]), usual, "the main table has it already");
+        let past = [rule(1, RuleDoes::Goto(32_767)), rule(40_000, look(52))];
+        assert_eq!(first(&past), (Some(52), true, 0), "the main table is left out");
+        let goes_on = [rule(1, RuleDoes::Goto(32_766)), rule(2, look(52))];
+        assert_eq!(first(&goes_on), usual);
         let other_family = RoutingRule { ipv6: true, ..rule(1, look(52)) };
         assert_eq!(first(&[other_family]), usual);
     }

@@ -14,13 +14,12 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::link::family_of;
 use super::netlink::{Netlink, NetlinkError, Request};
-use crate::firewall::foreign::routing_rule::{Leads, RoutingRule, RuleDoes, TableRoute};
+use crate::firewall::foreign::routing_rule::{Leads, MAIN_PRIORITY, RoutingRule, RuleDoes, TableRoute};
 use crate::plan::{ForeignRoute, MAIN_TABLE, PolicyRule, ROUTE_PROTOCOL, Route, RuleSelector};
 
-/// `RT_TABLE_LOCAL` and `RT_TABLE_DEFAULT` (linux/rtnetlink.h), and the priority of the rule that looks into the main table.
+/// `RT_TABLE_LOCAL` and `RT_TABLE_DEFAULT` (linux/rtnetlink.h).
 const LOCAL_TABLE: u32 = 255;
 const DEFAULT_TABLE: u32 = 253;
-const MAIN_PRIORITY: u32 = 32_766;
 
 /// The routes of the host, sorted into ours and others'.
 #[derive(Debug, Default)]
@@ -179,10 +178,11 @@ pub(super) fn read_rules(netlink: &mut Netlink) -> Result<BTreeSet<PolicyRule>, 
     Ok(every_rule(netlink)?.iter().filter_map(read_rule).collect())
 }
 
-/// Reads the policy rules of others, by priority: without the three that every host has.
+/// Reads the policy rules of others, by priority: without the three that every host has. Of one priority they stay in the
+/// kernel's order, which is the one that it asks them in.
 pub(super) fn read_foreign_rules(netlink: &mut Netlink) -> Result<Vec<RoutingRule>, NetlinkError> {
     let mut rules: Vec<RoutingRule> = every_rule(netlink)?.iter().filter_map(read_foreign_rule).collect();
-    rules.sort();
+    rules.sort_by_key(|rule| rule.priority);
     Ok(rules)
 }
 
@@ -241,7 +241,10 @@ fn read_foreign_rule(message: &RuleMessage) -> Option<RoutingRule> {
             | RuleAttribute::DestinationPortRange(_)
             | RuleAttribute::UidRange(_)
             | RuleAttribute::TunId(_)
-            | RuleAttribute::L3MDev(true) => rule.more = true,
+            | RuleAttribute::L3MDev(true)
+            // What a newer kernel asks for.
+            | RuleAttribute::Other(_) => rule.more = true,
+            RuleAttribute::SuppressIfGroup(group) => rule.more |= *group != u32::MAX,
             _ => {}
         }
     }
