@@ -18,7 +18,7 @@ use wgrelay::reach;
 use wgrelay::status::Health;
 use wgrelay::web::database::Enrollment;
 use wgrelay::web::guard::HEADERS;
-use wgrelay::web::pages::{self, Enrolled, LoginView, NodeFile, NodesQuery};
+use wgrelay::web::pages::{self, AccountView, Enrolled, LoginView, NodeFile, NodesQuery};
 use wgrelay::web::view::{
     AuditEntry, Changed, Check, Device, Diff, Doctor, Frame, History, Language, List, Mend, NetworkFile,
     Notice, People, Plan, Problem, Role, Session, Shown, Status, Token, Trace, User, Waiting,
@@ -230,6 +230,20 @@ fn every_page(known: &Known) -> Vec<(&'static str, Markup)> {
         ("login-wait", pages::login(frame, LoginView::Wait(30), "/")),
         ("first-admin", pages::first_admin(frame, HOSTILE, Some(HOSTILE))),
         ("links", pages::links(frame, std::slice::from_ref(&link), Some((HOSTILE, HOSTILE)))),
+        ("account", pages::account(frame, true, &people().sessions, &AccountView::Fresh)),
+        (
+            "account-new",
+            pages::account(
+                frame,
+                false,
+                &people().sessions,
+                &AccountView::Begun { svg: "<svg></svg>", secret: HOSTILE, is_wrong: true },
+            ),
+        ),
+        (
+            "account-codes",
+            pages::account(frame, true, &[], &AccountView::Recovery { codes: &[HOSTILE.into()] }),
+        ),
         ("devices", pages::devices(frame, &[device()], &[waiting], 5, Some((HOSTILE, HOSTILE)))),
         ("enroll", pages::enroll(frame, &link, HOSTILE)),
         ("enrolled", pages::enrolled(frame, &Enrolled { node: HOSTILE, file: HOSTILE, is_applied: false })),

@@ -5,7 +5,10 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value};
 
 use super::view::Mend;
 use crate::config::{NetworkDocument, Setting, parse_network};
-use crate::model::{Network, Node, NodeName, PlaceRef, PortSpec, Routes, Timestamp, Verdict};
+use crate::model::{
+    Destination, DestinationError, ForwardSource, Network, Node, NodeName, PlaceRef, PortSpec, Routes,
+    Timestamp, Verdict,
+};
 use crate::reach::{Code, Flow, Trace, World, destination, place, trace};
 
 /// Why a form is no edit: a sentence, and what to do.
@@ -70,6 +73,27 @@ pub fn edited<'f>(text: &str, field: &dyn Fn(&str) -> &'f str) -> Result<String,
             promise.insert("verdict", Item::Value(verdict.into()));
             append(text, "expect", promise)
         }
+        "forward" => {
+            let mut forward = Table::new();
+            if !field("on").is_empty() {
+                forward.insert("on", Item::Value(node_name(field("on"))?.to_string().into()));
+            }
+            forward.insert("port", one(ports(field("port"))?)?);
+            let to: Destination =
+                field("to").parse().map_err(|why: DestinationError| no(why.to_string(), ""))?;
+            forward.insert("to", Item::Value(to.to_string().into()));
+            if !field("from").is_empty() {
+                forward.insert("from", list(places(field("from"))?));
+            }
+            match field("source") {
+                "" | "auto" => {}
+                word if ForwardSource::ALL.iter().any(|(known, _)| *known == word) => {
+                    forward.insert("source", Item::Value(word.into()));
+                }
+                other => return Err(no(format!("{other:?} is no source"), "auto, keep or masquerade")),
+            }
+            append(text, "forward", forward)
+        }
         "remove_rule" => remove_rule(text, field("kind"), field("index")),
         "set" => {
             let (name, mut document) = (node_name(field("name"))?, NetworkDocument::of_network(text));
@@ -129,7 +153,10 @@ fn one(values: Vec<String>) -> Result<Item, NoEdit> {
     let mut values = values.into_iter();
     match (values.next(), values.next()) {
         (Some(only), None) => Ok(Item::Value(only.into())),
-        _ => Err(no("a promise is about one place and one other, and one port", "")),
+        _ => Err(no(
+            "one was expected, and there is another number of them",
+            "one place from, one to, one port",
+        )),
     }
 }
 
@@ -427,6 +454,40 @@ mod tests {
                 let (_, traced) = follow(&after, (from, to, ""), NOW).unwrap();
                 assert_eq!(traced.verdict, Verdict::Reaches, "{from} {to} {mend:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_port_that_leads_on_is_added_as_it_is_meant_and_nothing_else_is() {
+        let text =
+            std::str::from_utf8(include_bytes!("../../tests/cases/screens/network/network.toml")).unwrap();
+        let form = |pairs: &'static [(&'static str, &'static str)]| {
+            let field = move |name: &str| match name {
+                "do" => "forward",
+                name => pairs.iter().find(|(own, _)| *own == name).map_or("", |(_, value)| *value),
+            };
+            edited(text, &field)
+        };
+        let added =
+            form(&[("port", "tcp/8443"), ("to", "phone:443"), ("source", "keep"), ("from", "192.0.2.0/24")]);
+        let network = parse_network(added.unwrap().as_bytes(), "network.toml").value.unwrap();
+        let forward = network.forward.last().unwrap();
+        assert_eq!(
+            (forward.port.to_string(), forward.to.to_string()),
+            ("tcp/8443".into(), "phone:443".into())
+        );
+        assert_eq!((forward.source, forward.from.len(), &forward.on), (ForwardSource::Keep, 1, &None));
+        for wrong in [
+            &[("to", "phone")][..],
+            &[("port", "tcp/80 tcp/81"), ("to", "phone")],
+            &[("port", "tcp/x"), ("to", "phone")],
+            &[("port", "tcp/80")],
+            &[("port", "tcp/80"), ("to", "phone\"\n[node.x]")],
+            &[("port", "tcp/80"), ("to", "phone"), ("on", "a b")],
+            &[("port", "tcp/80"), ("to", "phone"), ("source", "x")],
+            &[("port", "tcp/80"), ("to", "phone"), ("from", "no place")],
+        ] {
+            assert!(form(wrong).is_err(), "{wrong:?}");
         }
     }
 }

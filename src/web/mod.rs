@@ -3,6 +3,7 @@
 //!
 //! What is served is in one table, [`routes::ROUTES`]: dispatch, who may, limits, and the description of the API are made of it.
 
+mod account;
 pub mod agent;
 mod answer;
 mod api;
@@ -32,6 +33,9 @@ mod totp;
 pub mod view;
 
 use std::sync::Mutex;
+
+use procedure::Refused;
+use zeroize::Zeroizing;
 
 pub use answer::{Asked, Outgoing, STRANGERS_BODY};
 pub use ask::{Ask, Reply};
@@ -70,8 +74,8 @@ impl Web {
 
 /// One-time codes that were turned on: told this once.
 pub struct OneTimeCodes {
-    /// What an app makes them of, in base32.
-    pub secret: zeroize::Zeroizing<String>,
+    /// What an app takes: `otpauth://…`.
+    pub address: Zeroizing<String>,
     /// Each gets in once, without the app.
     pub recovery: Vec<String>,
 }
@@ -80,14 +84,32 @@ pub struct OneTimeCodes {
 ///
 /// # Errors
 /// There is no randomness, or the database cannot be written.
-pub fn one_time_codes(database: &Database, user: i64) -> Result<OneTimeCodes, procedure::Refused> {
-    /// Recovery codes.
+pub fn one_time_codes(
+    database: &Database,
+    network: &str,
+    user: &database::User,
+) -> Result<OneTimeCodes, Refused> {
+    let shared = totp::make()?;
+    let (recovery, hashes) = recovery_codes()?;
+    database.set_totp(user.id, Some(&shared[..]), &hashes)?;
+    Ok(OneTimeCodes { address: totp_address(network, &user.name, &shared[..]), recovery })
+}
+
+/// Makes codes for when an app is lost.
+fn recovery_codes() -> Result<(Vec<String>, Vec<secret::Hash>), Refused> {
+    /// So many.
     const CODES: usize = 8;
-    let mut shared = zeroize::Zeroizing::new([0; totp::BYTES]);
-    secret::random(&mut shared[..])?;
-    let recovery: Vec<String> =
-        (0..CODES).map(|_| Ok(secret::make()?.to_string())).collect::<Result<_, procedure::Refused>>()?;
-    let hashes: Vec<secret::Hash> = recovery.iter().map(|code| secret::hash(code)).collect();
-    database.set_totp(user, Some(&shared[..]), &hashes)?;
-    Ok(OneTimeCodes { secret: zeroize::Zeroizing::new(totp::base32(&shared[..])), recovery })
+    let codes: Vec<String> =
+        (0..CODES).map(|_| Ok(secret::make()?.to_string())).collect::<Result<_, Refused>>()?;
+    let hashes = codes.iter().map(|code| secret::hash(code)).collect();
+    Ok((codes, hashes))
+}
+
+/// Writes a secret as apps take it.
+fn totp_address(network: &str, user: &str, shared: &[u8]) -> Zeroizing<String> {
+    let secret = totp::base32(shared);
+    Zeroizing::new(format!(
+        "otpauth://totp/wgrelay%20{network}:{user}?secret={}&issuer=wgrelay",
+        secret.as_str()
+    ))
 }

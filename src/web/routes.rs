@@ -4,7 +4,7 @@
 use super::database::MOST_DEVICES;
 use super::fields::{Field, Kind, may, must};
 pub use super::route::{CSRF, Concerns, Does, Method, Route, Scope};
-use super::{api, devices, enroll, people, show, sign_in};
+use super::{account, api, devices, enroll, people, show, sign_in};
 
 /// A node's name, as path and fields have it.
 const NAME: Kind = Kind::Line(64);
@@ -60,6 +60,8 @@ const CHANGE: &[Field] = &[
     may("port", NAME),
     may("ports", LINE),
     may("verdict", NAME),
+    may("on", NAME),
+    may("source", NAME),
     may("text", TEXT),
     may("revision", SECRET),
     may("confirm", Kind::Number(600)),
@@ -113,6 +115,22 @@ pub const ROUTES: &[Route] = &[
     // Pages that look.
     route(Post, "/logout", Own, &[], "Signs out", sign_in::logout),
     // Of one's own, for people alone.
+    route(Get, "/account", Own, &[], "One's own account", account::show),
+    route(
+        Post,
+        "/account",
+        Own,
+        &[
+            must("do", NAME),
+            may("password", PASSWORD),
+            may("code", SECRET),
+            may("new", PASSWORD),
+            may("again", PASSWORD),
+            may("id", NAME),
+        ],
+        "Changes one's own password and one-time codes, and ends one's own sessions",
+        account::change,
+    ),
     route(Get, "/devices", Own, &[], "One's own devices", devices::show),
     route(
         Post,

@@ -5,10 +5,10 @@ use super::caller::Caller;
 use super::database::{Entry, FIRST, LOGIN_FAILED, NOBODY, Purpose, SIGNED_IN, SessionRow, User, is_name};
 use super::guard::is_own_path;
 use super::pages::{self, LoginView};
+use super::password;
 use super::procedure::{Procedure, Refused};
 use super::throttle::Guesser;
 use super::view::Role;
-use super::{password, secret, totp};
 
 /// Seconds for which an address is one that a user signs in from.
 const AT_HOME: u64 = 30 * 86_400;
@@ -60,15 +60,7 @@ fn proved(ask: &Ask<'_>, user: Option<User>) -> Result<Option<User>, Refused> {
         return Ok(None);
     }
     let Some(user) = user else { return Ok(None) };
-    let code = ask.field("code").unwrap_or_default();
-    let is_second = match &user.totp {
-        None => true,
-        Some(shared) => match totp::step_of(shared, code, ask.now, user.totp_step) {
-            // Of two at once with one code, one gets in.
-            Some(step) => ask.web.database.use_totp(user.id, step)?,
-            None => ask.web.database.use_recovery(user.id, &secret::hash(code))?,
-        },
-    };
+    let is_second = ask.web.uses_code(&user, ask.field("code").unwrap_or_default(), ask.now)?;
     Ok(is_second.then_some(user))
 }
 
@@ -149,17 +141,20 @@ pub fn init(ask: &Ask<'_>) -> Answer {
     Ok(Reply::to("/login"))
 }
 
-/// Checks the password of who signed in, once more.
-fn again(ask: &Ask<'_>) -> Result<(), Refused> {
+/// Checks the password of who signed in, once more, and a code where that is asked for and there is one.
+pub(super) fn proved_again(ask: &Ask<'_>, with_code: bool) -> Result<(), Refused> {
     let (user, session) = own(ask)?;
     let who = Guesser { is_known: true, is_at_home: true };
     ask.web.throttle().begin(&user.name, ask.peer, who, ask.now)?;
-    if !password::is_right(ask.fields.required("password"), user.password.as_deref()) {
-        return Err(Refused::new(
-            403,
-            "the password is wrong",
-            "keys leave here: your own password, once more",
-        ));
+    let is_proved = password::is_right(ask.field("password").unwrap_or_default(), user.password.as_deref())
+        && (!with_code || ask.web.uses_code(user, ask.field("code").unwrap_or_default(), ask.now)?);
+    if !is_proved {
+        let (message, hint) = if with_code && user.totp.is_some() {
+            ("the password or the code is wrong", "your own password, and a code that was not used yet")
+        } else {
+            ("the password is wrong", "your own password, once more")
+        };
+        return Err(Refused::new(403, message, hint));
     }
     ask.web.throttle().passed(&user.name, ask.peer);
     ask.web.database.prove_session(session.id, ask.now)
@@ -167,7 +162,7 @@ fn again(ask: &Ask<'_>) -> Result<(), Refused> {
 
 /// Shows a spoke's file and code, to whoever types his password again.
 pub fn node_file(ask: &Ask<'_>) -> Answer {
-    again(ask)?;
+    proved_again(ask, false)?;
     let name = ask.fields.required("node");
     let file = ask.web.agent.call(&Procedure::Export { by: ask.caller.name(), node: name.into() })?;
     let conf = file["content"].as_str().unwrap_or_default();

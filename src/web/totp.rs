@@ -1,11 +1,25 @@
 //! One-time codes by the clock (RFC 6238: SHA-1, 30 seconds, six digits), each good once.
 
 use ring::hmac::{HMAC_SHA1_FOR_LEGACY_USE_ONLY, Key, sign};
+use zeroize::Zeroizing;
+
+use super::procedure::Refused;
+use super::secret;
 
 /// Seconds of a step.
 const STEP: u64 = 30;
 /// Bytes of a shared secret.
-pub const BYTES: usize = 20;
+const BYTES: usize = 20;
+
+/// Makes a shared secret.
+///
+/// # Errors
+/// There is no randomness.
+pub fn make() -> Result<Zeroizing<[u8; BYTES]>, Refused> {
+    let mut shared = Zeroizing::new([0; BYTES]);
+    secret::random(&mut shared[..])?;
+    Ok(shared)
+}
 
 /// The code of a step.
 fn code(secret: &[u8], step: u64) -> u32 {
@@ -35,9 +49,9 @@ pub fn shown(secret: &[u8], now: u64) -> String {
 }
 
 /// Writes a secret as apps read it: base32 without padding.
-pub fn base32(secret: &[u8]) -> String {
+pub fn base32(secret: &[u8]) -> Zeroizing<String> {
     const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let (mut bits, mut held, mut text) = (0_u32, 0_u32, String::new());
+    let (mut bits, mut held, mut text) = (0_u32, 0_u32, Zeroizing::new(String::new()));
     for byte in secret {
         held = held << 8 | u32::from(*byte);
         bits += 8;
@@ -63,7 +77,7 @@ mod tests {
         for (at, expected) in [(59, "287082"), (1_111_111_109, "081804"), (20_000_000_000, "353130")] {
             assert_eq!(shown(secret, at), expected);
         }
-        assert_eq!(base32(b"12345678901234567890"), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        assert_eq!(base32(b"12345678901234567890").as_str(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
     }
 
     #[test]

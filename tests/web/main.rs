@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test has a folder, and asks over sockets")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod account;
 mod api;
 mod devices;
 mod enrolling;

@@ -158,8 +158,8 @@ fn strangers_elsewhere_keep_nobody_from_where_he_signs_in() {
 fn a_one_time_code_is_asked_for_and_good_once() {
     let rig = Rig::new();
     rig.signed_in("anna", Role::Viewer);
-    let id = rig.web.database.user("anna").unwrap().unwrap().id;
-    let codes = wgrelay::web::one_time_codes(&rig.web.database, id).unwrap();
+    let user = rig.web.database.user("anna").unwrap().unwrap();
+    let codes = wgrelay::web::one_time_codes(&rig.web.database, "wg0", &user).unwrap();
     for none in ["", "000000", "123456"] {
         assert_eq!(login(&rig, "anna", PASSWORD, none).status, 401, "{none}");
     }

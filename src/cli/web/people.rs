@@ -7,7 +7,7 @@ use super::WebAction;
 use crate::cli::context::Context;
 use crate::cli::fault::Fault;
 use crate::cli::output::Role;
-use crate::web::database::{Database, MOST_DEVICES, TokenScope, role_of};
+use crate::web::database::{Database, MOST_DEVICES, TokenScope, User, role_of};
 use crate::web::hash_password;
 use crate::web::view::Role as UserRole;
 
@@ -160,16 +160,13 @@ pub(super) fn user(
             database.set_password(name, &hash_password(&password()?)?)?;
         }
         UserAction::Totp { name, off: true } => {
-            let user = known(database, name)?;
-            database.set_totp(user, None, &[])?;
+            database.set_totp(known(database, name)?.id, None, &[])?;
         }
         UserAction::Totp { name, off: false } => {
-            let user = known(database, name)?;
-            let made = crate::web::one_time_codes(database, user)?;
-            let label = format!("wgrelay%20{network}:{name}");
+            let made = crate::web::one_time_codes(database, network, &known(database, name)?)?;
             ctx.out.prose(&format!(
-                "otpauth://totp/{label}?secret={}&issuer=wgrelay\nwhen the app is lost, each good once:\n  {}",
-                made.secret.as_str(),
+                "{}\nwhen the app is lost, each good once:\n  {}",
+                made.address.as_str(),
                 made.recovery.join("\n  ")
             ))?;
         }
@@ -183,11 +180,11 @@ fn role_as_typed(role: &str) -> Result<UserRole, Fault> {
         .ok_or_else(|| Fault::usage(format!("there is no role {role:?}"), "owner, viewer, operator or admin"))
 }
 
-fn known(database: &Database, name: &str) -> Result<i64, Fault> {
+fn known(database: &Database, name: &str) -> Result<User, Fault> {
     let user = database
         .user(name)?
         .ok_or_else(|| Fault::usage(format!("there is no user {name}"), "`wgrelay web user list`"))?;
-    Ok(user.id)
+    Ok(user)
 }
 
 /// Reads a password: a line of stdin.

@@ -136,7 +136,7 @@ fn footer(frame: &Frame) -> Markup {
         @if let Some(user) = &frame.user {
             form method="post" action=(frame.url("/logout")) {
                 input type="hidden" name="csrf" value=(frame.csrf);
-                span { (frame.fill(text::LOGGED_IN_AS, &[user, &frame.say(role_name(frame.role))])) }
+                a href=(frame.url("/account")) { (frame.fill(text::LOGGED_IN_AS, &[user, &frame.say(role_name(frame.role))])) }
                 @if frame.may_look() && !frame.may_operate() { " · " (frame.say(text::READ_ONLY)) }
                 " " button.quiet type="submit" { (frame.say(text::LOG_OUT)) }
             }

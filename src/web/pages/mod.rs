@@ -1,6 +1,7 @@
 //! The HTML, as pure functions from view models: they read nothing and change nothing. Every change is a form, and every form
 //! works without script. Names of nodes, of Docker's networks and texts of errors are strangers': maud escapes them.
 
+mod account;
 pub mod assets;
 mod changes;
 mod devices;
@@ -25,6 +26,7 @@ mod table;
 pub mod text;
 mod trace;
 
+pub use account::{AccountView, account};
 pub use changes::{changes, diff};
 pub use devices::devices;
 pub use doctor::doctor;

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::form::{Input, change_button, hidden, select};
 use super::layout::{Section, page};
 use super::{table, text};
-use crate::model::{AllowRule, Network, PlaceRef};
+use crate::model::{AllowRule, ForwardSource, Network, PlaceRef};
 use crate::web::view::Frame;
 
 /// Shows the rules. `broken`: what is said of a promise that does not hold, by its place in the file from 0.
@@ -122,24 +122,38 @@ fn expect(frame: &Frame, network: &Network, broken: &BTreeMap<usize, String>) ->
 }
 
 fn forward(frame: &Frame, network: &Network) -> Markup {
+    let sources = ForwardSource::ALL.map(|(word, _)| (word, word));
     html! {
         section aria-labelledby="forward" {
             h2 #forward { (frame.say(text::FORWARD)) }
             @if network.forward.is_empty() { p { (frame.say(text::FORWARD_NONE)) } } @else {
-                (table::listed(table::Label::Heading("forward"), &with_removal(frame, &["#", frame.say(text::PORT), frame.say(text::TO), frame.say(text::FROM)]), &html! {
+                (table::listed(table::Label::Heading("forward"), &with_removal(frame, &["#", frame.say(text::PORT), frame.say(text::ON_RELAY), frame.say(text::TO), frame.say(text::FROM), frame.say(text::SOURCE)]), &html! {
                     @for (n, forward) in network.forward.iter().enumerate() {
                         tr {
                             th scope="row" { (n + 1) }
                             td.num { (forward.port) }
+                            td { @if let Some(on) = &forward.on { (on) } }
                             td.num { (forward.to) }
                             td.num {
                                 @if forward.from.is_empty() { (frame.say(text::ANY)) }
                                 @else { (forward.from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")) }
                             }
+                            td { (forward.source.as_str()) }
                             (remove(frame, "forward", n, &format!("forward {}", n + 1)))
                         }
                     }
                 }))
+            }
+            @if frame.may_operate() {
+                form.row method="post" action=(frame.url("/review")) {
+                    (hidden(frame, &[("do", "forward")]))
+                    (Input::text("port", text::PORT, "").hint(text::FORWARD_PORT_HINT).required().markup(frame, "forward"))
+                    (Input::text("to", text::TO, "").hint(text::FORWARD_TO_HINT).required().markup(frame, "forward"))
+                    (Input::text("from", text::FROM, "").hint(text::FORWARD_FROM_HINT).markup(frame, "forward"))
+                    (Input::text("on", text::ON_RELAY, "").hint(text::ON_RELAY_HINT).markup(frame, "forward"))
+                    (select(frame, "forward", "source", text::SOURCE, &sources, "auto"))
+                    button type="submit" { (frame.say(text::ADD_FORWARD)) "…" }
+                }
             }
         }
     }

@@ -338,6 +338,13 @@ texts! {
     BROKEN: "broken", "被破坏";
     PROMISE: "Promise", "承诺内容";
     ADD_RULE: "Add a rule", "添加规则";
+    ADD_FORWARD: "Add a port that leads on", "添加端口转发";
+    FORWARD_TO_HINT: "a node or an address, with a port or without: phone:8080", "节点或地址，可带端口：phone:8080";
+    FORWARD_FROM_HINT: "prefixes and groups; empty: everybody", "前缀和组；留空：任何人";
+    FORWARD_PORT_HINT: "tcp/443, udp/53 or a range", "tcp/443、udp/53 或端口范围";
+    ON_RELAY: "On the relay", "所在中继";
+    ON_RELAY_HINT: "empty where there is one", "仅有一个中继时留空";
+    SOURCE: "Source that the target sees", "目标看到的来源";
     ADD_PROMISE: "Add a promise", "添加承诺";
     PLACE_HINT: "a node, @group, subnet, address, * or internet; separated by commas", "节点、@组、子网、地址、* 或 internet；以逗号分隔";
     PORTS_HINT: "such as tcp/22, udp/53, icmp; empty: all", "如 tcp/22、udp/53、icmp；留空：全部";
@@ -388,6 +395,23 @@ texts! {
     DONE: "done", "已完成";
     REFUSED: "refused", "已拒绝";
     NO_ENTRY: "Nothing was recorded yet.", "尚无记录。";
+    ACCOUNT: "Your account", "我的账户";
+    CODES_ON: "One-time codes are on.", "一次性验证码已启用。";
+    CODES_OFF: "One-time codes are off: the password alone gets in.", "一次性验证码未启用：仅凭密码即可登录。";
+    CODES_WHAT: "An app on a phone makes a code every 30 seconds; signing in then takes the password and a code.", "手机应用每 30 秒生成一个验证码；之后登录需要密码和验证码。";
+    CODES_BEGIN: "Set them up", "开始设置";
+    CODES_SCAN: "Scan this with the app", "用应用扫描";
+    CODES_QR: "QR code for the app", "供应用扫描的二维码";
+    CODES_TYPE: "Or type it there:", "或手动输入：";
+    CODE_FIRST: "The code that the app shows now", "应用当前显示的验证码";
+    CODE_WRONG: "This is not the code of now: is the clock of the phone right?", "验证码不正确：手机时间是否准确？";
+    CODES_TURN_ON: "Turn them on", "启用";
+    CODES_TURN_OFF: "Turn them off", "停用";
+    RECOVERY: "Recovery codes", "恢复码";
+    RECOVERY_ONCE: "For when the app is lost: each gets in once. They are shown this once.", "应用丢失时使用：每个仅可使用一次，且只显示这一次。";
+    RECOVERY_ANEW: "Make new recovery codes", "重新生成恢复码";
+    NEW_PASSWORD: "New password", "新密码";
+    CHANGE_PASSWORD: "Change the password", "修改密码";
     YOUR_PASSWORD: "Your password", "您的密码";
 }
 
