@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
+use ipnet::IpNet;
 pub use people::{TokenAction, UserAction};
 use people::{noted, token, user};
 
@@ -22,6 +23,7 @@ use crate::web::agent::{Halves, Socket, serve};
 use crate::web::database::{Entry, FIRST, Purpose, TERMINAL};
 use crate::web::guard::Place;
 use crate::web::procedure::Refused;
+use crate::web::proxy::{Proxies, Public};
 use crate::web::server::{self, Listen};
 use crate::web::view::Role as UserRole;
 use crate::web::{Database, Web};
@@ -49,6 +51,12 @@ pub struct WebArgs {
     /// A name under which the page is called, besides the addresses
     #[arg(long, value_name = "HOST[:PORT]")]
     pub name: Vec<String>,
+    /// How browsers call it through a proxy, with the path below which it is there
+    #[arg(long, value_name = "URL")]
+    pub public: Option<String>,
+    /// A proxy whose X-Forwarded-For says where a request came from
+    #[arg(long, value_name = "ADDRESS[/LEN]")]
+    pub trusted_proxy: Vec<String>,
     /// Certificate chain for TLS, as PEM
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -183,6 +191,7 @@ fn quiet(ctx: &Context) -> Session {
 
 /// Starts the half that speaks HTTP as its own account, and is the other one.
 fn both(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
+    behind(args)?;
     unblock_signals()?;
     let account = account(&args.user)?;
     let (database, socket) = (database(args, network)?, socket(args, network)?);
@@ -230,6 +239,8 @@ fn arguments(ctx: &Context, args: &WebArgs, network: &str, database: &Path) -> R
     let listen = if args.listen.is_empty() { usual(ctx)? } else { args.listen.clone() };
     words.extend(listen.iter().flat_map(|at| ["--listen".to_owned(), at.to_string()]));
     words.extend(args.name.iter().flat_map(|name| ["--name".to_owned(), name.clone()]));
+    words.extend(args.public.iter().flat_map(|url| ["--public".to_owned(), url.clone()]));
+    words.extend(args.trusted_proxy.iter().flat_map(|net| ["--trusted-proxy".to_owned(), net.clone()]));
     for (option, file) in [("--tls-cert", &args.tls_cert), ("--tls-key", &args.tls_key)] {
         if let Some(file) = file {
             let file = std::path::absolute(file).map_err(|e| Fault::failed(format!("{option}: {e}"), ""))?;
@@ -270,15 +281,32 @@ fn http(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let listen = Listen { at, tls, ..Listen::default() };
     let (database, socket) = (database(args, network)?, socket(args, network)?);
+    let (public, proxies) = behind(args)?;
     server::serve(&listen, |at| {
         let opened = Database::open(&database)?;
         for at in at {
             // Whoever started it may be gone.
             let _ = ctx.out.prose(&format!("{} at {scheme}://{at}/", ctx.out.paint(Role::Good, "serving")));
         }
-        Ok(Web::new(Box::new(Socket(socket)), opened, place(scheme, at, &args.name), network.to_owned()))
+        let place = Place { public, proxies, ..place(scheme, at, &args.name) };
+        Ok(Web::new(Box::new(Socket(socket)), opened, place, network.to_owned()))
     })?;
     Ok(Exit::Failed)
+}
+
+/// Reads what is said of proxies.
+fn behind(args: &WebArgs) -> Result<(Option<Public>, Proxies), Fault> {
+    let public = args.public.as_deref().map(Public::read).transpose()?;
+    let net = |text: &String| {
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        address.or_else(|_| text.parse()).map_err(|_| {
+            Fault::usage(
+                format!("--trusted-proxy {text:?}: this is no address"),
+                "such as 10.0.0.2 or fd00::/64",
+            )
+        })
+    };
+    Ok((public, Proxies(args.trusted_proxy.iter().map(net).collect::<Result<_, _>>()?)))
 }
 
 /// Under which names it is called.
@@ -302,7 +330,7 @@ fn place(scheme: &'static str, at: &[SocketAddr], names: &[String]) -> Place {
     hosts.extend(names.iter().filter(|name| has_port(name)).map(|name| name.to_ascii_lowercase()));
     // Behind a proxy, at the scheme's own port.
     hosts.extend(names.iter().filter(|name| !has_port(name)).map(|name| name.to_ascii_lowercase()));
-    Place { scheme, hosts }
+    Place { scheme, hosts, ..Place::default() }
 }
 
 fn has_port(name: &str) -> bool {
@@ -344,7 +372,9 @@ fn administer(ctx: &Context, args: &WebArgs, action: &WebAction, network: &str) 
             let link = database.add_link(Purpose::Password, FIRST, now + LINK, now)?;
             let link = format!("http://127.0.0.1:{PORT}/init?link={}", link.as_str());
             ctx.out.prose(&link)?;
-            ctx.out.say("good once, and for an hour; with `--listen` or TLS, its beginning is another");
+            ctx.out.say(
+                "good once, and for an hour; with `--listen`, `--public` or TLS, its beginning is another",
+            );
         }
         WebAction::User { action } => user(ctx, &database, action, network)?,
         WebAction::Token { action } => token(ctx, &database, action)?,

@@ -126,7 +126,11 @@ pub fn find(method: &str, path: &str) -> Result<(&'static Route, Named), Refused
     if is_there {
         return Err(Refused::new(405, "this is not called so", ""));
     }
-    Err(Refused::new(404, "there is no such page", ""))
+    Err(no_page())
+}
+
+fn no_page() -> Refused {
+    Refused::new(404, "there is no such page", "")
 }
 
 /// How a path may be called, as HTTP lists it.
@@ -140,55 +144,70 @@ fn methods_of(path: &str) -> String {
 }
 
 impl Web {
-    /// The name of the cookie: with TLS, one that no other host and no plain page can set.
-    pub const fn cookie_name(&self) -> &'static str {
-        if self.is_tls() { "__Host-wgrelay" } else { "wgrelay" }
+    /// The name of the cookie: with TLS, one that no plain page can set, and no other host where the page has the host for itself.
+    pub fn cookie_name(&self, host: Option<&str>) -> &'static str {
+        match (self.place.is_tls(host), self.place.base()) {
+            (true, "") => "__Host-wgrelay",
+            (true, _) => "__Secure-wgrelay",
+            (false, _) => "wgrelay",
+        }
     }
 
-    const fn is_tls(&self) -> bool {
-        matches!(self.place.scheme.as_bytes(), b"https")
+    /// What every cookie says besides: where it goes, and whether by TLS alone.
+    fn cookie_bounds(&self, host: Option<&str>) -> String {
+        let secure = if self.place.is_tls(host) { "; Secure" } else { "" };
+        let path = if self.place.base().is_empty() { "/" } else { self.place.base() };
+        format!("; Path={path}; HttpOnly{secure}")
     }
 
-    /// Answers a request that came from an address at a time, in Unix seconds.
-    pub fn answer(&self, asked: &Asked, address: IpAddr, now: u64) -> Outgoing {
+    /// Says which route a request is for.
+    ///
+    /// # Errors
+    /// As [`find`].
+    pub fn route_of(&self, asked: &Asked) -> Result<(&'static Route, Named), Refused> {
+        match self.place.inside(&asked.path) {
+            Some(path) => find(&asked.method, path),
+            None => Err(no_page()),
+        }
+    }
+
+    /// Answers a request that came over a connection from an address, at a time in Unix seconds.
+    pub fn answer(&self, asked: &Asked, peer: IpAddr, now: u64) -> Outgoing {
+        let address = self.client(asked, peer);
         let mut frame = Frame {
-            path: asked.path.clone(),
+            path: self.place.inside(&asked.path).unwrap_or(&asked.path).to_owned(),
+            base: self.place.base().to_owned(),
             language: language(asked),
             query: kept_query(asked),
             ..Frame::default()
         };
-        let is_api = asked.path.starts_with("/api/");
-        let done = self.try_answer(asked, address, now, &mut frame);
+        let is_api = frame.path.starts_with("/api/");
+        let by = Peer { address, user: asked.local_user.filter(|_| address == peer.to_canonical()) };
+        let done = self.try_answer(asked, by, now, &mut frame);
         let mut outgoing = match done {
-            Ok(reply) => self.outgoing(reply),
+            Ok(reply) => self.outgoing(reply, asked.header("host")),
             Err(refused) => self.refused(&frame, asked, &refused, is_api),
         };
         outgoing.is_to_user = frame.user.is_some();
         if !is_api && let Some(language) = chosen(asked) {
-            outgoing.headers.push(("set-cookie", self.language_cookie(language)));
+            let bounds = self.cookie_bounds(asked.header("host"));
+            let cookie =
+                format!("{LANGUAGE_COOKIE}={}{bounds}; Max-Age=31536000; SameSite=Lax", language.tag());
+            outgoing.headers.push(("set-cookie", cookie));
         }
         outgoing
     }
 
-    /// Keeps the language that was chosen on a page. There is nothing secret in it, and whoever sets it changes words.
-    fn language_cookie(&self, language: Language) -> String {
-        let secure = if self.is_tls() { "; Secure" } else { "" };
-        format!(
-            "{LANGUAGE_COOKIE}={}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax{secure}",
-            language.tag()
-        )
+    /// Returns whose request it is, where it came through proxies that are believed.
+    fn client(&self, asked: &Asked, peer: IpAddr) -> IpAddr {
+        let said = asked.headers.iter().filter(|(name, _)| name == "x-forwarded-for");
+        self.place.proxies.client(peer, said.map(|(_, value)| value.as_str()))
     }
 
-    fn try_answer(
-        &self,
-        asked: &Asked,
-        address: IpAddr,
-        now: u64,
-        frame: &mut Frame,
-    ) -> Result<Reply, Refused> {
+    fn try_answer(&self, asked: &Asked, peer: Peer, now: u64, frame: &mut Frame) -> Result<Reply, Refused> {
         self.place.is_called(asked.header("host"))?;
-        let (route, named) = find(&asked.method, &asked.path)?;
-        let caller = self.caller(route, asked, address, now)?;
+        let (route, named) = self.route_of(asked)?;
+        let caller = self.caller(route, asked, peer, now)?;
         if let Caller::User(user, session) = &caller {
             frame.user = Some(user.name.clone());
             frame.network.clone_from(&self.network);
@@ -197,7 +216,7 @@ impl Web {
             frame.csrf.clone_from(&session.csrf);
         }
         let mut noted = Noted::default();
-        let result = self.checked(route, &named, &caller, asked, address, now, frame, &mut noted);
+        let result = self.checked(route, &named, &caller, asked, peer, now, frame, &mut noted);
         let failed_sign_in = route.scope == Scope::Public && result.is_err();
         if route.changes() && (route.scope != Scope::Public || failed_sign_in) {
             let status = match &result {
@@ -207,7 +226,7 @@ impl Web {
             self.database.record(&Entry {
                 at: now,
                 who: caller.name(),
-                address: address.to_string(),
+                address: peer.address.to_string(),
                 action: format!("{} {}", route.method.as_str(), route.path),
                 about: noted.about,
                 status,
@@ -224,7 +243,7 @@ impl Web {
         named: &[(String, String)],
         caller: &Caller,
         asked: &Asked,
-        address: IpAddr,
+        peer: Peer,
         now: u64,
         frame: &Frame,
         noted: &mut Noted,
@@ -259,12 +278,11 @@ impl Web {
         }
         let if_match = asked.only("if-match")?.map(|etag| etag.trim_matches('"').to_owned());
         let frame = frame.clone();
-        let peer = Peer { address, user: asked.local_user };
-        (route.does)(&Ask { web: self, caller, address, peer, frame, fields, if_match, now })
+        (route.does)(&Ask { web: self, caller, address: peer.address, peer, frame, fields, if_match, now })
     }
 
     /// Finds out who asks. A token that is wrong is not the same as none.
-    fn caller(&self, route: &Route, asked: &Asked, address: IpAddr, now: u64) -> Result<Caller, Refused> {
+    fn caller(&self, route: &Route, asked: &Asked, peer: Peer, now: u64) -> Result<Caller, Refused> {
         if let Some(header) = asked.only("authorization")? {
             let token = header.strip_prefix("Bearer ").filter(|_| route.is_api());
             let wrong = || Refused::new(401, "this token is not valid", "it has ended, or was taken back");
@@ -272,12 +290,14 @@ impl Web {
             return match found {
                 Some(token) => Ok(Caller::Token(token)),
                 None => {
-                    self.throttle().wrong_secret(Peer { address, user: asked.local_user }, now)?;
+                    self.throttle().wrong_secret(peer, now)?;
                     Err(wrong())
                 }
             };
         }
-        let Some(cookie) = asked.cookie(self.cookie_name()) else { return Ok(Caller::Nobody) };
+        let Some(cookie) = asked.cookie(self.cookie_name(asked.header("host"))) else {
+            return Ok(Caller::Nobody);
+        };
         Ok(match self.database.session(cookie, now)? {
             Some((user, session)) => Caller::User(user, session),
             None => Caller::Nobody,
@@ -285,8 +305,9 @@ impl Web {
     }
 
     /// Returns how long a request's body may be, in bytes: before it is read, so that a stranger fills no memory.
-    pub fn body_limit(&self, asked: &Asked, address: IpAddr, now: u64) -> usize {
-        let Ok((route, named)) = find(&asked.method, &asked.path) else { return 0 };
+    pub fn body_limit(&self, asked: &Asked, peer: IpAddr, now: u64) -> usize {
+        let Ok((route, named)) = self.route_of(asked) else { return 0 };
+        let peer = Peer { address: self.client(asked, peer), user: None };
         let most = route.body_limit();
         if most <= STRANGERS_BODY {
             return most;
@@ -294,13 +315,13 @@ impl Web {
         let node = named.iter().find(|(name, _)| name == "node").map(|(_, node)| node.as_str());
         let is_let_in = self.place.is_called(asked.header("host")).is_ok()
             && self
-                .caller(route, asked, address, now)
+                .caller(route, asked, peer, now)
                 .is_ok_and(|caller| caller.may(route, node, || false, now).is_ok());
         if is_let_in { most } else { STRANGERS_BODY }
     }
 
-    fn outgoing(&self, reply: Reply) -> Outgoing {
-        let mut headers = self.headers();
+    fn outgoing(&self, reply: Reply, host: Option<&str>) -> Outgoing {
+        let mut headers = self.headers(host);
         let body = match reply.content {
             Content::Page(markup) => {
                 headers.push(("content-type", "text/html; charset=utf-8".into()));
@@ -313,44 +334,41 @@ impl Web {
             }
             Content::Nothing => Vec::new(),
         };
-        headers.extend(reply.location.map(|path| ("location", path)));
+        headers.extend(reply.location.map(|path| ("location", format!("{}{path}", self.place.base()))));
         headers.extend(reply.etag.map(|etag| ("etag", format!("\"{etag}\""))));
         if let Some(cookie) = reply.cookie {
-            let secure = if self.is_tls() { "; Secure" } else { "" };
             let ends = if cookie.is_empty() { "; Max-Age=0" } else { "" };
-            let (name, cookie) = (self.cookie_name(), cookie.as_str());
-            headers.push((
-                "set-cookie",
-                format!("{name}={cookie}; Path=/; HttpOnly; SameSite=Strict{secure}{ends}"),
-            ));
+            let (name, cookie, bounds) = (self.cookie_name(host), cookie.as_str(), self.cookie_bounds(host));
+            headers.push(("set-cookie", format!("{name}={cookie}{bounds}; SameSite=Strict{ends}")));
         }
         Outgoing { status: reply.status, headers, body: Zeroizing::new(body), is_to_user: false }
     }
 
-    fn headers(&self) -> Vec<(&'static str, String)> {
+    fn headers(&self, host: Option<&str>) -> Vec<(&'static str, String)> {
         let mut headers: Vec<_> = HEADERS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        if self.is_tls() {
+        if self.place.is_tls(host) {
             headers.push(("strict-transport-security", "max-age=31536000".into()));
         }
         headers
     }
 
     fn refused(&self, frame: &Frame, asked: &Asked, refused: &Refused, is_api: bool) -> Outgoing {
-        let mut headers = self.headers();
+        let host = asked.header("host");
+        let mut headers = self.headers(host);
         if refused.status == 405 {
-            headers.push(("allow", methods_of(&asked.path)));
+            headers.push(("allow", methods_of(&frame.path)));
         }
         if refused.status == 401 && is_api {
             headers.push(("www-authenticate", "Bearer".into()));
         }
         // Whoever has to sign in is led there, and back to where he was going.
         if refused.status == 401 && !is_api && asked.method == "GET" && frame.user.is_none() {
-            let next = if asked.path == "/" { String::new() } else { format!("?next={}", asked.path) };
-            return self.outgoing(Reply::to(format!("/login{next}")));
+            let next = if frame.path == "/" { String::new() } else { format!("?next={}", frame.path) };
+            return self.outgoing(Reply::to(format!("/login{next}")), host);
         }
         // Whoever has devices of his own alone begins with those.
-        if refused.status == 403 && asked.method == "GET" && asked.path == "/" && frame.has_devices {
-            return self.outgoing(Reply::to("/devices"));
+        if refused.status == 403 && asked.method == "GET" && frame.path == "/" && frame.has_devices {
+            return self.outgoing(Reply::to("/devices"), host);
         }
         let body = if is_api {
             let error = json!({

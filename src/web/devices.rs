@@ -155,7 +155,7 @@ fn link(ask: &Ask<'_>, user: &User) -> Result<(String, String), Refused> {
         owner: Some(user.id),
     };
     let secret = ask.web.database.add_own_enrollment(user, &asked, &there, ask.now)?;
-    Ok((node, format!("/enroll?link={}", secret.as_str())))
+    Ok((node, ask.frame.url(&format!("/enroll?link={}", secret.as_str()))))
 }
 
 /// Adds a device whose keys are made here, or whose public key is given. Where nothing comes of it, its place is given back.

@@ -485,7 +485,7 @@ mod tests {
             &[("port", "tcp/80"), ("to", "phone\"\n[node.x]")],
             &[("port", "tcp/80"), ("to", "phone"), ("on", "a b")],
             &[("port", "tcp/80"), ("to", "phone"), ("source", "x")],
-            &[("port", "tcp/80"), ("to", "phone"), ("from", "no place")],
+            &[("port", "tcp/80"), ("to", "phone"), ("from", "$x")],
         ] {
             assert!(form(wrong).is_err(), "{wrong:?}");
         }

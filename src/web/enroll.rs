@@ -36,7 +36,7 @@ fn add(ask: &Ask<'_>) -> Result<(Enrollment, String), Refused> {
     let asked =
         Enrollment { node, platform, maker: ask.caller.name(), expires: ask.now + hours * 3600, owner: None };
     let secret = ask.web.database.add_enrollment(&asked, ask.now)?;
-    Ok((asked, format!("/enroll?link={}", secret.as_str())))
+    Ok((asked, ask.frame.url(&format!("/enroll?link={}", secret.as_str()))))
 }
 
 /// Reads the name of a node that is to come.

@@ -2,14 +2,19 @@
 //! And what every answer says to the browser.
 
 use super::procedure::Refused;
+use super::proxy::{Proxies, Public};
 
 /// Where the page is, as its own addresses are written in a browser.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Place {
     /// `https` or `http`.
     pub scheme: &'static str,
     /// Each as `HOST:PORT`, in lower case, and as `HOST` alone where the port is the scheme's own.
     pub hosts: Vec<String>,
+    /// How it is called through a proxy.
+    pub public: Option<Public>,
+    /// The proxies whose word counts on where a request came from.
+    pub proxies: Proxies,
 }
 
 impl Place {
@@ -19,7 +24,7 @@ impl Place {
     /// 421, for none of ours.
     pub fn is_called(&self, host: Option<&str>) -> Result<(), Refused> {
         let host = host.unwrap_or_default().to_ascii_lowercase();
-        if self.hosts.contains(&host) {
+        if self.hosts.contains(&host) || self.is_public(&host) {
             return Ok(());
         }
         Err(Refused::new(
@@ -29,17 +34,40 @@ impl Place {
         ))
     }
 
+    fn is_public(&self, host: &str) -> bool {
+        self.public.as_ref().is_some_and(|public| public.hosts.iter().any(|own| own == host))
+    }
+
+    /// Says whether a browser that calls that name does so by TLS: with us, or with the proxy.
+    pub fn is_tls(&self, host: Option<&str>) -> bool {
+        let host = host.unwrap_or_default().to_ascii_lowercase();
+        let scheme = self.public.as_ref().filter(|_| self.is_public(&host)).map(|public| public.scheme);
+        scheme.unwrap_or(self.scheme) == "https"
+    }
+
+    /// Returns what every path begins with; empty at the root.
+    pub fn base(&self) -> &str {
+        self.public.as_ref().map_or("", |public| public.base.as_str())
+    }
+
+    /// Returns a path without that; `None`: it is not ours.
+    pub fn inside<'p>(&self, path: &'p str) -> Option<&'p str> {
+        self.public.as_ref().map_or(Some(path), |public| public.inside(path))
+    }
+
     /// Refuses a change that a page of somebody else had the browser send. A browser says where a form was: one that says nothing
     /// is none, and has no cookie to misuse.
     ///
     /// # Errors
     /// 403.
     pub fn is_from_here(&self, origin: Option<&str>, fetch_site: Option<&str>) -> Result<(), Refused> {
+        let is_at = |origin: &str, scheme: &str, hosts: &[String]| {
+            let host = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+            host.is_some_and(|host| hosts.iter().any(|own| own == host))
+        };
         let own = |origin: &str| {
-            origin
-                .strip_prefix(self.scheme)
-                .and_then(|rest| rest.strip_prefix("://"))
-                .is_some_and(|host| self.hosts.iter().any(|own| own == host))
+            is_at(origin, self.scheme, &self.hosts)
+                || self.public.as_ref().is_some_and(|public| is_at(origin, public.scheme, &public.hosts))
         };
         let is_own = match (origin, fetch_site) {
             (Some(origin), None) => own(origin),
@@ -88,7 +116,11 @@ mod tests {
     use super::*;
 
     fn place() -> Place {
-        Place { scheme: "https", hosts: vec!["relay.example:8443".into(), "10.0.0.1:8443".into()] }
+        Place {
+            scheme: "https",
+            hosts: vec!["relay.example:8443".into(), "10.0.0.1:8443".into()],
+            ..Place::default()
+        }
     }
 
     #[test]

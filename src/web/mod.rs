@@ -21,6 +21,7 @@ pub mod pages;
 mod password;
 mod people;
 pub mod procedure;
+pub mod proxy;
 mod reader;
 mod route;
 pub mod routes;

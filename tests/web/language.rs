@@ -23,7 +23,8 @@ fn what_was_chosen_on_a_page_holds_on_the_next() {
             assert!(cookie.contains(part), "{cookie}");
         }
         assert_eq!(cookie.contains("; Secure"), scheme == "https");
-        let own = format!("{}={}", rig.web.cookie_name(), who.cookie.as_deref().unwrap());
+        let own =
+            format!("{}={}", rig.web.cookie_name(Some(crate::rig::HOST)), who.cookie.as_deref().unwrap());
         let later = |cookies: &str, url: &str| {
             let asked = rig.request(&who, "GET", url, b"");
             rig.send(&with(asked, "cookie", Some(&format!("{own}; {cookies}"))))

@@ -5,6 +5,7 @@
 
 mod account;
 mod api;
+mod behind_a_proxy;
 mod devices;
 mod enrolling;
 mod faults;

@@ -67,6 +67,10 @@ impl Rig {
     }
 
     pub fn at(scheme: &'static str) -> Self {
+        Self::in_place(Place { scheme, hosts: vec![HOST.into()], ..Place::default() })
+    }
+
+    pub fn in_place(place: Place) -> Self {
         let dir = tempfile::tempdir().unwrap();
         network(dir.path());
         let asked = app::Asked {
@@ -82,7 +86,6 @@ impl Rig {
         let session = Session::new(asked, Arc::new(Nobody));
         std::thread::spawn(move || serve(&halves, &session));
         let calls = Arc::new(AtomicUsize::new(0));
-        let place = Place { scheme, hosts: vec![HOST.into()] };
         let database = Database::in_memory().unwrap();
         let agent = Box::new(Counting(Socket(path), Arc::clone(&calls)));
         Self { web: Web::new(agent, database, place, "screens0".into()), dir, calls }
@@ -129,7 +132,7 @@ impl Rig {
             if path.starts_with("/api/") { "application/json" } else { "application/x-www-form-urlencoded" };
         headers.push(("content-type".into(), kind.into()));
         if let Some(cookie) = &who.cookie {
-            headers.push(("cookie".into(), format!("{}={cookie}", self.web.cookie_name())));
+            headers.push(("cookie".into(), format!("{}={cookie}", self.web.cookie_name(Some(HOST)))));
             headers.push(("x-csrf".into(), who.csrf.clone()));
         }
         if who.token.is_none() && method != "GET" {

@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::local_user::user_of;
 use super::{listen::Bounds, now};
-use crate::web::answer::find;
 use crate::web::guard::HEADERS;
 use crate::web::{Asked, Outgoing, STRANGERS_BODY, Web};
 
@@ -85,7 +84,7 @@ async fn answer(
         body: Vec::new(),
         local_user: None,
     };
-    let Ok((route, _)) = find(&asked.method, &asked.path) else {
+    let Ok((route, _)) = web.route_of(&asked) else {
         // What nobody asked for is not read, however long it is.
         let refused = tokio::task::spawn_blocking(move || web.answer(&asked, address, now())).await;
         return refused

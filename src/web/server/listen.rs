@@ -21,7 +21,7 @@ use crate::web::procedure::Refused;
 pub struct Bounds {
     /// Connections in all.
     pub connections: usize,
-    /// Of one address; this host's own, where a proxy may be, has all.
+    /// Of one address; this host's own, where a proxy may be, and those of proxies that are believed have all.
     pub of_one: usize,
     /// Requests that are worked on at once.
     pub at_work: usize,
@@ -70,11 +70,11 @@ impl Open {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a place for a connection of an address; `false`: there is none. Where all are taken, the oldest goes by which nobody signed in
+    /// Makes a place for a connection of an address; `false`: there is none. `is_shared`: many are behind it, so that it may have all. Where all are taken, the oldest goes by which nobody signed in
     /// came, of the address that has most of those: whoever takes all places pushes out himself.
-    fn make_room(&self, address: IpAddr, bounds: &Bounds) -> bool {
+    fn make_room(&self, address: IpAddr, bounds: &Bounds, is_shared: bool) -> bool {
         let mut open = self.connections();
-        let most = if address.is_loopback() { bounds.connections } else { bounds.of_one };
+        let most = if is_shared { bounds.connections } else { bounds.of_one };
         let own = open.iter().filter(|one| one.address == address).count();
         if own < most && open.len() < bounds.connections {
             return true;
@@ -155,7 +155,8 @@ async fn accept(
         };
         let address = peer.ip().to_canonical();
         let Ok(own) = stream.local_addr() else { continue };
-        if !open.make_room(address, &bounds) {
+        let is_shared = address.is_loopback() || web.place.proxies.has(address);
+        if !open.make_room(address, &bounds, is_shared) {
             continue;
         }
         let (number, is_of_user) = (open.number(), Arc::default());
@@ -193,7 +194,7 @@ mod tests {
         let open = Open::default();
         let [anna, mallory, other] = [1, 2, 3].map(|n| IpAddr::from([10, 0, 0, n]));
         let enter = |address: IpAddr, is_user: bool| {
-            let is_in = open.make_room(address, &bounds);
+            let is_in = open.make_room(address, &bounds, false);
             if is_in {
                 let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
                 let is_of_user = Arc::new(AtomicBool::new(is_user));
