@@ -18,6 +18,7 @@ mod full_tunnel;
 mod keys;
 mod multi_homed;
 mod name_servers;
+mod own_address;
 mod path_mtu;
 mod policy_routing;
 mod preflight;

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use super::site_link::{SiteLink, resolve};
 use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, Route};
 use super::{
-    Facts, Keys, bridge, exit, full_tunnel, multi_homed, name_servers, path_mtu, policy_routing, read_only,
+    Facts, Keys, bridge, exit, full_tunnel, multi_homed, name_servers, own_address, path_mtu, policy_routing,
+    read_only,
 };
 use crate::firewall::foreign::wsl;
 use crate::firewall::foreign::{
@@ -154,14 +155,13 @@ pub fn wanted_of(
         table.chains.extend(docker::nftables::chain(network, &placed, facts));
         table.chains.extend(firewalld::chain(network, node, &placed, facts, now));
     }
+    let forwards_anyway = firewall.is_some();
+    if let Some(chain) = own_address::chain(network, node, forwards_anyway, facts) {
+        own_table(&mut firewall, network).chains.push(chain);
+    }
     let is_marked = rules.iter().any(|r| !r.ipv6) || node.fwmark.is_some();
     if is_marked && full_tunnel::is_strict(facts) {
-        let table = firewall.get_or_insert_with(|| Table {
-            name: table_name(&network.name),
-            sets: BTreeMap::new(),
-            chains: Vec::new(),
-        });
-        table.chains.extend(full_tunnel::marks(if is_full {
+        own_table(&mut firewall, network).chains.extend(full_tunnel::marks(if is_full {
             full_tunnel::TABLE
         } else {
             node.fwmark.unwrap_or(0)
@@ -237,6 +237,15 @@ fn peers(
             (other.public_key, Peer { preshared_key, endpoint, keepalive, allowed_ips })
         })
         .collect()
+}
+
+/// The network's table, also where policy asks for none.
+fn own_table<'t>(firewall: &'t mut Option<Table>, network: &Network) -> &'t mut Table {
+    firewall.get_or_insert_with(|| Table {
+        name: table_name(&network.name),
+        sets: BTreeMap::new(),
+        chains: Vec::new(),
+    })
 }
 
 fn endpoint(this: &Node, node: &Node, facts: &Facts, problems: &mut Vec<Problem>) -> Option<SocketAddr> {

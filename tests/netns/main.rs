@@ -12,6 +12,7 @@ mod confirm;
 mod exits;
 mod exported_sites;
 mod foreign_clients;
+mod forged;
 mod forwards;
 mod guide;
 mod hosts;
@@ -29,6 +30,7 @@ mod policy_rules;
 mod promises;
 mod refused;
 mod repairs;
+mod restarted;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod rig_works;
