@@ -18,7 +18,7 @@
 //! # The layers
 //!
 //! Each uses only those above it in this list (docs/architecture.md has the reasons):
-//! [`model`], [`config`], [`store`], [`wgconf`], [`firewall`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`],
+//! [`model`], [`config`], [`store`], [`wgconf`], [`firewall`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`], [`failover`],
 //! [`daemon::protocol`], [`host`], [`app`], [`daemon`], [`lab`], [`web`], [`cli`]. Without `program` there are the pure ones down to
 //! `export` alone, for any target; CI builds them for one without an operating system.
 #![cfg_attr(
@@ -41,6 +41,8 @@ pub mod dataplane;
 #[cfg(feature = "program")]
 pub mod doctor;
 pub mod export;
+#[cfg(feature = "program")]
+pub mod failover;
 pub mod firewall;
 #[cfg(feature = "program")]
 pub mod host;

@@ -144,6 +144,7 @@ fn network() -> impl Strategy<Value = Network> {
                 keepalive,
                 mtu,
                 preshared_keys,
+                failover: keepalive % 2 == 0,
                 nodes,
                 forward: Vec::new(),
                 allow: rules

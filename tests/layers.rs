@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, each using only those above it. A folder in another one can be a layer of its own.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "model",
     "config",
     "store",
@@ -18,6 +18,7 @@ const LAYERS: [&str; 20] = [
     "dataplane",
     "status",
     "doctor",
+    "failover",
     "daemon/protocol",
     "host",
     "app",

@@ -466,6 +466,7 @@ fn large() -> Network {
         keepalive: 25,
         mtu: 1420,
         preshared_keys: false,
+        failover: true,
         nodes,
         allow: vec![
             AllowRule { from: vec![place("*")], to: vec![place("172.16.2.0/24")], ports: Vec::new() },

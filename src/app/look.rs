@@ -120,6 +120,7 @@ pub fn recorded_target(dir: &Path, folder: &Folder, applied: &Applied) -> Result
     };
     let target = Target::new(dir.to_path_buf(), network, text, &applied.configuration.node, &secrets)
         .ok_or_else(|| fault(format!("it has no node {}", applied.configuration.node)))?;
+    let target = target.with_attached(Some(applied)).into_owned();
     Ok(Target { unread, ..target }.pending_in(folder, applied))
 }
 

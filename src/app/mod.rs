@@ -6,6 +6,7 @@
 //! reached through store/ and host/ alone; deciding is the pure layers' work. What is done to a host is generic over
 //! [`crate::host::Host`], so that every step is tested against a host in memory, failures included.
 
+mod attach;
 mod backend;
 mod bring_up;
 mod change;
@@ -15,6 +16,7 @@ mod commit_confirm;
 mod compare;
 mod doctor;
 mod down;
+mod drain;
 mod edit;
 mod event;
 #[cfg(test)]
@@ -51,6 +53,8 @@ mod transaction;
 mod up;
 mod wsl;
 
+pub(crate) use attach::attach;
+pub use attach::transfer;
 pub use backend::{BackendChoice, choose, end_outdated, host, host_ahead, host_for, host_to_look, standing};
 pub use bring_up::{BringUp, BroughtUp, bring_up};
 pub use change::{Change, Changed, change};
@@ -63,6 +67,7 @@ pub use commit_confirm::{Confirmed, confirm, wait_for_confirmation};
 pub use compare::{Compared, compare_edited, compare_with_host};
 pub use doctor::{Diagnosis, diagnose};
 pub use down::{Down, down};
+pub use drain::{Drained, drain};
 pub use edit::{Edited, Saving, edit, revision_of};
 pub use event::{Event, Listener, Nobody, Work, Working};
 pub use fault::{Fault, FaultKind};

@@ -14,7 +14,9 @@ use crate::host::boot_clock::since_boot;
 use crate::host::wireguard::embedded::ask_status;
 use crate::host::{HostError, LinuxHost, rolled_back};
 use crate::model::{InterfaceName, Problem};
-use crate::status::{Inputs, State, Status, StoreStatus, status as judge};
+use crate::status::{
+    ActiveRelay, AttachedSpoke, Inputs, State, Status, StoreStatus, drains, status as judge,
+};
 use crate::store::cluster::Place;
 use crate::store::folder::Folder;
 
@@ -170,7 +172,16 @@ fn read_of_host(
         seen.problems
             .extend(runtime.waiter_words().filter(|_| is_over).map(|why| cannot_go_back(name, &why)));
         let node = &seen.network.nodes[&seen.node];
-        return Ok(judge(Inputs {
+        let attached = &seen.applied.attached;
+        let relay = ActiveRelay::of(&seen.network, node, attached, session.now);
+        seen.problems.extend(relay.as_ref().and_then(ActiveRelay::problem));
+        seen.problems.extend(seen.applied.drains.then(|| drains(&seen.node)));
+        let attached = if node.is_relay() {
+            AttachedSpoke::all(&seen.network, attached, session.now)
+        } else {
+            Vec::new()
+        };
+        let judged = judge(Inputs {
             network: &seen.network,
             node,
             backend: seen.backend,
@@ -180,7 +191,8 @@ fn read_of_host(
             rolls_back_in,
             rolled_back: rolled_back::read(&Folder::new(&session.dir, name)),
             now: session.now,
-        }));
+        });
+        return Ok(Status { relay, attached, drains: seen.applied.drains, ..judged });
     }
     // Never applied since this host started: the file tells what would be.
     let loaded = session.load_from(Folder::new(&session.dir, name))?;

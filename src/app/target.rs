@@ -1,5 +1,6 @@
 //! What is to be applied: a network, the node that this host is, and that node's secrets.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +50,16 @@ impl Target {
     pub fn this(&self) -> &Node {
         // `new` found it, and nobody takes it out again.
         &self.network.nodes[&self.node]
+    }
+
+    /// Returns it with the spokes where they were last known to be.
+    pub fn with_attached(&self, applied: Option<&Applied>) -> Cow<'_, Self> {
+        let Some(applied) = applied.filter(|applied| !applied.attached.is_empty()) else {
+            return Cow::Borrowed(self);
+        };
+        let mut network = Network::clone(&self.network);
+        network.attach(&applied.attached);
+        Cow::Owned(Self { network: Arc::new(network), ..self.clone() })
     }
 
     /// Says whether the folder has a newer network than the one that was applied, which waits for `up`.

@@ -149,6 +149,8 @@ pub(super) fn apply_comparison<H: Host>(
             state: HostState { links, ..state.to_record() },
             saved_sysctls: saved_sysctls.clone(),
             saved_links: saved_links.clone(),
+            attached: c.applied.as_ref().map(|a| a.attached.clone()).unwrap_or_default(),
+            drains: c.applied.as_ref().is_some_and(|a| a.drains),
         };
     let mut saved_sysctls = c.saved_sysctls();
     if plan.is_empty() {
@@ -279,6 +281,7 @@ pub(super) fn compare<H: Host>(
     now: Timestamp,
 ) -> Result<Comparison, HostError> {
     let applied = runtime.read_applied(&target.dir)?;
+    let target = &*target.with_attached(applied.as_ref());
     let facts = facts_of(host, target, applied.as_ref())?;
     let facts = behind(target, applied.as_ref(), facts);
     let Wanted { state: mut wanted, mut problems } = desired(target, applied.as_ref(), backend, &facts, now);

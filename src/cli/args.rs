@@ -16,12 +16,14 @@ use crate::wgconf::Client;
 
 /// `export` has a file of its own: its forms are many.
 mod check;
+mod drain;
 mod export;
 mod import;
 mod lab;
 mod metrics;
 
 pub use check::Check;
+pub use drain::Drain;
 pub use export::{Export, Format, Graph, GraphFormat};
 pub use import::Import;
 pub use lab::{Lab, LabAction};
@@ -237,6 +239,17 @@ pub enum Command {
     /// Take away all that wgrelay made on this host, and nothing else
     #[command(after_help = "Examples:\n  wgrelay down\n  wgrelay down --network wg0")]
     Down,
+    /// Have spokes leave a relay before it is worked on
+    #[command(
+        after_help = "Spokes that run wgrelay and have another relay go over at once; the rest stay, and are named. It lasts until \
+                            `wgrelay undrain`, or until the relay goes down.\n\nExamples:\n  wgrelay drain eu\n  wgrelay undrain eu"
+    )]
+    Drain(Drain),
+    /// Have a relay carry spokes again that `drain` sent away
+    #[command(
+        after_help = "Who prefers it comes back once it has been well for a minute.\n\nExamples:\n  wgrelay undrain eu"
+    )]
+    Undrain(Drain),
     /// Show the peers' health and what drifted
     #[command(
         after_help = "Exit code 4: the interface, a node with sites, or drift is wrong.\n\nExamples:\n  \

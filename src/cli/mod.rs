@@ -7,6 +7,7 @@ mod cluster;
 mod confirm;
 mod context;
 mod doctor;
+mod drain;
 mod edit;
 mod enroll;
 mod events;
@@ -130,6 +131,8 @@ fn dispatch(ctx: &Context, command: &Command) -> Result<Exit, Fault> {
         Command::Up(args) => up::up(ctx, args),
         Command::Confirm(args) => confirm::confirm(ctx, args),
         Command::Down => up::down(ctx),
+        Command::Drain(args) => drain::drain(ctx, args, true),
+        Command::Undrain(args) => drain::drain(ctx, args, false),
         Command::Status(args) if args.watch => watch::watch(ctx),
         Command::Status(_) => status::status(ctx),
         Command::Doctor(args) => doctor::doctor(ctx, args),
@@ -170,6 +173,8 @@ const fn is_about_this_host(command: &Command) -> bool {
             | Command::Up(_)
             | Command::Confirm(_)
             | Command::Down
+            | Command::Drain(_)
+            | Command::Undrain(_)
             | Command::Status(_)
             | Command::Run(_)
             | Command::Service(_)

@@ -62,6 +62,7 @@ const NODE_KEYS: &[(&str, Kind)] = &[
 ];
 
 const NETWORK_KEYS: &[(&str, Kind)] = &[
+    ("failover", Kind::Flag),
     ("keepalive", Kind::Number),
     ("mtu", Kind::Number),
     ("name", Kind::Elsewhere("`wgrelay down`, then rename its folder and correct `name` in the file")),

@@ -9,7 +9,7 @@ use super::output::{Output, Role};
 use super::table::{Cell, Narrow, table};
 use crate::app::{self, Answer};
 use crate::model::Problem;
-use crate::status::{Health, PeerStatus, State, Status, duration};
+use crate::status::{ActiveRelay, Health, PeerStatus, State, Status, duration};
 
 /// Shows the status.
 pub fn status(ctx: &Context) -> Result<Exit, Fault> {
@@ -78,6 +78,13 @@ pub(super) fn text(out: &Output, status: &Status) -> String {
         text += &format!(", {} since {since}", out.paint(Role::Warn, "the store is not reached"));
     }
     text.push('\n');
+    if let Some(relay) = &status.relay {
+        text += &carried(out, relay);
+    }
+    if !status.attached.is_empty() {
+        let away = status.attached.iter().map(|spoke| format!("{} at {}", spoke.node, spoke.relay));
+        text += &format!("away from home: {}\n", away.collect::<Vec<_>>().join(", "));
+    }
     if !status.peers.is_empty() {
         let rows: Vec<Vec<Cell>> = status.peers.iter().map(row).collect();
         text += &table(
@@ -102,6 +109,20 @@ pub(super) fn text(out: &Output, status: &Status) -> String {
         }
     }
     text
+}
+
+/// Which relay carries this spoke, and how the others are.
+fn carried(out: &Output, relay: &ActiveRelay) -> String {
+    let mut text = format!("carried by {}", out.paint(Role::Name, relay.name.as_str()));
+    if let Some(since) = relay.since {
+        text += &format!(" since {since}");
+    }
+    let others: Vec<String> =
+        relay.relays.iter().map(|other| format!("{} {}", other.name, other.state.as_str())).collect();
+    if !others.is_empty() {
+        text += &format!("; {}", others.join(", "));
+    }
+    text + "\n"
 }
 
 fn row(peer: &PeerStatus) -> Vec<Cell> {

@@ -20,7 +20,8 @@ pub(super) const FORMAT: i64 = 1;
 pub(super) const MIN_MTU: u16 = 576;
 
 const TOP_KEYS: &[&str] = &["format", "network", "node", "allow", "forward", "expect"];
-const NETWORK_KEYS: &[&str] = &["name", "subnet", "subnet6", "keepalive", "mtu", "preshared_keys"];
+const NETWORK_KEYS: &[&str] =
+    &["name", "subnet", "subnet6", "keepalive", "mtu", "preshared_keys", "failover"];
 /// Reads network.toml. `file` is what places call it.
 pub fn parse_network(bytes: &[u8], file: &str) -> Parsed<Network> {
     read(bytes, file, |network, _, _| network)
@@ -95,6 +96,7 @@ fn network_of(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
         keepalive: DEFAULT_KEEPALIVE,
         mtu: DEFAULT_MTU,
         preshared_keys: true,
+        failover: true,
         nodes: BTreeMap::new(),
         allow: Vec::new(),
         forward: Vec::new(),
@@ -197,5 +199,8 @@ fn network_table(section: &Section<'_>, network: &mut Network, marks: &mut Marks
     }
     if let Some(flag) = section.flag("preshared_keys", source) {
         network.preshared_keys = flag.value;
+    }
+    if let Some(flag) = section.flag("failover", source) {
+        network.failover = flag.value;
     }
 }

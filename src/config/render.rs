@@ -31,6 +31,9 @@ pub fn render_network(network: &Network, header_comment: Option<&str>) -> String
     if !network.preshared_keys {
         put("preshared_keys", "false".into());
     }
+    if !network.failover {
+        put("failover", "false".into());
+    }
     // Relays first: the file then reads from the middle of the network outwards.
     let order: Vec<&NodeName> = network.relays().map(|relay| &relay.name).collect();
     for node in network.relays().chain(network.spokes()) {

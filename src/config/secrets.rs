@@ -365,6 +365,7 @@ mod tests {
             keepalive: 25,
             mtu: 1420,
             preshared_keys: true,
+            failover: true,
             nodes: [node("hub", Role::Relay, 1), node("a", Role::Spoke, 2), node("b", Role::Spoke, 3)]
                 .into_iter()
                 .map(|n| (n.name.clone(), n))

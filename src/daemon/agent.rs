@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::failover::{self, Told};
 use super::follow::Follower;
 use super::supervise::supervise;
 use super::traffic;
@@ -11,14 +12,16 @@ use super::{
     serve,
 };
 use crate::app::{self, BackendChoice, Event, Fault, Reconciled, Session, TargetCache};
+use crate::dataplane::{DeviceChange, DeviceReport};
 use crate::host::agent_process::{AgentLock, Runtime};
 use crate::host::confine::{detached, give_up_rights};
 use crate::host::docker::Engine;
 use crate::host::netlink_monitor::{Concern, LastAuthor};
 use crate::host::scope::{Part, leave_session};
 use crate::host::systemd;
+use crate::host::wireguard::{KernelWireGuard, WireGuard};
 use crate::host::{HostError, LinuxHost};
-use crate::model::{InterfaceName, Network};
+use crate::model::{Attachments, InterfaceName, Network};
 use crate::plan::{Backend, Line, RouteInterest};
 use crate::status::{Repairs, Status, metrics};
 use crate::store::folder::Folder;
@@ -252,6 +255,8 @@ pub(super) struct Looking {
     repairs: Arc<Mutex<Repairs>>,
     /// Who changed our table last.
     author: LastAuthor,
+    /// Which relay carries, and what is asked about that.
+    pub(super) told: Told,
 }
 
 impl Looking {
@@ -264,11 +269,49 @@ impl Looking {
             cache: TargetCache::default(),
             repairs: Arc::default(),
             author: LastAuthor::default(),
+            told: Told::default(),
+        }
+    }
+
+    /// Reads the network that is applied.
+    pub(super) fn target(&self) -> Option<app::Target> {
+        let folder = Folder::new(&self.session.dir, &self.name);
+        Some(self.cache.recorded(&self.session.dir, &folder, &self.runtime).ok()??.1)
+    }
+
+    /// Reads where spokes are, as it is on record.
+    pub(super) fn attached(&self) -> Attachments {
+        let folder = Folder::new(&self.session.dir, &self.name);
+        let recorded = self.cache.recorded(&self.session.dir, &folder, &self.runtime);
+        recorded.ok().flatten().map(|(applied, _)| applied.attached.clone()).unwrap_or_default()
+    }
+
+    /// Opens the machine.
+    pub(super) fn machine(&self) -> Result<LinuxHost, HostError> {
+        machine(self.device.as_ref())
+    }
+
+    /// Reads the device; `None`: it is gone, or does not tell.
+    pub(super) fn report(&self) -> Option<DeviceReport> {
+        match &self.device {
+            Some(device) => device.report().ok(),
+            None => KernelWireGuard::open().and_then(|mut kernel| kernel.report(&self.name)).ok().flatten(),
+        }
+    }
+
+    /// Changes the device.
+    pub(super) fn configure(&self, change: &DeviceChange) -> Result<(), HostError> {
+        match &self.device {
+            Some(device) => WireGuard::configure(&mut device.clone(), &self.name, change),
+            None => KernelWireGuard::open().and_then(|mut kernel| kernel.configure(&self.name, change)),
         }
     }
 
     fn serving(self) -> Serving {
         traffic::keep(self.clone());
+        let recorded = self.runtime.read_applied(&self.session.dir).ok().flatten();
+        self.told.set_drains(recorded.is_some_and(|applied| applied.drains));
+        failover::keep(self.clone());
         Serving {
             network: self.name.clone(),
             runtime: self.runtime.clone(),
@@ -278,6 +321,7 @@ impl Looking {
             author: self.author.clone(),
             glance: self.clone().glance(),
             follow: self.clone().follow(),
+            drain: failover::drain(self.clone()),
             status: self.tell(),
             metrics: None,
             hangs_up: false,
@@ -292,6 +336,7 @@ impl Looking {
         status.repairs_in_a_minute = Some(repairs.in_a_minute(session.now));
         status.repaired_after = repairs.others(session.now);
         status.problems.extend(repairs.problem(&self.name, session.now));
+        self.told.complete(&mut status);
         Ok(status)
     }
 

@@ -10,9 +10,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use zeroize::Zeroizing;
 
-use super::StatusProvider;
 use super::device::LocalDevice;
 use super::protocol::{self, Answer, MAX_LINE, Request};
+use super::{Drain, StatusProvider};
 use crate::host::agent_process::Runtime;
 
 /// How many look at the host for a status at a time; others look themselves.
@@ -26,6 +26,8 @@ pub(super) struct Served {
     pub(super) network: String,
     pub(super) device: Option<LocalDevice>,
     pub(super) status: StatusProvider,
+    /// Has spokes leave a relay.
+    pub(super) drain: Drain,
     /// What whoever asks for a status has to call himself.
     pub(super) client_id: String,
     /// It was told to end.
@@ -150,6 +152,14 @@ async fn answer(request: Request, served: &Served) -> Answer {
         },
         // They have answers of their own, with more behind them.
         Request::Status { .. } | Request::PackedReport => refused("not here"),
+        Request::Drain { relay, drains } => {
+            let drain = Arc::clone(&served.drain);
+            match tokio::task::spawn_blocking(move || drain(&relay, drains)).await {
+                Ok(Ok(())) => Answer::Done,
+                Ok(Err((message, hint))) => Answer::Refused { message, hint },
+                Err(_) => refused("it ended badly"),
+            }
+        }
         Request::Wake => {
             // A full queue means that a look at the host is coming anyway.
             let _ = served.wake.try_send(());

@@ -11,6 +11,7 @@
 pub mod agent;
 mod control_socket;
 mod device;
+mod failover;
 mod follow;
 mod metrics;
 mod pace;
@@ -36,7 +37,7 @@ use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::docker::{Engine, Events};
 use crate::host::netlink_monitor::{Concern, LastAuthor, NetlinkMonitor};
-use crate::model::InterfaceName;
+use crate::model::{InterfaceName, NodeName};
 use crate::plan::table_name;
 use crate::status::State;
 
@@ -83,6 +84,9 @@ pub struct StatusReply {
 /// Looks at the host for `status`, for networks of this folder; blocking. Where it cannot, whoever asks looks himself.
 pub type StatusProvider = Arc<dyn Fn(&Path) -> Result<StatusReply, String> + Send + Sync>;
 
+/// Has spokes leave a relay, this one or another, or has it carry again; what failed and what to do otherwise. Blocking.
+pub type Drain = Arc<dyn Fn(&NodeName, bool) -> Result<(), (String, String)> + Send + Sync>;
+
 /// What an agent serves.
 pub struct Serving {
     /// The network.
@@ -103,6 +107,8 @@ pub struct Serving {
     pub follow: Box<dyn FnOnce() + Send>,
     /// What `status` asks for.
     pub status: StatusProvider,
+    /// What `drain` asks for.
+    pub drain: Drain,
     /// Metrics, where somebody asked for them.
     pub metrics: Option<Metrics>,
     /// Whether it ends with its terminal. An agent of `up` has none, and does not care.
@@ -142,6 +148,7 @@ async fn events(serving: Serving) -> std::io::Result<End> {
         network: serving.network.to_string(),
         device: serving.device.clone(),
         status: Arc::clone(&serving.status),
+        drain: Arc::clone(&serving.drain),
         client_id: serving.runtime.client_id(),
         is_ending,
         looks: Arc::new(Semaphore::new(control_socket::LOOKS)),

@@ -61,6 +61,7 @@ mod tests {
             tx_bytes: 0,
             allowed_ips: Vec::new(),
             matters,
+            standby: false,
             send_error: None,
         }
     }
@@ -90,6 +91,10 @@ mod tests {
             repairs_in_a_minute: None,
             repaired_after: Default::default(),
             store: None,
+            relay: None,
+            attached: Vec::new(),
+            drains: false,
+            to_leave: Vec::new(),
         };
         let codes: Vec<String> = observed(&status, &[known]).into_iter().map(|f| f.code).collect();
         assert_eq!(codes, ["peer-away", "never-heard"]);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::configuration::{self, Configuration};
-use crate::model::InterfaceName;
+use crate::model::{Attachments, InterfaceName};
 use crate::plan::bridge::Links;
 use crate::plan::{HostState, PolicyRule};
 use crate::store::files::{self, StoreError};
@@ -65,6 +65,12 @@ pub struct Applied {
     /// What bridges and ports were before they were first changed; `None`: there was no such link.
     #[serde(rename = "displaced_links", default, skip_serializing_if = "Links::is_empty")]
     pub saved_links: Links,
+    /// Where spokes are, of those that ever left their home relay.
+    #[serde(default, skip_serializing_if = "Attachments::is_empty")]
+    pub attached: Attachments,
+    /// Whether spokes are asked to leave this relay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drains: bool,
 }
 
 /// The runtime folder of one network, mode 0700.
@@ -256,6 +262,8 @@ mod tests {
             },
             saved_sysctls: BTreeMap::from([("net/ipv4/ip_forward".into(), "0".into())]),
             saved_links: [("br-ext".into(), None)].into(),
+            attached: Attachments::new(),
+            drains: false,
         }
     }
 

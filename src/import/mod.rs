@@ -338,6 +338,7 @@ fn empty(sources: &[Source<'_>], relay: usize, name: Option<InterfaceName>) -> (
         keepalive: DEFAULT_KEEPALIVE,
         mtu: DEFAULT_MTU,
         preshared_keys: false,
+        failover: true,
         nodes: BTreeMap::new(),
         allow: Vec::new(),
         forward: Vec::new(),

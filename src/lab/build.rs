@@ -375,6 +375,10 @@ pub(super) fn ip_batch(lines: &str) -> io::Result<()> {
 fn fresh_copy(network: &Network, text: &str, topology: &Topology) -> Result<(String, Secrets), LabError> {
     let mut document = NetworkDocument::parse(text)?;
     let mut secrets = Secrets { private_keys: BTreeMap::new(), preshared_keys: BTreeMap::new() };
+    if network.relays().nth(1).is_some() {
+        // What is predicted is the network with every spoke where its file has it: nobody goes elsewhere meanwhile by himself.
+        document.set_network_value("failover", Some(&Setting::Flag(false)))?;
+    }
     for node in network.nodes.values() {
         let key = random::private_key();
         document.set_public_key(&node.name, &key.public_key())?;

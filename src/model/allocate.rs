@@ -77,6 +77,7 @@ mod tests {
             keepalive: 25,
             mtu: 1420,
             preshared_keys: true,
+            failover: true,
             nodes,
             allow: vec![],
             forward: Vec::new(),

@@ -155,6 +155,7 @@ mod tests {
             keepalive: 25,
             mtu: 1420,
             preshared_keys: true,
+            failover: true,
             nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
             allow: vec![],
             forward: Vec::new(),

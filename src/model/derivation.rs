@@ -103,7 +103,7 @@ impl Derivation {
         match (spoke.is_relay(), spoke.relays.as_slice()) {
             (true, _) => None,
             (false, []) => self.relays.first(),
-            (false, listed) => listed.iter().find_map(known),
+            (false, listed) => spoke.attached.iter().chain(listed).find_map(known),
         }
     }
 

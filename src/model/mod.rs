@@ -5,6 +5,7 @@
 
 mod allocate;
 mod allowed_ips;
+mod attachment;
 mod derivation;
 mod endpoint;
 mod forward;
@@ -31,6 +32,7 @@ pub use allowed_ips::{
     FULL_TUNNEL, claimed_by_spoke, conf_mark, derive_for_spoke, has_own_table, is_full_tunnel,
     outside_of_full, places, prefixes_of, reachable_sites, without,
 };
+pub use attachment::{Attachment, Attachments};
 pub use derivation::Derivation;
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, EndpointHost};
 pub use forward::{Destination, DestinationError, Forward, ForwardSource, Target};

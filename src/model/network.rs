@@ -31,6 +31,8 @@ pub struct Network {
     pub mtu: u16,
     /// Whether every relay-spoke pair has a preshared key.
     pub preshared_keys: bool,
+    /// Whether spokes that run wgrelay go over to another relay of their list when theirs does not answer.
+    pub failover: bool,
     /// The nodes by name.
     pub nodes: BTreeMap<NodeName, Node>,
     /// Who may talk to whom; empty: everyone to everyone.
@@ -195,6 +197,8 @@ pub struct Node {
     pub rank: usize,
     /// On a spoke: the relays that it may use, its home first; empty where the network has one relay.
     pub relays: Vec<NodeName>,
+    /// On a spoke: the relay of its list that it went over to; `None`: it is at home.
+    pub attached: Option<NodeName>,
     /// What it runs on.
     pub platform: Platform,
     /// Its IPv4 address in the tunnel.
@@ -257,6 +261,7 @@ impl Node {
             role,
             rank: 0,
             relays: Vec::new(),
+            attached: None,
             platform: Platform::Linux,
             address,
             address6: None,

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use super::{Network, Node, Timestamp, claimed_by_spoke, derive_for_spoke, everything};
 
 impl Network {
-    /// Returns the relay that a spoke is at home on: the first active one of its own list, or, where that is empty because
-    /// the network has one relay alone, that one. `None`: no relay of its list takes part, or the node is a relay itself.
+    /// Returns the relay that a spoke is at home on: the one that it went over to, else the first active one of its own list, or,
+    /// where that is empty because the network has one relay alone, that one. `None`: no relay of its list takes part, or the node is a relay itself.
     ///
     /// An empty list is looked up by going through all nodes; whoever asks for many pairs asks [`Network::are_peers`].
     pub fn home_of(&self, spoke: &Node, now: Timestamp) -> Option<&Node> {
@@ -18,8 +18,8 @@ impl Network {
         if spoke.relays.is_empty() {
             return self.relays().find(|relay| relay.is_active(now));
         }
-        let mut listed = spoke.relays.iter().filter_map(|name| self.nodes.get(name));
-        listed.find(|relay| relay.is_relay() && relay.is_active(now))
+        let listed = spoke.attached.iter().chain(&spoke.relays).filter_map(|name| self.nodes.get(name));
+        listed.into_iter().find(|relay| relay.is_relay() && relay.is_active(now))
     }
 
     /// Says whether two nodes have a session with each other where both take part: all relays do, and a spoke and its home.
@@ -126,6 +126,7 @@ mod tests {
             keepalive: 25,
             mtu: 1420,
             preshared_keys: false,
+            failover: true,
             nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
             allow: Vec::new(),
             forward: Vec::new(),

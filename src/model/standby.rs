@@ -196,6 +196,7 @@ mod tests {
             keepalive: 25,
             mtu: 1420,
             preshared_keys: false,
+            failover: true,
             nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
             allow: Vec::new(),
             forward: Vec::new(),

@@ -225,10 +225,23 @@ fn peers(
     now: Timestamp,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<crate::model::PublicKey, Peer> {
+    // Without its key a session that carries nothing yet is not begun; one that carries is told as incomplete.
+    let has_key = |other: &&Node| {
+        !network.preshared_keys
+            || keys.preshared_keys.get(&other.name).is_some_and(crate::model::PresharedKey::is_some)
+    };
+    let warm = network.warm_peers_of(node, now).filter(has_key).map(|other| (other, BTreeSet::new()));
     network
         .peers_of(node, now)
         .map(|other| {
-            let allowed_ips = if node.is_relay() { network.allowed_ips(node, other, now) } else { derived() };
+            let ips = if node.is_relay() { network.allowed_ips(node, other, now) } else { derived() };
+            (other, ips)
+        })
+        .chain(warm)
+        .map(|(other, mut allowed_ips)| {
+            if network.probe_each_other(node, other, now) {
+                allowed_ips.insert(other.public_key.link_local_prefix());
+            }
             let keepalive = network.keepalive_towards(node, other);
             let endpoint = endpoint(node, other, facts, problems);
             // Keys that are stored and not asked for would keep this side from those that export none.
@@ -275,6 +288,8 @@ fn routes<'n>(
     is_full: bool,
 ) -> BTreeSet<Route> {
     sends
+        // Where agents ask each other is on the interface's own link.
+        .filter(|net| !matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local() && net.prefix_len() == 128))
         .filter(|net| !addresses.iter().any(|a| a.trunc().contains(*net)))
         .map(|net| Route {
             dst: *net,

@@ -52,6 +52,7 @@ fn network(nodes: Vec<Node>) -> Network {
         keepalive: 25,
         mtu: 1420,
         preshared_keys: false,
+        failover: true,
         nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
         allow: Vec::new(),
         forward: Vec::new(),

@@ -100,6 +100,7 @@ mod tests {
             tx_bytes: 20,
             allowed_ips: Vec::new(),
             matters: false,
+            standby: false,
             send_error: None,
         };
         Status {
@@ -115,6 +116,10 @@ mod tests {
             repairs_in_a_minute: Some(3),
             repaired_after: [("nft".to_string(), 2), ("unknown".to_string(), 1)].into(),
             store: None,
+            relay: None,
+            attached: Vec::new(),
+            drains: false,
+            to_leave: Vec::new(),
             rolls_back_in: None,
         }
     }

@@ -1,5 +1,6 @@
 //! From what was observed to what a person wants to know: who is online, and whether the host is as applied.
 
+mod active_relay;
 mod duration;
 mod health;
 mod metrics;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use active_relay::{ActiveRelay, AttachedSpoke, RelayAnswers, RelayState, drains};
 pub use duration::duration;
 pub use health::{Health, health};
 pub use metrics::metrics;
@@ -69,6 +71,9 @@ pub struct PeerStatus {
     pub allowed_ips: Vec<IpNet>,
     /// Whether this host depends on it: it is a relay, or has sites.
     pub matters: bool,
+    /// Whether the session is kept warm and carries nothing: the spoke is attached to another relay.
+    #[serde(default)]
+    pub standby: bool,
     /// Why this host's kernel refuses to send to its endpoint; `null`: it does not, or nobody can tell.
     #[serde(default)]
     pub send_error: Option<String>,
@@ -129,6 +134,18 @@ pub struct Status {
     /// How it stands with the store of a cluster; `null`: it is in none.
     #[serde(default)]
     pub store: Option<StoreStatus>,
+    /// On a spoke that may use several relays: the one that carries it; `null` elsewhere.
+    #[serde(default)]
+    pub relay: Option<ActiveRelay>,
+    /// On a relay: the spokes of the network that are not at their home relay.
+    #[serde(default)]
+    pub attached: Vec<AttachedSpoke>,
+    /// On a relay: whether spokes are asked to leave it.
+    #[serde(default)]
+    pub drains: bool,
+    /// While it drains: the spokes here that can leave, and have not yet.
+    #[serde(default)]
+    pub to_leave: Vec<NodeName>,
 }
 
 impl Status {
@@ -204,6 +221,10 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         repairs_in_a_minute: None,
         repaired_after: BTreeMap::new(),
         store: None,
+        relay: None,
+        attached: Vec::new(),
+        drains: false,
+        to_leave: Vec::new(),
     }
 }
 
@@ -269,6 +290,7 @@ fn peer_status(
     let age = last.map(|t| now.since(Timestamp(t)));
     // The side with the keepalive keeps the session alive: the spoke's own, whichever side looks.
     let spoke = if here.is_relay() { node } else { Some(here) };
+    let standby = node.is_some_and(|node| network.stands_by(here, node, now));
     let has_keepalive = peer.keepalive > 0 || spoke.is_some_and(|n| network.keepalive_of(n).is_some());
     PeerStatus {
         name: node.map(|n| n.name.clone()),
@@ -280,7 +302,8 @@ fn peer_status(
         rx_bytes: peer.rx_bytes,
         tx_bytes: peer.tx_bytes,
         allowed_ips: peer.allowed_ips.clone(),
-        matters: node.is_some_and(|n| n.is_relay() || n.has_sites()),
+        matters: !standby && node.is_some_and(|n| n.is_relay() || n.has_sites()),
+        standby,
         send_error: peer.send_error.map(send_error::words),
     }
 }

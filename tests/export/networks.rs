@@ -59,6 +59,7 @@ fn network(name: &str, subnet: &str, nodes: Vec<Node>) -> Network {
         keepalive: 25,
         mtu: 1420,
         preshared_keys: true,
+        failover: true,
         nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
         allow: Vec::new(),
         forward: Vec::new(),

@@ -139,6 +139,7 @@ fn network() -> impl Strategy<Value = Network> {
                 keepalive,
                 mtu,
                 preshared_keys: psk,
+                failover: true,
                 nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
                 forward: Vec::new(),
                 allow: policy.then(rule).into_iter().collect(),

@@ -11,6 +11,7 @@ mod by_the_agent;
 mod confirm;
 mod exits;
 mod exported_sites;
+mod failover;
 mod foreign_clients;
 mod forged;
 mod forwards;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::dataplane::{DeviceChange, DeviceReport};
+use crate::model::NodeName;
 use crate::status::State;
 
 /// The version of this conversation. An agent of another version is replaced, not talked to.
@@ -39,6 +40,13 @@ pub enum Request {
         /// Who asks: the program file, whose words another one's could differ from, and the network namespace, which has its own
         /// interfaces, as the agent calls itself.
         client_id: String,
+    },
+    /// Have spokes leave a relay, this one or another, or have it carry again. An agent that does not know this refuses it.
+    Drain {
+        /// The relay.
+        relay: NodeName,
+        /// Which of both.
+        drains: bool,
     },
     /// Look at the host and the network now instead of at the next tick.
     Wake,
@@ -107,6 +115,8 @@ mod tests {
             assert_eq!(serde_json::from_slice::<Request>(&bytes).unwrap(), request);
         }
         let request = Request::Status { dir: "/etc/wgrelay".into(), client_id: "0.1.0 1:2".into() };
+        assert_eq!(serde_json::from_slice::<Request>(&line(&request).unwrap()).unwrap(), request);
+        let request = Request::Drain { relay: "eu".parse().unwrap(), drains: true };
         assert_eq!(serde_json::from_slice::<Request>(&line(&request).unwrap()).unwrap(), request);
         let change = DeviceChange { listen_port: Some(1), ..DeviceChange::default() };
         let request = Request::Configure { change: Box::new(change) };

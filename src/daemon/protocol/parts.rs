@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::dataplane::{DeviceChange, DeviceReport};
+use crate::model::NodeName;
 use crate::status::State;
 
 #[derive(Deserialize)]
@@ -14,6 +15,8 @@ pub(super) struct Request {
     change: Option<Box<DeviceChange>>,
     dir: Option<PathBuf>,
     client_id: Option<String>,
+    relay: Option<NodeName>,
+    drains: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +42,9 @@ impl TryFrom<Request> for super::Request {
     fn try_from(parts: Request) -> Result<Self, String> {
         if let ("status", Some((dir, client_id))) = (parts.r#do.as_str(), parts.dir.zip(parts.client_id)) {
             return Ok(Self::Status { dir, client_id });
+        }
+        if let ("drain", Some((relay, drains))) = (parts.r#do.as_str(), parts.relay.zip(parts.drains)) {
+            return Ok(Self::Drain { relay, drains });
         }
         match (parts.r#do.as_str(), parts.change) {
             ("hello", _) => Ok(Self::Hello),

@@ -14,6 +14,7 @@ mod foreign_firewall;
 mod iptables;
 mod last_author;
 mod link;
+pub mod link_local;
 pub mod name_servers;
 mod names;
 mod netlink;

@@ -18,7 +18,7 @@ use crate::dataplane::{DeviceChange, DeviceReport};
 use crate::host::HostError;
 use crate::host::agent_process::Runtime;
 use crate::host::confine;
-use crate::model::InterfaceName;
+use crate::model::{InterfaceName, NodeName};
 use crate::status::State;
 
 /// How long an agent may take to answer: a change of 5,000 peers takes well under a second.
@@ -113,6 +113,26 @@ pub fn ask_status(runtime: &Runtime, dir: &Path) -> Option<(Vec<u8>, State)> {
     let (answer, mut json) = ask_for_bytes(runtime, &request).ok()?;
     let Answer::Status { state, .. } = answer else { return None };
     Some((std::mem::take(&mut json), state))
+}
+
+/// Has spokes leave a relay, or has it carry again.
+///
+/// # Errors
+/// No agent answers, or it cannot.
+pub fn ask_to_drain(runtime: &Runtime, relay: &NodeName, drains: bool) -> Result<(), HostError> {
+    if !is_responsive(runtime) {
+        return Err(HostError::new("drain", relay.to_string(), "no agent runs here")
+            .hint("`wgrelay service install` starts one, or `wgrelay run`"));
+    }
+    match ask(runtime, &Request::Drain { relay: relay.clone(), drains })? {
+        Answer::Done => Ok(()),
+        Answer::Refused { message, hint } => {
+            Err(HostError::new("drain", relay.to_string(), message).hint(hint))
+        }
+        _ => {
+            Err(HostError::new("drain", relay.to_string(), "an answer that this version does not understand"))
+        }
+    }
 }
 
 /// Says whether an agent answers at once.
