@@ -28,7 +28,7 @@ fn a_neighbour_who_forges_a_spokes_ipv6_address_gets_nothing_in() {
     for node in [&t.windows, &t.relay] {
         node.run(&["sh", "-ec", WATCH]).ok();
     }
-    t.internet.ip("addr add fd5e:1::2/128 dev lo\nroute add fd5e:1::1/128 via fd00:39::50");
+    t.internet.ip("addr add fd5e:1::2/128 dev lo nodad\nroute add fd5e:1::1/128 via fd00:39::50");
     let forged = || {
         t.internet.run(&[
             "ping",
