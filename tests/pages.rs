@@ -441,7 +441,10 @@ fn a_sub_path_is_kept() {
     for (name, page) in every_page(&known) {
         let html = page.into_string();
         for (_, inside) in tags(&html) {
-            for link in ["href", "src", "action", "data-live"].iter().filter_map(|a| attribute(inside, a)) {
+            for link in ["href", "src", "action", "data-live", "data-events"]
+                .iter()
+                .filter_map(|a| attribute(inside, a))
+            {
                 let ours =
                     link.starts_with("/wg/") || link.starts_with(['#', '?']) || link.starts_with("data:");
                 assert!(ours, "{name}: {link}");
@@ -523,6 +526,31 @@ fn three_hundred_are_drawn_by_groups() {
     let html = pages::overview(&known.frame, None, &list, &check).into_string();
     assert!(html.contains("199 nodes") && html.contains("100 nodes"));
     assert!(html.matches("<rect").count() == 3 && html.len() < 20_000, "{}", html.len());
+}
+
+/// What a page that is open asks for after a change, at most once in five seconds: less than 50 kB a second, of however many nodes.
+#[test]
+fn what_changes_of_a_page_is_small() {
+    let known = known();
+    for count in [300, 5_000] {
+        let names: Vec<String> = (0..count).map(|n| format!("n{n:04}")).collect();
+        let node = |name: &String| {
+            json!({"name": name, "role": if name == "n0000" { "relay" } else { "spoke" }, "platform": "linux",
+                "address": "10.0.0.1", "address6": null, "enabled": true, "active": true, "expires": null,
+                "endpoint": null, "public_key": "k", "sites": []})
+        };
+        let list: List = read(json!({"network": "wg0", "nodes": names.iter().map(node).collect::<Vec<_>>()}));
+        let classes: Vec<Vec<String>> = names.chunks(100).map(<[String]>::to_vec).collect();
+        let pairs: Vec<Value> = classes
+            .iter()
+            .map(|class| json!({"from": class[0], "to": names[0], "verdict": "blocked", "ports": [], "reason": null}))
+            .collect();
+        let check: Check = read(json!({"classes": classes, "problems": [], "pairs": pairs}));
+        let bytes = pages::live(&known.frame, Some(&known.status), &list, &check).into_string().len();
+        let node = pages::node_live(&known.frame, "windows", Some(&known.status)).into_string().len();
+        println!("{count} nodes: {bytes} bytes of the overview, {node} of a node's page");
+        assert!(bytes < 5 * 50_000 && node < 2_000, "{count} nodes: {bytes} and {node} bytes");
+    }
 }
 
 #[test]

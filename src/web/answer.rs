@@ -2,6 +2,7 @@
 //! that one may, what it says. Nothing here waits, and nothing is written before all of it holds.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use maud::Markup;
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use zeroize::Zeroizing;
 use super::ask::{Ask, Content, Reply};
 use super::caller::Caller;
 use super::database::Entry;
+use super::events::Listening;
 use super::fields::{Field, Fields, Kind, must};
 use super::guard::HEADERS;
 use super::procedure::Refused;
@@ -40,7 +42,13 @@ pub struct Asked {
 }
 
 impl Asked {
-    fn header(&self, name: &str) -> Option<&str> {
+    /// Returns it without its body.
+    pub fn clone_head(&self) -> Self {
+        let (method, path, query) = (self.method.clone(), self.path.clone(), self.query.clone());
+        Self { method, path, query, headers: self.headers.clone(), body: Vec::new(), local_user: None }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(own, _)| own == name);
         let (_, value) = found.next()?;
         // Two of one name: whoever stands between us may have read the other.
@@ -59,7 +67,7 @@ impl Asked {
     }
 
     /// Returns a cookie; of two of one name one may be another page's of this host, so neither counts.
-    fn cookie(&self, name: &str) -> Option<&str> {
+    pub(super) fn cookie(&self, name: &str) -> Option<&str> {
         let pairs = self.header("cookie")?.split(';').map(str::trim);
         let mut found = pairs.filter_map(|pair| pair.split_once('=')).filter(|(own, _)| *own == name);
         let (_, value) = found.next()?;
@@ -78,6 +86,8 @@ pub struct Outgoing {
     pub body: Zeroizing<Vec<u8>>,
     /// Whether it goes to somebody who signed in.
     pub is_to_user: bool,
+    /// News instead of a body, one by one.
+    pub events: Option<Arc<Listening>>,
 }
 
 /// So long may the body be of whoever is not known, or may not, in bytes.
@@ -322,6 +332,7 @@ impl Web {
 
     fn outgoing(&self, reply: Reply, host: Option<&str>) -> Outgoing {
         let mut headers = self.headers(host);
+        let mut events = None;
         let body = match reply.content {
             Content::Page(markup) => {
                 headers.push(("content-type", "text/html; charset=utf-8".into()));
@@ -332,6 +343,13 @@ impl Web {
                 headers.push(("content-type", content_type.into()));
                 content.as_bytes().to_vec()
             }
+            Content::Events(listening) => {
+                headers.push(("content-type", "text/event-stream".into()));
+                // nginx keeps nothing back then.
+                headers.push(("x-accel-buffering", "no".into()));
+                events = Some(listening);
+                Vec::new()
+            }
             Content::Nothing => Vec::new(),
         };
         headers.extend(reply.location.map(|path| ("location", format!("{}{path}", self.place.base()))));
@@ -341,7 +359,7 @@ impl Web {
             let (name, cookie, bounds) = (self.cookie_name(host), cookie.as_str(), self.cookie_bounds(host));
             headers.push(("set-cookie", format!("{name}={cookie}{bounds}; SameSite=Strict{ends}")));
         }
-        Outgoing { status: reply.status, headers, body: Zeroizing::new(body), is_to_user: false }
+        Outgoing { status: reply.status, headers, body: Zeroizing::new(body), is_to_user: false, events }
     }
 
     fn headers(&self, host: Option<&str>) -> Vec<(&'static str, String)> {
@@ -379,7 +397,13 @@ impl Web {
             headers.push(("content-type", "text/html; charset=utf-8".into()));
             self.refusal(frame, refused).into_string().into_bytes()
         };
-        Outgoing { status: refused.status, headers, body: Zeroizing::new(body), is_to_user: false }
+        Outgoing {
+            status: refused.status,
+            headers,
+            body: Zeroizing::new(body),
+            is_to_user: false,
+            events: None,
+        }
     }
 
     fn refusal(&self, frame: &Frame, refused: &Refused) -> Markup {

@@ -1,6 +1,7 @@
 //! A request that may be answered, and the answer.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use maud::Markup;
 use serde::de::DeserializeOwned;
@@ -9,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::Web;
 use super::caller::Caller;
+use super::events::Listening;
 use super::fields::Fields;
 use super::procedure::{Procedure, Refused};
 use super::throttle::Peer;
@@ -60,6 +62,8 @@ pub enum Content {
     Json(Value),
     /// A file that is served as it is.
     File(&'static str, &'static str),
+    /// News, one by one.
+    Events(Arc<Listening>),
     /// Nothing: it leads elsewhere.
     Nothing,
 }
@@ -93,6 +97,10 @@ impl Reply {
     /// A file.
     pub fn file(content_type: &'static str, content: &'static str) -> Self {
         Self::of(Content::File(content_type, content))
+    }
+    /// News, for as long as somebody listens.
+    pub fn events(listening: Arc<Listening>) -> Self {
+        Self::of(Content::Events(listening))
     }
     /// Leads to a page of ours.
     pub fn to(path: impl Into<String>) -> Self {

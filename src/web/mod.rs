@@ -14,6 +14,7 @@ pub mod database;
 mod devices;
 pub mod edits;
 mod enroll;
+pub mod events;
 mod fields;
 pub mod guard;
 pub mod openapi;
@@ -53,6 +54,8 @@ pub struct Web {
     pub place: guard::Place,
     /// The network's name.
     pub network: String,
+    /// Who listens for what changes.
+    pub events: events::Events,
     /// Who guessed too often.
     throttle: Mutex<throttle::Throttle>,
 }
@@ -65,7 +68,14 @@ impl Web {
         place: guard::Place,
         network: String,
     ) -> Self {
-        Self { agent, database, place, network, throttle: Mutex::default() }
+        Self {
+            agent,
+            database,
+            place,
+            network,
+            events: events::Events::default(),
+            throttle: Mutex::default(),
+        }
     }
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, throttle::Throttle> {

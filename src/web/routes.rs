@@ -4,7 +4,7 @@
 use super::database::MOST_DEVICES;
 use super::fields::{Field, Kind, may, must};
 pub use super::route::{CSRF, Concerns, Does, Method, Route, Scope};
-use super::{account, api, devices, enroll, people, show, sign_in};
+use super::{account, api, devices, enroll, events, people, show, sign_in};
 
 /// A node's name, as path and fields have it.
 const NAME: Kind = Kind::Line(64);
@@ -158,6 +158,7 @@ pub const ROUTES: &[Route] = &[
     )),
     route(Get, "/", Read, &[], "Who is online", show::overview),
     route(Get, "/live", Read, &[], "What changes of that page", show::live),
+    route(Get, "/events", Read, &[], "Tells when it did, for as long as somebody listens", events::network),
     route(
         Get,
         "/nodes",
@@ -177,6 +178,15 @@ pub const ROUTES: &[Route] = &[
         enroll::change,
     ),
     of_node(route(Get, "/nodes/{node}", Read, &[], "A node", show::node)),
+    of_node(route(Get, "/nodes/{node}/live", Read, &[], "What changes of that page", show::node_live)),
+    of_node(route(
+        Get,
+        "/nodes/{node}/events",
+        Read,
+        &[],
+        "Tells when it did, for as long as somebody listens",
+        events::node,
+    )),
     of_node(route(Get, "/nodes/{node}/edit", Operate, &[], "The form of a node", show::edit_form)),
     of_node(route(
         Post,

@@ -57,6 +57,12 @@ pub fn node(ask: &Ask<'_>) -> Answer {
     Ok(Reply::page(pages::node(&ask.frame, &shown, status.as_ref(), &check, &history)))
 }
 
+/// The part of it that changes.
+pub fn node_live(ask: &Ask<'_>) -> Answer {
+    let shown: Shown = ask.call(&Procedure::Show { node: ask.fields.required("node").to_owned() })?;
+    Ok(Reply::page(pages::node_live(&ask.frame, &shown.name, status_of(ask).as_ref())))
+}
+
 /// The form of a node's keys in the file.
 pub fn edit_form(ask: &Ask<'_>) -> Answer {
     let shown: Shown = ask.call(&Procedure::Show { node: ask.fields.required("node").to_owned() })?;

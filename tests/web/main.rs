@@ -10,6 +10,7 @@ mod devices;
 mod enrolling;
 mod faults;
 mod language;
+mod live;
 mod over_sockets;
 mod promises;
 mod rig;

@@ -400,3 +400,46 @@ fn root_opens_nobody_elses_database() {
         assert!(roots.is_empty() && !others.is_empty(), "{work}: {roots:?} {others:?}");
     }
 }
+
+/// Opens a page's database as whoever it belongs to: the page has it open, too.
+fn database_of(served: &Served) -> wgrelay::web::Database {
+    let path = served.dir.path().join("state/web.db");
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&path).unwrap());
+    std::os::unix::fs::chown(&path, Some(nix::unistd::geteuid().as_raw()), None).unwrap();
+    let database = wgrelay::web::Database::open(&path).unwrap();
+    std::os::unix::fs::chown(&path, Some(owner), None).unwrap();
+    database
+}
+
+#[test]
+fn a_page_that_listens_is_told_and_then_let_go() {
+    let served = served();
+    let database = database_of(&served);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    database.add_user("anna", wgrelay::web::view::Role::Viewer, None, now).unwrap();
+    let id = database.user("anna").unwrap().unwrap().id;
+    let opened = database.open_session(id, "127.0.0.1", now).unwrap();
+    let mut stream = TcpStream::connect(served.at).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+    let head = format!(
+        "GET /events HTTP/1.1\r\nHost: {}\r\nCookie: wgrelay={}\r\nConnection: close\r\n\r\n",
+        served.at,
+        opened.cookie.as_str()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let mut next = |what: &str| {
+        let found = lines.by_ref().map_while(Result::ok).find(|line| line.contains(what));
+        found.unwrap_or_else(|| panic!("no {what}"))
+    };
+    next("text/event-stream");
+    let first = next("data: ");
+    // What anybody changes, by whatever hand, is told.
+    let file = served.dir.path().join("screens0/network.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text + "# edited\n").unwrap();
+    assert_ne!(next("data: "), first);
+    // Once the session is gone, so is the connection: it ends as it should.
+    database.remove_user("anna").unwrap();
+    assert!(lines.map_while(Result::ok).all(|line| !line.contains("data: ")));
+}

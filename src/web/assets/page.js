@@ -1,14 +1,20 @@
 // What the pages do beyond forms and links; each of them works without.
 "use strict";
 
-// Keeps the overview as it is now: the server's own markup, asked for while somebody looks.
+// Keeps a page as it is now: the server's own markup, asked for while somebody looks, when the server says that something changed; where it
+// cannot be listened to, every few seconds.
 const live = document.querySelector("[data-live]");
 if (live) {
   const every = 5000;
   let asking = false;
+  let due = false;
+  let news;
+  let stream;
+  let listening = false;
   const refresh = async () => {
     if (asking || document.hidden || live.contains(document.activeElement)) return;
     asking = true;
+    due = false;
     try {
       const answer = await fetch(live.dataset.live, { credentials: "same-origin", redirect: "error" });
       if (answer.ok) {
@@ -23,12 +29,37 @@ if (live) {
         }
       }
     } catch {
-      // The next one may get through.
+      due = true;
     } finally {
       asking = false;
     }
   };
-  setInterval(refresh, every);
+  // Nobody looks: nothing is listened to, and a browser has few connections to one host.
+  const listen = () => {
+    if (document.hidden) {
+      stream?.close();
+      stream = undefined;
+      listening = false;
+      return;
+    }
+    if (!live.dataset.events || !window.EventSource || (stream && stream.readyState !== EventSource.CLOSED)) return;
+    stream = new EventSource(live.dataset.events);
+    stream.onopen = () => { listening = true; };
+    stream.onerror = () => { listening = false; };
+    stream.onmessage = (event) => {
+      if (event.data === news) return;
+      due = true;
+      news = event.data;
+      refresh();
+    };
+  };
+  listen();
+  document.addEventListener("visibilitychange", listen);
+  addEventListener("pagehide", () => stream?.close());
+  addEventListener("pageshow", listen);
+  setInterval(() => { if (due || !listening) refresh(); }, every);
+  // Where it was full, there may be room by now.
+  setInterval(listen, 12 * every);
 }
 
 // Counts the seconds down until a change goes back.

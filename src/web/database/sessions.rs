@@ -81,6 +81,18 @@ impl Database {
 
     /// Finds the session of a cookie, and notes that it is in use.
     pub fn session(&self, cookie: &str, now: u64) -> Result<Option<(User, SessionRow)>, Refused> {
+        let found = self.look_at_session(cookie, now)?;
+        if let Some((_, session)) = &found
+            && now >= session.seen + 60
+        {
+            let text = "UPDATE session SET seen = ?2 WHERE id = ?1";
+            self.now().execute(text, params![session.id, now])?;
+        }
+        Ok(found)
+    }
+
+    /// Finds it, and leaves it as it is: what a page does by itself is no use of it.
+    pub fn look_at_session(&self, cookie: &str, now: u64) -> Result<Option<(User, SessionRow)>, Refused> {
         let hashed = hash(cookie);
         let connection = self.now();
         let text = format!(
@@ -101,11 +113,6 @@ impl Database {
                 Ok((user(row)?, session))
             })
             .optional()?;
-        if let Some((_, session)) = &found
-            && now >= session.seen + 60
-        {
-            connection.execute("UPDATE session SET seen = ?2 WHERE id = ?1", params![session.id, now])?;
-        }
         Ok(found)
     }
 

@@ -36,7 +36,7 @@ pub use history::node_history;
 pub use layout::refused;
 pub use login::{LoginView, first_admin, login};
 pub use matrix::matrix;
-pub use node::{NodeFile, node, node_file};
+pub use node::{NodeFile, node, node_file, node_live};
 pub use node_form::{add_form, edit_form};
 pub use nodes::{NodesQuery, nodes};
 pub use overview::{live, overview};

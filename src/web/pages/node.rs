@@ -14,11 +14,8 @@ const LISTED: usize = 200;
 
 /// Shows a node. `status`: `None` where the agent does not answer; `history`: what [`super::node_history`] makes.
 pub fn node(frame: &Frame, node: &Shown, status: Option<&Status>, check: &Check, history: &Markup) -> Markup {
-    let peer = status.and_then(|status| {
-        status.peers.iter().find(|peer| peer.name.as_ref().is_some_and(|name| name.as_str() == node.name))
-    });
-    let is_here =
-        status.and_then(|status| status.node.as_ref()).is_some_and(|name| name.as_str() == node.name);
+    let (peer, is_here) = seen(&node.name, status);
+    let url = |what: &str| format!("{}/{what}", table::node_url(frame, &node.name));
     let role = if node.role == "relay" { text::RELAY } else { text::SPOKE };
     let answer = html! {
         (frame.say(role)) " · " (node.platform) " · " (node.address) " · "
@@ -29,7 +26,7 @@ pub fn node(frame: &Frame, node: &Shown, status: Option<&Status>, check: &Check,
     };
     let body = html! {
         div.columns {
-            (session(frame, peer, is_here))
+            div data-live=(url("live")) data-events=(url("events")) { (session(frame, peer, is_here)) }
             (facts(frame, node))
         }
         (history)
@@ -40,6 +37,20 @@ pub fn node(frame: &Frame, node: &Shown, status: Option<&Status>, check: &Check,
         }
     };
     page(frame, Some(Section::Nodes), &node.name, &answer, &body)
+}
+
+/// The part of the page that is sent again when something changes.
+pub fn node_live(frame: &Frame, node: &str, status: Option<&Status>) -> Markup {
+    let (peer, is_here) = seen(node, status);
+    session(frame, peer, is_here)
+}
+
+/// Returns what is known of a node's session, and whether it is this host.
+fn seen<'s>(node: &str, status: Option<&'s Status>) -> (Option<&'s PeerStatus>, bool) {
+    let Some(status) = status else { return (None, false) };
+    let is_it =
+        |name: &Option<crate::model::NodeName>| name.as_ref().is_some_and(|name| name.as_str() == node);
+    (status.peers.iter().find(|peer| is_it(&peer.name)), is_it(&status.node))
 }
 
 fn session(frame: &Frame, peer: Option<&PeerStatus>, is_here: bool) -> Markup {

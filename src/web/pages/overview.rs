@@ -14,7 +14,7 @@ const LISTED: usize = 12;
 /// Shows the network as it is. `status`: `None` where the agent does not answer.
 pub fn overview(frame: &Frame, status: Option<&Status>, list: &List, check: &Check) -> Markup {
     let body = html! {
-        div #live data-live=(frame.url("/live")) { (live(frame, status, list, check)) }
+        div #live data-live=(frame.url("/live")) data-events=(frame.url("/events")) { (live(frame, status, list, check)) }
     };
     page(frame, Some(Section::Overview), frame.say(text::OVERVIEW), &answer(frame, status, check), &body)
 }

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::local_user::user_of;
+use super::stream::{Answer, events};
 use super::{listen::Bounds, now};
 use crate::web::guard::HEADERS;
 use crate::web::{Asked, Outgoing, STRANGERS_BODY, Web};
@@ -56,12 +57,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    ends: Ends,
-    web: Arc<Web>,
-    bounds: Bounds,
-) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, ends: Ends, web: Arc<Web>, bounds: Bounds) -> Response<Answer> {
     let address = ends.peer.ip().to_canonical();
     let (head, body) = request.into_parts();
     let is_head = head.method == hyper::Method::HEAD;
@@ -112,6 +108,7 @@ async fn answer(
         Err(_) => return plain(is_api, 408, "this took too long to come"),
     }
     let (peer, own) = (ends.peer, ends.own);
+    let (serving, listens) = (Arc::clone(&web), asked.clone_head());
     let work = move || {
         // Who guesses does so by a form, or with a token.
         let guesses = asked.method == "POST" || asked.headers.iter().any(|(name, _)| name == "authorization");
@@ -123,30 +120,37 @@ async fn answer(
             if outgoing.is_to_user {
                 ends.is_of_user.store(true, Ordering::Relaxed);
             }
-            response(outgoing, is_head)
+            match outgoing.events.clone().filter(|_| !is_head) {
+                Some(listening) => {
+                    let mut response = response(outgoing, true);
+                    *response.body_mut() = events(serving, listens, listening);
+                    response
+                }
+                None => response(outgoing, is_head),
+            }
         }
         Err(_) => plain(is_api, 500, WENT_WRONG),
     }
 }
 
-fn response(outgoing: Outgoing, is_head: bool) -> Response<Full<Bytes>> {
+fn response(outgoing: Outgoing, is_head: bool) -> Response<Answer> {
     let mut response = Response::builder().status(outgoing.status);
     for (name, value) in outgoing.headers {
         response = response.header(name, value);
     }
     let body = if is_head { Bytes::new() } else { Bytes::copy_from_slice(&outgoing.body) };
-    response.body(Full::new(body)).unwrap_or_else(|_| plain(false, 500, WENT_WRONG))
+    response.body(body.into()).unwrap_or_else(|_| plain(false, 500, WENT_WRONG))
 }
 
 /// Says no before anything else was looked at; to a program as it expects it.
-fn plain(is_api: bool, status: u16, text: &'static str) -> Response<Full<Bytes>> {
+fn plain(is_api: bool, status: u16, text: &'static str) -> Response<Answer> {
     let error = || serde_json::json!({"version": 1, "error": {"message": text, "hint": ""}, "problems": []});
     let (kind, body) = if is_api {
         ("application/json", Bytes::from(error().to_string()))
     } else {
         ("text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
     };
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(body.into());
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
     for (name, value) in HEADERS {

@@ -5,6 +5,7 @@
 mod connection;
 mod listen;
 mod local_user;
+mod stream;
 mod tls;
 
 use std::net::SocketAddr;
