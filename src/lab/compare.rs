@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::led;
 use super::topology::{INTERNET, Place, PlaceKind, Topology};
 use crate::model::{
     Network, Node, NodeName, Platform, PortRange, PortSpec, Routes, Site, Timestamp, Verdict,
@@ -38,6 +39,8 @@ pub struct Question {
     pub target: IpAddr,
     /// With which protocol, and to which one port.
     pub port: PortSpec,
+    /// Who is to answer, at which address and port: what is called, unless that leads on.
+    pub listens: (IpAddr, PortSpec),
     /// What `trace` says.
     pub predicted: Verdict,
     /// Why.
@@ -84,7 +87,7 @@ pub struct Comparison {
 
 /// Returns every question of a lab: each pair of places with an address of one family, by each protocol and ruled port.
 pub fn questions(network: &Network, topology: &Topology, now: Timestamp) -> Vec<Question> {
-    asked_in(&world(network, topology, now), network, topology)
+    asked_in(&world(network, topology, now), network, topology, now)
 }
 
 /// Returns the questions that are left when a node is dead: those of the others, the hosts of its sites among them. The network is
@@ -96,18 +99,18 @@ pub fn questions_without(
     now: Timestamp,
 ) -> Vec<Question> {
     let of_dead = |space: usize| topology.spaces[space].node.as_ref() == Some(dead);
-    let mut questions = asked_in(&world(network, topology, now).with_dead(dead), network, topology);
+    let mut questions = asked_in(&world(network, topology, now).with_dead(dead), network, topology, now);
     questions.retain(|q| !of_dead(q.space) && !of_dead(q.target_space));
     questions
 }
 
-fn asked_in(world: &World, network: &Network, topology: &Topology) -> Vec<Question> {
+fn asked_in(world: &World, network: &Network, topology: &Topology, now: Timestamp) -> Vec<Question> {
     let places = places(network, topology);
     let ports = ports(network);
     let mut out = Vec::new();
     for from in places.iter().filter(|p| matches!(p.kind, PlaceKind::Node | PlaceKind::HostBehind(_))) {
         for to in places.iter().filter(|to| asks(network, from, to)) {
-            for port in &ports {
+            for port in ports.iter().filter(|port| !led::is_led(network, to.address, **port)) {
                 let flow = Flow { from: start(from), to: end(to), port: Some(*port) };
                 let traced = trace(world, &flow);
                 out.push(Question {
@@ -117,6 +120,7 @@ fn asked_in(world: &World, network: &Network, topology: &Topology) -> Vec<Questi
                     target_space: to.space,
                     target: to.address,
                     port: *port,
+                    listens: (to.address, *port),
                     predicted: traced.verdict,
                     reason: traced.reason,
                     wakes: traced.sessions,
@@ -126,6 +130,7 @@ fn asked_in(world: &World, network: &Network, topology: &Topology) -> Vec<Questi
             }
         }
     }
+    out.extend(led::questions(world, network, topology, &places, now));
     out
 }
 
@@ -188,7 +193,7 @@ const fn word(verdict: Verdict) -> &'static str {
 }
 
 /// Says whether a place is a node that keeps no session alive, or behind one.
-fn is_quiet(network: &Network, kind: &PlaceKind, name: &str) -> bool {
+pub(super) fn is_quiet(network: &Network, kind: &PlaceKind, name: &str) -> bool {
     let node = match kind {
         PlaceKind::Node | PlaceKind::SecondHome(_) => node(network, name),
         PlaceKind::HostBehind(owner) => network.nodes.get(owner),

@@ -3,6 +3,7 @@
 //!
 //! `topology` turns a network into data, `build` makes it and takes it away, [`mod@hold`] has its agents end with it,
 //! `probe` sends the packets,
+//! `led` asks at ports that lead on,
 //! [`mod@kill`] has a node die, and the others go on without it;
 //! [`standing`] keeps a lab for later commands; [`mod@compare`] says what `check` expects of every packet, [`mod@schedule`]
 //! in which order they may be sent, and [`mod@sound`] sends them.
@@ -12,6 +13,7 @@ pub mod commands;
 pub mod compare;
 pub mod hold;
 pub mod kill;
+mod led;
 pub mod probe;
 pub mod schedule;
 pub mod sound;

@@ -83,6 +83,7 @@ mod tests {
             target_space: 0,
             target: [10, 0, 0, 1].into(),
             port: PortSpec::Icmp,
+            listens: ([10, 0, 0, 1].into(), PortSpec::Icmp),
             predicted: Verdict::Blocked,
             reason: None,
             wakes: wakes.iter().map(|n| session(*n)).collect(),

@@ -79,7 +79,7 @@ struct Server {
 fn servers(spaces: &[Handles], questions: &[Question]) -> io::Result<Vec<Server>> {
     let mut wanted: BTreeMap<usize, BTreeSet<(IpAddr, PortSpec)>> = BTreeMap::new();
     for q in questions {
-        wanted.entry(q.target_space).or_default().insert((q.target, q.port));
+        wanted.entry(q.target_space).or_default().insert(q.listens);
     }
     let bind = |list: &BTreeSet<(IpAddr, PortSpec)>| {
         let mut server = Server { tcp: Vec::new(), udp: Vec::new() };

@@ -314,6 +314,19 @@ impl<'n> Builder<'n> {
         Some(found)
     }
 
+    /// The address in a site that a port of a relay leads to: its host has that one.
+    fn called_by_forwards(&mut self, site: IpNet) -> Option<IpAddr> {
+        let sites = self.network.nodes.values().flat_map(|n| &n.sites).map(|s| s.subnet);
+        let narrower: Vec<IpNet> = sites.filter(|s| *s != site && site.contains(s)).collect();
+        let targets = self.network.forward.iter().flat_map(|f| f.targets(self.network));
+        let is_free = |ip: &IpAddr| {
+            site.contains(ip) && !self.taken.contains(ip) && !narrower.iter().any(|net| net.contains(ip))
+        };
+        let found = targets.into_iter().find(is_free)?;
+        self.taken.insert(found);
+        Some(found)
+    }
+
     fn site(&mut self, node: &'n Node, site: &'n Site, number: usize) -> Result<(), TopologyError> {
         let space = self.space_of(node);
         let no_room = || TopologyError::NoRoom { site: site.subnet, node: node.name.clone() };
@@ -339,7 +352,11 @@ impl<'n> Builder<'n> {
                 address
             }
         };
-        let address = self.free(site.subnet, &[10]).ok_or_else(no_room)?;
+        let wished = self.called_by_forwards(site.subnet);
+        let address = match wished {
+            Some(address) => address,
+            None => self.free(site.subnet, &[10]).ok_or_else(no_room)?,
+        };
         let link = String::from("eth0");
         // Only what the file promises: a gateway, or nothing but its own subnet.
         let hop = |dst: IpNet| Hop { dst, via: Some(own), link: link.clone() };

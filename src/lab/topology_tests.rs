@@ -132,3 +132,29 @@ fn a_site_inside_a_site_keeps_its_addresses() {
     assert_eq!(outer.len(), 1);
     assert!(!inner.contains(&outer[0].address));
 }
+
+#[test]
+fn a_host_has_the_address_that_a_port_leads_to() {
+    let site = "[[node.s.site]]\nsubnet = \"192.168.7.0/24\"\n[[forward]]\nport = \"tcp/8080\"\nto = \"192.168.7.71:80\"\n";
+    let top = lab(&network(&format!("{SMALL}{site}")));
+    assert!(top.places.iter().any(|p| p.name == "192.168.7.71"), "{:?}", top.places);
+    // Not where it is the node's own.
+    let own = site.replace("subnet", "address = \"192.168.7.71\"\nsubnet");
+    let top = lab(&network(&format!("{SMALL}{own}")));
+    assert!(top.places.iter().any(|p| p.name == "192.168.7.10"), "{:?}", top.places);
+}
+
+#[test]
+fn who_leaves_by_another_node_is_seen_as_that_one() {
+    let exit = "[node.t]\naddress = \"198.18.0.3\"\nvia = \"s\"\n\
+        public_key = \"AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=\"\n";
+    let seen = |text: &str| {
+        let top = lab(&network(text));
+        let exit = top.underlay.get(&"s".parse::<NodeName>().unwrap()).map(|ip| IpAddr::V4(*ip));
+        let out = top.pairs.iter().find(|p| top.places[p.to].kind == PlaceKind::Internet);
+        out.map(|p| (top.places[p.from].name.clone(), p.seen_as == exit))
+    };
+    let text = format!("{SMALL}egress = true\n{exit}");
+    assert_eq!(seen(&text), Some(("t".into(), true)));
+    assert_eq!(seen(&text.replace("[node.s]\n", "[node.s]\nenabled = false\n")), None, "nobody lets it out");
+}

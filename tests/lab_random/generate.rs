@@ -9,7 +9,7 @@ use wgrelay::lab::topology;
 use wgrelay::model::Timestamp;
 
 use super::dice::Dice;
-use super::network::{Absent, Allow, Interface, NAME, Node, Random, Routes, Site};
+use super::network::{Absent, Allow, Forward, Interface, NAME, Node, Random, Routes, Site};
 
 /// The most nodes of a network.
 const NODES: u64 = 12;
@@ -39,7 +39,13 @@ pub fn generate(seed: u64) -> Random {
 pub fn rolled(seed: u64) -> Random {
     let mut roll = Roll {
         dice: Dice::new(seed),
-        net: Random { dual: false, keepalive: 25, nodes: Vec::new(), allow: Vec::new() },
+        net: Random {
+            dual: false,
+            keepalive: 25,
+            nodes: Vec::new(),
+            allow: Vec::new(),
+            forwards: Vec::new(),
+        },
         sites: Vec::new(),
     };
     roll.network();
@@ -88,6 +94,55 @@ impl Roll {
         }
         if self.dice.one_in(4) {
             self.exits();
+        }
+        if self.dice.one_in(3) {
+            self.forwards();
+        }
+    }
+
+    /// Has ports of relays lead to nodes and to hosts of sites.
+    fn forwards(&mut self) {
+        let dice = &mut self.dice;
+        let relays: Vec<usize> = self.net.nodes.iter().filter(|n| n.is_relay()).map(|n| n.number).collect();
+        let spokes = self.net.nodes.iter().filter(|n| !n.is_relay());
+        let mut targets: Vec<String> = spokes.map(Node::name).collect();
+        for (_, net) in self.sites.iter().filter(|(_, net)| !net.ends_with("/30")) {
+            let head = net.split_once('/').unwrap().0;
+            let host = head.strip_suffix("::").map_or_else(
+                || {
+                    let (front, last) = head.rsplit_once('.').unwrap();
+                    format!("{front}.{}", last.parse::<u64>().unwrap() + 10)
+                },
+                |front| format!("[{front}::a]"),
+            );
+            targets.push(host);
+        }
+        if targets.is_empty() {
+            return;
+        }
+        for number in 0..=dice.below(3) {
+            let to = dice.pick(&targets).clone();
+            let (port, to) = match dice.below(4) {
+                0 => (
+                    format!("tcp/{0}-{1}", 18000 + 10 * number, 18003 + 10 * number),
+                    to.trim_matches(['[', ']']).to_owned(),
+                ),
+                1 => (format!("udp/{}", 18000 + 10 * number), format!("{to}:{}", 18100 + number)),
+                _ => (format!("tcp/{}", 18000 + 10 * number), format!("{to}:{}", 18100 + number)),
+            };
+            let from: &[&str] = match dice.below(6) {
+                0 => &["10.77.0.0/24"],
+                1 => &["10.77.0.0/28", "10.100.0.0/14"],
+                2 => &["198.18.0.0/15", "100.64.0.0/10"],
+                _ => &[],
+            };
+            self.net.forwards.push(Forward {
+                on: *dice.pick(&relays),
+                port,
+                to,
+                from: from.iter().map(ToString::to_string).collect(),
+                source: *dice.pick(&[None, None, Some("auto"), Some("keep"), Some("masquerade")]),
+            });
         }
     }
 

@@ -19,6 +19,23 @@ pub struct Random {
     pub nodes: Vec<Node>,
     /// Who may talk to whom.
     pub allow: Vec<Allow>,
+    /// Ports of relays that lead on.
+    pub forwards: Vec<Forward>,
+}
+
+/// A port that leads on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// The relay.
+    pub on: usize,
+    /// The port.
+    pub port: String,
+    /// A node's name, or an address in a site; with a port or without.
+    pub to: String,
+    /// Who may call; empty: everybody.
+    pub from: Vec<String>,
+    /// `source`; `None`: unset.
+    pub source: Option<&'static str>,
 }
 
 /// A node.
@@ -237,6 +254,24 @@ impl Random {
         }
         let known =
             |place: &&String| !place.starts_with('n') || self.nodes.iter().any(|n| n.name() == **place);
+        for forward in self.forwards.iter().filter(|f| relays.contains(&f.on)) {
+            let target = forward.to.split(':').next().unwrap_or_default();
+            if target.starts_with('n') && !self.nodes.iter().any(|n| n.name() == target) {
+                continue;
+            }
+            writeln!(
+                text,
+                "[[forward]]\non = \"n{}\"\nport = \"{}\"\nto = \"{}\"",
+                forward.on, forward.port, forward.to
+            )
+            .unwrap();
+            if !forward.from.is_empty() {
+                writeln!(text, "from = {:?}", forward.from).unwrap();
+            }
+            if let Some(source) = forward.source {
+                writeln!(text, "source = \"{source}\"").unwrap();
+            }
+        }
         for rule in &self.allow {
             let of = |list: &[String]| list.iter().filter(known).cloned().collect::<Vec<String>>();
             let (from, to) = (of(&rule.from), of(&rule.to));

@@ -18,6 +18,11 @@ pub fn smaller(net: &Random) -> Vec<Random> {
     for i in 0..net.allow.len() {
         push(&|n| drop(n.allow.remove(i)));
     }
+    for i in 0..net.forwards.len() {
+        push(&|n| drop(n.forwards.remove(i)));
+        push(&|n| n.forwards[i].from.clear());
+        push(&|n| n.forwards[i].source = None);
+    }
     for i in 0..net.nodes.len() {
         for s in (0..net.nodes[i].sites.len()).rev() {
             push(&|n| drop(n.nodes[i].sites.remove(s)));
