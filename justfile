@@ -26,6 +26,10 @@ ci:
 quickstart:
     scripts/quickstart
 
+# Three relays, etcd, and a failover, in namespaces
+cluster-demo:
+    scripts/cluster-demo
+
 # Writes what the cases say now, to be read before it is committed
 update-cases:
     UPDATE_CASES=1 cargo nextest run --test config_cases --test reach --test import --test doctor_cases --test kernel_cases --test wsl_cases --test export --test export_formats --test screens
