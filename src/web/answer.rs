@@ -173,7 +173,7 @@ impl Web {
     /// Says which route a request is for.
     ///
     /// # Errors
-    /// As [`find`].
+    /// As `find`.
     pub fn route_of(&self, asked: &Asked) -> Result<(&'static Route, Named), Refused> {
         match self.place.inside(&asked.path) {
             Some(path) => find(&asked.method, path),
