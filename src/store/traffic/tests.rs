@@ -191,10 +191,15 @@ fn nobody_elses_file_is_written() {
     let path = file.folder.path().join("traffic.db");
     assert!(TrafficFile::open_to_read(&file.folder).unwrap().is_none());
     let other = file.folder.path().join("other");
-    std::fs::write(&other, "mine").unwrap();
-    std::os::unix::fs::symlink(&other, &path).unwrap();
-    assert!(TrafficFile::open(&file.folder).is_err());
-    std::fs::remove_file(&path).unwrap();
+    // Also one that could become a database: an empty one, and one that is not there.
+    for there in [Some("mine"), Some(""), None] {
+        there.iter().for_each(|text| std::fs::write(&other, text).unwrap());
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(TrafficFile::open(&file.folder).is_err());
+        assert_eq!(std::fs::read_to_string(&other).ok().as_deref(), there);
+        std::fs::remove_file(&path).unwrap();
+        let _gone = std::fs::remove_file(&other);
+    }
     std::fs::write(&path, "this is no database, and long enough to be read as one".repeat(100)).unwrap();
     assert!(TrafficFile::open(&file.folder).is_err());
     std::fs::remove_file(&path).unwrap();
