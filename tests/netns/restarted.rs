@@ -3,7 +3,7 @@
 //! The spokes here answer and never begin, so that whatever comes is the relay's doing. `WGRELAY_SPOKES=5000`: `scripts/soak restart`.
 
 use std::fmt::Write as _;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +45,9 @@ impl Spoke {
         let relay = PublicKey::from(*relay.public_key().as_bytes());
         let limiter = Arc::new(RateLimiter::new(&PublicKey::from(&own), u64::MAX));
         let tunn = Tunn::new(own, relay, None, None, IndexTable::from_os_rng(), limiter);
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        // An address each: of one address no relay takes that many calls.
+        let address = Ipv4Addr::from(0x7f01_0000 + number + 1);
+        let socket = UdpSocket::bind((address, 0)).expect("a port is free");
         socket.set_nonblocking(true).expect("a socket can");
         Self { socket, tunn, sent: None, answered: false, called: 0 }
     }
