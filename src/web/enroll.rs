@@ -76,7 +76,7 @@ pub fn change(ask: &Ask<'_>) -> Answer {
             Ok(Reply::page(pages::links(&ask.frame, &all, Some((&made.node, &path)))))
         }
         "remove" => {
-            ask.web.database.remove_enrollment(ask.fields.required("name"))?;
+            take_back(ask, ask.fields.required("name"))?;
             Ok(Reply::to("/links"))
         }
         _ => Err(Refused::new(400, "this is nothing that is done here", "")),
@@ -102,10 +102,15 @@ pub fn api_add(ask: &Ask<'_>) -> Answer {
 /// Takes one back.
 pub fn api_remove(ask: &Ask<'_>) -> Answer {
     let node = ask.fields.required("node");
+    take_back(ask, node)?;
+    Ok(Reply::json(json!({"version": 1, "node": node})))
+}
+
+fn take_back(ask: &Ask<'_>, node: &str) -> Result<(), Refused> {
     if !ask.web.database.remove_enrollment(node)? {
         return Err(Refused::new(404, format!("there is no link for {node}"), "it was used, or has ended"));
     }
-    Ok(Reply::json(json!({"version": 1, "node": node})))
+    Ok(())
 }
 
 /// Finds what a link is for; guesses are counted.
@@ -168,7 +173,10 @@ fn enroll(ask: &Ask<'_>) -> Result<Done, Refused> {
     let spent = database.use_enrollment(link, ask.now)?.ok_or_else(no_link)?;
     let done = join(ask, &spent, &key);
     let status = match &done {
-        Ok(_) => 200,
+        Ok(_) => {
+            database.finish_enrollment(link)?;
+            200
+        }
         Err(refused) => {
             database.put_enrollment_back(link, &spent)?;
             refused.status

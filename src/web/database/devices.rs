@@ -4,13 +4,13 @@ use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params}
 use zeroize::Zeroizing;
 
 use super::Database;
-use super::enrollments::{Enrollment, forget_links, put};
+use super::enrollments::{Enrollment, forget_links, good, put};
 use super::users::User;
 use crate::web::procedure::Refused;
 use crate::web::secret::make;
 
 /// Seconds after which a device that the network does not have is not counted any more: before, it may be on its way.
-const ON_ITS_WAY: u64 = 600;
+pub(super) const ON_ITS_WAY: u64 = 600;
 /// The most devices that somebody may have.
 pub const MOST_DEVICES: u64 = 1000;
 
@@ -184,9 +184,13 @@ fn within_limit(change: &Transaction<'_>, user: i64, there: &[String], now: u64)
     for id in gone {
         change.execute("DELETE FROM device WHERE id = ?1", [id])?;
     }
-    let count = "SELECT (SELECT count(*) FROM device WHERE user = ?1) \
-                 + (SELECT count(*) FROM enrollment WHERE owner = ?1 AND expires > ?2)";
-    let has: u64 = change.query_row(count, params![user, now], |row| row.get(0))?;
+    // A link that is used has a place already.
+    let count = format!(
+        "SELECT (SELECT count(*) FROM device WHERE user = ?1) \
+         + (SELECT count(*) FROM enrollment WHERE owner = ?1 AND {})",
+        good(now)
+    );
+    let has: u64 = change.query_row(&count, [user], |row| row.get(0))?;
     let most: u64 = change.query_row("SELECT devices FROM user WHERE id = ?1", [user], |row| row.get(0))?;
     if has < most {
         return Ok(());

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use zeroize::Zeroizing;
 
 use super::Database;
-use super::devices::reserve;
+use super::devices::{ON_ITS_WAY, reserve};
 use crate::web::procedure::Refused;
 use crate::web::secret::{hash, make};
 
@@ -23,16 +23,26 @@ pub struct Enrollment {
     pub owner: Option<i64>,
 }
 
-/// A link that was used up.
+/// A link that somebody uses.
 #[derive(Debug, Clone)]
 pub struct Spent {
     /// What it was for.
     pub link: Enrollment,
     /// The place that was taken for a device of its owner's.
     pub device: Option<i64>,
+    /// Since when, in Unix seconds.
+    pub used_at: u64,
 }
 
 const COLUMNS: &str = "node, platform, maker, expires, owner";
+/// Seconds after which a link that somebody began to use is good again: whoever used it ended before anything came of it. Its place
+/// for a device goes back by then, too.
+const IN_USE: u64 = ON_ITS_WAY;
+
+/// What is true of a link that is good at `now`, for a query: it has not ended, and nobody uses it.
+pub(super) fn good(now: u64) -> String {
+    format!("expires > {now} AND (used_at IS NULL OR used_at <= {})", now.saturating_sub(IN_USE))
+}
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Enrollment> {
     Ok(Enrollment {
@@ -64,28 +74,40 @@ impl Database {
 
     /// Says what a link is for, and leaves it as it is: a preview spends nothing. `None`: there is none, or it has ended.
     pub fn enrollment(&self, secret: &str, now: u64) -> Result<Option<Enrollment>, Refused> {
-        let text = format!("SELECT {COLUMNS} FROM enrollment WHERE hash = ?1 AND expires > ?2");
-        Ok(self.now().query_row(&text, params![hash(secret), now], read).optional()?)
+        let text = format!("SELECT {COLUMNS} FROM enrollment WHERE hash = ?1 AND {}", good(now));
+        Ok(self.now().query_row(&text, params![hash(secret)], read).optional()?)
     }
 
-    /// Uses a link up: of two at once exactly one gets it.
+    /// Begins to use a link: of two at once exactly one gets it. It is there until something came of it.
     pub fn use_enrollment(&self, secret: &str, now: u64) -> Result<Option<Spent>, Refused> {
         let mut connection = self.now();
         let change = connection.transaction()?;
-        let text = format!("DELETE FROM enrollment WHERE hash = ?1 AND expires > ?2 RETURNING {COLUMNS}");
+        let text = format!(
+            "UPDATE enrollment SET used_at = ?2 WHERE hash = ?1 AND {} RETURNING {COLUMNS}",
+            good(now)
+        );
         let link = change.query_row(&text, params![hash(secret), now], read).optional()?;
         let Some(link) = link else { return Ok(None) };
         let device = link.owner.map(|owner| reserve(&change, owner, now)).transpose()?;
         change.commit()?;
-        Ok(Some(Spent { link, device }))
+        Ok(Some(Spent { link, device, used_at: now }))
     }
 
-    /// Makes a link good again, where nothing came of using it; unless there is another for that node by now.
+    /// Uses a link up: a node came of it.
+    pub fn finish_enrollment(&self, secret: &str) -> Result<(), Refused> {
+        self.now().execute("DELETE FROM enrollment WHERE hash = ?1", [hash(secret)])?;
+        Ok(())
+    }
+
+    /// Makes a link good again, where nothing came of using it; what was taken back meanwhile, or has another in its place, stays so.
     pub fn put_enrollment_back(&self, secret: &str, spent: &Spent) -> Result<(), Refused> {
         let mut connection = self.now();
         let change = connection.transaction()?;
         change.execute("DELETE FROM device WHERE id = ?1", [spent.device])?;
-        put(&change, secret, &spent.link)?;
+        change.execute(
+            "UPDATE enrollment SET used_at = NULL WHERE hash = ?1 AND used_at = ?2",
+            params![hash(secret), spent.used_at],
+        )?;
         change.commit()?;
         Ok(())
     }
@@ -93,9 +115,9 @@ impl Database {
     /// Returns the links that are good, by node.
     pub fn enrollments(&self, now: u64) -> Result<Vec<Enrollment>, Refused> {
         let connection = self.now();
-        let text = format!("SELECT {COLUMNS} FROM enrollment WHERE expires > ?1 ORDER BY node");
+        let text = format!("SELECT {COLUMNS} FROM enrollment WHERE {} ORDER BY node", good(now));
         let mut asked = connection.prepare(&text)?;
-        let rows = asked.query_map([now], read)?;
+        let rows = asked.query_map([], read)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
@@ -132,35 +154,91 @@ pub(super) fn put(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::database::TokenScope;
+    use crate::web::view::Role;
+
+    fn link(node: &str, maker: &str, owner: Option<i64>) -> Enrollment {
+        let (node, platform, maker) = (node.into(), "android".into(), maker.into());
+        Enrollment { node, platform, maker, expires: 9000, owner }
+    }
 
     #[test]
     fn a_link_enrols_once_and_for_its_time() {
         let database = Database::in_memory().unwrap();
-        let asked = Enrollment {
-            node: "phone".into(),
-            platform: "android".into(),
-            maker: "anna".into(),
-            expires: 2000,
-            owner: None,
-        };
+        let asked = Enrollment { expires: 2000, ..link("phone", "anna", None) };
         let secret = database.add_enrollment(&asked, 1000).unwrap();
         assert!(database.use_enrollment(&secret[1..], 1500).unwrap().is_none());
         assert!(database.use_enrollment(&secret, 2000).unwrap().is_none(), "it has ended");
         assert_eq!(database.enrollment(&secret, 1500).unwrap(), Some(asked.clone()));
-        let wins = std::thread::scope(|scope| {
+        let won: Vec<Spent> = std::thread::scope(|scope| {
             let tries: Vec<_> =
                 (0..8).map(|_| scope.spawn(|| database.use_enrollment(&secret, 1500).unwrap())).collect();
-            tries.into_iter().filter_map(|one| one.join().unwrap()).count()
+            tries.into_iter().filter_map(|one| one.join().unwrap()).collect()
         });
-        assert_eq!(wins, 1);
-        let spent = Spent { link: asked.clone(), device: None };
-        database.put_enrollment_back(&secret, &spent).unwrap();
+        let [spent] = &won[..] else { panic!("{won:?}") };
+        assert!(database.enrollment(&secret, 1500).unwrap().is_none(), "while it is used it is not good");
+        assert!(database.enrollments(1500).unwrap().is_empty());
+        database.put_enrollment_back(&secret, spent).unwrap();
         assert_eq!(database.enrollments(1500).unwrap(), std::slice::from_ref(&asked));
-        let _second = database.add_enrollment(&asked, 1000).unwrap();
-        assert!(database.enrollment(&secret, 1500).unwrap().is_none(), "another took its place");
-        database.put_enrollment_back(&secret, &spent).unwrap();
-        assert!(database.enrollment(&secret, 1500).unwrap().is_none(), "and stays there");
+        let again = database.use_enrollment(&secret, 1501).unwrap().unwrap();
+        let _second = database.add_enrollment(&asked, 1502).unwrap();
+        database.put_enrollment_back(&secret, &again).unwrap();
+        assert!(database.enrollment(&secret, 1503).unwrap().is_none(), "another took its place");
         assert!(database.remove_enrollment("phone").unwrap());
         assert!(!database.remove_enrollment("phone").unwrap());
+        let secret = database.add_enrollment(&asked, 1000).unwrap();
+        database.use_enrollment(&secret, 1500).unwrap().unwrap();
+        database.finish_enrollment(&secret).unwrap();
+        assert!(!database.remove_enrollment("phone").unwrap(), "it was used up");
+    }
+
+    type TakeBack = fn(&Database);
+
+    /// Whoever loses a link while it is used has lost it, also where nothing came of that.
+    #[test]
+    fn a_link_that_is_taken_back_while_it_is_used_is_not_good_again() {
+        let database = Database::in_memory().unwrap();
+        for (name, role) in [("root", Role::Admin), ("anna", Role::Owner), ("otto", Role::Operator)] {
+            database.add_user(name, role, None, 1).unwrap();
+        }
+        let take_back: [(&str, TakeBack); 6] = [
+            ("the number of its owner is another", |d| d.set_devices("anna", 1).unwrap()),
+            ("its owner takes it back", |d| {
+                let anna = d.user("anna").unwrap().unwrap().id;
+                assert!(d.remove_own_enrollment(anna, "phone").unwrap());
+            }),
+            ("an operator does", |d| assert!(d.remove_enrollment("phone").unwrap())),
+            ("its token is taken back", |d| assert!(d.remove_token("ci").unwrap())),
+            ("its maker may no more", |d| d.set_role("otto", Role::Viewer).unwrap()),
+            ("its owner is removed", |d| d.remove_user("anna").unwrap()),
+        ];
+        for (n, (why, take_back)) in take_back.iter().enumerate() {
+            let anna = database.user("anna").unwrap().unwrap().id;
+            let (maker, owner) = match n {
+                3 => ("token ci", None),
+                4 => ("otto", None),
+                _ => ("anna", Some(anna)),
+            };
+            if n == 3 {
+                database.add_token("ci", TokenScope::Operate, None, 9000, 1).unwrap();
+            }
+            let secret = database.add_enrollment(&link("phone", maker, owner), 1000).unwrap();
+            let spent = database.use_enrollment(&secret, 1000).unwrap().unwrap();
+            take_back(&database);
+            database.put_enrollment_back(&secret, &spent).unwrap();
+            assert!(database.use_enrollment(&secret, 1001).unwrap().is_none(), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_link_whose_use_was_cut_short_is_good_again_by_itself() {
+        let database = Database::in_memory().unwrap();
+        let secret = database.add_enrollment(&link("phone", "anna", None), 1000).unwrap();
+        let first = database.use_enrollment(&secret, 1000).unwrap().unwrap();
+        assert!(database.use_enrollment(&secret, 1000 + IN_USE - 1).unwrap().is_none());
+        assert!(database.use_enrollment(&secret, 1000 + IN_USE).unwrap().is_some());
+        // Who used it first does not give back what somebody else uses now.
+        database.put_enrollment_back(&secret, &first).unwrap();
+        assert!(database.use_enrollment(&secret, 1001 + IN_USE).unwrap().is_none());
     }
 }

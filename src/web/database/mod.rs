@@ -29,12 +29,13 @@ use crate::store::owned::open_own;
 use crate::store::traffic::replace_database;
 
 /// What each version adds; the file's `user_version` says how many it has.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("1.sql"),
     include_str!("2.sql"),
     include_str!("3.sql"),
     include_str!("4.sql"),
     include_str!("5.sql"),
+    include_str!("6.sql"),
 ];
 
 /// The file.
