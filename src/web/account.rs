@@ -3,7 +3,7 @@
 
 use super::Web;
 use super::ask::{Ask, Reply};
-use super::database::{Opened, User};
+use super::database::{Own, User};
 use super::pages::{self, AccountView};
 use super::procedure::Refused;
 use super::sign_in::{own, proved_again};
@@ -46,23 +46,26 @@ pub fn change(ask: &Ask<'_>) -> Answer {
         "codes_on" => turn_on(ask, user),
         "codes_off" => {
             proved_again(ask, true)?;
-            ask.web.database.set_totp(user.id, None, &[])?;
+            by_own(ask, |own| ask.web.database.turn_codes_off(own))?;
             Ok(Reply::to("/account"))
         }
         "recovery" => recover(ask, user),
         "revoke" => {
             let id = ask.field("id").and_then(|id| id.parse().ok());
             let id = id.ok_or_else(|| Refused::new(400, "a session is a number", ""))?;
-            ask.web.database.close_session(user.id, id)?;
+            if !ask.web.database.close_session(user.id, id)? {
+                return Err(Refused::new(404, "there is no such session of yours", "it has ended"));
+            }
             Ok(Reply::to(if id == session.id { "/login" } else { "/account" }))
         }
         _ => Err(Refused::new(400, "this is nothing that is done here", "")),
     }
 }
 
-/// Goes on in a new session, where all of this one's were ended.
-fn go_on(ask: &Ask<'_>, user: &User) -> Result<Opened, Refused> {
-    ask.web.database.open_session(user.id, &ask.address.to_string(), ask.now)
+/// Changes it as who he was when the request came: where that is not so any more, nothing is changed.
+fn by_own<T>(ask: &Ask<'_>, change: impl FnOnce(Own<'_>) -> Result<T, Refused>) -> Result<T, Refused> {
+    let (user, session) = own(ask)?;
+    change(Own { user, session, address: &ask.address.to_string(), now: ask.now })
 }
 
 fn new_password(ask: &Ask<'_>, user: &User) -> Answer {
@@ -71,8 +74,10 @@ fn new_password(ask: &Ask<'_>, user: &User) -> Answer {
     if typed != ask.field("again").unwrap_or_default() {
         return Err(Refused::new(400, "the two passwords differ", ""));
     }
-    ask.web.database.set_password(&user.name, &password::hash(typed)?)?;
-    Ok(Reply { cookie: Some(go_on(ask, user)?.cookie), ..Reply::to("/account") })
+    let hashed = password::hash(typed)?;
+    // All sessions end, and one begins.
+    let opened = by_own(ask, |own| ask.web.database.set_own_password(own, &hashed))?;
+    Ok(Reply { cookie: Some(opened.cookie), ..Reply::to("/account") })
 }
 
 /// Makes a secret and shows it to an app; it counts once the app has shown that it has it.
@@ -82,7 +87,7 @@ fn begin(ask: &Ask<'_>, user: &User) -> Answer {
     }
     proved_again(ask, false)?;
     let shared = totp::make()?;
-    ask.web.database.set_pending_totp(user.id, &shared[..], ask.now + PENDING)?;
+    by_own(ask, |own| ask.web.database.set_pending_totp(own, &shared[..], ask.now + PENDING))?;
     begun(ask, user, &shared[..], false)
 }
 
@@ -96,7 +101,7 @@ fn begun(ask: &Ask<'_>, user: &User, shared: &[u8], is_wrong: bool) -> Answer {
 
 /// Turns the codes on by the first of them; it is used up by that. All sessions end, and one begins.
 fn turn_on(ask: &Ask<'_>, user: &User) -> Answer {
-    let Some(shared) = ask.web.database.pending_totp(user.id, ask.now)? else {
+    let Some(shared) = by_own(ask, |own| ask.web.database.pending_totp(own))? else {
         return Err(Refused::new(409, "no secret waits for its first code", "begin again"));
     };
     let typed = ask.field("code").unwrap_or_default();
@@ -104,9 +109,12 @@ fn turn_on(ask: &Ask<'_>, user: &User) -> Answer {
         return begun(ask, user, &shared, true);
     };
     let (codes, hashes) = recovery_codes()?;
-    ask.web.database.set_totp(user.id, Some(&shared[..]), &hashes)?;
-    ask.web.database.use_totp(user.id, step)?;
-    told(ask, user, &codes)
+    let opened = by_own(ask, |own| ask.web.database.turn_codes_on(own, &shared, step, &hashes))?;
+    // Tells the recovery codes, this once, in the session that goes on.
+    let mut frame = ask.frame.clone();
+    frame.csrf.clone_from(&opened.csrf);
+    let view = AccountView::Recovery { codes: &codes };
+    Ok(Reply { cookie: Some(opened.cookie), ..Reply::page(pages::account(&frame, true, &[], &view)) })
 }
 
 /// Makes the recovery codes anew; those of before are worth nothing.
@@ -116,18 +124,9 @@ fn recover(ask: &Ask<'_>, user: &User) -> Answer {
     }
     proved_again(ask, true)?;
     let (codes, hashes) = recovery_codes()?;
-    ask.web.database.set_recovery(user.id, &hashes)?;
+    by_own(ask, |own| ask.web.database.set_recovery(own, &hashes))?;
     let view = AccountView::Recovery { codes: &codes };
     Ok(Reply::page(page(ask, &view)?))
-}
-
-/// Tells the recovery codes, this once, in the session that goes on.
-fn told(ask: &Ask<'_>, user: &User, codes: &[String]) -> Answer {
-    let opened = go_on(ask, user)?;
-    let mut frame = ask.frame.clone();
-    frame.csrf.clone_from(&opened.csrf);
-    let view = AccountView::Recovery { codes };
-    Ok(Reply { cookie: Some(opened.cookie), ..Reply::page(pages::account(&frame, true, &[], &view)) })
 }
 
 impl Web {

@@ -122,7 +122,10 @@ pub fn change(ask: &Ask<'_>) -> Answer {
             Ok(Reply::to("/devices"))
         }
         "remove_link" => {
-            ask.web.database.remove_own_enrollment(user.id, ask.field("name").unwrap_or_default())?;
+            let node = ask.field("name").unwrap_or_default();
+            if !ask.web.database.remove_own_enrollment(user.id, node)? {
+                return Err(Refused::new(404, "there is no such link of yours", "it was used, or has ended"));
+            }
             Ok(Reply::to("/devices"))
         }
         _ => Err(Refused::new(400, "this is nothing that is done here", "")),

@@ -115,8 +115,12 @@ pub fn change(ask: &Ask<'_>) -> Answer {
         "remove_user" => database.remove_user(id)?,
         "revoke_session" => {
             let id: i64 = id.parse().map_err(|_| Refused::new(400, "a session is a number", ""))?;
+            let mut is_there = false;
             for user in database.users()? {
-                database.close_session(user.id, id)?;
+                is_there |= database.close_session(user.id, id)?;
+            }
+            if !is_there {
+                return Err(Refused::new(404, "there is no such session", "it has ended"));
             }
         }
         "add_token" => {
@@ -135,7 +139,9 @@ pub fn change(ask: &Ask<'_>) -> Answer {
             return Ok(Reply::page(pages::people(&ask.frame, &people(ask)?, Some(&token))));
         }
         "revoke_token" => {
-            database.remove_token(id)?;
+            if !database.remove_token(id)? {
+                return Err(Refused::new(404, "there is no such token", "it has ended, or was taken back"));
+            }
         }
         _ => return Err(Refused::new(400, "this is nothing that is done here", "")),
     }

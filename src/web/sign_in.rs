@@ -33,8 +33,7 @@ pub fn login(ask: &Ask<'_>) -> Answer {
     };
     let (database, address) = (&ask.web.database, ask.address.to_string());
     let user = database.user(name)?;
-    let is_at_home = database.signed_in_from(name, &address, ask.now.saturating_sub(AT_HOME))?;
-    let who = Guesser { is_known: user.is_some(), is_at_home };
+    let who = Guesser { is_known: user.is_some(), is_at_home: is_at_home(ask, name)? };
     if let Err(refused) = ask.web.throttle().begin(name, ask.peer, who, ask.now) {
         return Ok(waits(&refused));
     }
@@ -51,6 +50,11 @@ pub fn login(ask: &Ask<'_>) -> Answer {
     ask.web.throttle().passed(name, ask.peer);
     note(ask, name, SIGNED_IN, 303)?;
     Ok(Reply { cookie: Some(opened.cookie), ..Reply::to(next(ask)) })
+}
+
+/// Says whether this is an address that a user signs in from.
+fn is_at_home(ask: &Ask<'_>, name: &str) -> Result<bool, Refused> {
+    ask.web.database.signed_in_from(name, &ask.address.to_string(), ask.now.saturating_sub(AT_HOME))
 }
 
 /// Says who proved to be that one: by password, and code where there is one.
@@ -144,7 +148,7 @@ pub fn init(ask: &Ask<'_>) -> Answer {
 /// Checks the password of who signed in, once more, and a code where that is asked for and there is one.
 pub(super) fn proved_again(ask: &Ask<'_>, with_code: bool) -> Result<(), Refused> {
     let (user, session) = own(ask)?;
-    let who = Guesser { is_known: true, is_at_home: true };
+    let who = Guesser { is_known: true, is_at_home: is_at_home(ask, &user.name)? };
     ask.web.throttle().begin(&user.name, ask.peer, who, ask.now)?;
     let is_proved = password::is_right(ask.field("password").unwrap_or_default(), user.password.as_deref())
         && (!with_code || ask.web.uses_code(user, ask.field("code").unwrap_or_default(), ask.now)?);

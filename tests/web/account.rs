@@ -89,6 +89,57 @@ fn codes_are_on_once_the_app_has_shown_one() {
     assert_eq!(post(&rig, &anna, &format!("do=codes_begin&password={}", typed()), NOW).status, 409);
 }
 
+/// A code that somebody made in a session that he stole turns on nothing in another.
+#[test]
+fn what_an_app_was_shown_is_of_the_session_that_showed_it() {
+    let rig = Rig::new();
+    let anna = rig.signed_in("anna", Role::Viewer);
+    let secret = begun(&rig, &anna);
+    let id = rig.web.database.user("anna").unwrap().unwrap().id;
+    let opened = rig.web.database.open_session(id, "10.0.0.9", NOW).unwrap();
+    let other = Who { cookie: Some(opened.cookie.to_string()), csrf: opened.csrf, token: None };
+    let on = format!("do=codes_on&code={}", code(&secret, NOW));
+    assert_eq!(post(&rig, &other, &on, NOW).status, 409);
+    assert!(rig.web.database.user("anna").unwrap().unwrap().totp.is_none());
+    assert_eq!(post(&rig, &anna, &on, NOW).status, 200);
+}
+
+/// A session that was taken elsewhere guesses no more than anybody there does.
+#[test]
+fn passwords_typed_again_are_counted_by_where_one_signed_in() {
+    let rig = Rig::new();
+    let anna = rig.signed_in("anna", Role::Viewer);
+    assert_eq!(login(&rig, "", NOW), 303);
+    let again = |from: [u8; 4], password: &str| {
+        let text = format!("csrf={}&do=codes_begin&password={password}", anna.csrf);
+        rig.send_from(&rig.request(&anna, "POST", "/account", text.as_bytes()), from.into(), NOW).status
+    };
+    let statuses: Vec<u16> = (0..31).map(|n| again([10, 9, 0, n], "wrong")).collect();
+    assert!(statuses[0] == 403 && statuses[30] == 429, "{statuses:?}");
+    assert_eq!(again([10, 9, 1, 1], &typed()), 429);
+    assert_eq!(again([10, 0, 0, 9], &typed()), 200, "where she signs in it goes on");
+}
+
+/// What was not there to be ended is not told, nor written down, as done.
+#[test]
+fn ending_what_there_is_not_is_refused() {
+    let rig = Rig::new();
+    let root = rig.signed_in("root", Role::Admin);
+    let form = |url: &str, rest: &str| rig.post(&root, url, &format!("csrf={}&{rest}", root.csrf)).status;
+    for (url, rest) in [
+        ("/account", "do=revoke&id=4711"),
+        ("/devices", "do=remove_link&name=root-phone"),
+        ("/links", "do=remove&name=phone2"),
+        ("/people", "do=revoke_session&id=4711"),
+        ("/people", "do=revoke_token&id=nothing"),
+        ("/people", "do=remove_user&id=nobody"),
+    ] {
+        assert_eq!(form(url, rest), 404, "{url} {rest}");
+    }
+    let audit = rig.web.database.audit(10).unwrap();
+    assert!(audit.len() == 6 && audit.iter().all(|entry| entry.status == 404), "{audit:?}");
+}
+
 #[test]
 fn what_changes_how_one_gets_in_takes_password_and_code() {
     let rig = Rig::new();
@@ -162,7 +213,7 @@ fn a_secret_that_waits_is_forgotten_and_is_nobody_elses_business() {
         let user = rig.web.database.user(name).unwrap().unwrap().id;
         rig.web.database.sessions_of(user, NOW).unwrap()[0].id
     };
-    assert_eq!(post(&rig, &anna, &format!("do=revoke&id={}", id("otto")), NOW).status, 303);
+    assert_eq!(post(&rig, &anna, &format!("do=revoke&id={}", id("otto")), NOW).status, 404);
     assert_eq!(rig.get(&otto, "/account").status, 200);
     assert_eq!(post(&rig, &otto, &format!("do=revoke&id={}", id("otto")), NOW).status, 303);
     assert_eq!(rig.get(&otto, "/account").status, 303);

@@ -6,6 +6,7 @@ mod audit;
 mod devices;
 mod enrollments;
 mod links;
+mod own;
 mod sessions;
 mod tokens;
 mod users;
@@ -20,6 +21,7 @@ pub use audit::{Entry, LOGIN_FAILED, NOBODY, SIGNED_IN, TERMINAL};
 pub use devices::MOST_DEVICES;
 pub use enrollments::{Enrollment, Spent};
 pub use links::{FIRST, Purpose};
+pub use own::Own;
 pub use sessions::{Opened, SessionRow};
 pub use tokens::{TokenRow, TokenScope};
 pub use users::{User, is_name, role_of};
@@ -29,13 +31,14 @@ use crate::store::owned::open_own;
 use crate::store::traffic::replace_database;
 
 /// What each version adds; the file's `user_version` says how many it has.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("1.sql"),
     include_str!("2.sql"),
     include_str!("3.sql"),
     include_str!("4.sql"),
     include_str!("5.sql"),
     include_str!("6.sql"),
+    include_str!("7.sql"),
 ];
 
 /// The file.

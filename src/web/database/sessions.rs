@@ -45,23 +45,11 @@ impl Database {
     /// # Errors
     /// The file cannot be written. So below.
     pub fn open_session(&self, user: i64, address: &str, now: u64) -> Result<Opened, Refused> {
-        let (cookie, csrf) = (make()?, make()?);
         let mut connection = self.now();
         let change = connection.transaction()?;
-        change.execute(
-            "DELETE FROM session WHERE seen + ?1 <= ?3 OR made + ?2 <= ?3",
-            params![IDLE, WHOLE, now],
-        )?;
-        change.execute(
-            "DELETE FROM session WHERE user = ?1 AND id NOT IN (SELECT id FROM session WHERE user = ?1 ORDER BY id DESC LIMIT ?2)",
-            params![user, EACH - 1],
-        )?;
-        change.execute(
-            "INSERT INTO session (hash, user, csrf, made, seen, proved, address) VALUES (?1, ?2, ?3, ?4, ?4, ?4, ?5)",
-            params![hash(&cookie), user, csrf.as_str(), now, address],
-        )?;
+        let opened = open(&change, user, address, now)?;
         change.commit()?;
-        Ok(Opened { cookie, csrf: csrf.to_string() })
+        Ok(opened)
     }
 
     /// Begins a session of a user who proved to be that one; `None`: he has another password by now, and proved nothing.
@@ -154,6 +142,27 @@ impl Database {
             self.now().query_row("SELECT count(*) FROM session WHERE hash = ?1", [hashed], |r| r.get(0));
         count == Ok(1_i64)
     }
+}
+
+/// Begins a session, in what else is changed.
+pub(super) fn open(
+    change: &rusqlite::Transaction<'_>,
+    user: i64,
+    address: &str,
+    now: u64,
+) -> Result<Opened, Refused> {
+    let (cookie, csrf) = (make()?, make()?);
+    change
+        .execute("DELETE FROM session WHERE seen + ?1 <= ?3 OR made + ?2 <= ?3", params![IDLE, WHOLE, now])?;
+    change.execute(
+        "DELETE FROM session WHERE user = ?1 AND id NOT IN (SELECT id FROM session WHERE user = ?1 ORDER BY id DESC LIMIT ?2)",
+        params![user, EACH - 1],
+    )?;
+    change.execute(
+        "INSERT INTO session (hash, user, csrf, made, seen, proved, address) VALUES (?1, ?2, ?3, ?4, ?4, ?4, ?5)",
+        params![hash(&cookie), user, csrf.as_str(), now, address],
+    )?;
+    Ok(Opened { cookie, csrf: csrf.to_string() })
 }
 
 #[cfg(test)]

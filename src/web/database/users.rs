@@ -1,7 +1,6 @@
 //! Who may sign in.
 
-use rusqlite::{OptionalExtension as _, Row, params};
-use zeroize::Zeroizing;
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::Database;
 use super::devices::forget_own_links;
@@ -132,7 +131,7 @@ impl Database {
         &self,
         name: &str,
         stays_admin: bool,
-        change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<usize>,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
     ) -> Result<(), Refused> {
         let mut connection = self.now();
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -174,44 +173,7 @@ impl Database {
     pub fn set_totp(&self, user: i64, secret: Option<&[u8]>, recovery: &[Hash]) -> Result<(), Refused> {
         let mut connection = self.now();
         let change = connection.transaction()?;
-        change.execute(
-            "UPDATE user SET totp = ?2, totp_step = 0, pending_totp = NULL WHERE id = ?1",
-            params![user, secret],
-        )?;
-        change.execute("DELETE FROM recovery WHERE user = ?1", [user])?;
-        if secret.is_some() {
-            change.execute("DELETE FROM session WHERE user = ?1", [user])?;
-        }
-        for hash in recovery {
-            change.execute("INSERT INTO recovery (user, hash) VALUES (?1, ?2)", params![user, hash])?;
-        }
-        change.commit()?;
-        Ok(())
-    }
-
-    /// Keeps what an app was shown, until it proves that it has it.
-    pub fn set_pending_totp(&self, user: i64, secret: &[u8], until: u64) -> Result<(), Refused> {
-        let text = "UPDATE user SET pending_totp = ?2, pending_until = ?3 WHERE id = ?1";
-        self.now().execute(text, params![user, secret, until])?;
-        Ok(())
-    }
-
-    /// Returns what an app was shown; `None`: nothing, or too long ago.
-    pub fn pending_totp(&self, user: i64, now: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Refused> {
-        let text = "SELECT pending_totp FROM user WHERE id = ?1 AND pending_until > ?2";
-        let found: Option<Option<Vec<u8>>> =
-            self.now().query_row(text, params![user, now], |row| row.get(0)).optional()?;
-        Ok(found.flatten().map(Zeroizing::new))
-    }
-
-    /// Gives a user other recovery codes.
-    pub fn set_recovery(&self, user: i64, recovery: &[Hash]) -> Result<(), Refused> {
-        let mut connection = self.now();
-        let change = connection.transaction()?;
-        change.execute("DELETE FROM recovery WHERE user = ?1", [user])?;
-        for hash in recovery {
-            change.execute("INSERT INTO recovery (user, hash) VALUES (?1, ?2)", params![user, hash])?;
-        }
+        put_totp(&change, user, secret, recovery)?;
         change.commit()?;
         Ok(())
     }
@@ -231,6 +193,31 @@ impl Database {
             self.now().execute("DELETE FROM recovery WHERE user = ?1 AND hash = ?2", params![user, hash])?;
         Ok(used == 1)
     }
+}
+
+/// Turns one-time codes on or off, in what else is changed. What an app was shown before is worth nothing then.
+pub(super) fn put_totp(
+    change: &Transaction<'_>,
+    user: i64,
+    secret: Option<&[u8]>,
+    recovery: &[Hash],
+) -> rusqlite::Result<()> {
+    change.execute("UPDATE user SET totp = ?2, totp_step = 0 WHERE id = ?1", params![user, secret])?;
+    let sessions = match secret {
+        Some(_) => "DELETE FROM session WHERE user = ?1",
+        None => "UPDATE session SET pending_totp = NULL WHERE user = ?1",
+    };
+    change.execute(sessions, [user])?;
+    put_recovery(change, user, recovery)
+}
+
+/// Gives a user other recovery codes, in what else is changed.
+pub(super) fn put_recovery(change: &Transaction<'_>, user: i64, recovery: &[Hash]) -> rusqlite::Result<()> {
+    change.execute("DELETE FROM recovery WHERE user = ?1", [user])?;
+    for hash in recovery {
+        change.execute("INSERT INTO recovery (user, hash) VALUES (?1, ?2)", params![user, hash])?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
