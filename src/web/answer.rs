@@ -308,7 +308,12 @@ impl Web {
         let Some(cookie) = asked.cookie(self.cookie_name(asked.header("host"))) else {
             return Ok(Caller::Nobody);
         };
-        Ok(match self.database.session(cookie, now)? {
+        let found = if route.is_asked_by_itself() {
+            self.database.look_at_session(cookie, now)?
+        } else {
+            self.database.session(cookie, now)?
+        };
+        Ok(match found {
             Some((user, session)) => Caller::User(user, session),
             None => Caller::Nobody,
         })

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use serde::de::DeserializeOwned;
 
@@ -19,7 +19,7 @@ const MOST: usize = 64;
 const OF_ONE: usize = 8;
 /// Seconds between two looks at the network, however many listen.
 pub const EVERY: u64 = 5;
-/// Looks that are kept, so that naming nodes fills no memory.
+/// Numbers that are kept of a look, so that naming nodes fills no memory.
 const KEPT: usize = 128;
 
 /// What somebody listens for.
@@ -35,7 +35,19 @@ pub enum Topic {
 #[derive(Debug, Default)]
 pub struct Events {
     listeners: Arc<Mutex<HashMap<String, usize>>>,
-    seen: Mutex<HashMap<Topic, (u64, u64)>>,
+    /// Held by whoever looks.
+    looks: Mutex<()>,
+    /// Held for no look.
+    seen: Mutex<Option<Arc<Seen>>>,
+}
+
+/// What was seen at a time, in Unix seconds, and the numbers that came of it: one look serves all topics.
+#[derive(Debug)]
+struct Seen {
+    at: u64,
+    revision: Result<String, String>,
+    status: Result<Status, String>,
+    numbers: Mutex<HashMap<Topic, u64>>,
 }
 
 /// Somebody who listens, for as long as this lives.
@@ -86,27 +98,59 @@ impl Web {
         if user.role < Role::Viewer {
             return None;
         }
-        // Whoever comes while somebody looks waits for what that one sees.
-        let mut seen = locked(&self.events.seen);
-        if let Some((at, news)) = seen.get(topic)
-            && now < at + EVERY
-        {
-            return Some(*news);
-        }
-        let news = self.look(topic);
-        if seen.len() >= KEPT {
-            seen.clear();
-        }
-        seen.insert(topic.clone(), (now, news));
-        Some(news)
+        Some(self.seen(now).number(topic))
     }
 
-    /// Looks at what a topic is about. Ages are left out: they are another every second, and nothing changed.
-    fn look(&self, topic: &Topic) -> u64 {
-        let mut hasher = DefaultHasher::new();
+    /// Returns what was seen last; looks where that is too long ago. Whoever comes while somebody looks takes what was seen before, and
+    /// waits for that one where nothing was.
+    fn seen(&self, now: u64) -> Arc<Seen> {
+        let last = || locked(&self.events.seen).clone();
+        let is_new = |seen: &Arc<Seen>| now < seen.at + EVERY;
+        let before = last();
+        if let Some(seen) = before.clone().filter(is_new) {
+            return seen;
+        }
+        let _looks = match (self.events.looks.try_lock(), before) {
+            (Ok(looks), _) => looks,
+            (Err(TryLockError::WouldBlock), Some(before)) => return before,
+            (Err(_), _) => locked(&self.events.looks),
+        };
+        if let Some(seen) = last().filter(is_new) {
+            return seen;
+        }
         let file: Result<NetworkFile, String> = self.told(&Procedure::NetworkFile);
-        file.map(|file| file.revision).hash(&mut hasher);
-        match self.told::<Status>(&Procedure::Status) {
+        let revision = file.map(|file| file.revision);
+        let status = self.told(&Procedure::Status);
+        let seen = Arc::new(Seen { at: now, revision, status, numbers: Mutex::default() });
+        *locked(&self.events.seen) = Some(Arc::clone(&seen));
+        seen
+    }
+
+    fn told<T: DeserializeOwned>(&self, procedure: &Procedure) -> Result<T, String> {
+        let told = self.agent.call(procedure).map_err(|refused| refused.message)?;
+        serde_json::from_value(told).map_err(|error| error.to_string())
+    }
+}
+
+impl Seen {
+    /// Returns the number of a topic.
+    fn number(&self, topic: &Topic) -> u64 {
+        let mut numbers = locked(&self.numbers);
+        if let Some(number) = numbers.get(topic) {
+            return *number;
+        }
+        let number = self.counted(topic);
+        if numbers.len() < KEPT {
+            numbers.insert(topic.clone(), number);
+        }
+        number
+    }
+
+    /// Makes a number of what a topic is about. Ages are left out: they are another every second, and nothing changed.
+    fn counted(&self, topic: &Topic) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.revision.hash(&mut hasher);
+        match &self.status {
             Err(error) => error.hash(&mut hasher),
             Ok(status) => match topic {
                 Topic::Network => {
@@ -134,11 +178,6 @@ impl Web {
             },
         }
         hasher.finish()
-    }
-
-    fn told<T: DeserializeOwned>(&self, procedure: &Procedure) -> Result<T, String> {
-        let told = self.agent.call(procedure).map_err(|refused| refused.message)?;
-        serde_json::from_value(told).map_err(|error| error.to_string())
     }
 }
 

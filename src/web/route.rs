@@ -89,6 +89,10 @@ impl Route {
     pub fn is_api(&self) -> bool {
         self.path.starts_with("/api/")
     }
+    /// Says whether open pages ask for it by themselves: that is no use of a session, and keeps none alive.
+    pub fn is_asked_by_itself(&self) -> bool {
+        matches!(self.path.rsplit('/').next(), Some("events" | "live"))
+    }
     /// Says whether it changes something.
     pub fn changes(&self) -> bool {
         !matches!(self.method, Method::Get)
