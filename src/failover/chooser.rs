@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::datagrams::Datagrams;
+use super::known::LEAP;
 use super::message::Message;
 use crate::model::NodeName;
 
@@ -197,7 +198,7 @@ impl Chooser {
         if drains {
             relay.well_since = None;
         }
-        if epoch > self.epoch {
+        if epoch > self.epoch && epoch - self.epoch <= LEAP {
             // What was chosen before this agent began is older than where it is now.
             self.epoch = if is_here { epoch } else { epoch.saturating_add(1) };
             self.ask_all();

@@ -3,6 +3,10 @@
 
 use crate::model::{Attachment, Attachments, Network, NodeName, Timestamp};
 
+/// A number that is this much higher than the one known was made up: a spoke chooses once a second at most, and this is 12 days of it.
+/// Whoever could bring any number would end a spoke's choices, as none is higher than the highest.
+pub(super) const LEAP: u64 = 1 << 20;
+
 /// Where spokes are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
@@ -16,7 +20,7 @@ impl Known {
     }
 
     /// Hears that a spoke is at a relay by its choice `epoch`. Returns whether that is news: a choice that is newer than the one known,
-    /// and allowed by the network.
+    /// by no more than choices can be, and allowed by the network.
     pub fn hear(
         &mut self,
         network: &Network,
@@ -25,7 +29,8 @@ impl Known {
         epoch: u64,
         now: Timestamp,
     ) -> bool {
-        let is_newer = epoch > self.spokes.get(spoke).map_or(0, |known| known.epoch);
+        let known = self.spokes.get(spoke).map_or(0, |known| known.epoch);
+        let is_newer = epoch > known && epoch - known <= LEAP;
         if !is_newer || !network.may_attach(spoke, relay) {
             return false;
         }
@@ -33,6 +38,11 @@ impl Known {
         let since = self.spokes.get(spoke).filter(|_| !moved).map_or(now, |known| known.since);
         self.spokes.insert(spoke.clone(), Attachment { relay: relay.clone(), epoch, since });
         true
+    }
+
+    /// Forgets a spoke: it is at home again, as far as anybody knows.
+    pub fn forget(&mut self, spoke: &NodeName) {
+        self.spokes.remove(spoke);
     }
 
     /// Forgets who is no spoke of the network any more, or may not be where he was. Returns whether there was anybody.
@@ -52,8 +62,8 @@ impl Known {
         &self.spokes
     }
 
-    /// Returns them as relays tell each other.
-    pub fn told(&self) -> impl Iterator<Item = (NodeName, NodeName, u64)> + '_ {
-        self.spokes.iter().map(|(spoke, at)| (spoke.clone(), at.relay.clone(), at.epoch))
+    /// Returns the spokes that are at a relay, and by which choice.
+    pub fn at<'a>(&'a self, relay: &'a NodeName) -> impl Iterator<Item = (&'a NodeName, u64)> {
+        self.spokes.iter().filter(move |(_, at)| at.relay == *relay).map(|(spoke, at)| (spoke, at.epoch))
     }
 }

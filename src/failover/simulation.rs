@@ -298,6 +298,20 @@ fn a_spoke_that_began_anew_is_believed_about_where_it_is() {
 }
 
 #[test]
+fn no_answer_ends_all_choices() {
+    let names: Vec<NodeName> = ["eu", "us"].map(|name| name.parse().unwrap()).to_vec();
+    let busy = Situation { is_busy: true, sessions: &[true, true] };
+    let mut chooser = Chooser::new(names.clone(), None);
+    let second = Duration::from_secs;
+    for action in chooser.poll(second(1), busy) {
+        if let Action::Send(to, Message::Probe { number, .. }) = action {
+            chooser.heard(&to, number, u64::MAX, None, false, second(1));
+        }
+    }
+    assert_eq!(chooser.epoch(), 0, "a number that nobody can have come to");
+}
+
+#[test]
 fn a_list_that_changes_keeps_what_is_known() {
     let mut world = World::new(8);
     world.run(seconds(20));

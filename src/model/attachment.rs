@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
+use blake2::{Blake2s256, Digest as _};
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +25,15 @@ pub type Attachments = BTreeMap<NodeName, Attachment>;
 
 impl PublicKey {
     /// Returns the address at which the agent of whoever has this key is asked whether it is well, inside the session with it:
-    /// fe80::/64 and the first half of the key's first 128 bits. It is never routed, and no site and no policy has it.
+    /// fe80::/64 and 64 bits of a hash of the key, so that nobody can choose a key for the address of another one. It is never
+    /// routed, and no site and no policy has it.
     pub fn link_local(&self) -> Ipv6Addr {
+        let mut hash = Blake2s256::new();
+        hash.update(b"wgrelay link-local address");
+        hash.update(self.as_bytes());
         let mut octets = [0; 16];
         octets[..2].copy_from_slice(&[0xfe, 0x80]);
-        octets[8..].copy_from_slice(&self.as_bytes()[..8]);
+        octets[8..].copy_from_slice(&hash.finalize()[..8]);
         octets.into()
     }
 
@@ -168,6 +173,18 @@ mod tests {
         let mut off = network(false);
         off.attach(&at("a", "us"));
         assert_eq!((home(&off, "a"), warm(&off, "a")), ("eu".into(), vec![]));
+    }
+
+    #[test]
+    fn keys_that_begin_alike_have_addresses_of_their_own() {
+        let mut key = [7; 32];
+        let one = PublicKey::from_bytes(key).link_local();
+        key[31] = 8;
+        let other = PublicKey::from_bytes(key).link_local();
+        assert!(
+            one != other && one.is_unicast_link_local() && one.segments()[1..4] == [0; 3],
+            "{one} {other}"
+        );
     }
 
     #[test]

@@ -46,9 +46,17 @@ impl Network {
         }
     }
 
-    /// Returns the peer that a relay gives the Internet to, for those of its spokes that leave by it.
+    /// Returns the peer that a relay gives the Internet to, for those of its spokes that leave by it. Whoever came over from another
+    /// relay takes it from nobody who is at home.
     pub fn exit_peer(&self, relay: &Node, now: Timestamp) -> Option<&Node> {
-        self.leaving_elsewhere(now).find_map(|spoke| self.towards_exit(relay, spoke, now))
+        let by = |is_guest: bool| {
+            let is_so = |spoke: &&Node| {
+                let preferred = self.relays_of(spoke, now).next().map(|relay| &relay.name);
+                (spoke.attached.is_some() && spoke.attached.as_ref() != preferred) == is_guest
+            };
+            self.leaving_elsewhere(now).filter(is_so).find_map(|spoke| self.towards_exit(relay, spoke, now))
+        };
+        by(false).or_else(|| by(true))
     }
 
     /// Returns what is from spokes that leave by another node, and passes a relay on its way or would: the prefixes, and those of

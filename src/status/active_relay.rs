@@ -91,7 +91,13 @@ impl ActiveRelay {
             "failed-over",
             format!("relay {name}"),
             format!("{name} carries this node instead of {preferred}, which {why}"),
-            format!("nothing has to be done here: it comes back to {preferred} by itself"),
+            match relays.is_empty() {
+                // Only the agent knows how they are.
+                true => format!(
+                    "an agent would bring it back to {preferred}, and none runs: `wgrelay service install`"
+                ),
+                false => format!("nothing has to be done here: it comes back to {preferred} by itself"),
+            },
         ))
     }
 }

@@ -29,6 +29,8 @@ use crate::store::folder::Folder;
 const REFRESH: Duration = Duration::from_secs(1);
 /// A socket waits no longer than this, so that what others ask of this agent is heard.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
+/// So many datagrams are read before it is looked what is due: thousands of spokes ask in the same second.
+const AT_ONCE: usize = 256;
 
 /// What is to be sent to whom.
 type Letters = Vec<(NodeName, Message)>;
@@ -157,24 +159,34 @@ impl Agent {
             if link.socket.set_read_timeout(Some(wait)).is_err() {
                 return;
             }
-            match link.socket.recv_from(&mut buffer) {
-                Ok((length, SocketAddr::V6(from))) if from.port() == PORT => {
-                    let Some(message) = Message::parse(&buffer[..length]) else { continue };
-                    let at = self.began.elapsed();
-                    let letters = match side {
-                        Side::Spoke(side) => side.heard(network, *from.ip(), message, at),
-                        Side::Relay(side) => side.heard(network, told, *from.ip(), message, now, at),
-                    };
-                    send(link, network, &letters);
+            // What is due is looked at once for all that has come.
+            for heard in 0..AT_ONCE {
+                let received = match heard {
+                    0 => link.socket.recv_from(&mut buffer),
+                    _ => link_local::receive_now(&link.socket, &mut buffer),
+                };
+                match received {
+                    Ok((length, SocketAddr::V6(from))) if from.port() == PORT => {
+                        let Some(message) = Message::parse(&buffer[..length]) else { continue };
+                        let at = self.began.elapsed();
+                        let letters = match side {
+                            Side::Spoke(side) => side.heard(network, *from.ip(), message, at),
+                            Side::Relay(side) => side.heard(network, told, *from.ip(), message, now, at),
+                        };
+                        send(link, network, &letters);
+                    }
+                    Ok(_) => {}
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+                        ) =>
+                    {
+                        break;
+                    }
+                    // The interface is gone: the next round finds out.
+                    Err(_) => return,
                 }
-                Ok(_) => {}
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-                    ) => {}
-                // The interface is gone: the next round finds out.
-                Err(_) => return,
             }
         }
     }

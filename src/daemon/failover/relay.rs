@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Letters, Told};
 use crate::failover::{Known, Message, chunks};
-use crate::model::{Attachments, Network, NodeName, Timestamp};
+use crate::model::{Attachments, Network, Node, NodeName, Timestamp};
 
 /// How often all is told again, for relays that were away.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -16,6 +16,10 @@ const TWICE: Duration = Duration::from_millis(500);
 const ASKS: Duration = Duration::from_secs(15);
 /// How often another relay is told that it is to drain, until it does.
 const ORDER: Duration = Duration::from_millis(300);
+/// Nobody has said for so long that a spoke is away from home, though it would ask each second if it had an agent: it has none any more.
+const UNCONFIRMED: Duration = Duration::from_secs(60);
+/// A spoke's choice is followed once in so long: what is refused comes again with its next probe.
+const CHOICE: Duration = Duration::from_secs(1);
 
 pub(super) struct RelaySide {
     known: Known,
@@ -24,6 +28,10 @@ pub(super) struct RelaySide {
     names: HashMap<Ipv6Addr, NodeName>,
     /// When each spoke asked last.
     asked: BTreeMap<NodeName, Duration>,
+    /// When somebody said last where a spoke is that has left home.
+    confirmed: BTreeMap<NodeName, Duration>,
+    /// When a spoke's choice was followed last.
+    followed: BTreeMap<NodeName, Duration>,
     is_changed: bool,
     /// Spokes to tell others of, once more at that moment.
     tell: BTreeSet<NodeName>,
@@ -40,6 +48,8 @@ impl RelaySide {
             this: None,
             names: HashMap::new(),
             asked: BTreeMap::new(),
+            confirmed: BTreeMap::new(),
+            followed: BTreeMap::new(),
             is_changed: false,
             tell: BTreeSet::new(),
             tell_again: None,
@@ -58,10 +68,11 @@ impl RelaySide {
         at: Duration,
     ) -> Attachments {
         self.this = Some(this.clone());
-        let active = network.nodes.values().filter(|node| node.is_active(now) && node.name != *this);
-        self.names = active.map(|node| (node.public_key.link_local(), node.name.clone())).collect();
+        self.names = network.nodes.get(this).map_or_else(HashMap::new, |this| speakers(network, this, now));
         self.known.retain(network);
         self.asked.retain(|name, asked| network.nodes.contains_key(name) && at.saturating_sub(*asked) < ASKS);
+        self.followed.retain(|_, followed| at.saturating_sub(*followed) < CHOICE);
+        self.forget_unconfirmed(network, at);
         self.known.all().clone()
     }
 
@@ -81,7 +92,7 @@ impl RelaySide {
         match message {
             Message::Probe { number, epoch, at: is_at } if !node.is_relay() => {
                 self.asked.insert(name.clone(), at);
-                self.hear(network, &name, &is_at, epoch, now);
+                self.hear(network, &name, (&is_at, epoch), now, at);
                 let known = self.known.of_spoke(&name);
                 let (is_at, epoch) =
                     (known.map(|(relay, _)| relay.clone()), known.map_or(0, |(_, epoch)| epoch));
@@ -92,7 +103,7 @@ impl RelaySide {
                 for (spoke, relay, epoch) in spokes {
                     // Each relay speaks for itself alone.
                     if relay == name {
-                        self.hear(network, &spoke, &relay, epoch, now);
+                        self.hear(network, &spoke, (&relay, epoch), now, at);
                     }
                 }
                 Letters::new()
@@ -106,18 +117,50 @@ impl RelaySide {
         }
     }
 
-    fn hear(&mut self, network: &Network, spoke: &NodeName, relay: &NodeName, epoch: u64, now: Timestamp) {
-        let before = self.known.of_spoke(spoke).map(|(relay, _)| relay.clone());
+    fn hear(
+        &mut self,
+        network: &Network,
+        spoke: &NodeName,
+        (relay, epoch): (&NodeName, u64),
+        now: Timestamp,
+        at: Duration,
+    ) {
+        let known = self.known.of_spoke(spoke).map(|(relay, epoch)| (relay.clone(), epoch));
+        if known.as_ref().is_some_and(|known| *known == (relay.clone(), epoch)) {
+            self.confirmed.insert(spoke.clone(), at);
+        }
+        let moves = known.is_none_or(|(known, _)| known != *relay);
+        if moves && self.followed.get(spoke).is_some_and(|followed| at.saturating_sub(*followed) < CHOICE) {
+            return;
+        }
         if !self.known.hear(network, spoke, relay, epoch, now) {
             return;
         }
-        if before.as_ref() != Some(relay) {
+        self.confirmed.insert(spoke.clone(), at);
+        if moves {
+            self.followed.insert(spoke.clone(), at);
             tracing::info!("{spoke} is at {relay} now");
         }
         self.is_changed = true;
         if self.this.as_ref() == Some(relay) {
             self.tell.insert(spoke.clone());
         }
+    }
+
+    /// Who left home, and would ask each second if it had an agent, is at home again once nobody confirms that it is away: its agent
+    /// is gone, and what it runs now does as its file says.
+    fn forget_unconfirmed(&mut self, network: &Network, at: Duration) {
+        for spoke in self.known.all().keys().cloned().collect::<Vec<_>>() {
+            let asks = network.nodes.get(&spoke).is_some_and(|spoke| network.keepalive_of(spoke).is_some());
+            let confirmed = *self.confirmed.entry(spoke.clone()).or_insert(at);
+            if asks && at.saturating_sub(confirmed) > UNCONFIRMED {
+                tracing::info!("nobody says any more where {spoke} is: it is taken to be at home");
+                self.known.forget(&spoke);
+                self.is_changed = true;
+            }
+        }
+        let known = &self.known;
+        self.confirmed.retain(|spoke, _| known.of_spoke(spoke).is_some());
     }
 
     /// Does what is due: what to send, where spokes are if that changed, and when something is due next.
@@ -142,15 +185,17 @@ impl RelaySide {
             .map(|relay| relay.name.clone())
             .collect();
         let mut tell = std::mem::take(&mut self.tell);
+        let again = self.tell_again.take_if(|(when, _)| at >= *when);
         if !tell.is_empty() {
-            self.tell_again = Some((at + TWICE, tell.clone()));
+            self.tell_again
+                .get_or_insert_with(|| (at + TWICE, BTreeSet::new()))
+                .1
+                .extend(tell.iter().cloned());
         }
-        if let Some((_, again)) = self.tell_again.take_if(|(when, _)| at >= *when) {
-            tell.extend(again);
-        }
+        tell.extend(again.into_iter().flat_map(|(_, again)| again));
         let is_due = at.saturating_sub(self.all_told) >= AGAIN;
-        let here = self.known.told().filter(|(_, relay, _)| *relay == this);
-        let here: Vec<_> = here.filter(|(spoke, ..)| is_due || tell.contains(spoke)).collect();
+        let here = self.known.at(&this).filter(|(spoke, _)| is_due || tell.contains(*spoke));
+        let here: Vec<_> = here.map(|(spoke, epoch)| (spoke.clone(), this.clone(), epoch)).collect();
         if is_due || has_turned || !here.is_empty() {
             self.all_told = if is_due { at } else { self.all_told };
             for message in chunks(here, drains) {
@@ -185,6 +230,15 @@ impl RelaySide {
     }
 }
 
+/// Who may speak to a relay, by address: those whose address WireGuard takes from their own session alone.
+fn speakers(network: &Network, this: &Node, now: Timestamp) -> HashMap<Ipv6Addr, NodeName> {
+    let others = network.nodes.values().filter(|node| node.is_active(now) && node.name != this.name);
+    let speak = others.filter(|node| {
+        network.probe_each_other(this, node, now) && (node.is_relay() || node.relays.contains(&this.name))
+    });
+    speak.map(|node| (node.public_key.link_local(), node.name.clone())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,11 +268,16 @@ mod tests {
         crate::config::parse_network(text.as_bytes(), "f").value.unwrap()
     }
 
-    /// What ap knows after it heard this from that node.
+    /// What ap knows after it heard this from that relay, or us from that spoke.
     fn heard(from: &str, message: Message) -> Vec<(String, String)> {
+        let is_spoke = ["a", "b"].contains(&from);
+        heard_by(if is_spoke { "us" } else { "ap" }, from, message)
+    }
+
+    fn heard_by(this: &str, from: &str, message: Message) -> Vec<(String, String)> {
         let (network, told) = (network(), Told::default());
         let mut side = RelaySide::new(Attachments::new());
-        side.refresh(&network, &name("ap"), NOW, Duration::ZERO);
+        side.refresh(&network, &name(this), NOW, Duration::ZERO);
         let from = network.nodes.get(from).map_or(Ipv6Addr::LOCALHOST, |node| node.public_key.link_local());
         side.heard(&network, &told, from, message, NOW, Duration::ZERO);
         assert!(
@@ -248,12 +307,78 @@ mod tests {
             ("a", probe("b"), vec![]),
             ("b", probe("eu"), vec![]),
             ("us", probe("us"), vec![]),
+            // No number that no choice of a spoke can have: nothing newer could ever be heard of again.
+            (
+                "us",
+                Message::Attached { spokes: vec![(name("a"), name("us"), u64::MAX)], drains: false },
+                vec![],
+            ),
+            ("a", Message::Probe { number: 1, epoch: u64::MAX, at: name("us") }, vec![]),
             ("nobody", probe("us"), vec![]),
             ("nobody", attached("a", "us"), vec![]),
             ("a", Message::Drain { drains: true }, vec![]),
         ] {
             assert_eq!(heard(from, message.clone()), expected, "{from} says {message:?}");
         }
+    }
+
+    #[test]
+    fn who_has_no_session_of_its_own_here_says_nothing() {
+        // ap is in nobody's list: what comes from a's address comes from another session, such as that of an exit.
+        let probe = Message::Probe { number: 1, epoch: 7, at: name("us") };
+        assert_eq!(heard_by("ap", "a", probe.clone()), []);
+        assert_eq!(heard_by("eu", "a", probe), [("a".to_owned(), "us".to_owned())]);
+    }
+
+    #[test]
+    fn who_is_not_heard_of_any_more_is_at_home() {
+        let (mut network, told) = (network(), Told::default());
+        let mut side = RelaySide::new(Attachments::new());
+        let second = Duration::from_secs;
+        let from = network.nodes["us"].public_key.link_local();
+        let is_at = |side: &mut RelaySide, network: &Network, at: u64| {
+            side.refresh(network, &name("eu"), NOW, second(at)).get(&name("a")).map(|at| at.relay.to_string())
+        };
+        is_at(&mut side, &network, 100);
+        side.heard(&network, &told, from, attached("a", "us"), NOW, second(100));
+        assert_eq!(is_at(&mut side, &network, 150), Some("us".into()));
+        side.heard(&network, &told, from, attached("a", "us"), NOW, second(150));
+        assert_eq!(is_at(&mut side, &network, 209), Some("us".into()), "it was said again");
+        // One that asks only when something passes may well be silent.
+        network.nodes.get_mut("a").unwrap().keepalive = Some(0);
+        assert_eq!(is_at(&mut side, &network, 1000), Some("us".into()));
+        network.nodes.get_mut("a").unwrap().keepalive = None;
+        assert_eq!(is_at(&mut side, &network, 1001), None);
+        let (_, changed, _) = side.poll(&network, &told, NOW, second(1001));
+        assert_eq!(changed, Some(Attachments::new()));
+        // On record from before: as long as for news.
+        let mut side = RelaySide::new(
+            [(name("a"), crate::model::Attachment { relay: name("us"), epoch: 7, since: NOW })].into(),
+        );
+        assert_eq!(is_at(&mut side, &network, 5), Some("us".into()));
+        assert_eq!(is_at(&mut side, &network, 64), Some("us".into()));
+        assert_eq!(is_at(&mut side, &network, 66), None);
+    }
+
+    #[test]
+    fn a_spoke_that_is_now_here_now_there_is_followed_once_a_second() {
+        let (network, told) = (network(), Told::default());
+        let mut side = RelaySide::new(Attachments::new());
+        side.refresh(&network, &name("us"), NOW, Duration::from_secs(10));
+        let from = network.nodes["a"].public_key.link_local();
+        let mut moves = 0;
+        for n in 1..=100_u64 {
+            let at = name(if n % 2 == 0 { "eu" } else { "us" });
+            let before = side.known.all().clone();
+            let now = Duration::from_millis(10_000 + n * 10);
+            side.heard(&network, &told, from, Message::Probe { number: n, epoch: n, at }, NOW, now);
+            let relay = |all: &Attachments| all.get(&name("a")).map(|at| at.relay.clone());
+            moves += usize::from(relay(&before) != relay(side.known.all()));
+        }
+        assert_eq!(moves, 1);
+        let probe = Message::Probe { number: 101, epoch: 101, at: name("eu") };
+        side.heard(&network, &told, from, probe, NOW, Duration::from_secs(12));
+        assert_eq!(side.known.of_spoke(&name("a")).map(|(relay, _)| relay.to_string()), Some("eu".into()));
     }
 
     #[test]

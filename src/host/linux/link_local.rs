@@ -1,5 +1,6 @@
 //! The socket by which agents ask each other inside their sessions: at the interface's link-local address, by that interface alone.
 
+use std::io;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
 use ipnet::{IpNet, Ipv6Net};
@@ -33,7 +34,19 @@ pub fn has_address(link: &LinkLocal) -> bool {
     UdpSocket::bind(SocketAddrV6::new(*own.ip(), 0, 0, link.index)).is_ok()
 }
 
-/// Gives the interface its link-local address, where it has it not, and opens the socket there.
+/// Receives a datagram that is there already.
+///
+/// # Errors
+/// As `recv_from`; `WouldBlock`: there is none.
+pub fn receive_now(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    socket.set_nonblocking(true)?;
+    let received = socket.recv_from(buffer);
+    socket.set_nonblocking(false)?;
+    received
+}
+
+/// Gives the interface its link-local address, where it has it not, and opens the socket there. An interface with such an address
+/// would take routes from whoever advertises himself as a router; in a tunnel nobody is one, so it hears none.
 ///
 /// # Errors
 /// There is no such interface, it has no IPv6, or somebody has the port.
@@ -44,6 +57,9 @@ pub fn open(name: &InterfaceName, own: Ipv6Addr, port: u16) -> Result<LinkLocal,
         return Err(failed(&"IPv6 is off on the interface").hint(hint));
     }
     let index = index_of(name).ok_or_else(|| failed(&"there is no such interface"))?;
+    for switch in ["accept_ra", "accept_redirects"] {
+        sysctl::write(&format!("net/ipv6/conf/{name}/{switch}"), "0")?;
+    }
     let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|e| failed(&e))?;
     let net = Ipv6Net::new(own, 64).map_err(|e| failed(&e))?;
     match netlink.batch(vec![link::add_address(index, &IpNet::V6(net))]).map_err(|e| failed(&e))?.pop() {

@@ -245,10 +245,12 @@ impl WireGuard for Embedded {
                 let _ = i32::try_from(child.id()).map(|id| killpg(Pid::from_raw(id), Signal::SIGKILL));
                 let _ = child.kill();
                 let _ = child.wait();
+                let words = self.last_words();
+                let said = if words.is_empty() { String::new() } else { format!("; it said: {words}") };
                 return Err(HostError::new(
                     "start",
                     "the embedded data plane",
-                    "it was not ready within 10 s",
+                    format!("it was not ready within 10 s{said}"),
                 ));
             }
             std::thread::sleep(Duration::from_millis(3));
