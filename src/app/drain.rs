@@ -54,6 +54,14 @@ pub fn drain(session: &Session, relay: &NodeName, drains: bool) -> Result<Draine
     if !find_node(&before.network, relay)?.is_relay() {
         return Err(Fault::usage(format!("{relay} is no relay"), "spokes leave a relay, and nothing else"));
     }
+    if drains && (!before.network.failover || before.network.relays().nth(1).is_none()) {
+        return Err(Fault::failed(
+            format!(
+                "no spoke of {name} can leave {relay}: there is no other relay, or failover = false in network.toml"
+            ),
+            "packets pass as before",
+        ));
+    }
     ask_to_drain(&runtime, relay, drains)?;
     let after = read(session, &runtime)?;
     let at = |found: &Found| -> BTreeMap<NodeName, NodeName> {

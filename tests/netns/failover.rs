@@ -10,6 +10,7 @@ use crate::rig::need::{NAMESPACES, met};
 use crate::rig::net::{End, bridge, cable, up};
 use crate::rig::node::{Node, Output};
 use crate::rig::probe::{Flow, ping, ping_within};
+use crate::rig::topology::{Families, Topology};
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -198,4 +199,14 @@ fn without_ipv6_on_the_interface_it_is_told_and_packets_pass() {
     assert!(ping(a.node, "10.88.0.5"));
     until("it is told", || codes(&a.status()).contains(&"no-failover".to_owned()));
     let _: Output = a.call(&["down"]).ok();
+}
+
+#[test]
+fn a_relay_that_nobody_can_leave_does_not_drain() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
+    let refused = relay.call(&["drain", "wsl"]).exits(1);
+    assert!(refused.stderr.contains("no spoke of wg0 can leave wsl"), "{refused}");
+    let problems = relay.status()["problems"].to_string();
+    assert!(!problems.contains("drains"), "it would once there is another one: {problems}");
 }
