@@ -96,23 +96,8 @@ impl<'a> Tables<'a> {
 
     fn decide(&self, packet: &Asking<'_>) -> Decision<String> {
         let dst = packet.dst;
-        let is_from = |net: IpNet| packet.src.is_some_and(|src| net.contains(&src));
-        let ours = |rule: &PolicyRule| match rule.selector {
-            _ if rule.ipv6 != dst.is_ipv6() => None,
-            RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1).flatten().map(Some),
-            RuleSelector::NotMarked { mark, table } if mark != packet.mark => {
-                self.lookup(table, dst, 0).flatten().map(Some)
-            }
-            RuleSelector::Outside { net } if net.contains(&dst) => self.lookup(MAIN_TABLE, dst, 0),
-            RuleSelector::Refused { mark } if mark != packet.mark => Some(None),
-            RuleSelector::FromWithoutDefault { net } if is_from(net) => {
-                self.lookup(MAIN_TABLE, dst, 1).flatten().map(Some)
-            }
-            RuleSelector::From { net, table } if is_from(net) => {
-                self.lookup(table, dst, 0).flatten().map(Some)
-            }
-            RuleSelector::FromRefused { net } if is_from(net) => Some(None),
-            _ => None,
+        let ours = |rule: &PolicyRule| {
+            rule.leads(dst, packet.src, packet.mark, |table, least| self.lookup(table, dst, least))
         };
         decide(
             &self.rules,

@@ -4,7 +4,7 @@
 //! endpoints, counters, handshakes) is telemetry and never compared.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -138,6 +138,35 @@ pub struct PolicyRule {
     pub priority: u32,
     /// What it selects and does.
     pub selector: RuleSelector,
+}
+
+impl PolicyRule {
+    /// Says what becomes of a packet that starts at `src` (`None`: not chosen yet) and bears a mark: `None`, the next rule is asked;
+    /// `Some(None)`, it is refused. `lookup` finds a way in a table, by a route of at least so many bits (`Some(None)`: it refuses).
+    pub fn leads<W>(
+        &self,
+        dst: IpAddr,
+        src: Option<IpAddr>,
+        mark: u32,
+        lookup: impl Fn(u32, u8) -> Option<Option<W>>,
+    ) -> Option<Option<W>> {
+        let is_from = |net: IpNet| src.is_some_and(|src| net.contains(&src));
+        match self.selector {
+            _ if self.ipv6 != dst.is_ipv6() => None,
+            RuleSelector::MainWithoutDefault => lookup(MAIN_TABLE, 1).flatten().map(Some),
+            RuleSelector::NotMarked { mark: own, table } if mark != own => {
+                lookup(table, 0).flatten().map(Some)
+            }
+            RuleSelector::Outside { net } if net.contains(&dst) => lookup(MAIN_TABLE, 0),
+            RuleSelector::Refused { mark: own } if mark != own => Some(None),
+            RuleSelector::FromWithoutDefault { net } if is_from(net) => {
+                lookup(MAIN_TABLE, 1).flatten().map(Some)
+            }
+            RuleSelector::From { net, table } if is_from(net) => lookup(table, 0).flatten().map(Some),
+            RuleSelector::FromRefused { net } if is_from(net) => Some(None),
+            _ => None,
+        }
+    }
 }
 
 /// All that is ours on a host. `default()` is a host without wgrelay.

@@ -170,24 +170,7 @@ impl Host {
         (dst, src): (IpAddr, Option<IpAddr>),
         mark: u32,
     ) -> Option<Option<Way>> {
-        let is_from = |net: IpNet| src.is_some_and(|src| net.contains(&src));
-        match rule.selector {
-            _ if rule.ipv6 != dst.is_ipv6() => None,
-            RuleSelector::MainWithoutDefault => self.lookup(MAIN_TABLE, dst, 1).flatten().map(Some),
-            RuleSelector::NotMarked { mark: own, table } if mark != own => {
-                self.lookup(table, dst, 0).flatten().map(Some)
-            }
-            RuleSelector::Outside { net } if net.contains(&dst) => self.lookup(MAIN_TABLE, dst, 0),
-            RuleSelector::Refused { mark: own } if mark != own => Some(None),
-            RuleSelector::FromWithoutDefault { net } if is_from(net) => {
-                self.lookup(MAIN_TABLE, dst, 1).flatten().map(Some)
-            }
-            RuleSelector::From { net, table } if is_from(net) => {
-                self.lookup(table, dst, 0).flatten().map(Some)
-            }
-            RuleSelector::FromRefused { net } if is_from(net) => Some(None),
-            _ => None,
-        }
+        rule.leads(dst, src, mark, |table, least| self.lookup(table, dst, least))
     }
 
     /// Looks a packet up as the kernel does, others' rules among ours.

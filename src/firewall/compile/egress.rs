@@ -77,6 +77,23 @@ impl Builder<'_> {
         rules
     }
 
+    /// Accepts flows to the Internet between these ends: all of them, or those that `[[allow]]` has.
+    fn let_out(&mut self, ends: Vec<Match>, family: Family) -> Vec<Rule> {
+        let allow = self.network.allow.clone();
+        if allow.is_empty() {
+            return there_and_back(Rule { matches: ends, action: Action::Accept }).into_iter().collect();
+        }
+        let mut rules = Vec::new();
+        for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
+            let allowed = self.prefixes(&r.from);
+            let Some(with) = self.set(&format!("out{i}_"), &allowed, family) else { continue };
+            let mut ends = ends.clone();
+            ends.push(Match::FlowFrom { family, with });
+            rules.extend(accept_flows(&ends, &r.ports, family).into_iter().flat_map(there_and_back));
+        }
+        rules
+    }
+
     /// Says whether this node is a way out to the Internet for others.
     pub(super) fn lets_out(&self) -> bool {
         self.network.lets_out(self.node, self.now)
@@ -97,7 +114,7 @@ impl Builder<'_> {
         if !self.node.is_relay() || spokes.is_empty() {
             return Vec::new();
         }
-        let (places, allow) = (self.places(), self.network.allow.clone());
+        let places = self.places();
         let mut rules = Vec::new();
         for family in Family::BOTH {
             let Some(inside) = self.set("inside", &places, family) else { continue };
@@ -105,17 +122,7 @@ impl Builder<'_> {
             let from = Match::FlowFrom { family, with };
             let outside = Match::FlowTo { family, with: inside, is: false };
             let ends = vec![self.iif(true), self.oif(true), from, outside];
-            if allow.is_empty() {
-                rules.extend(there_and_back(Rule { matches: ends, action: Action::Accept }));
-                continue;
-            }
-            for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
-                let allowed = self.prefixes(&r.from);
-                let Some(with) = self.set(&format!("out{i}_"), &allowed, family) else { continue };
-                let mut ends = ends.clone();
-                ends.push(Match::FlowFrom { family, with });
-                rules.extend(accept_flows(&ends, &r.ports, family).into_iter().flat_map(there_and_back));
-            }
+            rules.extend(self.let_out(ends, family));
         }
         rules
     }
@@ -130,7 +137,7 @@ impl Builder<'_> {
             return Vec::new();
         }
         let sends = derive_for_spoke(self.network, self.node, self.now);
-        let (places, allow) = (self.places(), self.network.allow.clone());
+        let places = self.places();
         let mut rules = Vec::new();
         for (site, link) in concerned {
             let family = Family::of(&site.subnet);
@@ -145,17 +152,7 @@ impl Builder<'_> {
             let from = Match::FlowFrom { family, with: Addresses::Net(site.subnet) };
             let outside = Match::FlowTo { family, with: inside, is: false };
             let ends = vec![came_by, self.oif(true), from, outside];
-            if allow.is_empty() {
-                rules.extend(there_and_back(Rule { matches: ends, action: Action::Accept }));
-                continue;
-            }
-            for (i, r) in allow.iter().enumerate().filter(|(_, r)| r.to.contains(&PlaceRef::Internet)) {
-                let allowed = self.prefixes(&r.from);
-                let Some(with) = self.set(&format!("out{i}_"), &allowed, family) else { continue };
-                let mut ends = ends.clone();
-                ends.push(Match::FlowFrom { family, with });
-                rules.extend(accept_flows(&ends, &r.ports, family).into_iter().flat_map(there_and_back));
-            }
+            rules.extend(self.let_out(ends, family));
         }
         rules
     }
