@@ -67,21 +67,30 @@ pub fn edit(
 ) -> Result<Edited, Fault> {
     let folder = session.folder()?;
     let (store, turn) = session.turn(&folder)?;
-    let loaded = session.load_network()?;
-    if let Some(bundle) = loaded.snapshot.installed_bundle()? {
-        return Err(Fault::failed(
-            format!("this network came here in a bundle for {}", bundle.this),
-            "change it where the bundle was made, export it again, and `wgrelay up --bundle` it here",
-        ));
-    }
-    expected(&saving, loaded.text.as_bytes())?;
-    let secrets_before = read(session, &loaded)?;
+    // What the file is warned of is told when it is known what is left of it.
+    let loaded = session.load_from(session.folder()?)?;
     let mut document = NetworkDocument::of_network(&loaded.text);
-    let mut secrets = secrets_before.clone();
-    let said = change(&loaded, &mut document, &mut secrets)?;
+    let worked = || {
+        if let Some(bundle) = loaded.snapshot.installed_bundle()? {
+            return Err(Fault::failed(
+                format!("this network came here in a bundle for {}", bundle.this),
+                "change it where the bundle was made, export it again, and `wgrelay up --bundle` it here",
+            ));
+        }
+        expected(&saving, loaded.text.as_bytes())?;
+        let secrets_before = read(session, &loaded)?;
+        let mut secrets = secrets_before.clone();
+        let said = change(&loaded, &mut document, &mut secrets)?;
+        Ok((secrets_before, secrets, said))
+    };
+    let warn_of = |left: &dyn Fn(&Problem) -> bool| {
+        loaded.warnings.iter().filter(|warning| left(warning)).for_each(|warning| session.warn(warning));
+    };
+    let (secrets_before, mut secrets, said) = worked().inspect_err(|_| warn_of(&|_| true))?;
     let text = document.to_string();
     let before = loaded.snapshot.contents()?;
     if text == loaded.text && secrets == secrets_before {
+        warn_of(&|_| true);
         let (network, after) = (loaded.network.clone(), before.clone());
         return Ok(Edited {
             said,
@@ -95,6 +104,7 @@ pub fn edit(
     let file = loaded.folder.network_path().display().to_string();
     let parsed = parse_network(text.as_bytes(), &file);
     let Some(network) = parsed.value else {
+        warn_of(&|_| true);
         let problems: Vec<Problem> = parsed.problems.into_iter().filter(Problem::is_error).collect();
         return Err(Fault {
             problems,
@@ -106,8 +116,12 @@ pub fn edit(
             secrets.set_preshared_key(&relay, &other, random::preshared_key());
         }
     }
-    let told = |p: &Problem| loaded.warnings.iter().any(|w| w.code == p.code && w.message == p.message);
-    let warnings: Vec<Problem> = parsed.problems.into_iter().filter(|p| !told(p)).collect();
+    let same = |a: &Problem, b: &Problem| a.code == b.code && a.message == b.message;
+    // What this edit mended is so no more; what is about other files stays.
+    let of_text = format!("{file}:");
+    warn_of(&|w| !w.place.starts_with(&of_text) || parsed.problems.iter().any(|p| same(p, w)));
+    let told = |p: &Problem| loaded.warnings.iter().any(|w| same(w, p));
+    let warnings: Vec<Problem> = parsed.problems.iter().filter(|p| !told(p)).cloned().collect();
     let mut after = Contents { network: Some(Zeroizing::new(text.into_bytes())), ..before.clone() };
     if secrets != secrets_before {
         after.secrets = Some(Zeroizing::new(secrets.render().as_bytes().to_vec()));

@@ -94,3 +94,15 @@ fn a_relay_that_has_expired_is_told_and_one_that_has_not_is_not() {
     let quiet = sandbox.run(&["check"]).exits(0);
     assert!(!quiet.err.contains("through it"), "{quiet:?}");
 }
+
+/// What an edit puts right is not said of the file that it leaves behind; what it does not concern is said as before.
+#[test]
+fn what_an_edit_mends_is_not_warned_of() {
+    let sandbox = Sandbox::with_network();
+    let gone = "lets nobody out";
+    sandbox.run(&["set", "windows", "via", "docker"]).exits(0).tells(&[gone]);
+    sandbox.run(&["set", "network", "keepalive", "20"]).exits(0).tells(&[gone]);
+    sandbox.run(&["set", "windows", "no-such-key", "1"]).exits(2).tells(&[gone, "there is no key"]);
+    let said = sandbox.run(&["set", "docker", "egress", "true"]).exits(0);
+    assert!(!said.err.contains(gone), "{}", said.err);
+}
