@@ -17,7 +17,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// An agent that lived so long starts with the shortest pause again.
 const LIVED: Duration = Duration::from_secs(60);
 /// How long `up` waits for a new agent: one that fails before has told it why, and is not started again.
-const STARTS_WITHIN: Duration = Duration::from_secs(10);
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often the agent is looked at without news of it: the kernel throws a SIGCHLD away where another thread does not block it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
@@ -20,6 +20,7 @@ use crate::plan::PolicyRule;
 use crate::store::file_stamp::own_program;
 use crate::store::files::StoreError;
 use crate::store::owned;
+use crate::store::unix_socket::connect_within;
 
 /// Where userspace WireGuard keeps its sockets, for `wg(8)`.
 const UAPI_DIR: &str = "/run/wireguard";
@@ -27,6 +28,8 @@ const PID_FILE: &str = "pid";
 const LOG_FILE: &str = "agent.log";
 /// There while the folder of [`UAPI_DIR`] is one that this agent caused.
 const MADE_UAPI_DIR: &str = "made-uapi-folder";
+/// How long whoever has a device's socket may take to accept; one that has no room is somebody's too.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
 
 /// The runtime folder of a network, here: on this boot, in this network namespace.
 #[derive(Debug, Clone)]
@@ -198,7 +201,7 @@ impl Runtime {
         let _ = std::fs::remove_file(self.agent_log_path());
         let socket = Path::new(UAPI_DIR).join(format!("{}.sock", self.network));
         // A socket that nobody listens on refuses; any other answer means that it is somebody's.
-        if let Err(e) = UnixStream::connect(&socket)
+        if let Err(e) = connect_within(&socket, LOOK_WITHIN)
             && e.kind() == io::ErrorKind::ConnectionRefused
         {
             std::fs::remove_file(&socket)

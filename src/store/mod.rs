@@ -19,6 +19,7 @@ pub mod owned;
 mod part;
 mod snapshot;
 pub mod traffic;
+pub mod unix_socket;
 mod watch;
 
 pub use files::StoreError;

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::dataplane::uapi::{self, MAX_REQUEST, Request};
 use crate::model::InterfaceName;
+use crate::store::unix_socket::connect_within;
 
 /// Where `wg(8)` looks.
 const DIRECTORY: &str = "/var/run/wireguard";
@@ -30,6 +31,8 @@ const MAX_CLIENTS: usize = 16;
 const READ_CHUNK: usize = 64 << 10;
 /// How long no client is let in after that has failed, as for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// How long whoever has the socket may take to accept: one that has no room is somebody all the same.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Tells why there is no UAPI socket.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +79,7 @@ impl UapiServer {
         let path = Path::new(DIRECTORY).join(format!("{name}.sock"));
         let failed = |source: io::Error| SocketError::Failed { path: path.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(DIRECTORY).map_err(failed)?;
-        match UnixStream::connect(&path) {
+        match connect_within(&path, LOOK) {
             Ok(_) => return Err(SocketError::InUse(path)),
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                 fs::remove_file(&path).map_err(failed)?;

@@ -1,7 +1,6 @@
 //! What goes over the socket between the halves: a length and JSON, one question and one answer for each connection.
 
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::store::unix_socket::connect_within;
 use crate::web::procedure::{Agent, Procedure, Refused};
 
 /// A question may be so long: the largest network.toml, as JSON.
@@ -60,8 +60,7 @@ pub struct Socket(pub PathBuf);
 impl Agent for Socket {
     fn call(&self, procedure: &Procedure) -> Result<Value, Refused> {
         let ask = || {
-            let stream = UnixStream::connect(&self.0)?;
-            stream.set_write_timeout(Some(TRANSFER))?;
+            let stream = connect_within(&self.0, TRANSFER)?;
             stream.set_read_timeout(Some(PROCEDURE))?;
             send(&stream, procedure)?;
             receive(&stream, ANSWER)

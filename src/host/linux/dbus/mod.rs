@@ -6,8 +6,10 @@ mod wire;
 
 use std::io::{self, Read, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::store::unix_socket::connect_within;
 pub(super) use wire::{Arg, Setting, Value};
 use wire::{Reader, Writer};
 
@@ -83,9 +85,7 @@ impl Bus {
     }
 
     fn connect(path: &str, limit: Duration) -> Result<Self, DbusError> {
-        let mut stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(limit))?;
-        stream.set_write_timeout(Some(limit))?;
+        let mut stream = connect_within(Path::new(path), limit)?;
         // The bus compares the number with what the kernel says of this process.
         let user: String =
             nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();

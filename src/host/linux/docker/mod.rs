@@ -17,6 +17,7 @@ use http::{body_of, is_complete};
 pub use events::Events;
 
 use crate::plan::{DockerContainer, DockerEngine, DockerNetwork};
+use crate::store::unix_socket::connect_within;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// How long the engine may take, all in all.
@@ -83,8 +84,7 @@ impl Engine {
 
     /// Sends a request and returns the connection, where the answer is to be read.
     fn request(&self, path: &str) -> io::Result<UnixStream> {
-        let mut stream = UnixStream::connect(&self.socket)?;
-        stream.set_write_timeout(Some(TIME_LIMIT))?;
+        let mut stream = connect_within(&self.socket, TIME_LIMIT)?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes())?;
         Ok(stream)

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +19,7 @@ use crate::host::agent_process::Runtime;
 use crate::host::confine;
 use crate::model::{InterfaceName, NodeName};
 use crate::status::State;
+use crate::store::unix_socket::connect_within;
 
 /// How long an agent may take to answer: a change of 5,000 peers takes well under a second.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -29,8 +29,9 @@ const HELLO_WITHIN: Duration = Duration::from_secs(3);
 const PIECE: usize = 64 << 10;
 /// How long an agent that cannot be asked may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long a new agent may take to make its interface.
-const READY_WITHIN: Duration = Duration::from_secs(10);
+/// How long a new agent may take to make its interface. The kernel makes and removes interfaces one after another, and one of
+/// another network namespace can keep it for seconds; an agent that fails ends, and is not waited for.
+const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long an agent may take to end before it is killed.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -65,10 +66,7 @@ fn converse(
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => fault("it does not answer".into()),
         _ => fault(e.to_string()),
     };
-    let mut stream = UnixStream::connect(&socket).map_err(io)?;
-    for set in [UnixStream::set_read_timeout, UnixStream::set_write_timeout] {
-        set(&stream, Some(limit)).map_err(io)?;
-    }
+    let mut stream = connect_within(&socket, limit).map_err(io)?;
     let bytes = Zeroizing::new(protocol::line(request).map_err(|e| fault(e.to_string()))?);
     stream.write_all(&bytes).map_err(io)?;
     let (mut line, mut piece) = (Zeroizing::new(Vec::new()), Zeroizing::new(vec![0; PIECE]));
@@ -250,7 +248,7 @@ impl WireGuard for Embedded {
                 return Err(HostError::new(
                     "start",
                     "the embedded data plane",
-                    format!("it was not ready within 10 s{said}"),
+                    format!("it was not ready within {} s{said}", READY_WITHIN.as_secs()),
                 ));
             }
             std::thread::sleep(Duration::from_millis(3));

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use crate::host::linux::link;
 use crate::host::linux::netlink::Netlink;
 use crate::model::{InterfaceName, KEY_LEN, PresharedKey, PrivateKey, PublicKey};
 use crate::plan::ifalias;
+use crate::store::unix_socket::connect_within;
 
 /// Where programs put their sockets.
 const SOCKETS: &str = "/run/wireguard";
@@ -148,9 +148,8 @@ fn set(change: &DeviceChange) -> String {
 
 /// Asks the program behind an interface; its answer ends with an empty line.
 fn converse(name: &InterfaceName, request: &str) -> io::Result<Zeroizing<String>> {
-    let mut stream = UnixStream::connect(PathBuf::from(SOCKETS).join(format!("{name}.sock")))?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    stream.set_write_timeout(Some(ANSWER_WITHIN))?;
+    let socket = PathBuf::from(SOCKETS).join(format!("{name}.sock"));
+    let mut stream = connect_within(&socket, ANSWER_WITHIN)?;
     stream.write_all(request.as_bytes())?;
     let (mut answer, mut piece) = (Zeroizing::new(Vec::new()), Zeroizing::new(vec![0; 64 << 10]));
     while !answer.ends_with(b"\n\n") {
