@@ -46,7 +46,17 @@ pub(super) fn split(line: &str) -> Vec<Vec<String>> {
     }
     end(&mut word, &mut begun, &mut out);
     out.retain(|words| !words.is_empty());
-    out.into_iter().flat_map(of_nft).collect()
+    out.into_iter().flat_map(of_shell).flat_map(of_nft).collect()
+}
+
+/// The commands of `sh -c TEXT`.
+fn of_shell(words: Vec<String>) -> Vec<Vec<String>> {
+    let (name, rest) = program(&words);
+    let is_shell = ["sh", "bash", "dash", "ash"].contains(&name);
+    match rest {
+        [options, text, ..] if is_shell && options.starts_with('-') && options.ends_with('c') => split(text),
+        _ => vec![words],
+    }
 }
 
 /// What one call of nft does, command by command: they may stand in one text, `;` between them.
@@ -114,9 +124,17 @@ pub(super) fn is_iptables(name: &str) -> bool {
     })
 }
 
+/// Whether a command switches forwarding, and nothing else.
 pub(super) fn switches_forwarding(words: &[String]) -> bool {
+    let (name, rest) = program(words);
     let text = words.join(" ");
-    (text.contains("sysctl") || text.contains("/proc/sys")) && text.contains("forward")
+    match name {
+        "sysctl" => {
+            let mut switches = rest.iter().filter(|w| w.contains('='));
+            switches.clone().next().is_some() && switches.all(|w| w.contains("forward"))
+        }
+        _ => text.contains("/proc/sys") && text.contains("forward"),
+    }
 }
 
 /// Whether a command alone changes nothing: a table or a chain of nft without rules, say.

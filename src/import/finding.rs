@@ -46,14 +46,17 @@ impl Findings {
             );
         }
         let at = |(_, line, column): Place| format!("{}:{line}:{column}", source.name);
-        if let Some(place) = source.hooks.forwards_everything {
+        if let Some((place, link)) = &source.hooks.forwards_everything {
+            let what = link.as_ref().map_or_else(
+                || "every packet from the tunnel and into it, whoever sends it and wherever it goes".into(),
+                |link| {
+                    format!("every packet that comes from the tunnel and leaves by {link}, whoever sends it")
+                },
+            );
             self.add(
                 "forwards-everything",
-                at(place),
-                format!(
-                    "{} accepts every packet from the tunnel and into it, whoever sends it and wherever it goes",
-                    place.0
-                ),
+                at(*place),
+                format!("{} accepts {what}", place.0),
                 "the line is not taken over: wgrelay forwards what the network's places and [[allow]] let pass",
             );
         }
@@ -80,8 +83,16 @@ impl Findings {
                 "",
             );
         }
-        if interface.fwmark.is_some_and(|mark| mark > 0) {
-            self.add("fwmark-left-out", source.place(Key::FwMark), "FwMark is not taken over", "");
+        if interface.fwmark.is_some_and(|mark| mark > 0)
+            && super::sends_everything(source)
+            && !source.hooks.own
+        {
+            self.add(
+                "fwmark-left-out",
+                source.place(Key::FwMark),
+                "FwMark is not taken over: a full tunnel has a mark of its own",
+                "",
+            );
         }
         if interface.save_config == Some(true) {
             self.add(
@@ -159,10 +170,16 @@ fn left_out(does: &Does) -> (&'static str, &'static str, String) {
             "wgrelay opens no port of this host",
             "where the host's firewall keeps the port closed, open it there for good".into(),
         ),
-        Does::Leads { port, to } => (
+        Does::Leads { ports, to } => (
             "hook-left-out",
             RUNS_NONE,
-            format!("[[forward]] does the same: port = \"{port}\", to = \"{to}\""),
+            match ports.as_slice() {
+                [port] => format!("[[forward]] does the same: port = \"{port}\", to = \"{to}\""),
+                ports => format!(
+                    "a [[forward]] for each does the same: to = \"{to}\", port = \"{}\"",
+                    ports.join("\", \"")
+                ),
+            },
         ),
         Does::Routes(net) => (
             "hook-left-out",

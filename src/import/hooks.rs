@@ -4,23 +4,12 @@
 use ipnet::IpNet;
 
 use super::filter::Filter;
+use super::masquerade::{Masquerade, tunnel_of};
 use super::{command, names};
 use crate::wgconf::{Key, Reading};
 
 /// Where a command stands: its key, its line and column.
 pub(super) type Place = (Key, usize, usize);
-
-/// Something that gives packets out of the tunnel the host's own address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Masquerade {
-    /// The link that packets leave by; `None`: any that is not the tunnel.
-    pub link: Option<String>,
-    /// Whether it is limited to sources.
-    pub limited: bool,
-    /// The only destination.
-    pub to: Option<IpNet>,
-    pub place: Place,
-}
 
 /// A command that is not taken over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +27,8 @@ pub(super) enum Does {
     Drops,
     /// It lets packets into the host itself.
     Opens,
-    /// It leads a port of this host to another one.
-    Leads { port: String, to: String },
+    /// It leads ports of this host to another one.
+    Leads { ports: Vec<String>, to: String },
     /// It routes a prefix into the tunnel.
     Routes(IpNet),
     /// Anything else.
@@ -49,8 +38,8 @@ pub(super) enum Does {
 /// What the commands that run when the interface comes up do.
 #[derive(Debug, Default)]
 pub(super) struct Hooks {
-    /// Where FORWARD accepts whatever comes from the tunnel or goes into it.
-    pub forwards_everything: Option<Place>,
+    /// Where FORWARD accepts whatever comes from the tunnel or goes into it, and the one other link that it is about.
+    pub forwards_everything: Option<(Place, Option<String>)>,
     /// Towards other links, in the order of the file.
     pub masquerades: Vec<Masquerade>,
     /// Where what goes into the tunnel gets this node's address.
@@ -66,12 +55,14 @@ pub(super) struct Hooks {
     pub left_out: Vec<LeftOut>,
     /// Links that packets of the tunnel are let through to, or from.
     forwarded: Vec<String>,
+    /// The tunnel's own prefixes.
+    tunnel: Vec<IpNet>,
 }
 
 impl Hooks {
     pub(super) fn of(reading: &Reading, stem: &str) -> Self {
         let interface = &reading.document.interface;
-        let mut hooks = Self::default();
+        let mut hooks = Self { tunnel: tunnel_of(&reading.document), ..Self::default() };
         let (mut own, mut own_place) = (String::new(), None);
         let lists = [
             (Key::PreUp, &interface.pre_up),
@@ -110,7 +101,15 @@ impl Hooks {
     /// Of the lines that `wgrelay export` wrote, what the network's own rules do not tell.
     fn of_own(&mut self, text: &str, place: Place) {
         if text.contains("masquerade") && self.masquerades.is_empty() {
-            self.masquerades.push(Masquerade { link: None, limited: true, to: None, place });
+            self.masquerades.push(Masquerade {
+                link: None,
+                limited: true,
+                to: None,
+                only: None,
+                address: None,
+                families: [true, true],
+                place,
+            });
         }
     }
 
@@ -134,26 +133,27 @@ impl Hooks {
             "MASQUERADE" | "SNAT" if out.is_some_and(|o| is_tunnel(&o.name)) => {
                 self.into_tunnel = self.into_tunnel.or(Some(place));
             }
-            "MASQUERADE" | "SNAT" => self.masquerades.push(Masquerade {
-                link: out.map(|o| o.name.clone()),
-                limited: rule.source.is_some() || rule.from.as_ref().is_some_and(|i| is_tunnel(&i.name)),
-                to: rule.destination,
-                place,
-            }),
+            "MASQUERADE" | "SNAT" => {
+                let from_tunnel = rule.from.as_ref().is_some_and(|i| is_tunnel(&i.name));
+                match Masquerade::of(&rule, &self.tunnel, from_tunnel, place) {
+                    Some(masquerade) => self.masquerades.push(masquerade),
+                    None => self.leave_out(words, place, Does::Other),
+                }
+            }
             "ACCEPT" if rule.forwards() && rule.answers_only => {}
             "ACCEPT" if rule.forwards() => {
                 let links = rule.from.iter().chain(&rule.out).filter(|l| !l.inverted);
                 self.forwarded.extend(links.map(|l| l.name.clone()).filter(|l| !is_tunnel(l)));
                 let of_tunnel = rule.from.iter().chain(&rule.out).all(|l| !l.inverted && is_tunnel(&l.name));
                 if of_tunnel && !rule.is_limited() {
-                    self.forwards_everything = self.forwards_everything.or(Some(place));
+                    self.forwards(place, None);
                     return;
                 }
                 let link = out.map(|o| o.name.clone()).filter(|l| !is_tunnel(l));
                 if let Some(net) = rule.destination {
                     self.carried.push((net, link));
                 } else if !rule.is_limited() && rule.from.as_ref().is_some_and(|i| is_tunnel(&i.name)) {
-                    self.forwards_everything = self.forwards_everything.or(Some(place));
+                    self.forwards(place, link);
                     return;
                 }
                 if rule.is_limited() {
@@ -165,9 +165,16 @@ impl Hooks {
             "DROP" | "REJECT" => self.leave_out(words, place, Does::Drops),
             _ if rule.opens() => self.leave_out(words, place, Does::Opens),
             _ => {
-                let leads = rule.leads().map(|(port, to)| Does::Leads { port, to: to.to_owned() });
+                let leads = rule.leads().map(|(ports, to)| Does::Leads { ports, to: to.to_owned() });
                 self.leave_out(words, place, leads.unwrap_or(Does::Other));
             }
+        }
+    }
+
+    /// Takes note of a rule that forwards whatever comes from the tunnel, by one link or any: the widest counts.
+    fn forwards(&mut self, place: Place, link: Option<String>) {
+        if self.forwards_everything.as_ref().is_none_or(|(_, narrow)| narrow.is_some() && link.is_none()) {
+            self.forwards_everything = Some((place, link));
         }
     }
 
@@ -216,8 +223,14 @@ impl Hooks {
             || self.carried.iter().any(|(carried, _)| carried.contains(net))
     }
 
-    /// Whether they let what comes out of the tunnel go anywhere, masqueraded.
-    pub(super) fn lets_out(&self) -> bool {
+    /// Whether they let what comes out of the tunnel go anywhere, masqueraded, by the family of a prefix.
+    pub(super) fn lets_out(&self, net: &IpNet) -> bool {
+        let family = usize::from(net.addr().is_ipv6());
+        self.masquerades.iter().any(|m| m.to.is_none() && m.families[family])
+    }
+
+    /// The same of either family.
+    pub(super) fn lets_anything_out(&self) -> bool {
         self.masquerades.iter().any(|m| m.to.is_none())
     }
 }
@@ -254,9 +267,9 @@ mod tests {
         );
         assert!(hooks.forwards_everything.is_some() && hooks.left_out.is_empty());
         let link = Some("br-6a".into());
-        assert_eq!(
-            hooks.masquerades,
-            [Masquerade { link, limited: false, to: None, place: (Key::PostUp, 2, 10) }]
+        let [only] = hooks.masquerades.as_slice() else { panic!("{hooks:?}") };
+        assert!(
+            only.link == link && !only.limited && only.to.is_none() && only.place == (Key::PostUp, 2, 10)
         );
         assert_eq!(hooks.only_link(), Some("br-6a"));
     }
@@ -272,7 +285,7 @@ mod tests {
             let hooks = of(&format!("PostUp = {line}\n"));
             let [only] = hooks.masquerades.as_slice() else { panic!("{line}: {hooks:?}") };
             assert!(only.link.is_none() && only.limited && only.to.is_none(), "{line}: {only:?}");
-            assert!(hooks.left_out.is_empty() && hooks.lets_out(), "{line}: {hooks:?}");
+            assert!(hooks.left_out.is_empty() && hooks.lets_anything_out(), "{line}: {hooks:?}");
         }
     }
 
@@ -321,11 +334,44 @@ mod tests {
         assert_eq!(does("iptables -I INPUT -p udp --dport 51820 -j ACCEPT"), [Does::Opens]);
         let line =
             "iptables -t nat -A PREROUTING -i eth0 -p tcp --dport 8080 -j DNAT --to-destination 10.8.0.2:80";
-        assert_eq!(does(line), [Does::Leads { port: "tcp/8080".into(), to: "10.8.0.2:80".into() }]);
+        assert_eq!(does(line), [Does::Leads { ports: vec!["tcp/8080".into()], to: "10.8.0.2:80".into() }]);
+        let leads = |ports: &[&str], to: &str| {
+            [Does::Leads { ports: ports.iter().map(ToString::to_string).collect(), to: to.into() }]
+        };
+        for (line, ports, to) in [
+            (
+                "iptables -t nat -A PREROUTING -p tcp -m multiport --dports 80,8443:8445 -j DNAT --to-destination 10.8.0.2",
+                &["tcp/80", "tcp/8443-8445"][..],
+                "10.8.0.2",
+            ),
+            (
+                "nft add rule inet w pre iif eth0 tcp dport { 80, 443 } dnat ip to 10.8.0.2",
+                &["tcp/80", "tcp/443"],
+                "10.8.0.2",
+            ),
+            (
+                "nft add rule ip nat pre udp dport 53 counter dnat to 10.8.0.3:5353",
+                &["udp/53"],
+                "10.8.0.3:5353",
+            ),
+            (
+                "bash -c 'iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to-destination 10.8.0.2:80'",
+                &["tcp/80"],
+                "10.8.0.2:80",
+            ),
+        ] {
+            assert_eq!(does(line), leads(ports, to), "{line}");
+        }
+        // One port there for several here is no forward.
+        let line = "iptables -t nat -A PREROUTING -p tcp --dport 80:90 -j DNAT --to-destination 10.8.0.2:80";
+        assert_eq!(does(line), [Does::Other]);
+        // What a line switches beside forwarding is lost with it.
+        assert_eq!(does("sysctl -w net.ipv4.ip_forward=1 net.ipv4.conf.all.proxy_arp=1"), [Does::Other]);
+        assert!(does("sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1").is_empty());
         // A table and a chain without rules do nothing.
         let line = "nft add table ip w; nft add chain ip w c {type nat hook postrouting priority srcnat\\; policy accept\\;}; \
                     nft add rule ip w c counter packets 0 bytes 0 masquerade";
-        assert!(does(line).is_empty() && of(&format!("PostUp = {line}\n")).lets_out());
+        assert!(does(line).is_empty() && of(&format!("PostUp = {line}\n")).lets_anything_out());
     }
 
     #[test]
@@ -345,18 +391,18 @@ mod tests {
         let hooks = of(
             "PreUp = printf %s 'x masq' > /run/wgrelay-q-%i.sh\nPreUp = printf %s 'uerade; y' >> /run/wgrelay-q-%i.sh\n",
         );
-        assert!(hooks.own && hooks.lets_out() && hooks.left_out.is_empty(), "{hooks:?}");
+        assert!(hooks.own && hooks.lets_anything_out() && hooks.left_out.is_empty(), "{hooks:?}");
     }
 
     #[test]
     fn other_programs_tell_as_well() {
-        assert!(of("PostUp = firewall-cmd --zone=public --add-masquerade\n").lets_out());
+        assert!(of("PostUp = firewall-cmd --zone=public --add-masquerade\n").lets_anything_out());
         assert!(of("PostUp = ufw route allow in on wg0 out on eth0\n").forwards_everything.is_some());
         let hooks = of(
             "PostUp = ip route add 192.168.7.0/24 via 10.0.0.1 dev eth1\nPostDown = ip route del 192.168.7.0/24\n",
         );
         assert!(hooks.carries(&"192.168.7.0/24".parse().unwrap()) && hooks.left_out.len() == 1);
         let hooks = of("PostUp = iptables -t nat -A POSTROUTING -d 192.168.7.0/24 -j MASQUERADE\n");
-        assert!(!hooks.lets_out() && hooks.masquerades(&"192.168.7.0/24".parse().unwrap()));
+        assert!(!hooks.lets_anything_out() && hooks.masquerades(&"192.168.7.0/24".parse().unwrap()));
     }
 }

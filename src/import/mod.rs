@@ -13,6 +13,7 @@ mod finding;
 mod hooks;
 mod kept;
 pub mod manager;
+mod masquerade;
 mod mesh;
 mod names;
 mod own;
@@ -363,8 +364,15 @@ fn with_interface(mut node: Node, source: &Source<'_>, network: &Network, told: 
         );
     }
     node.dns = interface.dns.iter().map(ToString::to_string).collect();
+    // A full tunnel's is its own, and so is what an export of ours wrote.
+    node.fwmark = interface.fwmark.filter(|mark| *mark > 0 && !source.hooks.own && !sends_everything(source));
     if node.role == Role::Spoke {
         node.listen_port = interface.listen_port.filter(|p| *p > 0);
     }
     node
+}
+
+/// Whether a file sends everything of a family into the tunnel, for which wg-quick has a mark and a table of its own.
+fn sends_everything(source: &Source<'_>) -> bool {
+    source.reading.document.peers.iter().flat_map(|p| &p.allowed_ips).any(|net| net.prefix_len() == 0)
 }

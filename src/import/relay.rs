@@ -11,7 +11,7 @@ use super::finding::Findings;
 use super::hooks::Hooks;
 use super::routes::{is_host, is_private, leads_out, led, outside};
 use super::spokes::Spoke;
-use super::{Source, names, with_interface};
+use super::{Source, masquerade, names, with_interface};
 use crate::model::{
     Endpoint, Nat, Network, Node, NodeName, Platform, Problem, PublicKey, Role, Site, SiteInterface,
 };
@@ -234,9 +234,26 @@ pub(super) fn sites(
                 format!("if it is: add it as a [[node.{name}.site]]"),
             );
         }
-        let out: Vec<String> = nets().filter(|n| leads_out(n, network)).map(|n| n.to_string()).collect();
-        lets_out |= !out.is_empty() && hooks.lets_out();
-        if !out.is_empty() && !hooks.lets_out() {
+        let (goes, stays): (Vec<_>, Vec<_>) =
+            nets().filter(|n| leads_out(n, network)).partition(|n| hooks.lets_out(n));
+        lets_out |= !goes.is_empty();
+        let out: Vec<String> = stays.iter().map(ToString::to_string).collect();
+        if !goes.is_empty() && !out.is_empty() {
+            if network.subnet6.is_some() {
+                let family = if goes[0].addr().is_ipv6() { "IPv6" } else { "IPv4" };
+                told.add(
+                    "egress-of-one-family",
+                    source.place(Key::PostUp),
+                    format!(
+                        "{} lets out {family} alone, and {} sends {}, too: with egress = true that leaves as well",
+                        source.name,
+                        spoke.node.name,
+                        out.join(", ")
+                    ),
+                    format!("routes without it under [node.{}] keeps it out of the tunnel", spoke.node.name),
+                );
+            }
+        } else if !out.is_empty() {
             let more = if out.len() > 1 { format!(" and {} more", out.len() - 1) } else { String::new() };
             told.add(
                 "no-egress",
@@ -251,7 +268,9 @@ pub(super) fn sites(
         // A private prefix around the tunnel's: what of it is no place of the network went wherever the relay sent it.
         let around: Vec<IpNet> =
             nets().filter(|n| is_private(n) && claimed.iter().any(|c| n.contains(c) && n != c)).collect();
-        if let (Some(net), true) = (around.first(), hooks.lets_out() || hooks.forwards_everything.is_some()) {
+        if let (Some(net), true) =
+            (around.first(), hooks.lets_anything_out() || hooks.forwards_everything.is_some())
+        {
             told.add(
                 "wider-than-network",
                 file.place(Key::AllowedIps),
@@ -291,7 +310,7 @@ pub(super) fn sites(
         ),
         _ => limited_to(&sites),
     };
-    masquerades_everything(source, &what, told);
+    masquerade::tell(source, &what, told);
     let node = network.nodes.get_mut(name).expect("the relay was put in before");
     node.egress = lets_out;
     node.sites = sites;
@@ -350,16 +369,4 @@ pub(super) fn docker_bridge(
 pub(super) fn limited_to(sites: &[Site]) -> String {
     let list: Vec<String> = sites.iter().map(|s| s.subnet.to_string()).collect();
     format!("wgrelay masquerades what the tunnel sends to {}, and nothing else", list.join(", "))
-}
-
-pub(super) fn masquerades_everything(source: &Source<'_>, instead: &str, told: &mut Findings) {
-    let Some(blanket) = source.hooks.masquerades.iter().find(|m| !m.limited) else { return };
-    let by = blanket.link.as_ref().map_or_else(String::new, |link| format!(" by {link}"));
-    let (key, line, column) = blanket.place;
-    told.add(
-        "masquerades-everything",
-        format!("{}:{line}:{column}", source.name),
-        format!("{key} masquerades all that leaves{by}, not only what comes out of the tunnel"),
-        instead,
-    );
 }

@@ -8,10 +8,10 @@ use ipnet::IpNet;
 use super::docker::Engine;
 use super::finding::Findings;
 use super::hooks::Hooks;
-use super::relay::{docker_bridge, limited_to, masquerades_everything, site};
+use super::relay::{docker_bridge, limited_to, site};
 use super::routes::is_host;
 use super::subnet::Origin;
-use super::{Source, addresses, names, with_interface};
+use super::{Source, addresses, masquerade, names, with_interface};
 use crate::model::{Endpoint, Network, Node, PrivateKey, PublicKey, Role};
 use crate::wgconf::{Key, Peer};
 
@@ -332,7 +332,7 @@ fn claim(
             [] => "wgrelay masquerades nothing on a node without sites".into(),
             sites => limited_to(sites),
         };
-        masquerades_everything(own, &what, told);
+        masquerade::tell(own, &what, told);
     }
 }
 
