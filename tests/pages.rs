@@ -16,8 +16,9 @@ use wgrelay::config::parse_network;
 use wgrelay::model::{Network, Timestamp};
 use wgrelay::reach;
 use wgrelay::status::Health;
-use wgrelay::web::database::Enrollment;
+use wgrelay::web::database::{Enrollment, TargetRow};
 use wgrelay::web::guard::HEADERS;
+use wgrelay::web::notify::{Given, Target};
 use wgrelay::web::pages::{self, AccountView, Enrolled, LoginView, NodeFile, NodesQuery};
 use wgrelay::web::view::{
     AuditEntry, Changed, Check, Device, Diff, Doctor, Frame, History, Language, List, Mend, NetworkFile,
@@ -173,6 +174,14 @@ fn drawn_history(frame: &Frame) -> Markup {
 }
 
 /// Every page, by name, with whatever strangers may have written in it.
+/// Somebody who is told, and what the other end said of it.
+fn targets() -> Vec<TargetRow> {
+    let given =
+        Given { name: "chat", kind: "webhook", url: "https://hooks.example/secret-path", ..Given::default() };
+    let target = Target { recipient: HOSTILE.into(), ..Target::read(&given).unwrap() };
+    vec![TargetRow { target, tried: Some(NOW.0), failure: Some(HOSTILE.into()) }]
+}
+
 fn every_page(known: &Known) -> Vec<(&'static str, Markup)> {
     let Known { frame, list, check, status, network } = known;
     let problem: Problem = read(json!({"code": "bad-key", "severity": "error", "where": "network.toml:3:9",
@@ -276,6 +285,7 @@ fn every_page(known: &Known) -> Vec<(&'static str, Markup)> {
         ("doctor", pages::doctor(frame, &doctor)),
         ("people", pages::people(frame, &people(), Some(HOSTILE))),
         ("audit", pages::audit(frame, &[entry])),
+        ("notifications", pages::notifications(frame, &targets(), Some((HOSTILE, HOSTILE)))),
         ("refused", pages::refused(frame, 409, HOSTILE, HOSTILE)),
     ]
 }
@@ -333,6 +343,11 @@ fn no_page_runs_or_loads_what_is_not_ours() {
                 assert!(ours || file || link.starts_with(['#', '?']), "{name}: {link}");
             }
         }
+        // Where messages go is told there, as text.
+        let told = ["https://hooks.example", "https://…", "https://ntfy.sh/TOPIC"];
+        let html = told
+            .iter()
+            .fold(html, |html, told| if name == "notifications" { html.replace(told, "") } else { html });
         for scheme in ["http://", "https://", "javascript:", "@import", "url("] {
             assert!(!html.contains(scheme), "{name}: {scheme}");
         }

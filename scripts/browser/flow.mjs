@@ -79,7 +79,7 @@ await tour(async ({ stranger, begin, must, answer, go, at, signIn, reach }) => {
   must((await answer(page)).includes("faults"), "faults are told");
   must((await page.locator("textarea").inputValue()).includes("nonsense"), "what was typed is still there");
 
-  for (const name of ["rules", "changes", "doctor", "people", "audit", "plan", "links"]) {
+  for (const name of ["rules", "changes", "doctor", "people", "audit", "notifications", "plan", "links"]) {
     begin(name);
     await page.goto(`${base}/${name}`);
     await at(page, name);

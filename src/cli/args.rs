@@ -299,7 +299,7 @@ pub enum Command {
                             wgrelay web\n  wgrelay web --listen 10.0.0.1:443 --tls-cert FILE --tls-key FILE\n  \
                             wgrelay web user list\n  wgrelay web token add ci --scope read"
     )]
-    Web(WebArgs),
+    Web(Box<WebArgs>),
     /// Become a node by a link that is good once: the key is made here, and stays here
     #[command(
         after_help = "Needs no network here, and no root.\n\nExamples:\n  wgrelay enroll 'https://relay.example/enroll?link=…'\n  \

@@ -1,5 +1,6 @@
 //! `web`: the page and the API, in two processes; and, from the terminal, the first admin, users and tokens.
 
+mod notify;
 mod people;
 
 use std::io::Read as _;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
+pub use notify::NotifyAction;
 pub use people::{TokenAction, UserAction};
 use people::{noted, token, user};
 
@@ -24,7 +26,7 @@ use crate::web::database::{Entry, FIRST, Purpose, TERMINAL};
 use crate::web::guard::Place;
 use crate::web::procedure::Refused;
 use crate::web::proxy::{Proxies, Public};
-use crate::web::server::{self, Listen};
+use crate::web::server::{self, Listen, Notify};
 use crate::web::view::Role as UserRole;
 use crate::web::{Database, Web};
 
@@ -63,6 +65,12 @@ pub struct WebArgs {
     /// Its private key, as PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Messages may go to that address, though it is not public, and at any port
+    #[arg(long, value_name = "ADDRESS[/LEN]")]
+    pub notify_allow: Vec<String>,
+    /// Certificates to trust where messages go, besides the system's, as PEM
+    #[arg(long, value_name = "FILE")]
+    pub notify_ca: Option<PathBuf>,
     /// The account that speaks HTTP, where root starts it
     #[arg(long, value_name = "USER", default_value = ACCOUNT, global = true)]
     pub user: String,
@@ -111,6 +119,20 @@ pub enum WebAction {
         /// What to do
         #[command(subcommand)]
         action: TokenAction,
+    },
+    /// Who is told when something happens, from the terminal
+    #[command(
+        after_help = "A token of ntfy or a password of mail is read from stdin, one line, with --secret.\n\nExamples:\n  \
+                            wgrelay web notify add chat --kind webhook --url https://hooks.example/x\n  \
+                            wgrelay web notify add phone --kind ntfy --url https://ntfy.sh/TOPIC --events node-offline,drift\n  \
+                            wgrelay web notify add mail --kind mail --url smtps://mail.example --from wgrelay@example.com \\\n      \
+                            --to anna@example.com --account wgrelay --secret\n  \
+                            wgrelay web notify test chat\n  wgrelay web notify list"
+    )]
+    Notify {
+        /// What to do
+        #[command(subcommand)]
+        action: NotifyAction,
     },
     /// Write a copy of the database to standard output; used by `backup` itself
     #[command(hide = true)]
@@ -192,6 +214,7 @@ fn quiet(ctx: &Context) -> Session {
 /// Starts the half that speaks HTTP as its own account, and is the other one.
 fn both(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
     behind(args)?;
+    nets("--notify-allow", &args.notify_allow)?;
     unblock_signals()?;
     let account = account(&args.user)?;
     let (database, socket) = (database(args, network)?, socket(args, network)?);
@@ -241,7 +264,10 @@ fn arguments(ctx: &Context, args: &WebArgs, network: &str, database: &Path) -> R
     words.extend(args.name.iter().flat_map(|name| ["--name".to_owned(), name.clone()]));
     words.extend(args.public.iter().flat_map(|url| ["--public".to_owned(), url.clone()]));
     words.extend(args.trusted_proxy.iter().flat_map(|net| ["--trusted-proxy".to_owned(), net.clone()]));
-    for (option, file) in [("--tls-cert", &args.tls_cert), ("--tls-key", &args.tls_key)] {
+    words.extend(args.notify_allow.iter().flat_map(|net| ["--notify-allow".to_owned(), net.clone()]));
+    for (option, file) in
+        [("--tls-cert", &args.tls_cert), ("--tls-key", &args.tls_key), ("--notify-ca", &args.notify_ca)]
+    {
         if let Some(file) = file {
             let file = std::path::absolute(file).map_err(|e| Fault::failed(format!("{option}: {e}"), ""))?;
             words.extend([option.to_owned(), file.display().to_string()]);
@@ -279,7 +305,8 @@ fn http(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
     let at = if by_unit { vec![SocketAddr::from(([127, 0, 0, 1], PORT))] } else { args.listen.clone() };
     let tls = args.tls_cert.clone().zip(args.tls_key.clone());
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let listen = Listen { at, tls, ..Listen::default() };
+    let notify = Notify { allowed: nets("--notify-allow", &args.notify_allow)?, ca: args.notify_ca.clone() };
+    let listen = Listen { at, tls, notify, ..Listen::default() };
     let (database, socket) = (database(args, network)?, socket(args, network)?);
     let (public, proxies) = behind(args)?;
     server::serve(&listen, |at| {
@@ -297,16 +324,18 @@ fn http(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
 /// Reads what is said of proxies.
 fn behind(args: &WebArgs) -> Result<(Option<Public>, Proxies), Fault> {
     let public = args.public.as_deref().map(Public::read).transpose()?;
+    Ok((public, Proxies(nets("--trusted-proxy", &args.trusted_proxy)?)))
+}
+
+/// Reads the addresses of an option.
+fn nets(option: &str, texts: &[String]) -> Result<Vec<IpNet>, Fault> {
     let net = |text: &String| {
         let address = text.parse::<IpAddr>().map(IpNet::from);
         address.or_else(|_| text.parse()).map_err(|_| {
-            Fault::usage(
-                format!("--trusted-proxy {text:?}: this is no address"),
-                "such as 10.0.0.2 or fd00::/64",
-            )
+            Fault::usage(format!("{option} {text:?}: this is no address"), "such as 10.0.0.2 or fd00::/64")
         })
     };
-    Ok((public, Proxies(args.trusted_proxy.iter().map(net).collect::<Result<_, _>>()?)))
+    texts.iter().map(net).collect()
 }
 
 /// Under which names it is called.
@@ -378,6 +407,7 @@ fn administer(ctx: &Context, args: &WebArgs, action: &WebAction, network: &str) 
         }
         WebAction::User { action } => user(ctx, &database, action, network)?,
         WebAction::Token { action } => token(ctx, &database, action)?,
+        WebAction::Notify { action } => notify::notify(ctx, &database, action)?,
         WebAction::Copy | WebAction::Put => {}
     }
     if let Some((action, about)) = noted(action) {

@@ -1,19 +1,19 @@
 //! One request to somebody's page, over TLS or to this host itself: what `wgrelay enroll` needs, and no more.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::web::procedure::Refused;
+use crate::web::trust::{Trust, trust};
 
 /// So long may a connection take to stand.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -21,15 +21,6 @@ const CONNECT: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(120);
 /// An answer may be so long.
 const MOST: usize = 1 << 20;
-/// Where systems keep the certificates that they trust.
-const BUNDLES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// A link to enrol by, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -108,7 +99,7 @@ impl Link {
     /// # Errors
     /// Nobody is there, it is somebody else, or it says no. Status 0: it may have been heard, and no answer came.
     pub fn enroll(&self, public_key: &str, ca: Option<&Path>) -> Result<Value, Refused> {
-        let tls = if self.is_tls { Some(trust(ca)?) } else { None };
+        let tls = if self.is_tls { Some(trust(ca.map_or(Trust::System, Trust::Only))?) } else { None };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -198,45 +189,6 @@ impl Link {
             }
         }
     }
-}
-
-/// Whom to believe: who signed this file's certificates, or whom this system trusts.
-fn trust(ca: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, Refused> {
-    let (path, is_named) = match ca {
-        Some(path) => (path.to_owned(), true),
-        None => {
-            let found = BUNDLES.iter().map(PathBuf::from).find(|path| path.exists());
-            let none = || {
-                Refused::new(
-                    500,
-                    "this system has no certificates to trust",
-                    "install ca-certificates, or name a file with --ca",
-                )
-            };
-            (found.ok_or_else(none)?, false)
-        }
-    };
-    let wrong = |why: &dyn std::fmt::Display| {
-        Refused::new(400, format!("{}: {why}", path.display()), "certificates as PEM")
-    };
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(&path).map_err(|e| wrong(&e))? {
-        match roots.add(certificate.map_err(|e| wrong(&e))?) {
-            // A system's bundle may have old ones that nobody can use.
-            Err(error) if is_named => return Err(wrong(&error)),
-            _ => {}
-        }
-    }
-    if roots.is_empty() {
-        return Err(wrong(&"there is no certificate in it"));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| wrong(&e))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub struct Events {
 
 /// What was seen at a time, in Unix seconds, and the numbers that came of it: one look serves all topics.
 #[derive(Debug)]
-struct Seen {
+pub(super) struct Seen {
     at: u64,
     revision: Result<String, String>,
     status: Result<Status, String>,
@@ -103,7 +103,7 @@ impl Web {
 
     /// Returns what was seen last; looks where that is too long ago. Whoever comes while somebody looks takes what was seen before, and
     /// waits for that one where nothing was.
-    fn seen(&self, now: u64) -> Arc<Seen> {
+    pub(super) fn seen(&self, now: u64) -> Arc<Seen> {
         let last = || locked(&self.events.seen).clone();
         let is_new = |seen: &Arc<Seen>| now < seen.at + EVERY;
         let before = last();
@@ -126,13 +126,23 @@ impl Web {
         seen
     }
 
-    fn told<T: DeserializeOwned>(&self, procedure: &Procedure) -> Result<T, String> {
+    pub(super) fn told<T: DeserializeOwned>(&self, procedure: &Procedure) -> Result<T, String> {
         let told = self.agent.call(procedure).map_err(|refused| refused.message)?;
         serde_json::from_value(told).map_err(|error| error.to_string())
     }
 }
 
 impl Seen {
+    /// Returns the file's revision, or why it is not known.
+    pub(super) fn revision(&self) -> Result<&str, &str> {
+        self.revision.as_deref().map_err(String::as_str)
+    }
+
+    /// Returns how this host is; `None`: that is not known.
+    pub(super) fn status(&self) -> Option<&Status> {
+        self.status.as_ref().ok()
+    }
+
     /// Returns the number of a topic.
     fn number(&self, topic: &Topic) -> u64 {
         let mut numbers = locked(&self.numbers);

@@ -17,6 +17,8 @@ mod enroll;
 pub mod events;
 mod fields;
 pub mod guard;
+mod notifications;
+pub mod notify;
 pub mod openapi;
 pub mod pages;
 mod password;
@@ -32,7 +34,9 @@ mod show;
 mod sign_in;
 mod throttle;
 mod totp;
+mod trust;
 pub mod view;
+mod watching;
 
 use std::sync::Mutex;
 
@@ -43,6 +47,7 @@ pub use answer::{Asked, Outgoing, STRANGERS_BODY};
 pub use ask::{Ask, Reply};
 pub use database::Database;
 pub use password::{hash as hash_password, is_right as is_password};
+pub use watching::{Due, Watching};
 
 /// The half that speaks HTTP.
 pub struct Web {

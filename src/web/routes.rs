@@ -4,7 +4,7 @@
 use super::database::MOST_DEVICES;
 use super::fields::{Field, Kind, may, must};
 pub use super::route::{CSRF, Concerns, Does, Method, Route, Scope};
-use super::{account, api, devices, enroll, events, people, show, sign_in};
+use super::{account, api, devices, enroll, events, notifications, people, show, sign_in};
 
 /// A node's name, as path and fields have it.
 const NAME: Kind = Kind::Line(64);
@@ -236,6 +236,29 @@ pub const ROUTES: &[Route] = &[
         people::change,
     ),
     route(Get, "/audit", Admin, &[], "What was done, by whom", people::audit),
+    route(Get, "/notifications", Admin, &[], "Who is told when something happens", notifications::show),
+    route(
+        Post,
+        "/notifications",
+        Admin,
+        &[
+            must("do", NAME),
+            may("name", NAME),
+            may("kind", NAME),
+            may("url", LINE),
+            may("secret", PASSWORD),
+            may("account", PASSWORD),
+            may("sender", PASSWORD),
+            may("recipient", PASSWORD),
+            may("node-online", Kind::Flag),
+            may("node-offline", Kind::Flag),
+            may("drift", Kind::Flag),
+            may("broken-promise", Kind::Flag),
+            may("failed-login", Kind::Flag),
+        ],
+        "Has somebody told, or not any more, or sends a test",
+        notifications::change,
+    ),
     // The API. Answers are what `--json` prints.
     route(Get, "/api/v1/openapi.json", Public, &[], "This description", api::description),
     route(Get, "/api/v1/status", Read, &[], "Who is online", api::status),
@@ -426,6 +449,47 @@ pub const ROUTES: &[Route] = &[
         api::export,
     )),
     route(Get, "/api/v1/audit", Admin, &[], "What was done, by whom", api::audit),
+    route(
+        Get,
+        "/api/v1/notifications",
+        Admin,
+        &[],
+        "Who is told when something happens, and whether the last message arrived",
+        notifications::api_list,
+    ),
+    route(
+        Post,
+        "/api/v1/notifications",
+        Admin,
+        &[
+            must("name", NAME),
+            must("kind", NAME),
+            must("url", LINE),
+            may("events", Kind::Lines(32)),
+            may("secret", PASSWORD),
+            may("account", PASSWORD),
+            may("sender", PASSWORD),
+            may("recipient", PASSWORD),
+        ],
+        "Has a webhook, a topic of ntfy or a mailbox told; returns what signs a webhook's messages, this once",
+        notifications::api_add,
+    ),
+    route(
+        Delete,
+        "/api/v1/notifications/{name}",
+        Admin,
+        &[],
+        "Has somebody not told any more",
+        notifications::api_remove,
+    ),
+    route(
+        Post,
+        "/api/v1/notifications/{name}/test",
+        Admin,
+        &[],
+        "Sends a test within seconds; how that ended is in the list",
+        notifications::api_test,
+    ),
 ];
 
 #[cfg(test)]

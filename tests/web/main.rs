@@ -11,6 +11,7 @@ mod enrolling;
 mod faults;
 mod language;
 mod live;
+mod notifying;
 mod over_sockets;
 mod promises;
 mod rig;

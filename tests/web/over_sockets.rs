@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::rig::network;
 
-struct Served {
-    child: Child,
-    at: SocketAddr,
-    dir: tempfile::TempDir,
+pub struct Served {
+    pub child: Child,
+    pub at: SocketAddr,
+    pub dir: tempfile::TempDir,
 }
 
 impl Drop for Served {
@@ -26,7 +26,7 @@ fn served() -> Served {
 }
 
 /// Serves the page, with what else is to be said to it.
-fn served_with(more: &[&str]) -> Served {
+pub fn served_with(more: &[&str]) -> Served {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
     network(dir.path());
@@ -47,7 +47,7 @@ fn served_with(more: &[&str]) -> Served {
     Served { at: at.unwrap_or_else(|e| panic!("{e}: {line:?}")), child, dir }
 }
 
-fn ask(at: SocketAddr, request: &[u8]) -> String {
+pub fn ask(at: SocketAddr, request: &[u8]) -> String {
     let Ok(mut stream) = TcpStream::connect(at) else { return String::new() };
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     // Who is not listened to any more may be told so before he has said all.
@@ -166,7 +166,7 @@ fn where_there_is_no_account_without_rights_root_serves_nothing() {
 }
 
 /// Runs `wgrelay web …` on a database of its own, and returns whether it went well and what it printed.
-fn administer(dir: &std::path::Path, words: &[&str], typed: &str) -> (bool, String) {
+pub fn administer(dir: &std::path::Path, words: &[&str], typed: &str) -> (bool, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wgrelay"))
         .arg("--dir")
         .arg(dir)

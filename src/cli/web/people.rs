@@ -104,6 +104,7 @@ pub(super) fn noted(action: &WebAction) -> Option<(&'static str, String)> {
             User::Totp { name, off: true } => ("web user totp --off", name.clone()),
             User::Remove { name } => ("web user remove", name.clone()),
         },
+        WebAction::Notify { action } => return super::notify::noted(action),
         WebAction::Token { action } => match action {
             Token::List => return None,
             Token::Add { name, scope, of, .. } => (
@@ -188,7 +189,7 @@ fn known(database: &Database, name: &str) -> Result<User, Fault> {
 }
 
 /// Reads a password: a line of stdin.
-fn password() -> Result<Zeroizing<String>, Fault> {
+pub(super) fn password() -> Result<Zeroizing<String>, Fault> {
     let mut line = Zeroizing::new(String::new());
     std::io::stdin().read_line(&mut line)?;
     Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))

@@ -1,5 +1,6 @@
 //! Users, sessions, tokens, links and what was done: one file of SQLite, which the HTTP half alone opens. There is no key of the
-//! network in it, and no secret of its own but as a digest; what one-time codes are made of is the exception, and cannot be.
+//! network in it, and no secret of its own but as a digest; what one-time codes are made of is an exception, and cannot be, and so is
+//! what messages to others are signed and sent with.
 #![expect(clippy::disallowed_methods, reason = "one file")]
 
 mod audit;
@@ -8,6 +9,7 @@ mod enrollments;
 mod links;
 mod own;
 mod sessions;
+mod targets;
 mod tokens;
 mod users;
 
@@ -23,6 +25,7 @@ pub use enrollments::{Enrollment, Spent};
 pub use links::{FIRST, Purpose};
 pub use own::Own;
 pub use sessions::{Opened, SessionRow};
+pub use targets::{FailedLogins, TargetRow};
 pub use tokens::{TokenRow, TokenScope};
 pub use users::{User, is_name, role_of};
 
@@ -31,7 +34,7 @@ use crate::store::owned::open_own;
 use crate::store::traffic::replace_database;
 
 /// What each version adds; the file's `user_version` says how many it has.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("1.sql"),
     include_str!("2.sql"),
     include_str!("3.sql"),
@@ -39,6 +42,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("5.sql"),
     include_str!("6.sql"),
     include_str!("7.sql"),
+    include_str!("8.sql"),
 ];
 
 /// The file.

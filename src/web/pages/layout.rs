@@ -17,12 +17,13 @@ pub enum Section {
     Doctor,
     Audit,
     People,
+    Notifications,
     Devices,
 }
 
 impl Section {
     /// In the order of the menu.
-    pub const ALL: [(Self, &'static str, Text); 10] = [
+    pub const ALL: [(Self, &'static str, Text); 11] = [
         (Self::Devices, "/devices", text::DEVICES),
         (Self::Overview, "/", text::OVERVIEW),
         (Self::Nodes, "/nodes", text::NODES),
@@ -33,12 +34,13 @@ impl Section {
         (Self::Doctor, "/doctor", text::DOCTOR),
         (Self::Audit, "/audit", text::AUDIT),
         (Self::People, "/people", text::PEOPLE),
+        (Self::Notifications, "/notifications", text::NOTIFICATIONS),
     ];
 
     fn is_for(self, frame: &Frame) -> bool {
         match self {
             Self::Devices => frame.has_devices,
-            Self::Audit | Self::People => frame.may_administer(),
+            Self::Audit | Self::People | Self::Notifications => frame.may_administer(),
             _ => frame.may_look(),
         }
     }

@@ -89,6 +89,7 @@ texts! {
     DOCTOR: "Doctor", "诊断";
     AUDIT: "Audit", "审计";
     PEOPLE: "Users", "用户";
+    NOTIFICATIONS: "Notifications", "通知";
     LOG_OUT: "Log out", "退出";
     LOG_IN: "Log in", "登录";
     LOGGED_IN_AS: "logged in as {0} ({1})", "已登录：{0}（{1}）";
@@ -371,6 +372,35 @@ texts! {
     WARNING: "warning", "警告";
     ERROR: "error", "错误";
 
+    // Notifications.
+    TOLD_COUNT: "{0} are told when something happens", "有事发生时通知 {0} 处";
+    SIGNS_ONCE: "What signs the messages to {0}, shown once:", "用于签署发往 {0} 的消息，仅显示一次：";
+    KIND: "Kind", "类型";
+    WEBHOOK: "Webhook", "网络钩子（Webhook）";
+    NTFY: "ntfy", "ntfy";
+    MAIL: "Mail", "邮件";
+    SENT_TO: "To", "发往";
+    EVENTS: "Events", "事件";
+    LAST_MESSAGE: "Last message", "最近一条消息";
+    ARRIVED: "arrived", "已送达";
+    TEST_OF: "Test {0}", "测试 {0}";
+    ADD_TARGET: "Add", "添加";
+    TARGET_URL: "Address", "地址";
+    WEBHOOK_HINT: "https://…; signed as Standard Webhooks has it. What follows the host is not shown again.", "https://…；按 Standard Webhooks 签名。主机之后的部分不会再次显示。";
+    NTFY_HINT: "https://ntfy.sh/TOPIC; the topic is not shown again", "https://ntfy.sh/主题；主题不会再次显示";
+    NTFY_TOKEN: "Access token", "访问令牌";
+    SECRET_HINT: "empty where none is needed; not shown again", "不需要则留空；不会再次显示";
+    MAIL_SERVER: "Server", "服务器";
+    MAIL_HINT: "smtps://mail.example.com, or smtp://mail.example.com for STARTTLS", "smtps://mail.example.com，或使用 STARTTLS 的 smtp://mail.example.com";
+    MAIL_SENDER: "From", "发件人";
+    MAIL_RECIPIENT: "To", "收件人";
+    MAIL_ACCOUNT: "Account", "账户";
+    EVENT_ONLINE: "node online", "节点上线";
+    EVENT_OFFLINE: "node offline", "节点离线";
+    EVENT_DRIFT: "drift", "偏差";
+    EVENT_PROMISE: "broken promise", "承诺被破坏";
+    EVENT_LOGIN: "failed login", "登录失败";
+
     // Users, tokens, audit.
     USERS: "Users", "用户";
     TOKENS: "API tokens", "API 令牌";
@@ -430,7 +460,7 @@ mod tests {
             assert!(!text.en.trim().is_empty() && !text.zh.trim().is_empty(), "{name}");
             assert_eq!(places(text.en), places(text.zh), "{name}: the places differ");
             assert!(!text.en.chars().any(foreign), "{name}: English has Chinese in it");
-            let is_name = ["ALLOWED_IPS", "DNS", "MTU"].contains(name);
+            let is_name = ["ALLOWED_IPS", "DNS", "MTU", "NTFY"].contains(name);
             assert!(is_name || text.zh.chars().any(foreign), "{name}: not translated");
         }
     }

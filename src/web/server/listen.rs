@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Listen;
 use super::connection::{Ends, serve};
+use super::notifier;
 use crate::web::Web;
 use crate::web::procedure::Refused;
 
@@ -124,6 +125,7 @@ pub(super) async fn listen(
     }
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
     let web = Arc::new(web(&addresses)?);
+    notifier::start(Arc::clone(&web), &listen.notify)?;
     let open = Arc::new(Open::default());
     let tasks: Vec<_> = listeners
         .into_iter()

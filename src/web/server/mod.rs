@@ -5,6 +5,7 @@
 mod connection;
 mod listen;
 mod local_user;
+mod notifier;
 mod stream;
 mod tls;
 
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use listen::Bounds;
+pub use notifier::Notify;
 
 use super::Web;
 use super::procedure::Refused;
@@ -25,6 +27,8 @@ pub struct Listen {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// What one address, and all together, may have.
     pub bounds: Bounds,
+    /// What is said of messages to others.
+    pub notify: Notify,
 }
 
 /// Serves until the process ends. `web` is made once the addresses are listened at, of what they are.
