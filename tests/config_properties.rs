@@ -145,7 +145,7 @@ fn network() -> impl Strategy<Value = Network> {
                 mtu,
                 preshared_keys,
                 failover: keepalive % 2 == 0,
-                nodes,
+                nodes: nodes.into(),
                 forward: Vec::new(),
                 allow: rules
                     .iter()

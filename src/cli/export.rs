@@ -18,7 +18,7 @@ use crate::app::{Loaded, find_node};
 use crate::config::{Bundle, Secrets};
 use crate::export::qr::{Code, QrError, Style};
 use crate::export::{ExportError, Exported, Hooks, Keys, node_conf_of};
-use crate::firewall::hooks;
+use crate::firewall::hooks_of;
 use crate::model::{Derivation, Network, Node, NodeName, Problem, Timestamp};
 use crate::store::files::StoreError;
 use crate::store::folder::write_private;
@@ -204,7 +204,7 @@ pub(super) fn conf_of(
     node: &Node,
     now: Timestamp,
 ) -> Result<Exported, Fault> {
-    conf_with(network, derivation, secrets, node, &hooks(network, node, now), now)
+    conf_with(network, derivation, secrets, node, &hooks_of(network, derivation, node, now), now)
 }
 
 fn conf_with(

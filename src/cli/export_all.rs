@@ -96,7 +96,7 @@ pub(super) fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Expo
 /// as they may be somebody's own.
 #[expect(clippy::disallowed_methods, reason = "the folder is named on the command line")]
 fn left_over(dir: &std::path::Path, network: &Network) -> Option<Problem> {
-    let is_node = |stem: &str| network.nodes.keys().any(|name| name.as_str() == stem);
+    let is_node = |stem: &str| stem.parse().is_ok_and(|name: NodeName| network.nodes.contains_key(&name));
     let mut names: Vec<String> = std::fs::read_dir(dir)
         .ok()?
         .flatten()

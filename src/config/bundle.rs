@@ -1,6 +1,5 @@
 //! A bundle: the network as one node needs it, with that node's own secrets, in one file that can be carried there.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
@@ -11,7 +10,7 @@ use super::secrets::{KeyPairs, Secrets, misfits, read_secrets};
 use super::section::Section;
 use super::source::{Holds, Parsed, Source};
 use crate::model::validate::Mark;
-use crate::model::{Network, Node, NodeName};
+use crate::model::{Network, Node, NodeName, Nodes};
 
 /// What one host gets to take part in a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +151,7 @@ pub fn network_for(network: &Network, this: &NodeName) -> Option<Network> {
     }
     // A spoke has no part in the relays' store.
     let relay = |node: &Node| Node { sealing_key: None, signing_key: None, ..node.clone() };
-    let nodes: BTreeMap<NodeName, Node> = network
+    let nodes: Nodes = network
         .nodes
         .values()
         .map(|node| if node.name == *this || node.is_relay() { relay(node) } else { as_listed(node) })

@@ -1,7 +1,5 @@
 //! network.toml to [`Network`], with every fault of the file at once.
 
-use std::collections::BTreeMap;
-
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::forward::forward_table;
@@ -11,7 +9,7 @@ use super::rules::{allow_table, expect_table};
 use super::section::{At, Section};
 use super::source::{Holds, Parsed, Source};
 use crate::model::validate::{self, Mark, Marks};
-use crate::model::{DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, NodeName};
+use crate::model::{DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, NodeName, Nodes};
 
 /// The format that this program writes, and the only one it reads.
 pub(super) const FORMAT: i64 = 1;
@@ -97,7 +95,7 @@ fn network_of(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
         mtu: DEFAULT_MTU,
         preshared_keys: true,
         failover: true,
-        nodes: BTreeMap::new(),
+        nodes: Nodes::default(),
         allow: Vec::new(),
         forward: Vec::new(),
         expect: Vec::new(),

@@ -17,7 +17,7 @@ mod surroundings;
 mod tag;
 
 pub use compile::{SiteMatch, compile};
-pub use hooks::{Hooks, hooks};
+pub use hooks::{Hooks, hooks, hooks_of};
 pub use nft_json::{add_elements, delete_elements, delete_table, elements, load_table};
 pub use prefixes::aggregate;
 pub use rule::{Action, Addresses, Chain, CtState, Family, Hook, Mark, Match, Rule, Set, Table};

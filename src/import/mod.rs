@@ -31,8 +31,8 @@ use crate::config::{Secrets, parse_network, render_network};
 use crate::firewall::foreign::docker::DockerNetwork;
 use crate::model::validate::validate_network;
 use crate::model::{
-    DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, NodeName, PresharedKey, Problem, PublicKey,
-    Role, Timestamp, masked_to_pieces,
+    DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, NodeName, Nodes, PresharedKey, Problem,
+    PublicKey, Role, Timestamp, masked_to_pieces,
 };
 use crate::wgconf::{Document, Key, Reading};
 use finding::Findings;
@@ -340,7 +340,7 @@ fn empty(sources: &[Source<'_>], relay: usize, name: Option<InterfaceName>) -> (
         mtu: DEFAULT_MTU,
         preshared_keys: false,
         failover: true,
-        nodes: BTreeMap::new(),
+        nodes: Nodes::default(),
         allow: Vec::new(),
         forward: Vec::new(),
         expect: Vec::new(),

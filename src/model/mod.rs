@@ -15,6 +15,7 @@ mod masked;
 mod name;
 mod narrowed;
 mod network;
+mod nodes;
 mod peering;
 mod policy;
 mod prefixes;
@@ -42,6 +43,7 @@ pub use name::{InterfaceName, NameError, NodeName};
 pub use network::{
     Bridge, DEFAULT_KEEPALIVE, DEFAULT_MTU, Nat, Network, Node, Platform, Role, Routes, Site, SiteInterface,
 };
+pub use nodes::Nodes;
 pub use policy::{AllowRule, Expectation, PlaceRef, PortRange, PortSpec, Verdict};
 pub use prefixes::PrefixMap;
 pub use problem::{Problem, Severity};

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
-    AllowRule, DEFAULT_PORT, Endpoint, Expectation, Forward, InterfaceName, NodeName, PublicKey, SigningKey,
-    Timestamp,
+    AllowRule, DEFAULT_PORT, Endpoint, Expectation, Forward, InterfaceName, NodeName, Nodes, PublicKey,
+    SigningKey, Timestamp,
 };
 
 /// Seconds between keepalives unless told otherwise: short enough for the usual NAT's 30 s (`wg(8)`).
@@ -34,7 +34,7 @@ pub struct Network {
     /// Whether spokes that run wgrelay go over to another relay of their list when theirs does not answer.
     pub failover: bool,
     /// The nodes by name.
-    pub nodes: BTreeMap<NodeName, Node>,
+    pub nodes: Nodes,
     /// Who may talk to whom; empty: everyone to everyone.
     pub allow: Vec<AllowRule>,
     /// Ports of the relay that lead on.
@@ -319,9 +319,7 @@ impl Node {
 impl Network {
     /// Returns the relays, as they follow each other in the file.
     pub fn relays(&self) -> impl Iterator<Item = &Node> + Clone {
-        let mut relays: Vec<&Node> = self.nodes.values().filter(|n| n.is_relay()).collect();
-        relays.sort_by_key(|relay| relay.rank);
-        relays.into_iter()
+        self.nodes.relays()
     }
     /// Returns the spokes, by name.
     pub fn spokes(&self) -> impl Iterator<Item = &Node> {

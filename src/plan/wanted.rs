@@ -122,7 +122,7 @@ pub fn wanted_of(
         forwarding(network, node, links, facts, &mut sysctls, now);
     }
     let around = Surroundings::of(network, node, facts, &sysctls);
-    let mut firewall = compile(network, node, &sites, &around, now);
+    let mut firewall = compile(network, derived, node, &sites, &around, now);
     // Without it the kernel takes a new address away together with the old one of the same subnet, and the routes too.
     sysctls.insert(format!("net/ipv4/conf/{}/promote_secondaries", network.name), "1".into());
     if backend == Backend::Kernel {

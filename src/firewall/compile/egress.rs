@@ -8,7 +8,7 @@ use super::{
     Addresses, Builder, Chain, Family, Hook, Match, Rule, Site, SiteMatch, accept_flows, rule, there_and_back,
 };
 use crate::firewall::Action;
-use crate::model::{PlaceRef, Routes, claimed_by_spoke, derive_for_spoke, is_full_tunnel, is_private};
+use crate::model::{PlaceRef, Routes, claimed_by_spoke, is_full_tunnel, is_private};
 
 /// The chain that ends what is not the Internet, filled where an exported file is loaded.
 pub(in crate::firewall) const NEAR: &str = "near";
@@ -136,7 +136,7 @@ impl Builder<'_> {
         if concerned.peek().is_none() {
             return Vec::new();
         }
-        let sends = derive_for_spoke(self.network, self.node, self.now);
+        let sends = (self.derived)();
         let places = self.places();
         let mut rules = Vec::new();
         for (site, link) in concerned {

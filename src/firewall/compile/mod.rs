@@ -44,13 +44,17 @@ struct Builder<'a> {
     now: Timestamp,
     tunnel: String,
     around: &'a Surroundings,
+    /// What the node, a spoke, sends into the tunnel.
+    derived: &'a dyn Fn() -> BTreeSet<IpNet>,
     sets: BTreeMap<String, Set>,
 }
 
-/// Makes the table of `node`, whose sites have the given links; a site that is not in the list gets no rule.
+/// Makes the table of `node`, whose sites have the given links; a site that is not in the list gets no rule. `derived` are its
+/// AllowedIPs where it is a spoke, asked for where they matter.
 /// Returns `None` where the node forwards nothing: a spoke without sites, by which nobody leaves.
 pub fn compile(
     network: &Network,
+    derived: &dyn Fn() -> BTreeSet<IpNet>,
     node: &Node,
     sites: &[(&Site, SiteMatch)],
     around: &Surroundings,
@@ -60,7 +64,7 @@ pub fn compile(
         return None;
     }
     let tunnel = network.name.to_string();
-    let mut b = Builder { network, node, now, tunnel, around, sets: BTreeMap::new() };
+    let mut b = Builder { network, node, now, tunnel, around, derived, sets: BTreeMap::new() };
     let pairs = b.pairs();
     let mut chains = vec![strays(&pairs), pairs, b.services()];
     chains.extend(b.near());

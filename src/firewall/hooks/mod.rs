@@ -13,8 +13,9 @@ use super::Surroundings;
 use super::compile::{SiteMatch, compile};
 use super::rule::{Family, Match, Table};
 use super::{iptables_text, nft_text};
-use crate::model::{Network, Node, Site, Timestamp, derive_for_spoke};
+use crate::model::{Derivation, Network, Node, Site, Timestamp};
 use ipnet::IpNet;
+use std::collections::BTreeSet;
 
 /// Lines for the `[Interface]` section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,8 +32,13 @@ pub struct Hooks {
 
 /// Makes the hooks of a node; empty for one that forwards nothing and has no bridges.
 pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
+    hooks_of(network, &Derivation::of(network, now), node, now)
+}
+
+/// The same with what AllowedIPs are derived from, where many nodes of one network are asked for.
+pub fn hooks_of(network: &Network, derivation: &Derivation, node: &Node, now: Timestamp) -> Hooks {
     let node = &*node.ready();
-    let mut hooks = of_the_firewall(network, node, now);
+    let mut hooks = of_the_firewall(network, derivation, node, now);
     if let Some((made, undone)) = bridges::bridges(node) {
         // What the rules and switches are about is there before them, and goes after them.
         hooks.pre_up.splice(0..0, short::short(vec![made]));
@@ -42,9 +48,10 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
     hooks
 }
 
-fn of_the_firewall(network: &Network, node: &Node, now: Timestamp) -> Hooks {
+fn of_the_firewall(network: &Network, derivation: &Derivation, node: &Node, now: Timestamp) -> Hooks {
+    let derived = || derivation.for_spoke(node);
     let sites: Vec<(&Site, SiteMatch)> = node.sites.iter().map(|s| (s, SiteMatch::Subnet)).collect();
-    let Some(table) = compile(network, node, &sites, &Surroundings::later(), now) else {
+    let Some(table) = compile(network, &derived, node, &sites, &Surroundings::later(), now) else {
         return Hooks::default();
     };
     let table = with_placeholder(table, network.name.as_str());
@@ -75,7 +82,7 @@ fn of_the_firewall(network: &Network, node: &Node, now: Timestamp) -> Hooks {
     )];
     let mut post_up = forwarding::forwarding(network, node);
     post_up.extend(beside_up);
-    let (own_up, mut post_down) = to_own_address(network, node, now);
+    let (own_up, mut post_down) = to_own_address(network, &derived, node);
     post_up.extend(own_up);
     post_down.extend(beside_down);
     post_down.extend([
@@ -150,12 +157,16 @@ const NOTES: &str = "/run/wgrelay-q-%i";
 
 /// Lets a site's hosts call their gateway by its tunnel address. Where everything goes into the tunnel, wg-quick drops what
 /// comes to that address by another link; the rule goes with wg-quick's own table, of iptables by its comment's name.
-fn to_own_address(network: &Network, node: &Node, now: Timestamp) -> (Vec<String>, Vec<String>) {
+fn to_own_address(
+    network: &Network,
+    derived: &dyn Fn() -> BTreeSet<IpNet>,
+    node: &Node,
+) -> (Vec<String>, Vec<String>) {
     let (mut up, mut down) = (Vec::new(), Vec::new());
     if node.is_relay() {
         return (up, down);
     }
-    let into_tunnel = derive_for_spoke(network, node, now);
+    let into_tunnel = derived();
     for own in network.interface_addresses(node).iter().map(IpNet::addr) {
         let family = if own.is_ipv6() { Family::V6 } else { Family::V4 };
         // Where something stays outside, the rules are the file's own, and none of wg-quick's drops anything.

@@ -66,7 +66,7 @@ impl Network {
             // No rule at all would let everybody through.
             narrowed.allow.push(policy::nothing(this));
         }
-        narrowed.nodes = nodes;
+        narrowed.nodes = nodes.into();
         narrowed
     }
 }
