@@ -1,4 +1,4 @@
-//! Edits of a network.toml that keep everything else as it was typed: comments, order, quotes, spacing, line endings.
+//! What edits of a network.toml change: ranges of its text, and what takes their place.
 //!
 //! The text is spliced at the places that the parser reports, never printed anew, and every edit is read back before it
 //! counts: what cannot be edited safely (a node inside one inline table of all nodes) is refused, with its line.
@@ -7,84 +7,13 @@ use std::ops::Range;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
+use super::document::{EditError, Setting};
 use super::layout::{Block, Layout, key_path, lines_of};
-use super::render::{key_text, list, render_node, text};
-use crate::model::{Node, NodeName, PublicKey};
+use super::render::{key_text, render_node};
+use crate::model::{Node, NodeName};
 
-/// Why an edit was not made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EditError {
-    /// The text is not TOML.
-    #[error("line {line}: {message}")]
-    Syntax {
-        /// The line, from 1.
-        line: usize,
-        /// What the parser says.
-        message: String,
-    },
-    /// No such node.
-    #[error("there is no node {0}")]
-    Unknown(NodeName),
-    /// The name is taken.
-    #[error("there is a node {0} already")]
-    Exists(NodeName),
-    /// Rules name the node, and would lose their meaning.
-    #[error("node {name} is named by a rule, by relays, by via or by endpoint_of, on line {}", joined(.lines))]
-    Mentioned {
-        /// The node.
-        name: NodeName,
-        /// The lines, from 1.
-        lines: Vec<usize>,
-    },
-    /// The file is written in a way that this program does not edit.
-    #[error("cannot {what} by itself: the way line {line} is written does not let it")]
-    ByHand {
-        /// What was to be done.
-        what: String,
-        /// The line to edit by hand, from 1.
-        line: usize,
-    },
-}
-
-fn joined(lines: &[usize]) -> String {
-    lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// A value to set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Setting {
-    /// A text.
-    Text(String),
-    /// A whole number.
-    Number(i64),
-    /// `true` or `false`.
-    Flag(bool),
-    /// A list of texts.
-    List(Vec<String>),
-}
-
-impl Setting {
-    fn render(&self) -> String {
-        match self {
-            Self::Text(t) => text(t),
-            Self::Number(n) => n.to_string(),
-            Self::Flag(f) => f.to_string(),
-            Self::List(l) => list(l),
-        }
-    }
-}
-
-/// A network.toml being edited.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkDocument {
-    text: String,
-}
-
-impl std::fmt::Display for NetworkDocument {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
-}
+/// What takes the place of a range.
+pub(super) type Splice = (Range<usize>, String);
 
 /// How a node's own keys are written.
 enum Spelling<'d> {
@@ -96,30 +25,23 @@ enum Spelling<'d> {
     Dotted(usize),
 }
 
-impl NetworkDocument {
-    /// Takes a text; it has to be TOML, and may break any other rule.
-    pub fn parse(text: &str) -> Result<Self, EditError> {
-        read(text)?;
-        Ok(Self { text: text.to_owned() })
-    }
+/// A text whose edits are worked out.
+pub(super) struct Typed<'t> {
+    text: &'t str,
+}
 
-    /// Takes a text that was read as a network just now.
-    pub fn of_network(text: &str) -> Self {
-        Self { text: text.to_owned() }
-    }
-
-    /// Returns the text as it stands.
-    pub fn as_str(&self) -> &str {
-        &self.text
+impl<'t> Typed<'t> {
+    pub(super) const fn of(text: &'t str) -> Self {
+        Self { text }
     }
 
     /// Adds a node below the last one.
-    pub fn add_node(&mut self, node: &Node) -> Result<(), EditError> {
-        let document = read(&self.text)?;
+    pub(super) fn add_node(&self, node: &Node) -> Result<Vec<Splice>, EditError> {
+        let document = read(self.text)?;
         if node_of(&document, &node.name).is_some() {
             return Err(EditError::Exists(node.name.clone()));
         }
-        let layout = Layout::of(&self.text, &document);
+        let layout = Layout::of(self.text, &document);
         let under =
             |table: &str| layout.blocks.iter().rev().find(|b| b.path.first().is_some_and(|p| p == table));
         let last =
@@ -133,19 +55,19 @@ impl NetworkDocument {
         }
         insert.push_str(&render_node(node).trim_end().replace('\n', newline));
         let name = node.name.clone();
-        self.splice(vec![(at..at, insert)], &format!("add node {name}"), at, |d| node_of(d, &name).is_some())
+        self.checked(vec![(at..at, insert)], &format!("add node {name}"), at, |d| node_of(d, &name).is_some())
     }
 
     /// Removes a node, with the comments right above and below its tables; refused while a rule names it.
-    pub fn remove_node(&mut self, name: &NodeName) -> Result<(), EditError> {
-        let document = read(&self.text)?;
+    pub(super) fn remove_node(&self, name: &NodeName) -> Result<Vec<Splice>, EditError> {
+        let document = read(self.text)?;
         let item = node_of(&document, name).ok_or_else(|| EditError::Unknown(name.clone()))?;
         let mentions = mentions(&document, name);
         if !mentions.is_empty() {
             let lines = mentions.iter().map(|s| self.line(s.start)).collect();
             return Err(EditError::Mentioned { name: name.clone(), lines });
         }
-        let layout = Layout::of(&self.text, &document);
+        let layout = Layout::of(self.text, &document);
         let mut cuts: Vec<Range<usize>> =
             layout.blocks.iter().filter(|b| is_of(b, name)).map(|b| layout.cut(b)).collect();
         for line in own_lines(&document, item, name, &layout) {
@@ -153,17 +75,17 @@ impl NetworkDocument {
         }
         let at = cuts.first().map_or(0, |c| c.start);
         let edits = cuts.into_iter().map(|c| (c, String::new())).collect();
-        self.splice(edits, &format!("remove node {name}"), at, |d| node_of(d, name).is_none())
+        self.checked(edits, &format!("remove node {name}"), at, |d| node_of(d, name).is_none())
     }
 
     /// Switches a node on or off. Switching off and on again gives the text back: the line that the first put right below
     /// the header, the second takes away.
-    pub fn set_enabled(&mut self, name: &NodeName, enabled: bool) -> Result<(), EditError> {
-        let document = read(&self.text)?;
+    pub(super) fn set_enabled(&self, name: &NodeName, enabled: bool) -> Result<Vec<Splice>, EditError> {
+        let document = read(self.text)?;
         let table = self.table(&document, name)?;
         let now = table.get("enabled").and_then(Item::as_bool);
         if now == Some(enabled) || (enabled && !table.contains_key("enabled")) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         if enabled && self.is_our_line(&document, table, name) {
             return self.set_value(name, "enabled", None);
@@ -171,58 +93,37 @@ impl NetworkDocument {
         self.set_value(name, "enabled", Some(&Setting::Flag(enabled)))
     }
 
-    /// Gives a node another public key.
-    pub fn set_public_key(&mut self, name: &NodeName, key: &PublicKey) -> Result<(), EditError> {
-        self.set_value(name, "public_key", Some(&Setting::Text(key.to_string())))
-    }
-
     /// Sets one of a node's own keys, or takes it away with its line. Whether the value is valid is for a reading of the
     /// whole text to say.
-    pub fn set_value(
-        &mut self,
+    pub(super) fn set_value(
+        &self,
         name: &NodeName,
         key: &str,
         value: Option<&Setting>,
-    ) -> Result<(), EditError> {
-        let document = read(&self.text)?;
+    ) -> Result<Vec<Splice>, EditError> {
+        let document = read(self.text)?;
         self.table(&document, name)?;
-        self.set_at(&document, &["node", name.as_str()], key, value)
+        self.set_at(&["node", name.as_str()], key, value)
     }
 
-    /// Sets where a node calls another one, of which it has an endpoint of its own already.
-    pub fn set_endpoint_of(
-        &mut self,
-        name: &NodeName,
-        other: &NodeName,
-        endpoint: &Setting,
-    ) -> Result<(), EditError> {
-        let document = read(&self.text)?;
-        self.set_at(&document, &["node", name.as_str(), "endpoint_of"], other.as_str(), Some(endpoint))
-    }
-
-    /// Sets one of the keys of `[network]`, or takes it away with its line.
-    pub fn set_network_value(&mut self, key: &str, value: Option<&Setting>) -> Result<(), EditError> {
-        let document = read(&self.text)?;
-        self.set_at(&document, &["network"], key, value)
-    }
-
-    fn set_at(
-        &mut self,
-        document: &Document<String>,
+    /// Sets a key of the table at a path, or takes it away with its line.
+    pub(super) fn set_at(
+        &self,
         path: &[&str],
         key: &str,
         value: Option<&Setting>,
-    ) -> Result<(), EditError> {
+    ) -> Result<Vec<Splice>, EditError> {
+        let document = &read(self.text)?;
         let what = format!("set {key} of {}", path.join("."));
         let by_hand = |at: usize| EditError::ByHand { what: what.clone(), line: self.line(at) };
         let table = item_at(document, path).and_then(Item::as_table_like).ok_or_else(|| by_hand(0))?;
-        let layout = Layout::of(&self.text, document);
+        let layout = Layout::of(self.text, document);
         let spelling = spelling(document, path, &layout);
         let old = table.get(key).filter(|i| !i.is_none());
         let start = table.key(key).and_then(toml_edit::Key::span).map_or(0, |s| s.start);
         let old_span = || old.and_then(Item::as_value).and_then(Value::span).ok_or_else(|| by_hand(start));
         let edit = match (old, value) {
-            (None, None) => return Ok(()),
+            (None, None) => return Ok(Vec::new()),
             (Some(_), Some(value)) => (old_span()?, value.render()),
             (Some(_), None) => {
                 let span = old_span()?;
@@ -239,22 +140,22 @@ impl NetworkDocument {
         };
         let at = edit.0.start;
         let wanted = value.is_some();
-        self.splice(vec![edit], &what, at, |d| {
+        self.checked(vec![edit], &what, at, |d| {
             item_at(d, path).and_then(Item::as_table_like).is_some_and(|t| t.contains_key(key) == wanted)
         })
     }
 
     /// Gives a node another name, also where rules name it.
-    pub fn rename_node(&mut self, old: &NodeName, new: &NodeName) -> Result<(), EditError> {
-        let document = read(&self.text)?;
+    pub(super) fn rename_node(&self, old: &NodeName, new: &NodeName) -> Result<Vec<Splice>, EditError> {
+        let document = read(self.text)?;
         let item = node_of(&document, old).ok_or_else(|| EditError::Unknown(old.clone()))?;
         if old == new {
-            return Ok(());
+            return Ok(Vec::new());
         }
         if node_of(&document, new).is_some() {
             return Err(EditError::Exists(new.clone()));
         }
-        let layout = Layout::of(&self.text, &document);
+        let layout = Layout::of(self.text, &document);
         let mut edits = Vec::new();
         let mut rename = |from: usize, depth: usize| {
             if let Some((_, span)) = key_path(&self.text[from..]).get(depth) {
@@ -276,7 +177,7 @@ impl NetworkDocument {
             edits.push((span.clone(), renamed));
         }
         let at = edits.first().map_or(0, |(r, _)| r.start);
-        self.splice(edits, &format!("rename node {old}"), at, |d| {
+        self.checked(edits, &format!("rename node {old}"), at, |d| {
             node_of(d, old).is_none() && node_of(d, new).is_some() && mentions(d, old).is_empty()
         })
     }
@@ -294,7 +195,7 @@ impl NetworkDocument {
     /// Says whether `enabled = false` stands where [`Self::set_enabled`] puts it, with nothing beside it.
     fn is_our_line(&self, document: &Document<String>, table: &dyn TableLike, name: &NodeName) -> bool {
         let Some(key) = table.key("enabled").and_then(toml_edit::Key::span) else { return false };
-        let layout = Layout::of(&self.text, document);
+        let layout = Layout::of(self.text, document);
         let line = &self.text[layout.line_start(key.start)..layout.line_end(key.start)];
         let first = lines_of(table).first().is_some_and(|(span, _)| *span == key);
         match spelling(document, &["node", name.as_str()], &layout) {
@@ -374,34 +275,36 @@ impl NetworkDocument {
         self.text[..offset.min(self.text.len())].bytes().filter(|b| *b == b'\n').count() + 1
     }
 
-    /// Makes the edits, if the outcome is TOML and `holds`.
-    fn splice(
-        &mut self,
-        mut edits: Vec<(Range<usize>, String)>,
+    /// Returns the edits in order, if the outcome is TOML and `holds`.
+    fn checked(
+        &self,
+        mut edits: Vec<Splice>,
         what: &str,
         at: usize,
         holds: impl Fn(&Document<String>) -> bool,
-    ) -> Result<(), EditError> {
+    ) -> Result<Vec<Splice>, EditError> {
         edits.sort_by_key(|(range, _)| (range.start, range.end));
-        let mut out = String::with_capacity(self.text.len() + 256);
-        let mut done = 0;
-        for (range, insert) in &edits {
-            out.push_str(&self.text[done..range.start.max(done)]);
-            out.push_str(insert);
-            done = done.max(range.end);
-        }
-        out.push_str(&self.text[done..]);
-        match Document::parse(out.clone()) {
-            Ok(document) if holds(&document) => {
-                self.text = out;
-                Ok(())
-            }
+        match Document::parse(spliced(self.text, &edits)) {
+            Ok(document) if holds(&document) => Ok(edits),
             _ => Err(EditError::ByHand { what: what.to_owned(), line: self.line(at) }),
         }
     }
 }
 
-fn read(text: &str) -> Result<Document<String>, EditError> {
+/// Makes edits, which are in order.
+pub(super) fn spliced(text: &str, edits: &[Splice]) -> String {
+    let mut out = String::with_capacity(text.len() + 256);
+    let mut done = 0;
+    for (range, insert) in edits {
+        out.push_str(&text[done..range.start.max(done)]);
+        out.push_str(insert);
+        done = done.max(range.end);
+    }
+    out.push_str(&text[done..]);
+    out
+}
+
+pub(super) fn read(text: &str) -> Result<Document<String>, EditError> {
     Document::parse(text.to_owned()).map_err(|fault| {
         let at = fault.span().map_or(0, |s| s.start).min(text.len());
         let line = text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;

@@ -5,6 +5,8 @@
 
 mod bundle;
 mod document;
+mod edits;
+mod excerpt;
 mod forward;
 mod in_comments;
 mod layout;

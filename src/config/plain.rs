@@ -27,17 +27,7 @@ pub(super) fn read(text: &str) -> Option<Table<'_>> {
     let mut root = Table::default();
     let mut header: Option<Header<'_>> = None;
     let mut block = Table::default();
-    let mut start = 0;
-    while start < text.len() {
-        let (end, next) = match text[start..].find('\n') {
-            Some(length) => (start + length, start + length + 1),
-            None => (text.len(), text.len()),
-        };
-        // A carriage return ends a line together with what follows it, and nothing by itself.
-        let has_return = next > end && text[start..end].ends_with('\r');
-        let line = Line { text: &text[..end - usize::from(has_return)], at: start };
-        start = next;
-        let line = line.skip_blanks();
+    for line in lines(text) {
         match line.first() {
             None => {}
             Some(b'#') => line.rest_is_empty()?,
@@ -56,6 +46,43 @@ pub(super) fn read(text: &str) -> Option<Table<'_>> {
     }
     place(&mut root, header, block)?;
     Some(root)
+}
+
+/// Finds a text's headers: the path of each, and where it begins. The first is what stands before any. `None`: it is not plain; what
+/// is found may be no TOML all the same, as nothing is held against another header.
+pub(super) fn headers(text: &str) -> Option<Vec<(Vec<&str>, usize)>> {
+    let mut found = vec![(Vec::new(), 0)];
+    for line in lines(text) {
+        match line.first() {
+            None => {}
+            Some(b'#') => line.rest_is_empty()?,
+            Some(b'[') => {
+                let Header { path, span, .. } = line.header()?;
+                found.push((path.into_iter().map(|(key, _)| key).collect(), span.start));
+            }
+            Some(_) => drop(line.assignment()?),
+        }
+    }
+    Some(found)
+}
+
+/// The lines of a text, each from its first character that is no blank.
+fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        if start >= text.len() {
+            return None;
+        }
+        let (end, next) = match text[start..].find('\n') {
+            Some(length) => (start + length, start + length + 1),
+            None => (text.len(), text.len()),
+        };
+        // A carriage return ends a line together with what follows it, and nothing by itself.
+        let has_return = next > end && text[start..end].ends_with('\r');
+        let line = Line { text: &text[..end - usize::from(has_return)], at: start };
+        start = next;
+        Some(line.skip_blanks())
+    })
 }
 
 /// Puts a header's keys where they belong. A table that is there already may be a fault: that is not for here to say.
