@@ -40,6 +40,7 @@ pub fn assumed_facts(network: &Network, node: &Node) -> Facts {
 }
 
 /// What is the same for every node of a network, looked up once.
+#[derive(Debug, Clone)]
 pub(super) struct Assumptions {
     uses_v6: bool,
     resolved: BTreeMap<String, IpAddr>,
@@ -76,7 +77,7 @@ impl Assumptions {
                     known.subnets.push(site.subnet);
                     (known.bridge.clone(), "bridge")
                 }
-                None => (format!("lan{i}"), ""),
+                None => (unnamed(i), ""),
             };
             let link = link_of(&mut facts, &name, kind);
             let has_one = link.addresses.iter().any(|a| site.subnet.contains(&a.addr()));
@@ -113,6 +114,43 @@ impl Assumptions {
         facts.resolved = self.resolved.clone();
         facts
     }
+}
+
+impl Assumptions {
+    /// What [`Self::facts`] has beside the uplink, of a node of which the file says nothing but sites apart from each other: each
+    /// subnet, to which it has a route, and its own address there. `None`: of another. Thousands of nodes are like that, and facts
+    /// are some thirty pieces of memory for each.
+    pub(super) fn of_plain<'n>(
+        &self,
+        network: &'n Network,
+        node: &'n Node,
+    ) -> Option<impl Iterator<Item = (IpNet, Option<IpAddr>)>> {
+        let sites = &node.sites;
+        let is_apart = |i: usize, site: &Site| {
+            sites[..i].iter().all(|s| !s.subnet.contains(&site.subnet) && !site.subnet.contains(&s.subnet))
+        };
+        let is_plain = |(i, site): (usize, &Site)| {
+            let is_by_itself = |name: &str| name != UPLINK && name != network.name.as_str();
+            let link = match &site.interface {
+                Some(SiteInterface::Link(name)) => is_by_itself(name),
+                Some(SiteInterface::Docker(_)) => true,
+                None => is_by_itself(&unnamed(i)),
+            };
+            link && site.preference.is_none()
+                && site.address.is_none_or(|a| site.subnet.contains(&a))
+                && is_apart(i, site)
+        };
+        let has_more = !node.bridges.is_empty() || !node.local.is_empty() || !node.standby.is_empty();
+        // Each is held against those before it.
+        let is_plain = !has_more && sites.len() <= 16 && sites.iter().enumerate().all(is_plain);
+        let of = |site: &Site| (site.subnet.trunc(), site_address(network, site).map(|a| a.addr()));
+        is_plain.then(|| sites.iter().map(of))
+    }
+}
+
+/// The link of a site, by its place among the node's, that the file gives none.
+fn unnamed(place: usize) -> String {
+    format!("lan{place}")
 }
 
 /// Says whether any place of the network has an IPv6 address.
@@ -231,4 +269,69 @@ fn default_of(address: IpAddr) -> IpNet {
 
 fn route(dst: IpNet, device: &str, gateway: Option<IpAddr>, protocol: u8) -> ForeignRoute {
     ForeignRoute { dst, device: device.into(), gateway, protocol, mtu: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::firewall::fixture::relay_alone;
+    use crate::model::{Nat, PublicKey, Role};
+
+    /// A site of few subnets, some inside each other, and of few links.
+    fn site() -> impl Strategy<Value = Site> {
+        let subnets =
+            vec!["10.1.0.0/16", "10.1.2.0/24", "10.2.0.0/24", "10.3.0.1/32", "fd01::/64", "203.0.113.0/24"];
+        let links = vec!["eth1", "lan0", "uplink", "wg0", "docker:cloud"];
+        let own = prop::option::weighted(0.3, prop::sample::select(vec!["10.1.2.9", "10.2.0.7", "fd01::9"]));
+        (
+            prop::sample::select(subnets),
+            prop::option::of(prop::sample::select(links)),
+            own,
+            prop::bool::weighted(0.1),
+        )
+            .prop_map(|(subnet, link, own, is_preferred)| Site {
+                subnet: subnet.parse().unwrap(),
+                interface: link.map(|text| match text.strip_prefix("docker:") {
+                    Some(name) => SiteInterface::Docker(name.into()),
+                    None => SiteInterface::Link(text.into()),
+                }),
+                nat: Nat::Auto,
+                gateway: false,
+                address: own.map(|text| text.parse().unwrap()),
+                egress: false,
+                preference: is_preferred.then_some(1),
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_plain_node_has_what_its_facts_say(sites in prop::collection::vec(site(), 0..4), is_local in prop::bool::weighted(0.1)) {
+            let (mut network, _) = relay_alone();
+            network.name = "lan1".parse().unwrap();
+            let key = PublicKey::from_bytes([7; 32]);
+            let mut node = Node::new("s".parse().unwrap(), Role::Spoke, [192, 168, 3, 9].into(), key);
+            node.sites = sites;
+            node.local = is_local.then(|| "10.9.0.0/24".parse().unwrap()).into_iter().collect();
+            network.nodes.insert(node.name.clone(), node.clone());
+            let assumptions = Assumptions::of(&network);
+            let Some(plain) = assumptions.of_plain(&network, &node) else { return Ok(()) };
+            let plain: Vec<_> = plain.collect();
+            let facts = assumptions.facts(&network, &node);
+            let links = facts.links.iter().filter(|(name, _)| *name != UPLINK && *name != network.name.as_str());
+            let mut own: Vec<IpAddr> = links.flat_map(|(_, l)| &l.addresses).map(IpNet::addr).collect();
+            let mut routes: Vec<IpNet> = facts.routes.iter().map(|r| r.dst).filter(|net| net.prefix_len() > 0).collect();
+            let mut of_plain: Vec<IpAddr> = plain.iter().filter_map(|(_, own)| *own).collect();
+            let mut subnets: Vec<IpNet> = plain.iter().map(|(subnet, _)| *subnet).collect();
+            own.sort();
+            routes.sort();
+            of_plain.sort();
+            subnets.sort();
+            prop_assert_eq!(of_plain, own);
+            prop_assert_eq!(subnets, routes);
+        }
+    }
 }

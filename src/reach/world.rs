@@ -72,8 +72,9 @@ pub struct World {
     now: Timestamp,
     /// In the order of names; an id is a place in it.
     nodes: Vec<Node>,
-    facts: Vec<Facts>,
-    /// Made when first asked for: a matrix by classes needs a few of many.
+    assumptions: Assumptions,
+    /// Given, or made when first asked for, as hosts are: a matrix by classes needs a few of many.
+    facts: Vec<OnceLock<Facts>>,
     hosts: Vec<OnceLock<Host>>,
     derivation: OnceLock<Derivation>,
     keys: HashMap<PublicKey, NodeId>,
@@ -83,8 +84,8 @@ pub struct World {
     attached: HashMap<IpAddr, Vec<NodeId>>,
     active_sites: LongestPrefix<SiteId>,
     inactive_sites: LongestPrefix<SiteId>,
-    /// For each site the host that stands for it.
-    stand_ins: HashMap<IpNet, Option<IpAddr>>,
+    /// For each site the host that stands for it, once somebody asked.
+    stand_ins: HashMap<IpNet, OnceLock<Option<IpAddr>>>,
     docker_masquerades: bool,
     /// The node whose host is off.
     dead: Option<NodeId>,
@@ -99,7 +100,6 @@ impl World {
     /// [`super::assumed_facts`] has it.
     pub fn assumed(network: &Network, now: Timestamp) -> Self {
         let network = &*network.settled(now);
-        let assumptions = Assumptions::of(network);
         let nodes: Vec<&Node> = network.nodes.values().collect();
         let addresses = |(id, n): (usize, &&Node)| {
             let all: Vec<IpAddr> = n.host_prefixes().iter().map(IpNet::addr).collect();
@@ -107,7 +107,8 @@ impl World {
         };
         let mut world = Self {
             now,
-            facts: nodes.iter().map(|n| assumptions.facts(network, n)).collect(),
+            assumptions: Assumptions::of(network),
+            facts: nodes.iter().map(|_| OnceLock::new()).collect(),
             hosts: nodes.iter().map(|_| OnceLock::new()).collect(),
             keys: nodes.iter().enumerate().map(|(id, n)| (n.public_key, id)).collect(),
             tunnel: nodes.iter().enumerate().flat_map(addresses).collect(),
@@ -142,7 +143,7 @@ impl World {
     pub fn with_observed(mut self, node: &NodeName, state: HostState, facts: Facts) -> Self {
         let Some(id) = self.id(node) else { return self };
         let host = Host::new(self.network.name.as_str(), self.node(id), state, facts.clone(), Vec::new());
-        self.facts[id] = facts;
+        self.facts[id] = OnceLock::from(facts);
         self.hosts[id] = OnceLock::from(host);
         self.attach();
         self
@@ -152,7 +153,7 @@ impl World {
     #[must_use]
     pub fn with_facts(mut self, node: &NodeName, facts: Facts) -> Self {
         let Some(id) = self.id(node) else { return self };
-        self.facts[id] = facts;
+        self.facts[id] = OnceLock::from(facts);
         self.hosts[id] = OnceLock::new();
         self.attach();
         self
@@ -189,21 +190,49 @@ impl World {
 
     fn attach(&mut self) {
         (self.active_sites, self.inactive_sites) = (self.sites(true), self.sites(false));
-        self.attached = HashMap::new();
-        self.internet = outside_of(&self.facts);
-        let tunnel = self.network.name.as_str();
-        // Where a node that is no member may be attached, nobody knows; its address there would be a guess.
-        for (id, facts) in self.facts.iter().enumerate().filter(|(id, _)| self.nodes[*id].is_active(self.now))
-        {
-            for (_, link) in facts.links.iter().filter(|(name, _)| *name != UPLINK && *name != tunnel) {
-                for address in &link.addresses {
-                    self.attached.entry(address.addr()).or_default().push(id);
+        let mut attached: HashMap<IpAddr, Vec<NodeId>> = HashMap::new();
+        let mut internet = INTERNET.map(<[IpAddr]>::to_vec);
+        for id in self.ids() {
+            let is_active = self.nodes[id].is_active(self.now);
+            let mut note = |address: IpAddr| attached.entry(address).or_default().push(id);
+            // What a host has beside itself is its own LAN, and stands for no Internet.
+            let mut has_beside = |net: IpNet| {
+                if net.prefix_len() > 1 {
+                    internet.iter_mut().for_each(|list| list.retain(|ip| !net.contains(ip)));
+                }
+            };
+            // Where a node that is no member may be attached, nobody knows; its address there would be a guess.
+            match self
+                .assumptions
+                .of_plain(&self.network, &self.nodes[id])
+                .filter(|_| self.facts[id].get().is_none())
+            {
+                Some(sites) => sites.for_each(|(subnet, own)| {
+                    has_beside(subnet);
+                    own.filter(|_| is_active).into_iter().for_each(&mut note);
+                }),
+                None => {
+                    let facts = self.facts(id);
+                    facts.routes.iter().map(|route| route.dst).for_each(has_beside);
+                    let tunnel = self.network.name.as_str();
+                    let links = facts
+                        .links
+                        .iter()
+                        .filter(|(name, _)| is_active && *name != UPLINK && *name != tunnel);
+                    links.flat_map(|(_, link)| &link.addresses).map(IpNet::addr).for_each(note);
                 }
             }
         }
-        let sites =
-            self.nodes.iter().flat_map(|n| &n.sites).map(|s| (s.subnet, self.representative(s.subnet)));
+        let first = |family: usize| *internet[family].first().unwrap_or(&INTERNET[family][0]);
+        self.internet = [first(0), first(1)];
+        self.attached = attached;
+        let sites = self.nodes.iter().flat_map(|n| &n.sites).map(|s| (s.subnet, OnceLock::new()));
         self.stand_ins = sites.collect();
+    }
+
+    /// What is on a node's host besides.
+    fn facts(&self, id: NodeId) -> &Facts {
+        self.facts[id].get_or_init(|| self.assumptions.facts(&self.network, self.node(id)))
     }
 
     /// The network that the world was made from.
@@ -245,7 +274,7 @@ impl World {
 
     pub(super) fn host(&self, id: NodeId) -> &Host {
         self.hosts[id].get_or_init(|| {
-            let (node, facts) = (self.node(id), &self.facts[id]);
+            let (node, facts) = (self.node(id), self.facts(id));
             if self.is_dead(id) {
                 let off = HostState::default();
                 return Host::new(self.network.name.as_str(), node, off, facts.clone(), Vec::new());
@@ -299,7 +328,7 @@ impl World {
         let owners = self.by_tunnel_address(address).into_iter();
         let owners = owners.chain(self.attached.get(&address).into_iter().flatten().copied());
         owners.filter(|id| self.host(*id).owns(address).is_some()).find_map(|id| {
-            let link = self.facts[id].links.keys().find(|link| self.is_on(id, link, site))?;
+            let link = self.facts(id).links.keys().find(|link| self.is_on(id, link, site))?;
             Some((id, Dev::Link(link.clone())))
         })
     }
@@ -327,7 +356,7 @@ impl World {
             others.any(|s| s.contains(&a.addr()))
         };
         let is_elsewhere = |a: &IpNet| is_elsewhere(a) || stands_by(a);
-        self.facts[node].links.get(link).is_some_and(|l| {
+        self.facts(node).links.get(link).is_some_and(|l| {
             let mut inside = l.addresses.iter().filter(|a| subnet.contains(&a.addr()));
             inside.any(|a| a.prefix_len() < a.max_prefix_len() && !is_elsewhere(a) && is_named(a))
         })
@@ -353,8 +382,10 @@ impl World {
             }
             Place::Address(ip) => self.spot_of(*ip).into_iter().collect(),
             Place::Site(net) => {
-                let known = self.stand_ins.get(net).copied();
-                let host = known.unwrap_or_else(|| self.representative(*net));
+                let host = match self.stand_ins.get(net) {
+                    Some(known) => *known.get_or_init(|| self.representative(*net)),
+                    None => self.representative(*net),
+                };
                 host.and_then(|ip| self.spot_of(ip)).into_iter().collect()
             }
             Place::Outside(ip) => vec![Spot::Internet(*ip)],
@@ -457,9 +488,9 @@ impl World {
         self.site_of(ip).map_or_else(|| ip.into(), |s| self.site(s).subnet)
     }
 
-    /// Says which container with two homes has an address, where its host was looked at.
+    /// Says which container with two homes has an address, where its host was looked at: nobody assumes containers.
     pub(super) fn multi_homed(&self, ip: IpAddr) -> Option<String> {
-        self.ids().find_map(|id| multi_homed_doubt(self.node(id), &self.facts[id], ip))
+        self.ids().find_map(|id| multi_homed_doubt(self.node(id), self.facts[id].get()?, ip))
     }
 
     /// Addresses that anybody outside may have.
@@ -470,15 +501,6 @@ impl World {
     pub(super) fn is_internet(&self, ip: IpAddr) -> bool {
         self.internet.contains(&ip) || self.outside == Some(ip)
     }
-}
-
-/// The addresses that stand for the Internet where these are the hosts: what one of them has beside itself is its own LAN.
-fn outside_of(facts: &[Facts]) -> [IpAddr; 2] {
-    let is_beside = |ip: &IpAddr| {
-        let routed = facts.iter().flat_map(|f| &f.routes).map(|r| r.dst).filter(|net| net.prefix_len() > 1);
-        routed.into_iter().any(|net| net.contains(ip))
-    };
-    INTERNET.map(|list| *list.iter().find(|ip| !is_beside(ip)).unwrap_or(&list[0]))
 }
 
 /// Says whether a site's hosts have their node as the gateway: as `gateway` says, or Docker, or because they go out by it.
