@@ -467,7 +467,7 @@ fn large() -> Network {
         mtu: 1420,
         preshared_keys: false,
         failover: true,
-        nodes,
+        nodes: nodes.into(),
         allow: vec![
             AllowRule { from: vec![place("*")], to: vec![place("172.16.2.0/24")], ports: Vec::new() },
             AllowRule {

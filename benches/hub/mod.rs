@@ -18,6 +18,10 @@ pub struct Hub {
     spokes: Vec<Spoke>,
     /// How many of them have a site.
     sites: usize,
+    /// What the relay is called.
+    relay: &'static str,
+    /// Whether each has IPv6, in the tunnel and behind it.
+    has_ipv6: bool,
 }
 
 struct Spoke {
@@ -28,7 +32,7 @@ struct Spoke {
 }
 
 impl Hub {
-    /// Makes a hub with this many spokes, at most 49,152, each with a site; the same keys every time. Nobody has the spokes'
+    /// Makes a hub with this many spokes, at most 200,000, each with a site; the same keys every time. Nobody has the spokes'
     /// private keys.
     #[must_use]
     pub fn with_spokes(count: usize) -> Self {
@@ -38,7 +42,7 @@ impl Hub {
     /// The same, where the private keys of the first spokes are known here.
     #[must_use]
     pub fn with_known_spokes(count: usize, known: usize) -> Self {
-        assert!(count <= 192 * 256, "a spoke's site is one of 10.64.0.0/24 to 10.255.255.0/24");
+        assert!(count <= 200_000, "a spoke's site is one of 10.64.0.0/24 to 13.255.255.0/24");
         let spoke = |number: usize| {
             let private_key = (number <= known).then(|| PrivateKey::from_random(bytes(1, number)));
             Spoke {
@@ -50,13 +54,26 @@ impl Hub {
             }
         };
         let spokes: Vec<Spoke> = (1..=count).map(spoke).collect();
-        Self { private_key: PrivateKey::from_random(bytes(3, 0)), sites: spokes.len(), spokes }
+        let private_key = PrivateKey::from_random(bytes(3, 0));
+        Self { private_key, sites: spokes.len(), relay: "hub", has_ipv6: false, spokes }
     }
 
     /// Leaves the first of the sites only.
     #[must_use]
     pub fn with_sites(self, sites: usize) -> Self {
         Self { sites, ..self }
+    }
+
+    /// Calls the relay what comes last by name.
+    #[must_use]
+    pub fn with_relay_last(self) -> Self {
+        Self { relay: "wsl", ..self }
+    }
+
+    /// Gives each spoke IPv6, in the tunnel and, where it has a site, behind it.
+    #[must_use]
+    pub fn with_ipv6(self) -> Self {
+        Self { has_ipv6: true, ..self }
     }
 
     /// Returns a spoke's keys, where they are known: its private key and its preshared key. Spokes count from 1.
@@ -75,20 +92,38 @@ impl Hub {
     /// Returns network.toml.
     #[must_use]
     pub fn network(&self) -> String {
+        // The larger one is no spoke's site either: those begin at 10.64.0.0.
+        let length = if self.spokes.len() < 1 << 15 { 16 } else { 14 };
+        let (subnet6, address6) = match self.has_ipv6 {
+            true => ("subnet6 = \"fd00::/64\"\n", "address6 = \"fd00::1\"\n"),
+            false => ("", ""),
+        };
         let mut text = format!(
-            "format = 1\n\n[network]\nname = \"{INTERFACE}\"\nsubnet = \"10.0.0.0/16\"\n\n\
-             [node.hub]\nrole = \"relay\"\naddress = \"10.0.0.1\"\nendpoint = \"{ENDPOINT}:{PORT}\"\npublic_key = \"{}\"\n",
+            "format = 1\n\n[network]\nname = \"{INTERFACE}\"\nsubnet = \"10.0.0.0/{length}\"\n{subnet6}\n\
+             [node.{}]\nrole = \"relay\"\naddress = \"10.0.0.1\"\n{address6}endpoint = \"{ENDPOINT}:{PORT}\"\npublic_key = \"{}\"\n",
+            self.relay,
             self.public_key()
         );
         for (number, spoke) in self.numbered() {
             let (address, key) = (address(number), spoke.public_key);
             let _infallible =
                 write!(text, "\n[node.spoke{number}]\naddress = \"{address}\"\npublic_key = \"{key}\"\n");
+            if self.has_ipv6 {
+                let (high, low) = ((number + 1) >> 16, (number + 1) & 0xffff);
+                let _infallible = writeln!(text, "address6 = \"fd00::{high:x}:{low:x}\"");
+            }
             if number <= self.sites {
                 let _infallible = write!(
                     text,
                     "\n[[node.spoke{number}.site]]\nsubnet = \"{}\"\ninterface = \"eth1\"\n",
                     site(number)
+                );
+            }
+            if number <= self.sites && self.has_ipv6 {
+                let (high, low) = (number >> 16, number & 0xffff);
+                let _infallible = write!(
+                    text,
+                    "\n[[node.spoke{number}.site]]\nsubnet = \"fd01:{high:x}:{low:x}::/64\"\ninterface = \"eth1\"\n"
                 );
             }
         }
@@ -98,13 +133,14 @@ impl Hub {
     /// Returns secrets.toml, with the private keys that are known.
     #[must_use]
     pub fn secrets(&self) -> String {
-        let mut text = format!("[private_keys]\nhub = \"{}\"\n", &*self.private_key.expose_base64());
+        let relay = self.relay;
+        let mut text = format!("[private_keys]\n{relay} = \"{}\"\n", &*self.private_key.expose_base64());
         for (number, spoke) in self.numbered() {
             if let Some(key) = &spoke.private_key {
                 let _infallible = writeln!(text, "spoke{number} = \"{}\"", &*key.expose_base64());
             }
         }
-        text += "\n[preshared_keys.hub]\n";
+        let _infallible = writeln!(text, "\n[preshared_keys.{relay}]");
         for (number, spoke) in self.numbered() {
             let _infallible = writeln!(text, "spoke{number} = \"{}\"", &*spoke.preshared_key.expose_base64());
         }
@@ -148,14 +184,14 @@ impl Hub {
 #[must_use]
 pub fn address(number: usize) -> String {
     let number = number + 1;
-    format!("10.0.{}.{}", number / 256, number % 256)
+    format!("10.{}.{}.{}", number / 65_536, number / 256 % 256, number % 256)
 }
 
 /// Returns the subnet behind a spoke.
 #[must_use]
 pub fn site(number: usize) -> String {
-    let number = number - 1;
-    format!("10.{}.{}.0/24", 64 + number / 256, number % 256)
+    let number = number - 1 + 64 * 256;
+    format!("{}.{}.{}.0/24", 10 + number / 65_536, number / 256 % 256, number % 256)
 }
 
 /// A key's bytes, different for every kind and number.

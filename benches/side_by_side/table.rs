@@ -16,7 +16,12 @@ impl Table {
 
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+        self.row_of(cells.into());
+    }
+
+    /// Adds a row whose length is not known beforehand.
+    pub fn row_of(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
     }
 
     /// Prints the table. The first column is words, the others are numbers.
