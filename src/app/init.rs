@@ -13,8 +13,9 @@ use crate::firewall::foreign::wsl;
 use crate::host::discover::{self, Discovery};
 use crate::host::random;
 use crate::model::{
-    Endpoint, EndpointHost, Network, NodeName, PresharedKey, PrivateKey, Site, SiteInterface, nearest,
+    Bridge, Endpoint, EndpointHost, Network, NodeName, PresharedKey, PrivateKey, Site, SiteInterface, nearest,
 };
+use crate::plan::DockerContainer;
 use crate::store::Contents;
 use crate::store::folder::Folder;
 
@@ -44,6 +45,8 @@ pub struct Made {
     pub endpoint_is_guessed: bool,
     /// What to look at: what was guessed, and what this machine does not have.
     pub to_check: Vec<String>,
+    /// What to do first, where nothing can be brought up on this machine as it is.
+    pub first: Option<String>,
 }
 
 /// Writes a new network.
@@ -90,7 +93,8 @@ pub fn init(session: &Session, asked: &NewNetwork) -> Result<Made, Fault> {
     folder.create(&contents, session.note(format!("made from the profile {}", asked.profile)))?;
     let endpoint_is_guessed = typed.is_none();
     let to_check = warnings(&network, &asked.profile, &found, endpoint_is_guessed);
-    Ok(Made { folder, network, taken, endpoint_is_guessed, to_check })
+    let first = found.wsl.and_then(wsl::refusal).map(|refused| refused.hint);
+    Ok(Made { folder, network, taken, endpoint_is_guessed, to_check, first })
 }
 
 /// Takes over the subnets that Docker's engine tells of the networks that the profile names, and the address of the one
@@ -116,9 +120,6 @@ fn take_over(text: String, network: Network, found: &Discovery) -> (String, Netw
         let Some(to) = to else { continue };
         let known = container_addresses(&network, &name, from, found);
         let moved = rehome(&new, from, to, &known);
-        if moved == new {
-            continue;
-        }
         if to != from {
             taken.push(format!("{to} of Docker's network {name}, in place of {from}"));
         }
@@ -129,6 +130,14 @@ fn take_over(text: String, network: Network, found: &Discovery) -> (String, Netw
                 .map(|(a, b)| format!("{b} of its container, in place of {a}")),
         );
         new = moved;
+        let second = second_home(&network, &name, from, found).map(|second| {
+            let known = [(second.own, second.real)].into();
+            (rehome(&new, second.from, second.to, &known), second)
+        });
+        if let Some((moved, second)) = second.filter(|(moved, _)| *moved != new) {
+            taken.push(format!("{} of its container, in place of {}", second.real, second.own));
+            new = moved;
+        }
     }
     match parse_network(new.as_bytes(), "profile").value {
         Some(network) if !taken.is_empty() => (new, network, taken),
@@ -148,12 +157,41 @@ fn container_addresses(
         std::net::IpAddr::V4(ip) if subnet.contains(&ip) => Some(ip),
         _ => None,
     });
-    let there = found.containers.iter().filter(|c| c.networks.contains_key(name) && c.networks.len() > 1);
-    let (own, there): (Vec<Ipv4Addr>, Vec<_>) = (own.collect(), there.collect());
-    match (own.as_slice(), there.as_slice()) {
+    let own: Vec<Ipv4Addr> = own.collect();
+    match (own.as_slice(), two_homed(name, found).as_slice()) {
         ([own], [container]) => container.addresses.get(name).map(|ip| (*own, *ip)).into_iter().collect(),
         _ => BTreeMap::new(),
     }
+}
+
+/// The containers on a Docker network that have a second home.
+fn two_homed<'f>(name: &str, found: &'f Discovery) -> Vec<&'f DockerContainer> {
+    found.containers.iter().filter(|c| c.networks.contains_key(name) && c.networks.len() > 1).collect()
+}
+
+/// The other home of the only container with two: the prefix and the address that the node's other bridge has by the profile, and
+/// what the engine tells of them.
+struct SecondHome {
+    from: Ipv4Net,
+    to: Ipv4Net,
+    own: Ipv4Addr,
+    real: Ipv4Addr,
+}
+
+fn second_home(network: &Network, name: &str, subnet: Ipv4Net, found: &Discovery) -> Option<SecondHome> {
+    let &[container] = two_homed(name, found).as_slice() else { return None };
+    let mut others = container.addresses.iter().filter(|(other, _)| *other != name);
+    let ((other, real), None) = (others.next()?, others.next()) else { return None };
+    let v4 = |net: &IpNet| if let IpNet::V4(net) = net { Some(*net) } else { None };
+    let subnets = &found.docker.as_ref()?.get(other)?.subnets;
+    let to = subnets.iter().filter_map(v4).find(|net| net.contains(real))?.trunc();
+    let bridges = network.spokes().flat_map(|n| &n.bridges).filter(|b| !b.ports.is_empty());
+    let addresses = |b: &Bridge| -> Vec<Ipv4Net> { b.addresses.iter().filter_map(v4).collect() };
+    let mut bridges =
+        bridges.map(addresses).filter(|nets| !nets.iter().any(|net| subnet.contains(&net.addr())));
+    let (Some(nets), None) = (bridges.next(), bridges.next()) else { return None };
+    let &[net] = nets.as_slice() else { return None };
+    Some(SecondHome { from: net.trunc(), to, own: net.addr(), real: *real })
 }
 
 /// Says whether a profile tells where its relay is.
@@ -210,6 +248,16 @@ fn warnings(network: &Network, profile: &str, found: &Discovery, guessed: bool) 
         _ => None,
     });
     for (name, subnet) in wanted {
+        let with_bridges = network.spokes().find(|n| n.bridges.iter().any(|b| !b.ports.is_empty()));
+        if let (Some(node), [_, _, ..]) = (with_bridges, two_homed(name, found).as_slice()) {
+            let names: Vec<&str> = two_homed(name, found).iter().map(|c| c.name.as_str()).collect();
+            list.push(format!(
+                "the containers {} are on {name} and on another network: which of them is {}? The addresses of its bridges are the \
+                 profile's; `docker inspect` has the container's own",
+                names.join(", "),
+                node.name
+            ));
+        }
         match found.docker.as_ref().map(|d| d.get(name)) {
             None => list
                 .push(format!("no Docker engine answers here; the site {subnet} expects its network {name}")),
@@ -237,10 +285,13 @@ fn endpoint_warning(endpoint: &Endpoint, found: &Discovery) -> Option<String> {
     };
     if !found.is_local(ip) {
         let here = found.address.map_or_else(String::new, |a| format!(" (it has {a})"));
+        let right = match found.wsl {
+            // Nobody can forward UDP to it there.
+            Some(mode) if mode.is_nat() => String::new(),
+            _ => format!("right where a router forwards UDP {} here, otherwise ", endpoint.port),
+        };
         return Some(format!(
-            "the endpoint {endpoint} is not an address of this machine{here}: right where a router \
-             forwards UDP {} here, otherwise correct `endpoint`",
-            endpoint.port
+            "the endpoint {endpoint} is not an address of this machine{here}: {right}correct `endpoint`"
         ));
     }
     Some(format!(

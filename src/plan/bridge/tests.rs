@@ -192,3 +192,51 @@ fn the_host_ahead_has_the_bridge_with_its_routes() {
     }
     assert!(ahead(&node(OTHERS), &now).routes.iter().all(|r| r.gateway.is_none()));
 }
+
+/// Two bridges with a port each, as on a compute node with two networks.
+const TWO: &str = "[[node.docker.bridge]]\nname = \"br-ext\"\naddresses = [\"172.19.0.9/16\", \"169.254.169.254/32\"]\nports = [\"eth0\"]\n\
+                   [[node.docker.bridge]]\nname = \"br-int\"\naddresses = [\"172.17.0.2/16\"]\nports = [\"eth1\"]\n";
+
+fn two(eth0: &str, eth1: &str) -> Facts {
+    let link = |net: &str| Link { addresses: vec![net.parse().unwrap()], ..Link::default() };
+    Facts { links: [("eth0".into(), link(eth0)), ("eth1".into(), link(eth1))].into(), ..Facts::default() }
+}
+
+#[test]
+fn a_bridge_without_its_port_holds_no_prefix_of_the_other_side() {
+    let addresses = |there: &[&str], bridge: &str| -> Vec<String> {
+        let wanted = links(&node(TWO), &facts(there));
+        texts(&wanted[bridge]).0
+    };
+    assert_eq!(addresses(&["eth0"], "br-int"), [""; 0]);
+    assert_eq!(addresses(&["eth0", "eth1"], "br-int"), ["172.17.0.2/16"]);
+    // What is for the hosts behind it stays: a host's address, and those of a site.
+    assert_eq!(addresses(&["eth1"], "br-ext"), ["169.254.169.254/32"]);
+    let said = problems(&node(TWO), &facts(&["eth0"])).remove(0);
+    assert!(said.message.contains("172.17.0.2/16 waits for it"), "{}", said.message);
+    // The same where no port is asked for.
+    let alone = "[[node.docker.bridge]]\nname = \"br-int\"\naddresses = [\"172.17.0.2/16\"]\n";
+    assert_eq!(texts(&links(&node(alone), &facts(&[]))["br-int"]).0, ["172.17.0.2/16"]);
+}
+
+#[test]
+fn ports_that_are_exchanged_are_refused_and_another_address_is_told() {
+    let told = |facts: &Facts| -> Vec<(String, bool)> {
+        problems(&node(TWO), facts).into_iter().map(|p| (p.code.clone(), p.is_error())).collect()
+    };
+    assert_eq!(told(&two("172.19.0.9/16", "172.17.0.2/16")), []);
+    let exchanged = ("ports-exchanged".to_owned(), true);
+    assert_eq!(told(&two("172.17.0.2/16", "172.19.0.9/16")), [exchanged.clone(), exchanged]);
+    assert_eq!(told(&two("172.19.0.5/16", "172.17.0.2/16")), [("bridge-address".to_owned(), false)]);
+    // Another network altogether is what the table is for.
+    assert_eq!(told(&two("192.168.7.4/24", "172.17.0.2/16")), []);
+    let mut facts = two("192.168.7.4/24", "172.17.0.2/16");
+    facts.routes = vec![ForeignRoute {
+        dst: "0.0.0.0/0".parse().unwrap(),
+        device: "eth0".into(),
+        gateway: "192.168.7.1".parse().ok(),
+        protocol: 3,
+        mtu: None,
+    }];
+    assert_eq!(told(&facts), [("default-route-lost".to_owned(), false)]);
+}
