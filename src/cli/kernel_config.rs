@@ -34,7 +34,9 @@ struct FragmentReport {
 pub fn kernel_config(ctx: &Context, args: &Doctor) -> Result<Exit, Fault> {
     let config = args.kernel_config.as_deref().map(read).transpose()?;
     if args.kernel_fragment {
-        return print_fragment(ctx, fragment(config.as_ref()));
+        let file = args.kernel_config.as_deref().filter(|path| *path != Path::new("-"));
+        let file = file.map(|path| path.display().to_string());
+        return print_fragment(ctx, fragment(config.as_ref(), file.as_deref()));
     }
     let config = config.unwrap_or_default();
     let judged = judge(&config);

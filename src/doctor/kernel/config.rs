@@ -84,6 +84,7 @@ pub enum Unreadable {
 pub struct KernelConfig {
     options: BTreeMap<String, Setting>,
     version: Option<Version>,
+    is_for_arm: bool,
 }
 
 impl KernelConfig {
@@ -107,15 +108,30 @@ impl KernelConfig {
         for line in String::from_utf8_lossy(bytes).lines() {
             config.line(line.trim());
         }
-        if config.options.is_empty() { Err(Unreadable::NoConfig) } else { Ok(config) }
+        if config.options.values().all(|s| *s == Setting::Absent) {
+            Err(Unreadable::NoConfig)
+        } else {
+            Ok(config)
+        }
     }
 
     fn line(&mut self, line: &str) {
         if let Some(rest) = line.strip_prefix('#') {
             // "# Linux/x86 6.6.87.2 Kernel Configuration", in the head of each file that kconfig writes.
             let mut words = rest.split_whitespace();
-            if words.next().is_some_and(|word| word.starts_with("Linux/")) {
-                self.version = words.next().and_then(Version::parse);
+            match words.next().unwrap_or_default().split_once('/') {
+                Some(("Linux", architecture)) => {
+                    self.is_for_arm = !["x86", "x86_64", "i386"].contains(&architecture);
+                    self.version = words.next().and_then(Version::parse);
+                }
+                _ => {
+                    // The last line wins, a comment of this kind included.
+                    let unset =
+                        rest.trim().strip_prefix("CONFIG_").and_then(|r| r.strip_suffix(" is not set"));
+                    if let Some(name) = unset {
+                        self.options.insert(name.into(), Setting::Absent);
+                    }
+                }
             }
             return;
         }
@@ -134,6 +150,11 @@ impl KernelConfig {
     /// Returns what it says of an option, which is named without `CONFIG_`.
     pub fn get(&self, option: &str) -> Setting {
         self.options.get(option).copied().unwrap_or(Setting::Absent)
+    }
+
+    /// Says whether it is for ARM, by its head: any other processor than those of x86.
+    pub const fn is_for_arm(&self) -> bool {
+        self.is_for_arm
     }
 
     /// Which kernel it configures, where its head says so.
@@ -181,6 +202,14 @@ mod tests {
         // A few kB that unpack to more than there is memory for.
         assert_eq!(of(&packed(&vec![b'\n'; (LARGEST + 1) as usize])), Unreadable::TooLarge);
         assert_eq!(of(&vec![b'\n'; (LARGEST + 1) as usize]), Unreadable::TooLarge);
+    }
+
+    #[test]
+    fn the_last_line_wins_whatever_it_says() {
+        let of =
+            |text: &str| KernelConfig::parse(text.as_bytes()).expect("a configuration").get("TUN").word();
+        assert_eq!(of("CONFIG_NET=y\nCONFIG_TUN=m\n# CONFIG_TUN is not set\n"), "absent");
+        assert_eq!(of("# CONFIG_TUN is not set\nCONFIG_TUN=m\n"), "m");
     }
 
     #[test]

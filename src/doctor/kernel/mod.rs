@@ -34,6 +34,9 @@ impl Judged {
     }
 }
 
+/// Options that another processor's kernel does not have.
+const X86_ALONE: [&str; 2] = ["KVM_INTEL", "KVM_AMD"];
+
 /// Judges a kernel's configuration, in the order of [`NEEDS`].
 pub fn judge(config: &KernelConfig) -> Vec<Judged> {
     NEEDS.iter().map(|need| judge_one(need, config)).collect()
@@ -41,7 +44,8 @@ pub fn judge(config: &KernelConfig) -> Vec<Judged> {
 
 fn judge_one(need: &'static Need, config: &KernelConfig) -> Judged {
     let ways = need.ways.iter().map(|way| {
-        let options: Vec<_> = way.iter().map(|option| (*option, config.get(option))).collect();
+        let options = way.iter().filter(|option| !(config.is_for_arm() && X86_ALONE.contains(option)));
+        let options: Vec<_> = options.map(|option| (*option, config.get(option))).collect();
         let missing = options.iter().filter(|(_, setting)| *setting == Setting::Absent).count();
         (missing, options)
     });
@@ -89,6 +93,9 @@ mod tests {
     fn of_two_ways_one_is_enough() {
         assert_eq!(one("kvm", "CONFIG_KVM=y\nCONFIG_KVM_AMD=m\n").state, Setting::Module);
         assert_eq!(one("kvm", "CONFIG_KVM=y\n").state, Setting::Absent);
+        // ARM's has no halves.
+        let arm = "# Linux/arm64 6.6.87.2 Kernel Configuration\nCONFIG_KVM=y\n";
+        assert_eq!(one("kvm", arm).state, Setting::BuiltIn);
     }
 
     #[test]
