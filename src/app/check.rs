@@ -9,6 +9,9 @@ use crate::model::{Node, NodeName, Problem, Severity, Site, SiteInterface};
 use crate::plan::wrong_docker_subnets;
 use crate::reach::{self, Check, Losses};
 
+/// The code of what the file says of this host and this host does not have.
+pub const NOT_HERE: &str = "interface-missing";
+
 /// Checks a network. The problems are those of its file, of its secrets, of who reaches whom, and of Docker on this host, in
 /// that order; what both the reader and the check warn of is told once.
 ///

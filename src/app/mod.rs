@@ -58,7 +58,7 @@ pub use attach::transfer;
 pub use backend::{BackendChoice, choose, end_outdated, host, host_ahead, host_for, host_to_look, standing};
 pub use bring_up::{BringUp, BroughtUp, bring_up};
 pub use change::{Change, Changed, change};
-pub use check::{check, losses};
+pub use check::{NOT_HERE, check, losses};
 pub use cluster::{
     Accepted, ClusterCreated, ClusterJoined, ClusterLeft, ClusterStatus, EndpointStatus, MemberStatus,
     StoreAccess, accept, cluster_create, cluster_join, cluster_leave, cluster_status,

@@ -65,10 +65,12 @@ pub fn install_service(
     backend: BackendChoice,
     metrics: Option<SocketAddr>,
 ) -> Result<Installed, Fault> {
-    let systemd = systemd()?;
     let loaded = session.load_network()?;
     // What could not be brought up now will not come up unattended.
     let target = target(session, &loaded)?;
+    // Where nothing can be brought up, no systemd would help.
+    let problems = wsl_advice(&loaded.network, target.this())?;
+    let systemd = systemd()?;
     let name = loaded.network.name.clone();
     let runtime = Runtime::here(&name)?;
     other_dir::refuse(session, &name, &runtime)?;
@@ -89,7 +91,6 @@ pub fn install_service(
             "use a folder with a plain name",
         ));
     }
-    let problems = wsl_advice(&loaded.network, target.this())?;
     let installed = systemd.install(&name, &unit)?;
     let is_up = runtime.read_applied(&session.dir)?.is_some();
     // An agent that carries packets stays as it is: handing over would drop every session.

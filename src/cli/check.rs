@@ -56,7 +56,13 @@ fn whole(ctx: &Context) -> Result<Exit, Fault> {
         let problems = std::mem::take(&mut check.problems);
         // The matrix is the result; problems are told as every command tells them.
         let width = ctx.out.width().unwrap_or(COLUMNS);
-        ctx.out.prose(&paint::matrix(&ctx.out, &reach::matrix_text(&check, width)))?;
+        let mut text = reach::matrix_text(&check, width);
+        // The first line speaks of the file; what this host has otherwise must not stand below it alone.
+        if problems.iter().any(|p| p.code == app::NOT_HERE) {
+            let end = text.find('\n').unwrap_or(text.len());
+            text.insert_str(end, " by the file, and not on this host: see below");
+        }
+        ctx.out.prose(&paint::matrix(&ctx.out, &text))?;
         for problem in &problems {
             ctx.out.problem(problem);
         }

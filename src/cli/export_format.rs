@@ -96,6 +96,13 @@ pub(super) fn powershell_script(
         .find(|relay| relay.is_active(ctx.now))
         .ok_or_else(|| Fault::failed(format!("{} has no relay that is enabled", network.name), ""))?;
     let distribution = distribution();
+    if distribution.is_none() {
+        ctx.out.say(&format!(
+            "{} which distribution of WSL {} runs in is not known here (sudo drops WSL_DISTRO_NAME): the script holds the default one",
+            ctx.out.paint_talk(Role::Warn, "check:"),
+            relay.name
+        ));
+    }
     let asked = PowerShell { network, node, relay, distribution: distribution.as_deref() };
     write(ctx, &Files { files: vec![powershell(&asked)], problems: Vec::new() }, Some(name), args)
 }

@@ -51,7 +51,8 @@ fn tell(ctx: &Context, made: &Made, profile: &str) -> Result<(), Fault> {
     for warning in &made.to_check {
         out.say(&format!("{} {warning}", out.paint_talk(Role::Warn, "check:")));
     }
-    out.say(&format!("{} {}", out.paint_talk(Role::Head, "next:"), next(ctx, network)));
+    let first = made.first.as_ref().map_or_else(String::new, |first| format!("{first}; then "));
+    out.say(&format!("{} {first}{}", out.paint_talk(Role::Head, "next:"), next(ctx, network)));
     Ok(())
 }
 

@@ -134,7 +134,10 @@ fn address(network: &Network, ip: IpAddr) -> Option<Place> {
 /// Tells what a full tunnel makes of an address that is no place, and what to do.
 fn outside(network: &Network, ip: IpAddr) -> (String, String) {
     let Some(exit) = network.relays().chain(network.spokes()).find(|n| network.is_exit(n)) else {
-        return (String::new(), known(network));
+        return (
+            String::new(),
+            format!("{}; what is elsewhere is reached by egress = true of a relay or a site", known(network)),
+        );
     };
     if is_private(ip) && !exit.egress_all {
         let name = &exit.name;

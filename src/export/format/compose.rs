@@ -77,6 +77,10 @@ pub fn compose(network: &Network, node: &Node, program: &str, bundle: &str) -> N
                  exec \"$$@\"\n      - start\n    \
              command: [\"/sbin/init\"]\n"
     );
+    if named.iter().any(|home| home.address.is_some()) {
+        text += "    # An address of one's own takes a network whose subnet was asked for (`docker network create --subnet`; in the compose\n    \
+                 # file that makes it, below networks: default: ipam: config: - subnet: …). Else the engine refuses it.\n";
+    }
     if !named.is_empty() {
         text += "    networks:\n";
     }

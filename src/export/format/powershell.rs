@@ -38,6 +38,11 @@ pub fn powershell(asked: &PowerShell<'_>) -> NamedFile {
     let distribution = distribution.map_or_else(String::new, |distribution| {
         format!("--distribution \"{}\" ", distribution.replace('"', ""))
     });
+    let held = if distribution.is_empty() {
+        "# Which distribution that is was not known: the default one (`wsl --list`). Another: --distribution NAME before --exec.\r\n"
+    } else {
+        ""
+    };
     let arguments = quoted(&format!("{distribution}--exec sleep infinity"));
     let file = quoted(&format!("{}.conf", network.name));
     let mut text = String::new();
@@ -52,7 +57,9 @@ pub fn powershell(asked: &PowerShell<'_>) -> NamedFile {
          \r\n\
          # 1. Windows' Hyper-V firewall lets WireGuard's datagrams in (WSL 2.0.9 and later; mirrored mode needs it).\r\n\
          if (Get-Command New-NetFirewallHyperVRule -ErrorAction SilentlyContinue) {{\r\n\
-         \x20   Get-NetFirewallHyperVRule -Name $name -ErrorAction SilentlyContinue | Remove-NetFirewallHyperVRule\r\n\
+         \x20   foreach ($rule in $name, 'wgrelay-{port}') {{ # the second is the one that `wgrelay doctor` proposes\r\n\
+         \x20       Get-NetFirewallHyperVRule -Name $rule -ErrorAction SilentlyContinue | Remove-NetFirewallHyperVRule\r\n\
+         \x20   }}\r\n\
          \x20   if (-not $Remove) {{\r\n\
          \x20       New-NetFirewallHyperVRule -Name $name -DisplayName $name -Direction Inbound -VMCreatorId '{VM_CREATOR}' `\r\n\
          \x20           -Protocol UDP -LocalPorts {port} -Action Allow | Out-Null\r\n\
@@ -60,7 +67,7 @@ pub fn powershell(asked: &PowerShell<'_>) -> NamedFile {
          }}\r\n\
          \r\n\
          # 2. A task holds a program in WSL from logon on: without one, WSL ends the relay after some seconds.\r\n\
-         if ($Remove) {{\r\n\
+         {held}if ($Remove) {{\r\n\
          \x20   Unregister-ScheduledTask -TaskName $name -Confirm:$false -ErrorAction SilentlyContinue\r\n\
          }} else {{\r\n\
          \x20   $action = New-ScheduledTaskAction -Execute 'wsl.exe' -Argument {arguments}\r\n\

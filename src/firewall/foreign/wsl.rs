@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
-use crate::model::{Network, Node, NodeName, Problem};
+use crate::model::{EndpointHost, Network, Node, Problem};
 
 /// How WSL2 connects to the network (`wslinfo --networking-mode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +54,10 @@ impl WslMode {
 pub struct WslSigns {
     /// The kernel's release (`/proc/sys/kernel/osrelease`). A kernel of one's own need not have a telling one.
     pub release: String,
-    /// Whether this is a container: it has WSL's kernel, and Docker's network.
+    /// Whether Docker or Podman says that this is a container: it has WSL's kernel, and Docker's network.
     pub container: bool,
+    /// What systemd says that this is (`/run/systemd/container`): `wsl` of WSL itself, else a container; empty: nothing.
+    pub systemd_container: String,
     /// Whether there is `/run/WSL`, or WSL's handler for Windows programs in `binfmt_misc`.
     pub interop: bool,
     /// What `wslinfo --networking-mode` printed; `None`: there is none, or it failed.
@@ -68,7 +70,8 @@ impl WslSigns {
     /// Returns the networking mode; `None`: not WSL.
     pub fn mode(&self) -> Option<WslMode> {
         let by_name = self.release.to_ascii_lowercase().contains("microsoft");
-        if self.container || !(by_name || self.interop || self.wslinfo.is_some()) {
+        let by_systemd = !matches!(self.systemd_container.trim(), "" | "wsl");
+        if self.container || by_systemd || !(by_name || self.interop || self.wslinfo.is_some()) {
             return None;
         }
         let told = self.wslinfo.as_deref().map(WslMode::parse).filter(|mode| *mode != WslMode::Unknown);
@@ -90,19 +93,19 @@ fn own_address(facts: &Facts) -> Option<IpAddr> {
 
 /// Tells what WSL means for a node that others call, on this host: one thing to know, or to do once.
 pub fn reachability(network: &Network, node: &Node, facts: &Facts) -> Option<Problem> {
-    let port = node.listen_port()?;
     let here = own_address(facts).or_else(|| {
         let hosts = facts.links.iter().filter(|(name, _)| name.as_str() != network.name.as_str());
         hosts
             .flat_map(|(_, link)| &link.addresses)
             .map(ipnet::IpNet::addr)
-            .find(|ip| node.endpoint.as_ref().is_some_and(|e| e.host == crate::model::EndpointHost::Ip(*ip)))
+            .find(|ip| node.endpoint.as_ref().is_some_and(|e| e.host == EndpointHost::Ip(*ip)))
     });
-    consequence(facts.wsl?, port, here, &node.name)
+    consequence(facts.wsl?, node, here)
 }
 
 /// The same of a mode; `here` is WSL's own address, where it is known.
-pub fn consequence(mode: WslMode, port: u16, here: Option<IpAddr>, node: &NodeName) -> Option<Problem> {
+pub fn consequence(mode: WslMode, node: &Node, here: Option<IpAddr>) -> Option<Problem> {
+    let port = node.listen_port()?;
     let place = format!("UDP port {port}");
     match mode {
         WslMode::Nat => {
@@ -113,6 +116,13 @@ pub fn consequence(mode: WslMode, port: u16, here: Option<IpAddr>, node: &NodeNa
                     IpAddr::V6(ip) => format!("[{ip}]"),
                 },
             );
+            let has_it =
+                node.endpoint.as_ref().is_some_and(|e| here.is_some_and(|ip| e.host == EndpointHost::Ip(ip)));
+            let for_this_pc = if has_it {
+                format!("clients on this PC have it as the endpoint ({own}) until then")
+            } else {
+                format!("for clients on this PC: `wgrelay set {} endpoint {own}:{port}`", node.name)
+            };
             Some(Problem::warning(
                 "wsl-nat",
                 place,
@@ -121,7 +131,7 @@ pub fn consequence(mode: WslMode, port: u16, here: Option<IpAddr>, node: &NodeNa
                      port {port}, at WSL's own address, which changes when WSL starts"
                 ),
                 format!(
-                    "for clients on this PC: `wgrelay set {node} endpoint {own}:{port}`; for others: \
+                    "{for_this_pc}; for others: \
                      networkingMode=mirrored under [wsl2] in %UserProfile%\\.wslconfig and `wsl --shutdown`, or a relay \
                      elsewhere with this host as a spoke, which nobody has to reach"
                 ),
@@ -151,7 +161,7 @@ pub fn consequence(mode: WslMode, port: u16, here: Option<IpAddr>, node: &NodeNa
 
 /// What is said of a new network with this relay: that nothing comes up here, or the one thing to know or to do.
 pub fn of_new(mode: WslMode, relay: &Node, here: Option<IpAddr>) -> Option<Problem> {
-    refusal(mode).or_else(|| consequence(mode, relay.listen_port()?, here, &relay.name))
+    refusal(mode).or_else(|| consequence(mode, relay, here))
 }
 
 /// What a person has to know or to do once in Windows, so that a node that comes up by itself is reached and stays. Nothing elsewhere.
@@ -169,7 +179,7 @@ pub fn to_stay(network: &Network, node: &Node, facts: &Facts) -> Result<Vec<Prob
 /// The rule to make once, in Windows.
 fn hyper_v_rule(port: u16) -> String {
     format!(
-        "once, in an administrator's PowerShell: New-NetFirewallHyperVRule -Name wgrelay -DisplayName wgrelay -Direction \
+        "once, in an administrator's PowerShell: New-NetFirewallHyperVRule -Name wgrelay-{port} -DisplayName wgrelay-{port} -Direction \
          Inbound -VMCreatorId '{VM_CREATOR}' -Protocol UDP -LocalPorts {port} -Action Allow"
     )
 }
@@ -243,15 +253,29 @@ mod tests {
 
     #[test]
     fn a_container_below_wsl_is_not_wsl() {
-        let container = WslSigns { container: true, ..signs("6.6.87.2-microsoft-standard-WSL2") };
+        let release = "6.6.87.2-microsoft-standard-WSL2";
+        let container = WslSigns { container: true, ..signs(release) };
         assert_eq!(container.mode(), None);
+        let by_systemd = |word: &str| WslSigns { systemd_container: word.into(), ..signs(release) }.mode();
+        for word in ["docker\n", "podman\n", "systemd-nspawn\n", "lxc"] {
+            assert_eq!(by_systemd(word), None, "{word}");
+        }
+        // systemd calls WSL itself one, too.
+        assert_eq!(by_systemd("wsl\n"), Some(WslMode::Unknown));
     }
 
     #[test]
     fn windows_is_not_asked_to_forward_udp() {
-        let node: NodeName = "wsl".parse().expect("a name");
-        let nat = consequence(WslMode::Nat, 51820, "172.28.1.2".parse().ok(), &node).expect("a consequence");
+        let key = crate::model::PublicKey::from_bytes([1; 32]);
+        let name = "wsl".parse().expect("a name");
+        let mut node = Node::new(name, crate::model::Role::Relay, [192, 168, 3, 1].into(), key);
+        let here = "172.28.1.2".parse().ok();
+        let nat = consequence(WslMode::Nat, &node, here).expect("a consequence");
         assert!(nat.hint.contains("`wgrelay set wsl endpoint 172.28.1.2:51820`"), "{}", nat.hint);
         assert!(!nat.hint.contains("portproxy") && !nat.hint.contains("router"), "{}", nat.hint);
+        // Whoever has it is not told to set it.
+        node.endpoint = "172.28.1.2:51820".parse().ok();
+        let nat = consequence(WslMode::Nat, &node, here).expect("a consequence");
+        assert!(!nat.hint.contains("set wsl endpoint"), "{}", nat.hint);
     }
 }

@@ -114,8 +114,9 @@ pub(super) fn wsl() -> Option<WslMode> {
     let there = |path: &str| Path::new(path).exists();
     let mut signs = WslSigns {
         release: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default(),
-        // What Docker, Podman and systemd-nspawn leave for whoever asks.
-        container: ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"].into_iter().any(there),
+        // What Docker and Podman leave for whoever asks.
+        container: ["/.dockerenv", "/run/.containerenv"].into_iter().any(there),
+        systemd_container: std::fs::read_to_string("/run/systemd/container").unwrap_or_default(),
         interop: [
             "/run/WSL",
             "/proc/sys/fs/binfmt_misc/WSLInterop",

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Cause, Code, Failure, Silence};
-use crate::model::{Node, NodeName, Problem, Routes};
+use crate::model::{Node, NodeName, Problem, Routes, SiteInterface};
 use crate::plan::SiteLink;
 use crate::reach::foreign::Fix;
 use crate::reach::place::Place;
@@ -188,6 +188,11 @@ impl Failure {
                 },
             ),
             Cause::InterfaceMissing { site } => match world.host(site.node).site_links.get(site.index) {
+                // A bridge of the file is made by wgrelay itself.
+                Some(SiteLink::Missing(problem)) if is_own_bridge(world, *site) => (
+                    problem.message.clone(),
+                    format!("run wgrelay up on {}: it makes the bridge", name(&site.node)),
+                ),
                 Some(SiteLink::Missing(problem)) => (problem.message.clone(), problem.hint.clone()),
                 _ => (format!("the interface of {} is not there", world.site(*site).subnet), String::new()),
             },
@@ -434,4 +439,11 @@ fn lost_address(world: &World, id: NodeId, dst: IpAddr) -> Option<IpAddr> {
     let own = if dst.is_ipv6() { node.address6.map(IpAddr::V6) } else { Some(IpAddr::V4(node.address)) };
     let in_tunnel = world.network().subnets().iter().any(|net| net.contains(&dst));
     own.filter(|own| in_tunnel && world.host(id).owns(*own).is_none())
+}
+
+/// Whether the link that a site is behind is a bridge that its node's tables ask for.
+fn is_own_bridge(world: &World, site: SiteId) -> bool {
+    let link = world.site(site).interface.as_ref();
+    let node = world.node(site.node);
+    matches!(link, Some(SiteInterface::Link(link)) if node.bridges.iter().any(|bridge| bridge.name.as_str() == link.as_str()))
 }
