@@ -84,8 +84,8 @@ pub struct Outgoing {
     pub headers: Vec<(&'static str, String)>,
     /// The body; it may hold keys.
     pub body: Zeroizing<Vec<u8>>,
-    /// Whether it goes to somebody who signed in.
-    pub is_to_user: bool,
+    /// The user whom it goes to; `None`: he did not sign in.
+    pub user: Option<String>,
     /// News instead of a body, one by one.
     pub events: Option<Arc<Listening>>,
 }
@@ -198,7 +198,7 @@ impl Web {
             Ok(reply) => self.outgoing(reply, asked.header("host")),
             Err(refused) => self.refused(&frame, asked, &refused, is_api),
         };
-        outgoing.is_to_user = frame.user.is_some();
+        outgoing.user = frame.user;
         if !is_api && let Some(language) = chosen(asked) {
             let bounds = self.cookie_bounds(asked.header("host"));
             let cookie =
@@ -364,7 +364,7 @@ impl Web {
             let (name, cookie, bounds) = (self.cookie_name(host), cookie.as_str(), self.cookie_bounds(host));
             headers.push(("set-cookie", format!("{name}={cookie}{bounds}; SameSite=Strict{ends}")));
         }
-        Outgoing { status: reply.status, headers, body: Zeroizing::new(body), is_to_user: false, events }
+        Outgoing { status: reply.status, headers, body: Zeroizing::new(body), user: None, events }
     }
 
     fn headers(&self, host: Option<&str>) -> Vec<(&'static str, String)> {
@@ -402,13 +402,7 @@ impl Web {
             headers.push(("content-type", "text/html; charset=utf-8".into()));
             self.refusal(frame, refused).into_string().into_bytes()
         };
-        Outgoing {
-            status: refused.status,
-            headers,
-            body: Zeroizing::new(body),
-            is_to_user: false,
-            events: None,
-        }
+        Outgoing { status: refused.status, headers, body: Zeroizing::new(body), user: None, events: None }
     }
 
     fn refusal(&self, frame: &Frame, refused: &Refused) -> Markup {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::ask::{Ask, Reply};
 use super::caller::Caller;
+use super::database::Use;
 use super::openapi;
 use super::procedure::{Procedure, Refused};
 use super::reader;
@@ -170,6 +171,7 @@ pub fn revert(ask: &Ask<'_>) -> Answer {
 
 /// A spoke's file.
 pub fn export(ask: &Ask<'_>) -> Answer {
+    ask.web.database.use_up(Use::File, &ask.caller.name(), ask.now)?;
     told(ask, &Procedure::Export { by: ask.caller.name(), node: name(ask) })
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Web;
 use super::ask::{Ask, Reply};
 use super::caller::Caller;
-use super::database::{Enrollment, User};
+use super::database::{Enrollment, Use, User};
 use super::enroll::{self, HOURS};
 use super::pages;
 use super::procedure::{Procedure, Refused};
@@ -98,6 +98,31 @@ fn waiting(ask: &Ask<'_>, user: &User) -> Result<Vec<Waiting>, Refused> {
     Ok(own.map(|link| Waiting { node: link.node, platform: link.platform, expires: link.expires }).collect())
 }
 
+/// Changes the network for somebody who may do so within bounds; what comes to nothing is not counted.
+fn within_bounds<T>(
+    ask: &Ask<'_>,
+    user: &User,
+    done: impl FnOnce() -> Result<T, Refused>,
+) -> Result<T, Refused> {
+    let used = ask.web.database.use_up(Use::Change, &user.name, ask.now)?;
+    done().inspect_err(|_| {
+        // He has one less for a day, where the file cannot be written.
+        let _ = ask.web.database.give_back(used);
+    })
+}
+
+/// Refuses a key that a revision has for some node: after a `revert` that node would be whose device has the key.
+///
+/// # Errors
+/// 409.
+pub(super) fn is_new_key(ask: &Ask<'_>, public_key: &str) -> Result<(), Refused> {
+    let told: Value = ask.call(&Procedure::KnownKey { public_key: public_key.to_owned() })?;
+    if told["known"] == false {
+        return Ok(());
+    }
+    Err(Refused::new(409, "this key is, or was, that of a node of this network", "make another key"))
+}
+
 /// Shows them.
 pub fn show(ask: &Ask<'_>) -> Answer {
     shown(ask, None)
@@ -114,11 +139,11 @@ pub fn change(ask: &Ask<'_>) -> Answer {
     let (user, _) = own(ask)?;
     match ask.fields.required("do") {
         "link" => {
-            let (node, path) = link(ask, user)?;
+            let (node, path) = within_bounds(ask, user, || link(ask, user))?;
             shown(ask, Some((&node, &path)))
         }
         "add" => {
-            add(ask, user)?;
+            within_bounds(ask, user, || add(ask, user))?;
             Ok(Reply::to("/devices"))
         }
         "remove_link" => {
@@ -171,6 +196,7 @@ fn add(ask: &Ask<'_>, user: &User) -> Result<(String, bool), Refused> {
         if owner.is_some_and(|owner| owner != user.name) {
             return Err(Refused::new(409, "a device with this key is somebody else's", "make another key"));
         }
+        is_new_key(ask, key)?;
     }
     let place = database.reserve_device(user.id, &there, ask.now)?;
     let added = enroll::add_node(ask, &by, &node, &platform, given).and_then(|(is_quiet, revision)| {
@@ -189,7 +215,7 @@ fn add(ask: &Ask<'_>, user: &User) -> Result<(String, bool), Refused> {
 
 /// Shows the file of one, to whoever types his password again.
 pub fn file(ask: &Ask<'_>) -> Answer {
-    sign_in::node_file(ask)
+    sign_in::spoke_file(ask, Use::OwnFile)
 }
 
 /// Removes one, and has this host forget it where nothing else waits.
@@ -199,6 +225,11 @@ pub fn remove(ask: &Ask<'_>) -> Answer {
 }
 
 fn removed(ask: &Ask<'_>) -> Result<bool, Refused> {
+    let (user, _) = own(ask)?;
+    within_bounds(ask, user, || remove_node(ask))
+}
+
+fn remove_node(ask: &Ask<'_>) -> Result<bool, Refused> {
     let (name, by) = (ask.fields.required("node").to_owned(), ask.caller.name());
     let shown: Shown = ask.call(&Procedure::Show { node: name.clone() })?;
     let (is_quiet, revision) = enroll::changed_quietly(ask, &by, &Change::Remove { name })?;
@@ -228,14 +259,24 @@ pub fn api_show(ask: &Ask<'_>) -> Answer {
 
 /// Adds one.
 pub fn api_add(ask: &Ask<'_>) -> Answer {
-    let (node, is_applied) = add(ask, own(ask)?.0)?;
+    let (user, _) = own(ask)?;
+    let (node, is_applied) = within_bounds(ask, user, || add(ask, user))?;
     Ok(Reply::json(json!({"version": 1, "node": node, "applied": is_applied})))
 }
 
 /// Makes a link for one.
 pub fn api_link(ask: &Ask<'_>) -> Answer {
-    let (node, path) = link(ask, own(ask)?.0)?;
+    let (user, _) = own(ask)?;
+    let (node, path) = within_bounds(ask, user, || link(ask, user))?;
     Ok(Reply::json(json!({"version": 1, "node": node, "path": path})))
+}
+
+/// The file of one, and its QR code.
+pub fn api_export(ask: &Ask<'_>) -> Answer {
+    let (user, _) = own(ask)?;
+    ask.web.database.use_up(Use::OwnFile, &user.name, ask.now)?;
+    let node = ask.fields.required("node").to_owned();
+    Ok(Reply::json(ask.web.agent.call(&Procedure::Export { by: user.name.clone(), node })?))
 }
 
 /// Removes one.

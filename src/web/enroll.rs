@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::ask::{Ask, Reply};
 use super::database::{Enrollment, Entry, Spent};
+use super::devices;
 use super::pages::{self, Enrolled};
 use super::procedure::{Procedure, Refused};
 use super::view::{Frame, List, NetworkFile, Plan, Status};
@@ -241,6 +242,9 @@ fn join(ask: &Ask<'_>, spent: &Spent, key: &PublicKey) -> Result<Done, Refused> 
     let owner = database.owner_of(&key.to_string())?;
     if spent.device.is_some() && owner.is_some_and(|owner| owner != spent.link.maker) {
         return Err(Refused::new(409, "a device with this key is somebody else's", "make another key"));
+    }
+    if spent.device.is_some() {
+        devices::is_new_key(ask, &key.to_string())?;
     }
     let (is_quiet, revision) = add_node(ask, &by, &node, &spent.link.platform, Some(key.to_string()))?;
     if let Some(device) = spent.device {

@@ -46,6 +46,11 @@ pub enum Procedure {
         /// The other.
         to: Option<u64>,
     },
+    /// Whether a revision that is kept has a node with this public key: a `revert` would bring that node back.
+    KnownKey {
+        /// The key.
+        public_key: String,
+    },
     /// network.toml.
     NetworkFile,
     /// What is wrong with this host.

@@ -446,7 +446,7 @@ pub const ROUTES: &[Route] = &[
         DeviceKeys,
         &[],
         "The file of a device of one's own with its keys, and its QR code",
-        api::export,
+        devices::api_export,
     )),
     route(Get, "/api/v1/audit", Admin, &[], "What was done, by whom", api::audit),
     route(

@@ -2,7 +2,9 @@
 
 use super::ask::{Ask, Reply};
 use super::caller::Caller;
-use super::database::{Entry, FIRST, LOGIN_FAILED, NOBODY, Purpose, SIGNED_IN, SessionRow, User, is_name};
+use super::database::{
+    Entry, FIRST, LOGIN_FAILED, NOBODY, Purpose, SIGNED_IN, SessionRow, Use, User, is_name,
+};
 use super::guard::is_own_path;
 use super::pages::{self, LoginView};
 use super::password;
@@ -166,7 +168,13 @@ pub(super) fn proved_again(ask: &Ask<'_>, with_code: bool) -> Result<(), Refused
 
 /// Shows a spoke's file and code, to whoever types his password again.
 pub fn node_file(ask: &Ask<'_>) -> Answer {
+    spoke_file(ask, Use::File)
+}
+
+/// The same, of what may leave of that.
+pub(super) fn spoke_file(ask: &Ask<'_>, what: Use) -> Answer {
     proved_again(ask, false)?;
+    ask.web.database.use_up(what, &ask.caller.name(), ask.now)?;
     let name = ask.fields.required("node");
     let file = ask.web.agent.call(&Procedure::Export { by: ask.caller.name(), node: name.into() })?;
     let conf = file["content"].as_str().unwrap_or_default();

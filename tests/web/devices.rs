@@ -231,3 +231,95 @@ fn an_admin_says_who_has_what() {
     assert_eq!(people("do=give_device&node=phone&user="), 303);
     assert!(names(&rig, &otto).is_empty());
 }
+
+/// Each change is a revision, of which 50 are kept: nobody wipes them by adding and removing.
+#[test]
+fn nobody_uses_up_the_history_nor_the_files_that_may_leave() {
+    let rig = Rig::new();
+    let (anna, otto) = (owner(&rig, "anna", 5), owner(&rig, "otto", 5));
+    // The first change keeps what was before as a revision, too.
+    assert_eq!(add(&rig, &otto, "phone").status, 303);
+    let ci = rig.token("ci", TokenScope::Read, None);
+    let revisions = || told(&rig.get(&ci, "/api/v1/changes"))["revisions"].as_array().unwrap().len();
+    let before = revisions();
+    let remove = |name: &str, now: u64| {
+        let form = format!("csrf={}", anna.csrf);
+        rig.send_from(
+            &rig.request(&anna, "POST", &format!("/devices/anna-{name}/remove"), form.as_bytes()),
+            [10, 0, 0, 9].into(),
+            now,
+        )
+    };
+    let mut done = 0;
+    for _ in 0..20 {
+        done += usize::from(add(&rig, &anna, "phone").status == 303);
+        done += usize::from(remove("phone", NOW).status == 303);
+        // What comes to nothing is not counted, and neither is done more often.
+        let taken = form(&rig, &anna, "/devices", "do=add&name=a+b&platform=android");
+        assert!([400, 429].contains(&taken.status), "{}", body(&taken));
+    }
+    assert_eq!((done, revisions() - before), (12, 12));
+    for refused in [
+        add(&rig, &anna, "phone"),
+        form(&rig, &anna, "/devices", "do=link&name=tablet&platform=android"),
+        rig.post(&anna, "/api/v1/devices", &json!({"name": "tablet"}).to_string()),
+        rig.post(&anna, "/api/v1/devices/links", &json!({"name": "tablet"}).to_string()),
+    ] {
+        assert_eq!(refused.status, 429, "{}", body(&refused));
+        assert!(body(&refused).contains("again in 1440 minutes"), "{}", body(&refused));
+    }
+    assert_eq!(add(&rig, &otto, "laptop").status, 303, "others are not kept waiting");
+    // Files: five of one owner in a minute, by whichever way; others get theirs.
+    let taken = (0..10).filter(|n| {
+        let answer = if n % 2 == 0 {
+            form(&rig, &otto, "/devices/otto-phone/file", &password())
+        } else {
+            rig.post(&otto, "/api/v1/devices/otto-phone/export", "")
+        };
+        assert!([200, 429].contains(&answer.status), "{}", body(&answer));
+        answer.status == 200
+    });
+    assert_eq!(taken.count(), 5);
+    let keys = rig.token("keys", TokenScope::Keys, None);
+    let taken = (0..20).filter(|_| rig.post(&keys, "/api/v1/nodes/phone/export", "").status == 200);
+    assert_eq!(taken.count(), 15, "nor does one program take all");
+    let operator = rig.signed_in("operator", Role::Operator);
+    assert_eq!(rig.post(&operator, "/api/v1/nodes/phone/export", "").status, 200);
+}
+
+/// A key out of the past is that of a node which a `revert` brings back, and that node is nobody's who gave its key to a device.
+#[test]
+fn a_key_out_of_the_past_makes_nobody_the_owner_of_somebody_elses_node() {
+    let rig = Rig::new();
+    let operator = rig.signed_in("operator", Role::Operator);
+    let (anna, otto) = (owner(&rig, "anna", 5), owner(&rig, "otto", 5));
+    // A node of the network's, one that was removed, one that had its keys made anew, and a device of somebody else's.
+    let key_of = |name: &str| {
+        told(&rig.get(&operator, &format!("/api/v1/nodes/{name}")))["public_key"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(add(&rig, &otto, "phone").status, 303);
+    let keys = [key_of("phone"), key_of("office"), key_of("otto-phone"), key_of("windows")];
+    let remove =
+        |node: &str| rig.send(&rig.request(&operator, "DELETE", &format!("/api/v1/nodes/{node}"), b""));
+    assert_eq!(remove("phone").status, 200);
+    assert_eq!(rig.post(&operator, "/api/v1/nodes/office/rotate", "").status, 200);
+    assert_eq!(form(&rig, &otto, "/devices/otto-phone/remove", "").status, 303);
+    for (n, key) in keys.iter().enumerate() {
+        let asked = json!({"name": format!("d{n}"), "public_key": key});
+        let refused = rig.post(&anna, "/api/v1/devices", &asked.to_string());
+        assert_eq!(refused.status, 409, "{key}: {}", body(&refused));
+        let link =
+            told(&rig.post(&anna, "/api/v1/devices/links", &json!({"name": format!("l{n}")}).to_string()));
+        let secret = link["path"].as_str().unwrap().rsplit("link=").next().unwrap().to_owned();
+        let asked = json!({"link": secret, "public_key": key}).to_string();
+        let refused = rig.post(&Who::default(), "/api/v1/enroll", &asked);
+        assert_eq!(refused.status, 409, "{key}: {}", body(&refused));
+    }
+    assert!(names(&rig, &anna).is_empty());
+    let fresh = PrivateKey::from_bytes([77; 32]).public_key().to_string();
+    let asked = json!({"name": "fresh", "public_key": fresh}).to_string();
+    assert_eq!(rig.post(&anna, "/api/v1/devices", &asked).status, 200);
+    let first = rig.post(&operator, "/api/v1/changes/1/revert", "");
+    assert_eq!(first.status, 200, "{}", body(&first));
+    assert!(names(&rig, &anna).is_empty(), "nothing that came back is hers");
+}

@@ -7,11 +7,28 @@ use std::sync::Mutex;
 use crate::app::{Fault, Session, revisions};
 use crate::config::Secrets;
 use crate::model::{Network, NodeName, PrivateKey};
+use crate::store::folder::Folder;
 use crate::store::{Contents, Store as _};
 
 /// The public keys of those that stay, as far as they were seen.
 #[derive(Debug, Default)]
 pub struct Kept(Mutex<BTreeSet<String>>);
+
+/// Says whether a revision that is kept has a node with this public key.
+///
+/// # Errors
+/// The revisions cannot be read.
+pub(super) fn is_known(folder: &Folder, public_key: &str) -> Result<bool, Fault> {
+    for revision in folder.history()? {
+        // One whose files are not there any more cannot be gone back to.
+        let Ok((_, contents)) = folder.revision(revision.number) else { continue };
+        let Ok(network) = revisions::valid(&contents) else { continue };
+        if network.nodes.values().any(|node| node.public_key.to_string() == public_key) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 impl Kept {
     /// Looks who is a relay, or this host, now: before anything is changed. A network that cannot be read has nobody that was told.

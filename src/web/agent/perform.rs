@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::export::{Bounds, export};
+use super::kept::is_known;
 use crate::app::{
     self, Answer, BackendChoice, BringUp, Fault, FaultKind, Saving, Session, TypedFlow, revision_of,
     revisions,
@@ -38,6 +39,9 @@ pub fn perform(session: &Session, procedure: &Procedure, bounds: &Bounds) -> Res
         Procedure::Plan => Ok(app::compare_with_host(&session.settled(), BackendChoice::Auto)?.json()),
         Procedure::History => value(&revisions::history(&session.folder()?)?),
         Procedure::Diff { from, to } => value(&revisions::compare(&session.folder()?, *from, *to)?),
+        Procedure::KnownKey { public_key } => {
+            Ok(json!({"version": 1, "known": is_known(&session.folder()?, public_key)?}))
+        }
         Procedure::NetworkFile => {
             let bytes = session.folder()?.read_network()?;
             let text = String::from_utf8_lossy(&bytes);

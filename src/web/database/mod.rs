@@ -3,6 +3,7 @@
 //! what messages to others are signed and sent with.
 #![expect(clippy::disallowed_methods, reason = "one file")]
 
+mod allowance;
 mod audit;
 mod devices;
 mod enrollments;
@@ -19,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+pub use allowance::Use;
 pub use audit::{Entry, LOGIN_FAILED, NOBODY, SIGNED_IN, TERMINAL};
 pub use devices::MOST_DEVICES;
 pub use enrollments::{Enrollment, Spent};
@@ -34,7 +36,7 @@ use crate::store::owned::open_own;
 use crate::store::traffic::replace_database;
 
 /// What each version adds; the file's `user_version` says how many it has.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("1.sql"),
     include_str!("2.sql"),
     include_str!("3.sql"),
@@ -43,6 +45,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("6.sql"),
     include_str!("7.sql"),
     include_str!("8.sql"),
+    include_str!("9.sql"),
 ];
 
 /// The file.

@@ -81,8 +81,10 @@ impl Queue {
 
     /// It arrived.
     pub fn arrived(&mut self, now: u64) {
-        self.sending = None;
-        self.quiet_until = now + GAP;
+        // What was only to be seen keeps nothing back.
+        if self.sending.take().is_some_and(|sending| !sending.events.is_empty()) {
+            self.quiet_until = now + GAP;
+        }
     }
 
     /// It did not; `true`: it is given up, and what it told is lost.

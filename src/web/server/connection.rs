@@ -3,8 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -25,12 +24,12 @@ const WENT_WRONG: &str = "this went wrong here";
 /// And have so many lines.
 const LINES: usize = 64;
 
-/// The two ends of a connection, and whether somebody who signed in is at the other one.
+/// The two ends of a connection, and who signed in at the other one.
 #[derive(Debug, Clone)]
 pub(super) struct Ends {
     pub(super) peer: SocketAddr,
     pub(super) own: SocketAddr,
-    pub(super) is_of_user: Arc<AtomicBool>,
+    pub(super) user: Arc<OnceLock<String>>,
 }
 
 /// Serves a connection until it ends.
@@ -117,8 +116,9 @@ async fn answer(request: Request<Incoming>, ends: Ends, web: Arc<Web>, bounds: B
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(outgoing) => {
-            if outgoing.is_to_user {
-                ends.is_of_user.store(true, Ordering::Relaxed);
+            if let Some(user) = &outgoing.user {
+                // Whoever signs in next over it is at that one's.
+                let _ = ends.user.set(user.clone());
             }
             match outgoing.events.clone().filter(|_| !is_head) {
                 Some(listening) => {

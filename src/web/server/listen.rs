@@ -1,10 +1,10 @@
 //! Connections: so many of one address, so many in all. Past that the oldest ends by which nobody signed in came, and who signed in is not
-//! pushed out by strangers.
+//! pushed out by strangers, nor by somebody else who did and has more than his part.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +24,8 @@ pub struct Bounds {
     pub connections: usize,
     /// Of one address; this host's own, where a proxy may be, and those of proxies that are believed have all.
     pub of_one: usize,
+    /// Of one user, so many that are not ended for others.
+    pub of_user: usize,
     /// Requests that are worked on at once.
     pub at_work: usize,
     /// So long may a request's head take to come.
@@ -39,6 +41,7 @@ impl Default for Bounds {
         Self {
             connections: 256,
             of_one: 64,
+            of_user: 24,
             at_work: 8,
             head: Duration::from_secs(10),
             body: Duration::from_secs(20),
@@ -51,8 +54,8 @@ impl Default for Bounds {
 struct Connection {
     number: u64,
     address: IpAddr,
-    /// Whether somebody who signed in is at its other end.
-    is_of_user: Arc<AtomicBool>,
+    /// Who signed in at its other end.
+    user: Arc<OnceLock<String>>,
     task: AbortHandle,
 }
 
@@ -80,7 +83,8 @@ impl Open {
         if own < most && open.len() < bounds.connections {
             return true;
         }
-        let is_spare = |one: &Connection| !one.is_of_user.load(Ordering::Relaxed);
+        let kept = kept(&open, bounds);
+        let is_spare = |one: &Connection| !kept.contains(&one.number);
         let mut spare: HashMap<IpAddr, usize> = HashMap::new();
         for one in open.iter().filter(|one| is_spare(one)) {
             *spare.entry(one.address).or_default() += 1;
@@ -99,6 +103,20 @@ impl Open {
     fn number(&self) -> u64 {
         self.count.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// The connections that end for nobody else: of each who signed in his newest, as many as one may keep.
+fn kept(open: &VecDeque<Connection>, bounds: &Bounds) -> HashSet<u64> {
+    let mut of_user: HashMap<&str, usize> = HashMap::new();
+    let mut kept = HashSet::new();
+    for (user, one) in open.iter().rev().filter_map(|one| Some((one.user.get()?, one))) {
+        let count = of_user.entry(user).or_default();
+        *count += 1;
+        if *count <= bounds.of_user {
+            kept.insert(one.number);
+        }
+    }
+    kept
 }
 
 impl Drop for Counted {
@@ -161,9 +179,9 @@ async fn accept(
         if !open.make_room(address, &bounds, is_shared) {
             continue;
         }
-        let (number, is_of_user) = (open.number(), Arc::default());
+        let (number, user) = (open.number(), Arc::default());
         let (web, tls, counted) = (Arc::clone(&web), tls.clone(), Counted(Arc::clone(&open), number));
-        let ends = Ends { peer, own, is_of_user: Arc::clone(&is_of_user) };
+        let ends = Ends { peer, own, user: Arc::clone(&user) };
         // This is the one thread of all of them: it does not run before it is among those that are open.
         let task = tokio::spawn(async move {
             let _counted = counted;
@@ -171,7 +189,7 @@ async fn accept(
             // Whatever it does or leaves undone, it ends.
             let _ = tokio::time::timeout(bounds.connection, one(stream, ends, web, bounds, tls)).await;
         });
-        open.connections().push_back(Connection { number, address, is_of_user, task: task.abort_handle() });
+        open.connections().push_back(Connection { number, address, user, task: task.abort_handle() });
     }
 }
 
@@ -190,42 +208,63 @@ async fn one(stream: TcpStream, ends: Ends, web: Arc<Web>, bounds: Bounds, tls: 
 mod tests {
     use super::*;
 
+    /// Somebody comes: who signed in, by his name.
+    fn enter(open: &Open, bounds: &Bounds, address: IpAddr, user: Option<&str>) -> bool {
+        let is_in = open.make_room(address, bounds, false);
+        if is_in {
+            let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
+            let user = Arc::new(user.map_or_else(OnceLock::new, |user| OnceLock::from(user.to_owned())));
+            open.connections().push_back(Connection { number: open.number(), address, user, task });
+        }
+        is_in
+    }
+
+    fn of(open: &Open, address: IpAddr) -> usize {
+        open.connections().iter().filter(|one| one.address == address).count()
+    }
+
     #[tokio::test]
     async fn whoever_takes_all_places_pushes_out_himself() {
         let bounds = Bounds { connections: 4, of_one: 3, ..Bounds::default() };
         let open = Open::default();
         let [anna, mallory, other] = [1, 2, 3].map(|n| IpAddr::from([10, 0, 0, n]));
-        let enter = |address: IpAddr, is_user: bool| {
-            let is_in = open.make_room(address, &bounds, false);
-            if is_in {
-                let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
-                let is_of_user = Arc::new(AtomicBool::new(is_user));
-                open.connections().push_back(Connection { number: open.number(), address, is_of_user, task });
-            }
-            is_in
-        };
-        let of = |address: IpAddr| open.connections().iter().filter(|one| one.address == address).count();
-        assert!(enter(anna, true));
+        let enter = |address: IpAddr, user: Option<&str>| enter(&open, &bounds, address, user);
+        let of = |address: IpAddr| of(&open, address);
+        assert!(enter(anna, Some("anna")));
         for _ in 0..10 {
-            assert!(enter(mallory, false));
+            assert!(enter(mallory, None));
         }
         assert_eq!((of(anna), of(mallory)), (1, 3), "so many of one address");
-        assert!(enter(other, false) && enter(anna, false));
+        assert!(enter(other, None) && enter(anna, None));
         assert_eq!((of(anna), of(mallory), of(other)), (2, 1, 1));
         assert_eq!(open.connections().len(), bounds.connections, "so many in all");
         // Who signed in stays, whatever others do; where all of them have, nobody else gets in.
         for _ in 0..10 {
-            enter(mallory, false);
+            enter(mallory, None);
         }
-        assert!(
-            open.connections()
-                .iter()
-                .any(|one| one.address == anna && one.is_of_user.load(Ordering::Relaxed))
-        );
-        open.connections().iter().for_each(|one| one.is_of_user.store(true, Ordering::Relaxed));
-        assert!(!enter(other, false) && open.connections().len() == bounds.connections);
+        assert!(open.connections().iter().any(|one| one.address == anna && one.user.get().is_some()));
+        open.connections().iter().for_each(|one| drop(one.user.set("otto".into())));
+        assert!(!enter(other, None) && open.connections().len() == bounds.connections);
         let number = open.connections()[0].number;
         drop(Counted(Arc::new(Open::default()), number));
         assert_eq!(open.connections().len(), bounds.connections, "of others, none goes");
+    }
+
+    #[tokio::test]
+    async fn nobody_who_signed_in_takes_all_places_from_wherever_he_comes() {
+        let bounds = Bounds { connections: 8, of_one: 4, of_user: 3, ..Bounds::default() };
+        let open = Open::default();
+        let at = |n: u8| IpAddr::from([10, 0, 0, n]);
+        assert!(enter(&open, &bounds, at(1), Some("anna")));
+        for n in 10..50 {
+            enter(&open, &bounds, at(n), Some("mallory"));
+        }
+        assert_eq!(open.connections().len(), bounds.connections);
+        for n in 2..6 {
+            assert!(enter(&open, &bounds, at(n), None), "others come in");
+        }
+        assert_eq!(of(&open, at(1)), 1, "anna stays");
+        let is_his = |one: &&Connection| one.user.get().is_some_and(|user| user == "mallory");
+        assert!(open.connections().iter().filter(is_his).count() >= bounds.of_user, "and he keeps his part");
     }
 }
