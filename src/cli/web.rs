@@ -28,7 +28,7 @@ use crate::web::procedure::Refused;
 use crate::web::proxy::{Proxies, Public};
 use crate::web::server::{self, Listen, Notify};
 use crate::web::view::Role as UserRole;
-use crate::web::{Database, Web};
+use crate::web::{Database, Viewers, Web};
 
 /// The account of the half that speaks HTTP.
 pub(super) const ACCOUNT: &str = "wgrelay-web";
@@ -65,6 +65,9 @@ pub struct WebArgs {
     /// Its private key, as PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// A node that may look without signing in, where it comes through the tunnel
+    #[arg(long, value_name = "NODE|@GROUP|*")]
+    pub tunnel_viewer: Vec<String>,
     /// Messages may go to that address, though it is not public, and at any port
     #[arg(long, value_name = "ADDRESS[/LEN]")]
     pub notify_allow: Vec<String>,
@@ -215,6 +218,7 @@ fn quiet(ctx: &Context) -> Session {
 fn both(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
     behind(args)?;
     nets("--notify-allow", &args.notify_allow)?;
+    Viewers::read(&args.tunnel_viewer)?;
     unblock_signals()?;
     let account = account(&args.user)?;
     let (database, socket) = (database(args, network)?, socket(args, network)?);
@@ -264,6 +268,7 @@ fn arguments(ctx: &Context, args: &WebArgs, network: &str, database: &Path) -> R
     words.extend(args.name.iter().flat_map(|name| ["--name".to_owned(), name.clone()]));
     words.extend(args.public.iter().flat_map(|url| ["--public".to_owned(), url.clone()]));
     words.extend(args.trusted_proxy.iter().flat_map(|net| ["--trusted-proxy".to_owned(), net.clone()]));
+    words.extend(args.tunnel_viewer.iter().flat_map(|one| ["--tunnel-viewer".to_owned(), one.clone()]));
     words.extend(args.notify_allow.iter().flat_map(|net| ["--notify-allow".to_owned(), net.clone()]));
     for (option, file) in
         [("--tls-cert", &args.tls_cert), ("--tls-key", &args.tls_key), ("--notify-ca", &args.notify_ca)]
@@ -309,6 +314,7 @@ fn http(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
     let listen = Listen { at, tls, notify, ..Listen::default() };
     let (database, socket) = (database(args, network)?, socket(args, network)?);
     let (public, proxies) = behind(args)?;
+    let viewers = Viewers::read(&args.tunnel_viewer)?;
     server::serve(&listen, |at| {
         let opened = Database::open(&database)?;
         for at in at {
@@ -316,7 +322,9 @@ fn http(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
             let _ = ctx.out.prose(&format!("{} at {scheme}://{at}/", ctx.out.paint(Role::Good, "serving")));
         }
         let place = Place { public, proxies, ..place(scheme, at, &args.name) };
-        Ok(Web::new(Box::new(Socket(socket)), opened, place, network.to_owned()))
+        let mut web = Web::new(Box::new(Socket(socket)), opened, place, network.to_owned());
+        web.viewers = viewers;
+        Ok(web)
     })?;
     Ok(Exit::Failed)
 }

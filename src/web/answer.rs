@@ -39,13 +39,23 @@ pub struct Asked {
     pub body: Vec<u8>,
     /// On this host, the user whose connection it came by; `None`: it is another host's, or that is not known.
     pub local_user: Option<u32>,
+    /// The address of this host that was called; `None`: that is not known.
+    pub called: Option<IpAddr>,
 }
 
 impl Asked {
     /// Returns it without its body.
     pub fn clone_head(&self) -> Self {
         let (method, path, query) = (self.method.clone(), self.path.clone(), self.query.clone());
-        Self { method, path, query, headers: self.headers.clone(), body: Vec::new(), local_user: None }
+        Self {
+            method,
+            path,
+            query,
+            headers: self.headers.clone(),
+            body: Vec::new(),
+            local_user: None,
+            called: None,
+        }
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -192,7 +202,11 @@ impl Web {
             ..Frame::default()
         };
         let is_api = frame.path.starts_with("/api/");
-        let by = Peer { address, user: asked.local_user.filter(|_| address == peer.to_canonical()) };
+        let by = Peer {
+            address,
+            connected: peer,
+            user: asked.local_user.filter(|_| address == peer.to_canonical()),
+        };
         let done = self.try_answer(asked, by, now, &mut frame);
         let mut outgoing = match done {
             Ok(reply) => self.outgoing(reply, asked.header("host")),
@@ -218,6 +232,13 @@ impl Web {
         self.place.is_called(asked.header("host"))?;
         let (route, named) = self.route_of(asked)?;
         let caller = self.caller(route, asked, peer, now)?;
+        if let Caller::Node(node) = &caller {
+            frame.by_tunnel = Some(node.clone());
+            frame.user = Some(caller.name());
+            frame.network.clone_from(&self.network);
+            frame.role = Role::Viewer;
+            self.note_by_tunnel(node, peer.address, now)?;
+        }
         if let Caller::User(user, session) = &caller {
             frame.user = Some(user.name.clone());
             frame.network.clone_from(&self.network);
@@ -306,7 +327,7 @@ impl Web {
             };
         }
         let Some(cookie) = asked.cookie(self.cookie_name(asked.header("host"))) else {
-            return Ok(Caller::Nobody);
+            return Ok(self.nobody_or_node(route, asked, peer, now));
         };
         let found = if route.is_asked_by_itself() {
             self.database.look_at_session(cookie, now)?
@@ -315,14 +336,22 @@ impl Web {
         };
         Ok(match found {
             Some((user, session)) => Caller::User(user, session),
-            None => Caller::Nobody,
+            None => self.nobody_or_node(route, asked, peer, now),
         })
+    }
+
+    /// Who has no session may be a node that comes through the tunnel. What everybody may, he does as everybody.
+    fn nobody_or_node(&self, route: &Route, asked: &Asked, peer: Peer, now: u64) -> Caller {
+        if route.scope == Scope::Public {
+            return Caller::Nobody;
+        }
+        self.node_that_calls(asked, peer.connected, now).map_or(Caller::Nobody, Caller::Node)
     }
 
     /// Returns how long a request's body may be, in bytes: before it is read, so that a stranger fills no memory.
     pub fn body_limit(&self, asked: &Asked, peer: IpAddr, now: u64) -> usize {
         let Ok((route, named)) = self.route_of(asked) else { return 0 };
-        let peer = Peer { address: self.client(asked, peer), user: None };
+        let peer = Peer { address: self.client(asked, peer), connected: peer, user: None };
         let most = route.body_limit();
         if most <= STRANGERS_BODY {
             return most;

@@ -1,5 +1,6 @@
 //! Who asks, and what that one may.
 
+use super::by_tunnel::who;
 use super::database::{NOBODY, SessionRow, TokenRow, TokenScope, User};
 use super::procedure::Refused;
 use super::routes::{Concerns, Route, Scope};
@@ -17,6 +18,8 @@ pub enum Caller {
     User(User, SessionRow),
     /// A program.
     Token(TokenRow),
+    /// A node that comes through the tunnel, and did not sign in.
+    Node(String),
 }
 
 impl Caller {
@@ -26,6 +29,7 @@ impl Caller {
             Self::Nobody => NOBODY.into(),
             Self::User(user, _) => user.name.clone(),
             Self::Token(token) => format!("token {}", token.name),
+            Self::Node(node) => who(node),
         }
     }
 
@@ -43,7 +47,10 @@ impl Caller {
         let denied = |what: &str| Err(Refused::new(403, format!("this is for {what}"), "ask an admin"));
         match (route.scope, self) {
             (Scope::Public, _) => Ok(()),
-            (_, Self::Nobody) => Err(Refused::new(401, "sign in first", "at /login, or with a token")),
+            (Scope::Read, Self::Node(_)) if !route.changes() => Ok(()),
+            (_, Self::Nobody | Self::Node(_)) => {
+                Err(Refused::new(401, "sign in first", "at /login, or with a token"))
+            }
             (Scope::Own | Scope::Device | Scope::DeviceKeys | Scope::Admin, Self::Token(_)) => {
                 denied("people, not for tokens")
             }

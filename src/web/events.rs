@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::Web;
 use super::answer::Asked;
 use super::ask::{Ask, Reply};
+use super::caller::Caller;
 use super::procedure::{Procedure, Refused};
 use super::view::{NetworkFile, Role, Shown, Status};
 
@@ -191,13 +192,23 @@ impl Seen {
     }
 }
 
+/// Whoever did not sign in asks again by himself.
+fn signed_in(ask: &Ask<'_>) -> Result<(), Refused> {
+    match ask.caller {
+        Caller::Node(_) => Err(Refused::new(503, "who signed in is told", "the page asks again by itself")),
+        _ => Ok(()),
+    }
+}
+
 /// Tells when something of the network changed.
 pub fn network(ask: &Ask<'_>) -> Result<Reply, Refused> {
+    signed_in(ask)?;
     Ok(Reply::events(ask.web.events.enter(&ask.caller.name(), Topic::Network)?))
 }
 
 /// Tells when something of a node did.
 pub fn node(ask: &Ask<'_>) -> Result<Reply, Refused> {
+    signed_in(ask)?;
     let shown: Shown = ask.call(&Procedure::Show { node: ask.fields.required("node").to_owned() })?;
     Ok(Reply::events(ask.web.events.enter(&ask.caller.name(), Topic::Node(shown.name))?))
 }

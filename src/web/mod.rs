@@ -8,6 +8,7 @@ pub mod agent;
 mod answer;
 mod api;
 mod ask;
+mod by_tunnel;
 mod caller;
 pub mod client;
 pub mod database;
@@ -45,6 +46,7 @@ use zeroize::Zeroizing;
 
 pub use answer::{Asked, Outgoing, STRANGERS_BODY};
 pub use ask::{Ask, Reply};
+pub use by_tunnel::Viewers;
 pub use database::Database;
 pub use password::{hash as hash_password, is_right as is_password};
 pub use watching::{Due, Watching};
@@ -61,6 +63,8 @@ pub struct Web {
     pub network: String,
     /// Who listens for what changes.
     pub events: events::Events,
+    /// Who may look because he comes through the tunnel; none, unless it is said.
+    pub viewers: Viewers,
     /// Who guessed too often.
     throttle: Mutex<throttle::Throttle>,
 }
@@ -79,6 +83,7 @@ impl Web {
             place,
             network,
             events: events::Events::default(),
+            viewers: Viewers::default(),
             throttle: Mutex::default(),
         }
     }

@@ -41,13 +41,15 @@ pub struct Throttle(BTreeMap<String, Failed>);
 pub struct Peer {
     /// The address.
     pub address: IpAddr,
+    /// Who is at the other end of the connection itself: a proxy, or the same.
+    pub connected: IpAddr,
     /// On this host, the user whose connection it is; `None`: it is another host's, or that is not known.
     pub user: Option<u32>,
 }
 
 impl From<IpAddr> for Peer {
     fn from(address: IpAddr) -> Self {
-        Self { address, user: None }
+        Self { address, connected: address, user: None }
     }
 }
 
@@ -225,7 +227,11 @@ mod tests {
     #[test]
     fn a_user_of_this_host_keeps_out_himself_alone() {
         let mut throttle = Throttle::default();
-        let at = |address_: &str, user| Peer { address: address(address_), user: Some(user) };
+        let at = |address_: &str, user| Peer {
+            connected: address(address_),
+            address: address(address_),
+            user: Some(user),
+        };
         for n in 0..3 * EITHER {
             let _ = throttle.begin(
                 "anna",

@@ -20,6 +20,8 @@ pub struct Frame {
     pub network: String,
     /// Who signed in; `None`: nobody yet.
     pub user: Option<String>,
+    /// The node that looks without having signed in, since it comes through the tunnel.
+    pub by_tunnel: Option<String>,
     /// What that person may do.
     pub role: Role,
     /// Whether that person may have devices of his own.

@@ -3,12 +3,15 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::confirm::{peers, run_out, until, waiters};
+use crate::foreign_clients::clients_up;
 use crate::rig::drive::Wgrelay;
 use crate::rig::node::{LONG, Node, PLACE};
+use crate::rig::probe::ping;
 use crate::rig::topology::{Families, Topology};
 
 const AT: &str = "127.0.0.1:8480";
@@ -88,4 +91,44 @@ fn a_device_that_enrols_is_taken_in_and_what_the_page_applies_goes_back() {
         text.contains(&format!("{}/32", node["address"].as_str().expect("an address")))
     };
     assert!(has("docker") && has("server1") && !has("server2"), "{text}");
+}
+
+/// What a host gets of the overview, by the status of HTTP; `None`: nobody answers.
+fn looked(from: &Node, at: &str, patience: Duration) -> Option<u16> {
+    from.inside(|| {
+        let address = at.parse().expect("it is an address");
+        let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
+        stream.set_read_timeout(Some(LONG)).ok()?;
+        let request = format!("GET /api/v1/nodes HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.split(' ').nth(1)?.parse().ok()
+    })
+}
+
+#[test]
+fn who_comes_through_the_tunnel_is_known_by_his_key() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
+    clients_up(&t, &relay);
+    let reached = || ping(&t.windows, "192.168.3.1") && ping(&t.docker, "192.168.3.1");
+    until("the tunnel carries", reached);
+    let database = format!("{PLACE}/web/web.db");
+    let (tunnel, outside) = ("192.168.3.1:8480", "192.168.39.45:8480");
+    let page = ["web", "--user", "nobody", "--database", &database, "--tunnel-viewer", "windows"];
+    let mut serving = relay.command(&[&page[..], &["--listen", tunnel, "--listen", outside]].concat());
+    let mut serving = t.relay.spawn(serving.stdin(Stdio::null()).stdout(Stdio::piped()));
+    let mut line = String::new();
+    let said = BufReader::new(serving.stdout.take().expect("it is piped")).read_line(&mut line);
+    assert!(said.is_ok() && line.contains("192.168.3.1"), "{line:?}");
+    assert_eq!(looked(&t.windows, tunnel, LONG), Some(200), "it may look");
+    assert_eq!(looked(&t.docker, tunnel, LONG), Some(401), "another node may not");
+    assert_eq!(looked(&t.windows, outside, LONG), Some(401), "beside the tunnel nobody is known");
+    assert_eq!(looked(&t.relay, tunnel, LONG), Some(401), "nor is whoever is on this host");
+    // Who is not taken in any more is not known any more.
+    relay.ok(&["disable", "windows", "--up"]);
+    assert_ne!(looked(&t.windows, tunnel, Duration::from_secs(3)), Some(200));
+    let _ = serving.kill();
+    let _ = serving.wait();
 }

@@ -148,6 +148,7 @@ impl Rig {
             headers,
             body: body.to_vec(),
             local_user: None,
+            called: None,
         }
     }
 

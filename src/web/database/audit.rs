@@ -12,6 +12,8 @@ pub const NOBODY: &str = "nobody that is known";
 pub const TERMINAL: &str = "the terminal";
 /// How a sign-in is written down.
 pub const SIGNED_IN: &str = "signed in";
+/// How it is written down that a node looks without signing in.
+pub const BY_TUNNEL: &str = "came through the tunnel";
 /// And one that failed.
 pub const LOGIN_FAILED: &str = "login failed";
 
@@ -43,7 +45,7 @@ pub struct Entry {
 impl Entry {
     /// Returns its place in [`KEPT`].
     fn kind(&self) -> usize {
-        if self.who == NOBODY || self.action == LOGIN_FAILED {
+        if self.who == NOBODY || self.action == LOGIN_FAILED || self.action == BY_TUNNEL {
             2
         } else {
             usize::from(self.is_tried || self.status >= 400)

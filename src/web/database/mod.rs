@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _};
 
 pub use allowance::Use;
-pub use audit::{Entry, LOGIN_FAILED, NOBODY, SIGNED_IN, TERMINAL};
+pub use audit::{BY_TUNNEL, Entry, LOGIN_FAILED, NOBODY, SIGNED_IN, TERMINAL};
 pub use devices::MOST_DEVICES;
 pub use enrollments::{Enrollment, Spent};
 pub use links::{FIRST, Purpose};

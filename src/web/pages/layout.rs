@@ -135,7 +135,12 @@ fn header(frame: &Frame, here: Option<Section>) -> Markup {
 
 fn footer(frame: &Frame) -> Markup {
     html! {
-        @if let Some(user) = &frame.user {
+        @if let Some(node) = &frame.by_tunnel {
+            p {
+                (frame.fill(text::BY_TUNNEL, &[node])) " · " (frame.say(text::READ_ONLY)) " · "
+                a href=(frame.url("/login")) { (frame.say(text::LOG_IN)) }
+            }
+        } @else if let Some(user) = &frame.user {
             form method="post" action=(frame.url("/logout")) {
                 input type="hidden" name="csrf" value=(frame.csrf);
                 a href=(frame.url("/account")) { (frame.fill(text::LOGGED_IN_AS, &[user, &frame.say(role_name(frame.role))])) }

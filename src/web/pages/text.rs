@@ -93,6 +93,7 @@ texts! {
     LOG_OUT: "Log out", "退出";
     LOG_IN: "Log in", "登录";
     LOGGED_IN_AS: "logged in as {0} ({1})", "已登录：{0}（{1}）";
+    BY_TUNNEL: "{0}, by the tunnel", "{0}，通过隧道识别";
     READ_ONLY: "read only", "只读";
     BACK: "Back", "返回";
     YES: "yes", "是";

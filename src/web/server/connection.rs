@@ -78,6 +78,7 @@ async fn answer(request: Request<Incoming>, ends: Ends, web: Arc<Web>, bounds: B
         headers,
         body: Vec::new(),
         local_user: None,
+        called: Some(ends.own.ip()),
     };
     let Ok((route, _)) = web.route_of(&asked) else {
         // What nobody asked for is not read, however long it is.
