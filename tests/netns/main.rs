@@ -45,3 +45,4 @@ mod taken_over;
 mod told;
 mod traffic;
 mod web;
+mod web_scale;

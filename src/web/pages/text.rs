@@ -374,7 +374,7 @@ texts! {
     ERROR: "error", "错误";
 
     // Notifications.
-    TOLD_COUNT: "{0} are told when something happens", "有事发生时通知 {0} 处";
+    TOLD_COUNT: "Told when something happens: {0}", "有事发生时通知 {0} 处";
     SIGNS_ONCE: "What signs the messages to {0}, shown once:", "用于签署发往 {0} 的消息，仅显示一次：";
     KIND: "Kind", "类型";
     WEBHOOK: "Webhook", "网络钩子（Webhook）";
