@@ -321,3 +321,27 @@ fn nobody_but_an_admin_says_who_is_told() {
     assert_eq!(rig.send(&rig.request(&admin, "DELETE", "/api/v1/notifications/chat", b"")).status, 200);
     assert_eq!(rig.send(&rig.request(&admin, "DELETE", "/api/v1/notifications/chat", b"")).status, 404);
 }
+
+#[test]
+fn whoever_does_not_prove_to_be_that_host_is_told_nothing() {
+    let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/web/tls");
+    let tls = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(tls.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let read = |name: &str| {
+        // Its account need not reach the sources.
+        let to = tls.path().join(name);
+        std::fs::copy(kept.join(name), &to).unwrap();
+        std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        to.display().to_string()
+    };
+    let there = served_with(&["--tls-cert", &read("chain.pem"), "--tls-key", &read("key.pem")]);
+    let allow = ["--notify-allow", "127.0.0.1"];
+    let (known, unknown) =
+        (served_with(&[&allow[..], &["--notify-ca", &read("ca.pem")]].concat()), served_with(&allow));
+    let url = format!("https://127.0.0.1:{}/nothing", there.at.port());
+    for (served, told) in [(&known, "it answers 404"), (&unknown, "does not prove who it is")] {
+        notify(served, &["add", "there", "--kind", "webhook", "--url", &url]);
+        notify(served, &["test", "there"]);
+        told_of(served, told);
+    }
+}
