@@ -65,9 +65,8 @@ impl<'n> Check<'n> {
     /// Says whether hosts of a site may have another way out than this node: containers, and other nodes that are attached.
     /// They answer by it, unless the caller is this node.
     fn has_second_homes(&self, node: &Node, site: &Site) -> bool {
-        let others = self.network.nodes.values().filter(|other| other.name != node.name);
-        matches!(site.interface, Some(SiteInterface::Docker(_)))
-            || others.flat_map(|other| &other.local).any(|net| overlap(*net, site.subnet))
+        let is_docker = matches!(site.interface, Some(SiteInterface::Docker(_)));
+        is_docker || self.attached.others_touch(&node.name, site.subnet)
     }
 
     pub(super) fn bridges(&mut self, node: &'n Node, at: &NodeMarks) {

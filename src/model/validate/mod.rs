@@ -3,6 +3,7 @@
 //! A check works on what could be read: a field that was faulty has no mark, and is left out of every comparison, so one
 //! fault hides no other. Nothing here compares all with all; 5,000 nodes take milliseconds.
 
+mod attached;
 mod exits;
 mod forwards;
 mod links;
@@ -15,6 +16,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use self::attached::Attached;
 pub use self::marks::{BridgeMarks, Mark, Marks, NodeMarks, SiteMarks};
 use super::allocate::{is_host, is_host6};
 use super::{Network, Node, Problem, Severity};
@@ -30,7 +32,8 @@ pub struct Finding {
 
 /// Checks the rules between fields.
 pub fn validate(network: &Network, marks: &Marks) -> Vec<Finding> {
-    let mut check = Check { network, marks, nodes: in_order(network, marks), found: Vec::new() };
+    let (nodes, attached) = (in_order(network, marks), Attached::of(network));
+    let mut check = Check { network, marks, nodes, attached, found: Vec::new() };
     check.tunnel();
     check.roles();
     check.addresses();
@@ -63,6 +66,7 @@ struct Check<'n> {
     marks: &'n Marks,
     /// The nodes in the order of the file, so that of two that clash the later one is named.
     nodes: Vec<(&'n Node, &'n NodeMarks)>,
+    attached: Attached<'n>,
     found: Vec<Finding>,
 }
 
