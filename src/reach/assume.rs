@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::prefixes::Prefixes;
 use crate::model::{Endpoint, EndpointHost, Network, Node, Site, SiteInterface};
 use crate::plan::{DockerNetwork, Facts, ForeignRoute, Link};
 
@@ -44,6 +45,8 @@ pub fn assumed_facts(network: &Network, node: &Node) -> Facts {
 pub(super) struct Assumptions {
     uses_v6: bool,
     resolved: BTreeMap<String, IpAddr>,
+    /// All sites, where anybody is attached to anything.
+    sites: Prefixes,
 }
 
 impl Assumptions {
@@ -53,7 +56,9 @@ impl Assumptions {
             EndpointHost::Name(name) => Some((name.clone(), RESOLVED)),
             EndpointHost::Ip(_) => None,
         });
-        Self { uses_v6: uses_v6(network), resolved: names.collect() }
+        let is_attached = network.nodes.values().any(|n| !n.local.is_empty());
+        let sites = network.nodes.values().filter(|_| is_attached).flat_map(|n| &n.sites).map(|s| s.subnet);
+        Self { uses_v6: uses_v6(network), resolved: names.collect(), sites: Prefixes::new(sites) }
     }
 
     pub(super) fn facts(&self, network: &Network, node: &Node) -> Facts {
@@ -117,9 +122,9 @@ impl Assumptions {
 }
 
 impl Assumptions {
-    /// What [`Self::facts`] has beside the uplink, of a node of which the file says nothing but sites apart from each other: each
-    /// subnet, to which it has a route, and its own address there. `None`: of another. Thousands of nodes are like that, and facts
-    /// are some thirty pieces of memory for each.
+    /// What [`Self::facts`] has beside the uplink, of a node of which the file says nothing but sites apart from each other, and
+    /// what is no site of anybody's: each prefix, to which it has a route, and its own address there where that is in a site.
+    /// `None`: of another. Thousands of nodes are like that, and facts are some thirty pieces of memory for each.
     pub(super) fn of_plain<'n>(
         &self,
         network: &'n Network,
@@ -140,11 +145,12 @@ impl Assumptions {
                 && site.address.is_none_or(|a| site.subnet.contains(&a))
                 && is_apart(i, site)
         };
-        let has_more = !node.bridges.is_empty() || !node.local.is_empty() || !node.standby.is_empty();
+        let is_in_site = node.local.iter().any(|net| self.sites.touch(net.trunc()));
+        let has_more = !node.bridges.is_empty() || !node.standby.is_empty() || is_in_site;
         // Each is held against those before it.
         let is_plain = !has_more && sites.len() <= 16 && sites.iter().enumerate().all(is_plain);
         let of = |site: &Site| (site.subnet.trunc(), site_address(network, site).map(|a| a.addr()));
-        is_plain.then(|| sites.iter().map(of))
+        is_plain.then(|| sites.iter().map(of).chain(node.local.iter().map(|net| (net.trunc(), None))))
     }
 }
 
@@ -309,13 +315,15 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
         #[test]
-        fn a_plain_node_has_what_its_facts_say(sites in prop::collection::vec(site(), 0..4), is_local in prop::bool::weighted(0.1)) {
+        fn a_plain_node_has_what_its_facts_say(
+            sites in prop::collection::vec(site(), 0..4), local in prop::option::weighted(0.3, prop::sample::select(vec!["10.9.0.0/24", "10.1.0.0/16", "10.0.0.0/8"])),
+        ) {
             let (mut network, _) = relay_alone();
             network.name = "lan1".parse().unwrap();
             let key = PublicKey::from_bytes([7; 32]);
             let mut node = Node::new("s".parse().unwrap(), Role::Spoke, [192, 168, 3, 9].into(), key);
             node.sites = sites;
-            node.local = is_local.then(|| "10.9.0.0/24".parse().unwrap()).into_iter().collect();
+            node.local = local.map(|net| net.parse().unwrap()).into_iter().collect();
             network.nodes.insert(node.name.clone(), node.clone());
             let assumptions = Assumptions::of(&network);
             let Some(plain) = assumptions.of_plain(&network, &node) else { return Ok(()) };
@@ -323,6 +331,7 @@ mod tests {
             let facts = assumptions.facts(&network, &node);
             let links = facts.links.iter().filter(|(name, _)| *name != UPLINK && *name != network.name.as_str());
             let mut own: Vec<IpAddr> = links.flat_map(|(_, l)| &l.addresses).map(IpNet::addr).collect();
+            own.retain(|ip| node.sites.iter().any(|s| s.subnet.contains(ip)));
             let mut routes: Vec<IpNet> = facts.routes.iter().map(|r| r.dst).filter(|net| net.prefix_len() > 0).collect();
             let mut of_plain: Vec<IpAddr> = plain.iter().filter_map(|(_, own)| *own).collect();
             let mut subnets: Vec<IpNet> = plain.iter().map(|(subnet, _)| *subnet).collect();

@@ -4,12 +4,12 @@
 //! named by the same rules together.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::longest::LongestPrefix;
 use super::place::Place;
+use super::prefixes::Prefixes;
 use super::rule_bits::{Bits, Named, Ruled};
 use super::world::World;
 use crate::model::{Network, Node, NodeName, PlaceRef, Routes, Site};
@@ -79,45 +79,6 @@ pub(super) fn kinds(world: &World, places: &[Place]) -> Kinds {
     kinds
 }
 
-/// Prefixes, to be asked what is inside of one and what around it.
-struct Prefixes {
-    /// By first address, then by length: what is inside of one stands behind it in a row.
-    sorted: Vec<IpNet>,
-    known: LongestPrefix<()>,
-}
-
-impl Prefixes {
-    fn new(all: impl Iterator<Item = IpNet>) -> Self {
-        let mut sorted: Vec<IpNet> = all.map(|net| net.trunc()).collect();
-        sorted.sort();
-        let known = sorted.iter().map(|net| (*net, ())).collect();
-        Self { sorted, known }
-    }
-
-    /// How many are this prefix or inside of it.
-    fn inside(&self, net: IpNet) -> usize {
-        let last = IpNet::from(net.broadcast());
-        self.sorted.partition_point(|n| *n <= last) - self.sorted.partition_point(|n| *n < net)
-    }
-
-    fn has(&self, net: IpNet) -> bool {
-        self.sorted.binary_search(&net).is_ok()
-    }
-
-    /// Says whether one is wider than this prefix and holds it.
-    fn are_around(&self, net: IpNet) -> bool {
-        self.known.around(net).any(|(around, ())| around != net)
-    }
-
-    fn hold(&self, ip: IpAddr) -> bool {
-        self.known.lookup(ip).is_some()
-    }
-
-    fn touch(&self, net: IpNet) -> bool {
-        self.inside(net) > 0 || self.are_around(net)
-    }
-}
-
 /// What says the same of all its prefixes: a side of allow rules, or an entry of lists of routes.
 #[derive(Default)]
 struct Group {
@@ -135,6 +96,8 @@ struct Marks<'n> {
     prefixes: Prefixes,
     /// What no site may touch to be like others: other sites are looked up one by one.
     foreign: Prefixes,
+    /// The same without what nodes are attached to.
+    elsewhere: Prefixes,
     sites: Prefixes,
 }
 
@@ -145,7 +108,9 @@ impl<'n> Marks<'n> {
             nodes().filter_map(|n| n.endpoint.as_ref()?.socket_addr()).map(|a| IpNet::from(a.ip()));
         let bridges = nodes().flat_map(|n| &n.bridges).flat_map(|b| &b.addresses).map(IpNet::trunc);
         let locals = nodes().flat_map(|n| &n.local).copied();
-        let beside: Vec<IpNet> = endpoints.chain(bridges).chain(locals).collect();
+        let beside: Vec<IpNet> = endpoints.chain(bridges).collect();
+        let elsewhere = Prefixes::new(beside.iter().copied().chain(network.subnets()));
+        let beside: Vec<IpNet> = beside.into_iter().chain(locals).collect();
         let sites = Prefixes::new(nodes().flat_map(|n| &n.sites).map(|s| s.subnet));
         let others = Prefixes::new(beside.iter().copied());
         // A rule about places of the network, and no part of anything else, says nothing but who may talk to whom.
@@ -188,6 +153,7 @@ impl<'n> Marks<'n> {
             by_prefix,
             prefixes: Prefixes::new(prefixes.into_iter().map(|(net, _)| net)),
             foreign: Prefixes::new(beside.into_iter().chain(network.subnets())),
+            elsewhere,
             sites,
         }
     }
@@ -222,9 +188,17 @@ impl<'n> Marks<'n> {
 
     fn is_alone(&self, node: &Node) -> bool {
         !node.bridges.is_empty()
-            || !node.local.is_empty()
+            || !self.is_attached_beside(node)
             || node.is_relay()
             || node.sites.iter().any(|s| self.is_entangled(s.subnet.trunc()))
+    }
+
+    /// Says whether what a node is attached to itself has no part in the network: no flow goes there, and none is kept from going.
+    fn is_attached_beside(&self, node: &Node) -> bool {
+        let goes_out = node.egress || node.routes == Routes::Full || node.sites.iter().any(|s| s.egress);
+        let has_part =
+            |net: IpNet| self.sites.touch(net) || self.prefixes.touch(net) || self.elsewhere.touch(net);
+        node.local.is_empty() || !goes_out && !node.local.iter().any(|net| has_part(net.trunc()))
     }
 
     fn kind(&self, node: &Node) -> String {
@@ -286,6 +260,7 @@ impl<'n> Marks<'n> {
                 &node.routes,
                 &node.relays,
                 (&node.except, &node.via, node.egress),
+                node.local.iter().map(|net| net.addr().is_ipv6()).collect::<Vec<_>>(),
                 (node.endpoint.as_ref().map(|e| e.socket_addr().is_some()), &node.endpoint_of),
                 self.network.keepalive_of(node),
                 addresses.iter().map(|a| (groups_of(*a), in_site(a))).collect::<Vec<_>>(),

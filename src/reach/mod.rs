@@ -24,6 +24,7 @@ mod matrix;
 mod matrix_text;
 mod outside;
 mod place;
+mod prefixes;
 mod rule_bits;
 mod rules;
 #[cfg(test)]

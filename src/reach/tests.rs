@@ -264,7 +264,7 @@ fn any_network() -> impl Strategy<Value = Network> {
     let node_of = (
         any::<[u8; 3]>(),
         prop::collection::vec((0..subnets.len(), 0u8..8), 0..3),
-        prop_oneof![4 => Just(0u8), 1 => 1u8..6],
+        prop_oneof![4 => Just(0u8), 1 => 1u8..6, 1 => 6u8..8],
     );
     let rule = (0usize..6, 0usize..6, 0u8..4);
     (
@@ -301,6 +301,9 @@ fn any_network() -> impl Strategy<Value = Network> {
                     3 => n.routes = Routes::Full,
                     4 => n.routes = Routes::Only(vec!["10.88.0.0/29".parse().unwrap()]),
                     5 => n.local = vec!["172.30.0.0/16".parse().unwrap()],
+                    // Where no place of the network is.
+                    6 => n.local = vec![format!("172.31.{i}.0/24").parse().unwrap()],
+                    7 => n.local = vec!["172.28.0.0/14".parse().unwrap()],
                     _ => {}
                 }
                 if bits[0] % 8 == 0 {
@@ -414,6 +417,22 @@ fn rules_that_list_names_are_walked_once_each_and_not_for_every_pair() {
         few <= 2 * 100 + 30 + 10 && many <= 2 * 400 + 30 + 10,
         "{few} and {many} pairs of spokes were walked"
     );
+}
+
+#[test]
+fn nodes_that_are_attached_to_lans_of_their_own_are_of_one_kind() {
+    let walked = |spokes: usize| {
+        let mut network = by_lists(spokes, 0, 0);
+        for (i, spoke) in network.nodes.values_mut().filter(|n| !n.is_relay()).enumerate() {
+            spoke.local = vec![format!("172.16.{i}.0/24").parse().unwrap()];
+        }
+        let world = World::assumed(&network, NOW);
+        let (probes, places) = (probes(&network), places(&network));
+        let mut asked = classes::Asked::of(&world, &probes, &places);
+        classes::classes(&mut asked);
+        asked.walked()
+    };
+    assert_eq!(walked(200), walked(70));
 }
 
 #[test]
