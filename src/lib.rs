@@ -18,7 +18,7 @@
 //! # The layers
 //!
 //! Each uses only those above it in this list (docs/architecture.md has the reasons):
-//! [`model`], [`config`], [`store`], [`wgconf`], [`firewall`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`], [`failover`],
+//! [`model`], [`config`], [`store`], [`wgconf`], [`firewall`], [`plan`], [`reach`], [`import`], [`export`], [`status`], [`dataplane`], [`doctor`], [`failover`], [`floating`],
 //! [`daemon::protocol`], [`host`], [`app`], [`daemon`], [`lab`], [`web`], [`cli`]. Without `program` there are the pure ones down to
 //! `export` alone, for any target; CI builds them for one without an operating system.
 #![cfg_attr(
@@ -44,6 +44,8 @@ pub mod export;
 #[cfg(feature = "program")]
 pub mod failover;
 pub mod firewall;
+#[cfg(feature = "program")]
+pub mod floating;
 #[cfg(feature = "program")]
 pub mod host;
 pub mod import;

@@ -132,6 +132,7 @@ fn full_state() -> HostState {
     let rule = |ipv6, priority, selector| PolicyRule { ipv6, priority, selector };
     let tunnel = RuleSelector::NotMarked { mark: 0xca6c, table: 51820 };
     HostState {
+        carried: None,
         links: BTreeMap::new(),
         device: Some(device()),
         routes: [

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, each using only those above it. A folder in another one can be a layer of its own.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "model",
     "config",
     "store",
@@ -19,6 +19,7 @@ const LAYERS: [&str; 21] = [
     "status",
     "doctor",
     "failover",
+    "floating",
     "daemon/protocol",
     "host",
     "app",

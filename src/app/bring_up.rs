@@ -22,11 +22,12 @@ use crate::host::boot_config;
 use crate::host::configuration::Configuration;
 use crate::host::host_lock::HostLock;
 use crate::host::systemd::Systemd;
-use crate::host::wireguard::embedded::is_outdated;
+use crate::host::wireguard::embedded::{Embedded, is_outdated};
 use crate::host::{Host as _, LinuxHost, rolled_back};
 use crate::model::{InterfaceName, NodeName};
 use crate::plan::{Backend, Plan, ifalias};
 use crate::store::InstalledBundle;
+use crate::store::cluster::Place;
 use crate::store::files;
 use crate::store::folder::Folder;
 
@@ -235,6 +236,10 @@ impl Ready {
         drop(on_host);
         if let Some(systemd) = systemd {
             systemd.start(folder.name())?;
+        } else if self.target.this().floating.is_some() && self.runtime.agent_pid().is_none() {
+            // Whether this host carries anything is its agent's to find out.
+            let command = agent_command(&session.dir, folder.name())?;
+            Embedded::new(self.runtime.clone(), command).start_standing_by()?;
         }
         Ok((done, rolls_back_in))
     }
@@ -350,6 +355,14 @@ pub(super) fn install_bundle(session: &Session, file: &Path) -> Result<Folder, F
     let mark = InstalledBundle { this: bundle.this.clone(), made_from: bundle.made_from.clone() };
     let note = session.note(format!("installed the bundle of {}", bundle.this));
     folder.install(&bundle.network_text, &secrets, &mark, note)?;
+    if let Some(keys) = &bundle.member_keys
+        && !Place::of(folder.path()).take_keys(&keys.0)?
+    {
+        return Err(Fault::failed(
+            format!("the member_keys of {} are none", file.display()),
+            format!("export {} again, on a host that carries it", bundle.this),
+        ));
+    }
     Ok(folder)
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::bring_up::install_bundle;
 use super::fault::Fault;
+use super::floating::known_host;
 use super::session::Session;
 use super::take_down::{TakenDown, take_down};
 use crate::config::parse_network;
@@ -31,6 +32,8 @@ pub struct StoreAccess {
     pub user: Option<String>,
     /// The file with the password.
     pub password_file: Option<PathBuf>,
+    /// Which of a relay's `hosts` this is.
+    pub host: Option<NodeName>,
 }
 
 /// What came of `create`; serialises as the program's JSON.
@@ -171,7 +174,17 @@ fn membership(session: &Session, asked: &StoreAccess) -> Result<Membership, Faul
             ));
         }
     }
-    Ok(Membership { node: node.name.clone(), access })
+    if let Some(host) = &asked.host {
+        known_host(node, host)?;
+    }
+    if node.floating.is_some() && asked.host.is_none() {
+        let hosts: Vec<&str> = node.hosts.iter().map(NodeName::as_str).collect();
+        return Err(Fault::usage(
+            format!("{} is carried by several hosts: which one is this?", node.name),
+            format!("say it with --host, and one of {}", hosts.join(", ")),
+        ));
+    }
+    Ok(Membership { node: node.name.clone(), host: asked.host.clone(), access })
 }
 
 /// Puts the network into a store.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::fault::Fault;
+use super::floating::{HandedOver, carried_by, drain_host};
 use super::session::{Session, find_node};
 use super::this_host::name_of_what_is_up;
 use crate::config::reread_network;
@@ -37,11 +38,30 @@ pub struct Went {
     pub relay: NodeName,
 }
 
-/// Has spokes leave a relay, or has it carry again.
+/// What became of what was asked for.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum DrainOutcome {
+    /// Spokes left a relay, or may come again.
+    Relay(Drained),
+    /// A host handed its relay over, or may carry it again.
+    Host(HandedOver),
+}
+
+/// Has spokes leave a relay, or a host hand its relay over; or has them carry again.
 ///
 /// # Errors
-/// Nothing is up here, this host is no relay, there is no such relay, or it does not answer.
-pub fn drain(session: &Session, relay: &NodeName, drains: bool) -> Result<Drained, Fault> {
+/// Nothing is up here, this host is no relay, there is no such relay or host, or it does not answer.
+pub fn drain(session: &Session, named: &NodeName, drains: bool) -> Result<DrainOutcome, Fault> {
+    if let Ok(loaded) = session.load_network()
+        && let Some(relay) = carried_by(&loaded.network, named)
+    {
+        return drain_host(session, &loaded.folder, relay, named, drains).map(DrainOutcome::Host);
+    }
+    drain_relay(session, named, drains).map(DrainOutcome::Relay)
+}
+
+fn drain_relay(session: &Session, relay: &NodeName, drains: bool) -> Result<Drained, Fault> {
     let name = name_of_what_is_up(session)?;
     let runtime = Runtime::here(&name)?;
     let before = read(session, &runtime)?;

@@ -12,7 +12,7 @@ use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, PrivateKey, PublicKey};
 use crate::plan::bridge::{LinkAddress, LinkState};
 use crate::plan::{
-    Backend, Change, Device, Facts, HostState, MAIN_TABLE, NameServers, Peer, PolicyRule, Route,
+    Backend, Carried, Change, Device, Facts, HostState, MAIN_TABLE, NameServers, Peer, PolicyRule, Route,
     RuleSelector, diff,
 };
 
@@ -127,6 +127,11 @@ fn state(number: u8, backend: Backend) -> HostState {
             servers: vec![[10, number, 0, 53].into()],
             domains: Vec::new(),
             every_name: true,
+        }),
+        carried: (number > 3).then(|| Carried {
+            address: format!("198.51.100.{number}/24").parse().unwrap(),
+            link: "eth0".into(),
+            port: 51820,
         }),
     }
 }

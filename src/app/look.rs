@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::backend::in_use;
+use super::floating::wanted_here;
 use super::target_cache::TargetCache;
 use crate::config::{Secrets, reread_network};
 use crate::dataplane::DeviceReport;
@@ -14,7 +15,7 @@ use crate::host::join::join;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{InterfaceName, Network, NodeName, Problem, Timestamp};
-use crate::plan::{Backend, Line, bridge, diff, wanted};
+use crate::plan::{Backend, Line, bridge, diff};
 use crate::store::folder::Folder;
 
 use super::target::Target;
@@ -64,8 +65,7 @@ pub fn look(
     let mut facts = machine.facts(&target.names(), &BTreeSet::new())?;
     facts.saved_sysctls.clone_from(&applied.saved_sysctls);
     let backend = in_use(name, &facts);
-    let wanted =
-        wanted(&target.network, target.this(), &target.keys, applied.configuration.backend, &facts, now);
+    let wanted = wanted_here(&target, Some(&applied), applied.configuration.backend, &facts, now);
     let mut state = wanted.state;
     // A name that does not resolve just now, or resolves to another address, is no drift.
     if let (Some(device), Some(recorded)) = (&mut state.device, &applied.state.device) {

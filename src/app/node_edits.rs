@@ -198,6 +198,14 @@ pub fn rotate_node<'n>(
     public_key: Option<PublicKey>,
 ) -> Result<Vec<&'n Node>, Fault> {
     let node = find_node(&loaded.network, name)?;
+    if let [one, ..] = node.hosts.as_slice() {
+        return Err(Fault::failed(
+            format!("{name} is carried by several hosts, and a new private key would be on this one alone"),
+            format!(
+                "`wgrelay cluster leave` on all of them but {one}, hosts and floating out of the file, and then anew"
+            ),
+        ));
+    }
     let public_key = match public_key {
         Some(key) => {
             let key = no_secret(key, secrets)?;

@@ -3,6 +3,7 @@
 use super::backend::{host, standing};
 use super::commit_confirm::look_after;
 use super::fault::Fault;
+use super::floating::floating_status;
 use super::follow::{not_followed, standing_of};
 use super::look::look;
 use super::other_dir;
@@ -187,12 +188,14 @@ fn read_of_host(
             backend: seen.backend,
             report: seen.report.as_ref(),
             drift: seen.drift,
+            stands_by: node.floating.is_some() && !seen.applied.carries,
             problems: seen.problems,
             rolls_back_in,
             rolled_back: rolled_back::read(&Folder::new(&session.dir, name)),
             now: session.now,
         });
-        return Ok(Status { relay, attached, drains: seen.applied.drains, ..judged });
+        let floating = floating_status(node, &Folder::new(&session.dir, name), seen.applied.carries);
+        return Ok(Status { relay, attached, drains: seen.applied.drains, floating, ..judged });
     }
     // Never applied since this host started: the file tells what would be.
     let loaded = session.load_from(Folder::new(&session.dir, name))?;
@@ -210,6 +213,7 @@ fn read_of_host(
         backend,
         report: None,
         drift: Vec::new(),
+        stands_by: false,
         problems: unrecorded.into_iter().collect(),
         rolls_back_in: None,
         rolled_back: rolled_back::read(&loaded.folder),

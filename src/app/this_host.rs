@@ -22,6 +22,7 @@ pub(super) fn target(session: &Session, loaded: &Loaded) -> Result<Target, Fault
             "add it under [private_keys], or install a bundle that has it",
         ));
     }
+    super::floating::refuse_unknown_host(node, &loaded.folder)?;
     let (dir, text) = (session.dir.clone(), loaded.text.clone());
     let target = Target::new(dir, loaded.network.clone(), text, &node.name, &secrets)
         .ok_or_else(|| Fault::failed(format!("there is no node {}", node.name), ""))?;

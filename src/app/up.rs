@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::floating::wanted_here;
 use super::refused::{Restricted, restrict_to};
 use super::target::Target;
 use super::transaction::{Failure, apply_plan};
@@ -15,7 +16,7 @@ use crate::host::runtime::Applied;
 use crate::host::{Host, HostError, Scope};
 use crate::model::{PortSpec, Problem, Timestamp};
 use crate::plan::bridge::Links;
-use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, bridge, diff, preflight, wanted};
+use crate::plan::{Backend, Change, Facts, HostState, Plan, Wanted, bridge, diff, preflight};
 
 /// What `up` did.
 #[derive(Debug)]
@@ -151,6 +152,7 @@ pub(super) fn apply_comparison<H: Host>(
             saved_links: saved_links.clone(),
             attached: c.applied.as_ref().map(|a| a.attached.clone()).unwrap_or_default(),
             drains: c.applied.as_ref().is_some_and(|a| a.drains),
+            carries: c.applied.as_ref().is_some_and(|a| a.carries),
         };
     let mut saved_sysctls = c.saved_sysctls();
     if plan.is_empty() {
@@ -169,11 +171,20 @@ pub(super) fn apply_comparison<H: Host>(
     save_of_new(&plan, &saved_links, &mut saved_sysctls);
     let old_text = c.applied.as_ref().map(|a| a.configuration.network_text.clone()).unwrap_or_default();
     let links = c.applied.as_ref().map(|a| bridge::either(&a.state.links, &c.given));
-    let before = record(&c.before, links.unwrap_or_default(), &saved_sysctls, &old_text);
+    let mut before = record(&c.before, links.unwrap_or_default(), &saved_sysctls, &old_text);
+    // An address on somebody's link is known as ours before it is there.
+    let mut scope = c.scope;
+    if let Some(carried) = &c.wanted.carried {
+        before.state.carried.get_or_insert_with(|| carried.clone());
+        scope
+            .applied
+            .iter_mut()
+            .for_each(|applied| _ = applied.carried.get_or_insert_with(|| carried.clone()));
+    }
     if c.applied.as_ref() != Some(&before) {
         runtime.write_applied(before)?;
     }
-    match apply_plan(host, &c.scope, &c.before, &c.wanted, plan, backend) {
+    match apply_plan(host, &scope, &c.before, &c.wanted, plan, backend) {
         Ok(outcome) => {
             runtime.write_applied(record(&c.wanted, c.given, &saved_sysctls, &target.text))?;
             let mut problems = c.problems;
@@ -230,7 +241,7 @@ fn desired(
     facts: &Facts,
     now: Timestamp,
 ) -> Wanted {
-    let mut desired = wanted(&target.network, target.this(), &target.keys, backend, facts, now);
+    let mut desired = wanted_here(target, applied, backend, facts, now);
     // With a record, what has our names here is ours, whatever state it is in.
     if applied.is_none() {
         desired.problems.extend(preflight(&target.network, target.this(), facts));

@@ -11,10 +11,10 @@ use super::output::Role;
 use super::root::require_root;
 use super::table::{Cell, Narrow, table};
 use crate::app::{
-    self, ClusterStatus, EndpointStatus, MemberStatus, StoreAccess, cluster_create, cluster_join,
-    cluster_leave, cluster_status,
+    self, ClusterStatus, EndpointStatus, MemberStatus, StoreAccess, cluster_create, cluster_host,
+    cluster_join, cluster_leave, cluster_status,
 };
-use crate::model::{SigningKey, Timestamp};
+use crate::model::{NodeName, SigningKey, Timestamp};
 use crate::status::duration;
 
 /// Below `cluster`
@@ -30,6 +30,9 @@ pub enum ClusterCommand {
         /// Where it is.
         #[command(flatten)]
         etcd: Etcd,
+        /// Which host of the relay this is, where its `hosts` are several
+        #[arg(long, value_name = "HOST")]
+        host: Option<NodeName>,
     },
     /// Make this relay a member of the network that is in the store
     #[command(
@@ -40,12 +43,22 @@ pub enum ClusterCommand {
         /// Where it is.
         #[command(flatten)]
         etcd: Etcd,
+        /// Which host of the relay this is, where its `hosts` are several
+        #[arg(long, value_name = "HOST")]
+        host: Option<NodeName>,
         /// Install this bundle first
         #[arg(long, value_name = "FILE")]
         bundle: Option<PathBuf>,
         /// Believe this member's signing key, as its `cluster status` has it
         #[arg(long, value_name = "KEY")]
         trust: Option<SigningKey>,
+    },
+    /// Say which host of its relay this is, where it became one of several
+    #[command(after_help = "Examples:\n  wgrelay cluster host eu-a")]
+    Host {
+        /// One of the relay's `hosts`
+        #[arg(value_name = "HOST")]
+        host: NodeName,
     },
     /// Ask each member of etcd, and tell how this relay stands with the store
     #[command(
@@ -91,6 +104,7 @@ impl From<&Etcd> for StoreAccess {
             key: key.clone(),
             user: user.clone(),
             password_file: password_file.clone(),
+            host: None,
         }
     }
 }
@@ -98,20 +112,29 @@ impl From<&Etcd> for StoreAccess {
 /// Runs what is below `cluster`.
 pub fn cluster(ctx: &Context, command: &ClusterCommand) -> Result<Exit, Fault> {
     match command {
-        ClusterCommand::Create { etcd } => create(ctx, etcd),
-        ClusterCommand::Join { etcd, bundle, trust } => {
+        ClusterCommand::Create { etcd, host } => create(ctx, etcd, host.as_ref()),
+        ClusterCommand::Host { host } => {
+            let node = cluster_host(ctx, host)?;
+            ctx.out.prose(&format!("this host is {host}, which can carry {node}"))?;
+            Ok(Exit::Done)
+        }
+        ClusterCommand::Join { etcd, host, bundle, trust } => {
             if bundle.is_some() {
                 require_root(ctx, "cluster join --bundle")?;
             }
-            join(ctx, etcd, bundle.as_deref(), *trust)
+            join(ctx, etcd, host.as_ref(), bundle.as_deref(), *trust)
         }
         ClusterCommand::Status => status(ctx),
         ClusterCommand::Leave => leave(ctx),
     }
 }
 
-fn create(ctx: &Context, etcd: &Etcd) -> Result<Exit, Fault> {
-    let created = cluster_create(ctx, &etcd.into())?;
+fn access(etcd: &Etcd, host: Option<&NodeName>) -> StoreAccess {
+    StoreAccess { host: host.cloned(), ..etcd.into() }
+}
+
+fn create(ctx: &Context, etcd: &Etcd, host: Option<&NodeName>) -> Result<Exit, Fault> {
+    let created = cluster_create(ctx, &access(etcd, host))?;
     if ctx.out.json {
         ctx.out.json(&created)?;
         return Ok(Exit::Done);
@@ -140,10 +163,11 @@ fn create(ctx: &Context, etcd: &Etcd) -> Result<Exit, Fault> {
 fn join(
     ctx: &Context,
     etcd: &Etcd,
+    host: Option<&NodeName>,
     bundle: Option<&std::path::Path>,
     trust: Option<SigningKey>,
 ) -> Result<Exit, Fault> {
-    let joined = cluster_join(ctx, &etcd.into(), bundle, trust)?;
+    let joined = cluster_join(ctx, &access(etcd, host), bundle, trust)?;
     if ctx.out.json {
         ctx.out.json(&joined)?;
         return Ok(Exit::Done);

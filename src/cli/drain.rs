@@ -5,7 +5,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::root::require_root;
-use crate::app;
+use crate::app::{self, DrainOutcome, HandedOver};
 use crate::model::NodeName;
 
 /// Has spokes leave a relay, or has it carry again.
@@ -16,6 +16,17 @@ pub fn drain(ctx: &Context, args: &Drain, drains: bool) -> Result<Exit, Fault> {
         ctx.out.json(&done)?;
         return Ok(Exit::Done);
     }
+    let done = match done {
+        DrainOutcome::Relay(done) => done,
+        DrainOutcome::Host(done) => {
+            let HandedOver { host, relay, holder, .. } = done;
+            let holder = holder.map_or_else(|| "nobody".into(), |holder| holder.to_string());
+            let text =
+                if drains { format!("{host} drains") } else { format!("{host} can carry {relay} again") };
+            ctx.out.prose(&format!("{text}; {holder} carries {relay}"))?;
+            return Ok(Exit::Done);
+        }
+    };
     let relay = &args.relay;
     let mut text = if drains { format!("{relay} drains\n") } else { format!("{relay} carries again\n") };
     for gone in &done.went {

@@ -15,11 +15,12 @@ use super::fault::{Fault, FaultKind};
 use super::output::Role;
 use super::{export_all, export_format};
 use crate::app::{Loaded, find_node};
-use crate::config::{Bundle, Secrets};
+use crate::config::{Bundle, MemberKeysText, Secrets};
 use crate::export::qr::{Code, QrError, Style};
 use crate::export::{ExportError, Exported, Hooks, Keys, node_conf_of};
 use crate::firewall::hooks_of;
 use crate::model::{Derivation, Network, Node, NodeName, Problem, Timestamp};
+use crate::store::cluster::Place;
 use crate::store::files::StoreError;
 use crate::store::folder::write_private;
 use crate::wgconf::{Client, lint_name};
@@ -133,7 +134,14 @@ fn one(ctx: &Context, loaded: &Loaded, secrets: &Secrets, node: &Node, args: &Ex
         }
     };
     let made = match (args.format, &exported) {
-        (Format::Bundle, _) | (_, None) => Made::text("bundle", bundle(&loaded.network, secrets, node)?),
+        (Format::Bundle, _) | (_, None) => {
+            let place = Place::of(loaded.folder.path());
+            let is_own =
+                !node.hosts.is_empty() && place.membership()?.is_some_and(|member| member.node == node.name);
+            // For another host of this very relay.
+            let keys = if is_own { place.expose_keys()? } else { None };
+            Made::text("bundle", bundle_with(&loaded.network, secrets, node, keys.map(MemberKeysText))?)
+        }
         (Format::Qr, Some(exported)) => Made::text("QR code", qr(ctx, out, exported, node)?),
         (Format::Svg, Some(exported)) => Made::text("picture", code(exported, node)?.svg()),
         (Format::Png, Some(exported)) => {
@@ -221,6 +229,15 @@ fn conf_with(
 }
 
 pub(super) fn bundle(network: &Network, secrets: &Secrets, node: &Node) -> Result<Zeroizing<String>, Fault> {
+    bundle_with(network, secrets, node, None)
+}
+
+fn bundle_with(
+    network: &Network,
+    secrets: &Secrets,
+    node: &Node,
+    member_keys: Option<MemberKeysText>,
+) -> Result<Zeroizing<String>, Fault> {
     let made = Bundle::make(network, secrets, &node.name)
         .ok_or_else(|| Fault::usage(format!("there is no node {}", node.name), ""))?;
     if made.secrets.private_keys.is_empty() {
@@ -233,7 +250,7 @@ pub(super) fn bundle(network: &Network, secrets: &Secrets, node: &Node) -> Resul
         let wrong = ExportError::WrongPrivateKey { node: node.name.clone() };
         return Err(Fault::failed(&wrong, wrong.hint()));
     }
-    Ok(made.render())
+    Ok(Bundle { member_keys, ..made }.render())
 }
 
 fn code(exported: &Exported, node: &Node) -> Result<Code, Fault> {

@@ -9,7 +9,7 @@ use super::output::{Output, Role};
 use super::table::{Cell, Narrow, table};
 use crate::app::{self, Answer};
 use crate::model::Problem;
-use crate::status::{ActiveRelay, Health, PeerStatus, State, Status, duration};
+use crate::status::{ActiveRelay, FloatingStatus, Health, PeerStatus, State, Status, duration};
 
 /// Shows the status.
 pub fn status(ctx: &Context) -> Result<Exit, Fault> {
@@ -80,6 +80,9 @@ pub(super) fn text(out: &Output, status: &Status) -> String {
     text.push('\n');
     if let Some(relay) = &status.relay {
         text += &carried(out, relay);
+    }
+    if let Some(floating) = &status.floating {
+        text += &format!("{}\n", moves(floating));
     }
     if !status.attached.is_empty() {
         let away = status.attached.iter().map(|spoke| format!("{} at {}", spoke.node, spoke.relay));
@@ -159,6 +162,24 @@ pub fn bytes(n: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// Who carries a relay that several hosts can carry.
+fn moves(floating: &FloatingStatus) -> String {
+    let mut text = format!("{} is carried by ", floating.address.addr());
+    text += floating.holder.as_ref().map_or("nobody that is known", |holder| holder.as_str());
+    if let Some(since) = floating.since {
+        text += &format!(" since {since}");
+    }
+    if let Some(host) = &floating.host {
+        let here = if floating.holder.as_ref() == Some(host) { "this host" } else { "this host stands by" };
+        text += &format!("; {here}: {host}");
+    }
+    if !floating.ready.is_empty() {
+        let ready: Vec<&str> = floating.ready.iter().map(crate::model::NodeName::as_str).collect();
+        text += &format!("; {} can take over", ready.join(", "));
+    }
+    text
 }
 
 #[cfg(test)]

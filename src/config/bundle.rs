@@ -25,6 +25,18 @@ pub struct Bundle {
     pub secrets: Secrets,
     /// What [`Bundle::digest_of`] said when the bundle was made; another value later means that the bundle is stale.
     pub made_from: String,
+    /// For another host of the same relay: the relay's keys in its cluster, as text.
+    pub member_keys: Option<MemberKeysText>,
+}
+
+/// The keys of a cluster's member as text, which nobody reads but the store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MemberKeysText(pub Zeroizing<String>);
+
+impl std::fmt::Debug for MemberKeysText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MemberKeysText(..)")
+    }
 }
 
 impl Bundle {
@@ -33,7 +45,14 @@ impl Bundle {
         let part = network_for(network, this)?;
         let made_from = Self::digest_of(network, this)?;
         let network_text = installed_text(&part, this);
-        Some(Self { this: this.clone(), network: part, network_text, secrets: secrets.of(this), made_from })
+        Some(Self {
+            this: this.clone(),
+            network: part,
+            network_text,
+            secrets: secrets.of(this),
+            made_from,
+            member_keys: None,
+        })
     }
 
     /// Returns 16 hexadecimal digits that change when something changes that this node needs to know; `None`: no such node.
@@ -69,6 +88,11 @@ impl Bundle {
             digest = text(&self.made_from),
         )
         .expect("a String takes every write");
+        if let Some(keys) = &self.member_keys {
+            out.reserve(keys.0.len() + 32);
+            writeln!(out, "member_keys = {}", &*Zeroizing::new(text(&keys.0)))
+                .expect("a String takes every write");
+        }
         out.push_str(body);
         self.secrets.render_tables(&mut out);
         out
@@ -89,6 +113,7 @@ impl Bundle {
             "format",
             "this",
             "made_from",
+            "member_keys",
             "network",
             "node",
             "allow",
@@ -108,6 +133,8 @@ impl Bundle {
             );
         }
         let made_from = top.text("made_from", &mut source).map_or_else(String::new, |t| t.value.to_owned());
+        let member_keys = top.text("member_keys", &mut source);
+        let member_keys = member_keys.map(|text| MemberKeysText(Zeroizing::new(text.value.to_owned())));
         let (network, _) = read_network(&top, &mut source);
         let (secrets, places) = read_secrets(&top, &mut source);
         let Some(this) = this else { return source.finish(None) };
@@ -130,7 +157,7 @@ impl Bundle {
             }
         }
         let network_text = installed_text(&network, &this.value);
-        source.finish(Some(Self { this: this.value, network, network_text, secrets, made_from }))
+        source.finish(Some(Self { this: this.value, network, network_text, secrets, made_from, member_keys }))
     }
 }
 

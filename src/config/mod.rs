@@ -26,7 +26,7 @@ mod source;
 mod tree;
 mod withheld;
 
-pub use bundle::{Bundle, network_for};
+pub use bundle::{Bundle, MemberKeysText, network_for};
 pub use document::{EditError, NetworkDocument, Setting};
 pub use in_comments::{network_as_comments, network_of_comments};
 pub use network::{parse_network, places_of, reread_network};

@@ -27,6 +27,8 @@ const NODE_KEYS: &[&str] = &[
     "public_key",
     "sealing_key",
     "signing_key",
+    "hosts",
+    "floating",
     "listen_port",
     "routes",
     "local",
@@ -85,6 +87,7 @@ pub(super) fn node_table(
     node.sealing_key = section.parsed("sealing_key", "bad-key", source).map(|key| key.value);
     node.signing_key = section.parsed("signing_key", "bad-key", source).map(|key| key.value);
     node.listen_port = section.number("listen_port", 1..=u16::MAX, "", source).map(|p| p.value);
+    floating(section, &mut node, &mut at, source);
     (node.routes, at.routes) = routes(section, source);
     if let Some(via) = section.parsed::<NodeName>("via", "bad-name", source) {
         (node.via, at.via) = (Some(via.value), Some(via.mark));
@@ -158,6 +161,39 @@ pub(super) fn node_table(
         at.bridges.push(marks);
     }
     (node, at)
+}
+
+/// Reads `hosts` and `floating`. Where nothing else is written, clients call the floating address.
+fn floating(section: &Section<'_>, node: &mut Node, at: &mut NodeMarks, source: &mut Source<'_>) {
+    at.hosts = section.value("hosts").map(mark_of);
+    for text in section.list("hosts", source).unwrap_or_default() {
+        match text.value.parse::<NodeName>() {
+            Ok(name) => {
+                node.hosts.push(name);
+                at.each_host.push(text.mark);
+            }
+            Err(why) => {
+                let message = format!("{:?} cannot be a host's name: {why}", text.value);
+                source.error(text.mark, "bad-name", message, "names as nodes have: eu-a, eu-b");
+            }
+        }
+    }
+    let Some(text) = section.text("floating", source) else { return };
+    at.floating = Some(text.mark);
+    match text.value.parse::<IpNet>() {
+        Ok(net) => {
+            node.floating = Some(net);
+            if !section.has("endpoint") {
+                node.endpoint = node.floating_endpoint();
+                at.has_endpoint = true;
+            }
+        }
+        Err(_) => {
+            let message = format!("{:?} cannot be floating of {}", text.value, section.name);
+            let hint = "an address with its prefix length, such as \"198.51.100.10/24\"";
+            source.error(text.mark, "bad-address", message, hint);
+        }
+    }
 }
 
 /// Reads `endpoint_of.NAME = "HOST:PORT"`.

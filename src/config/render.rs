@@ -111,7 +111,7 @@ pub fn render_node(node: &Node) -> String {
     if let Some(address) = node.address6 {
         put("address6", text(&address.to_string()));
     }
-    if let Some(endpoint) = &node.endpoint {
+    if let Some(endpoint) = node.endpoint.as_ref().filter(|endpoint| !node.is_called_at_floating(endpoint)) {
         put("endpoint", text(&endpoint.to_string()));
     }
     for (other, endpoint) in &node.endpoint_of {
@@ -123,6 +123,12 @@ pub fn render_node(node: &Node) -> String {
     }
     if let Some(key) = &node.signing_key {
         put("signing_key", text(&key.to_string()));
+    }
+    if !node.hosts.is_empty() {
+        put("hosts", list(node.hosts.iter().map(ToString::to_string)));
+    }
+    if let Some(floating) = &node.floating {
+        put("floating", text(&floating.to_string()));
     }
     if let Some(port) = node.listen_port {
         put("listen_port", port.to_string());

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::failover::{self, Told};
+use super::floating;
 use super::follow::Follower;
 use super::supervise::supervise;
 use super::traffic;
@@ -45,8 +46,10 @@ pub fn supervised(session: &Session, mtu: u16, is_final: impl Fn(i32) -> bool) -
         command.args(&words[1..]).args(more);
         command
     };
-    let mtu = mtu.to_string();
-    let code = supervise(agent(&["--host", &mtu]), || agent(&["--resume"]), is_final)
+    let mtu_text = mtu.to_string();
+    // Without an interface to make, it brings up what is on record.
+    let first = if mtu == 0 { agent(&["--resume"]) } else { agent(&["--host", &mtu_text]) };
+    let code = supervise(first, || agent(&["--resume"]), is_final)
         .map_err(|e| Fault::failed(format!("cannot start the agent of {name}: {e}"), ""))?;
     Ok(code == 0)
 }
@@ -108,10 +111,8 @@ pub fn resumed(session: &Session) -> Result<bool, Fault> {
         let applied = runtime
             .read_applied(&session.dir)?
             .filter(|applied| !applied.configuration.network_text.is_empty());
-        let Some(applied) = applied.filter(|applied| applied.configuration.backend == Backend::Embedded)
-        else {
-            return Ok(true);
-        };
+        let Some(applied) = applied else { return Ok(true) };
+        let is_embedded = applied.configuration.backend == Backend::Embedded;
         if runtime.agent_pid().is_some() {
             return Ok(true);
         }
@@ -120,13 +121,16 @@ pub fn resumed(session: &Session) -> Result<bool, Fault> {
             let _read = folder.lock_to_apply()?;
             app::recorded_target(&session.dir, &folder, &applied)?
         };
-        device = LocalDevice::of(&runtime);
-        let mut host = machine(Some(&device))?;
-        app::up(&mut host, &target, &runtime, Backend::Embedded, session.now, &on_host)?;
+        if !is_embedded && target.this().floating.is_none() {
+            return Ok(true);
+        }
+        device = is_embedded.then(|| LocalDevice::of(&runtime));
+        let mut host = machine(device.as_ref())?;
+        app::up(&mut host, &target, &runtime, applied.configuration.backend, session.now, &on_host)?;
     }
     tracing::info!("{name} is up again");
-    let end = serve(Looking::new(session, &name, &runtime, Some(device.clone())).serving())?;
-    finish(session, &name, &runtime, Some(&device), &end, alive)
+    let end = serve(Looking::new(session, &name, &runtime, device.clone()).serving())?;
+    finish(session, &name, &runtime, device.as_ref(), &end, alive)
 }
 
 /// Brings the network up, holds it, and takes it down at the end. Returns whether all ended well.
@@ -257,6 +261,8 @@ pub(super) struct Looking {
     author: LastAuthor,
     /// Which relay carries, and what is asked about that.
     pub(super) told: Told,
+    /// Who carries a relay that several hosts can carry.
+    pub(super) lease: floating::Known,
 }
 
 impl Looking {
@@ -270,6 +276,7 @@ impl Looking {
             repairs: Arc::default(),
             author: LastAuthor::default(),
             told: Told::default(),
+            lease: floating::Known::default(),
         }
     }
 
@@ -312,6 +319,7 @@ impl Looking {
         let recorded = self.runtime.read_applied(&self.session.dir).ok().flatten();
         self.told.set_drains(recorded.is_some_and(|applied| applied.drains));
         failover::keep(self.clone());
+        floating::keep(self.clone());
         Serving {
             network: self.name.clone(),
             runtime: self.runtime.clone(),
@@ -337,6 +345,7 @@ impl Looking {
         status.repaired_after = repairs.others(session.now);
         status.problems.extend(repairs.problem(&self.name, session.now));
         self.told.complete(&mut status);
+        self.lease.complete(&mut status);
         Ok(status)
     }
 

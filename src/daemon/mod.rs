@@ -12,6 +12,7 @@ pub mod agent;
 mod control_socket;
 mod device;
 mod failover;
+mod floating;
 mod follow;
 mod metrics;
 mod pace;

@@ -95,6 +95,7 @@ mod tests {
             attached: Vec::new(),
             drains: false,
             to_leave: Vec::new(),
+            floating: None,
         };
         let codes: Vec<String> = observed(&status, &[known]).into_iter().map(|f| f.code).collect();
         assert_eq!(codes, ["peer-away", "never-heard"]);

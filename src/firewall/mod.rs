@@ -3,6 +3,7 @@
 //! Apart from `plan`, because `reach` evaluates the very same rules; [`foreign`] is what others' filters do and need.
 
 mod compile;
+mod fence;
 pub mod fingerprint;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -17,6 +18,7 @@ mod surroundings;
 mod tag;
 
 pub use compile::{SiteMatch, compile};
+pub use fence::{Fence, fence_name, fence_removed};
 pub use hooks::{Hooks, hooks, hooks_of};
 pub use nft_json::{add_elements, delete_elements, delete_table, elements, load_table};
 pub use prefixes::aggregate;

@@ -23,6 +23,6 @@ pub mod user;
 
 pub use api::{Host, HostError, Scope};
 pub use linux::{
-    LinuxHost, boot_clock, confine, discover, docker, examine, legacy_extent, link_local, name_servers,
-    netlink_monitor, owner_of, program, resolver, scope, sysctl, systemd, wg_quick, wireguard,
+    LinuxHost, announce, boot_clock, confine, discover, docker, examine, fence, legacy_extent, link_local,
+    name_servers, netlink_monitor, owner_of, program, resolver, scope, sysctl, systemd, wg_quick, wireguard,
 };

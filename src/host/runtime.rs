@@ -71,6 +71,9 @@ pub struct Applied {
     /// Whether spokes are asked to leave this relay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drains: bool,
+    /// Of a relay that several hosts carry: whether this one does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub carries: bool,
 }
 
 /// The runtime folder of one network, mode 0700.
@@ -264,6 +267,7 @@ mod tests {
             saved_links: [("br-ext".into(), None)].into(),
             attached: Attachments::new(),
             drains: false,
+            carries: false,
         }
     }
 

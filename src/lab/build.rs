@@ -383,9 +383,14 @@ fn fresh_copy(network: &Network, text: &str, topology: &Topology) -> Result<(Str
         let key = random::private_key();
         document.set_public_key(&node.name, &key.public_key())?;
         secrets.private_keys.insert(node.name.clone(), key);
+        if node.floating.is_some() {
+            // A node is one host here, and carries what it carries.
+            document.set_value(&node.name, "floating", None)?;
+            document.set_value(&node.name, "hosts", None)?;
+        }
         if let (Some(endpoint), Some(here)) = (&node.endpoint, topology.underlay.get(&node.name)) {
             let moved = Endpoint { host: EndpointHost::Ip((*here).into()), port: endpoint.port };
-            if moved != *endpoint {
+            if moved != *endpoint || node.floating.is_some() {
                 document.set_value(&node.name, "endpoint", Some(&Setting::Text(moved.to_string())))?;
             }
         }

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
-    AllowRule, DEFAULT_PORT, Endpoint, Expectation, Forward, InterfaceName, NodeName, Nodes, PublicKey,
-    SigningKey, Timestamp,
+    AllowRule, DEFAULT_PORT, Endpoint, EndpointHost, Expectation, Forward, InterfaceName, NodeName, Nodes,
+    PublicKey, SigningKey, Timestamp,
 };
 
 /// Seconds between keepalives unless told otherwise: short enough for the usual NAT's 30 s (`wg(8)`).
@@ -215,6 +215,10 @@ pub struct Node {
     pub sealing_key: Option<PublicKey>,
     /// On a relay of a cluster: the Ed25519 key that its revisions are signed with.
     pub signing_key: Option<SigningKey>,
+    /// On a relay: the hosts that can carry it, one at a time; empty: it is one host.
+    pub hosts: Vec<NodeName>,
+    /// On a relay with `hosts`: the address by which whoever carries it is reached, with its prefix length.
+    pub floating: Option<IpNet>,
     /// Subnets behind it.
     pub sites: Vec<Site>,
     /// Subnets behind it that a better node carries.
@@ -254,6 +258,15 @@ pub struct Node {
 }
 
 impl Node {
+    /// Returns where whoever carries it is called; `None`: it has no floating address.
+    pub fn floating_endpoint(&self) -> Option<Endpoint> {
+        let host = EndpointHost::Ip(self.floating?.addr());
+        Some(Endpoint { host, port: self.listen_port.unwrap_or(DEFAULT_PORT) })
+    }
+    /// Says whether that is an endpoint, which then need not be written.
+    pub fn is_called_at_floating(&self, endpoint: &Endpoint) -> bool {
+        self.floating_endpoint().as_ref() == Some(endpoint)
+    }
     /// Makes a node with every optional field at its default.
     pub fn new(name: NodeName, role: Role, address: Ipv4Addr, public_key: PublicKey) -> Self {
         Self {
@@ -270,6 +283,8 @@ impl Node {
             public_key,
             sealing_key: None,
             signing_key: None,
+            hosts: Vec::new(),
+            floating: None,
             sites: Vec::new(),
             standby: Vec::new(),
             bridges: Vec::new(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bridge::LinkChange;
 use super::name_servers::NameServers;
-use super::state::{Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector};
+use super::state::{Backend, Carried, Device, HostState, MAIN_TABLE, Peer, PolicyRule, Route, RuleSelector};
 use crate::firewall::Table;
 use crate::firewall::foreign::ForeignRule;
 use crate::firewall::foreign::firewalld::FirewalldPolicy;
@@ -98,6 +98,8 @@ pub enum Change {
     AddRule { rule: PolicyRule },
     /// Removes a policy rule.
     RemoveRule { rule: PolicyRule },
+    /// Puts the floating address on its link, behind its fence, or takes both away.
+    Carry { from: Option<Box<Carried>>, to: Option<Box<Carried>> },
     /// Gives this host's resolver name servers for the interface, or takes them back.
     NameServers { from: Option<Box<NameServers>>, to: Option<Box<NameServers>> },
     /// Takes the interface away, with its peers and addresses.
@@ -246,6 +248,16 @@ impl Change {
             }
             Self::AddRule { rule } => line("rule", rule_target(rule), None, Some(rule_text(rule))),
             Self::RemoveRule { rule } => line("rule", rule_target(rule), Some(rule_text(rule)), None),
+            Self::Carry { from, to } => {
+                let one = to.as_deref().or(from.as_deref());
+                let text = |carried: &Carried| format!("on {}, fenced", carried.link);
+                line(
+                    "floating-address",
+                    one.map(|carried| carried.address.to_string()).unwrap_or_default(),
+                    from.as_deref().map(text),
+                    to.as_deref().map(text),
+                )
+            }
             Self::NameServers { from, to } => {
                 let owner = to.as_ref().or(from.as_ref()).map(|n| n.resolver.to_string());
                 let words = |servers: &NameServers| servers.words();
@@ -299,6 +311,7 @@ impl Change {
                 });
             }
             Self::DeleteDevice { .. } => state.device = None,
+            Self::Carry { to, .. } => state.carried = to.as_deref().cloned(),
             Self::NameServers { to, .. } => state.name_servers = to.as_deref().cloned(),
             Self::AddRoute { route } => {
                 state.routes.insert(route.clone());

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::bridge;
 use super::change::{Change, Plan};
 use super::name_servers::NameServers;
-use super::state::{Device, HostState};
+use super::state::{Carried, Device, HostState};
 use crate::firewall::foreign::ForeignRule;
 use crate::firewall::foreign::firewalld::FirewalldPolicy;
 
@@ -22,6 +22,14 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
     // With the interface go its routes; rules of ours would then lead nowhere.
     let going_down = from.device.is_some() && to.device.is_none();
 
+    // The fence stands before there is anything behind it, and goes after all of that.
+    let carry = |from: Option<&Carried>, to: Option<&Carried>| {
+        let of = |carried: Option<&Carried>| carried.cloned().map(Box::new);
+        Change::Carry { from: of(from), to: of(to) }
+    };
+    if let Some(new) = to.carried.as_ref().filter(|new| from.carried.as_ref() != Some(new)) {
+        plan.changes.push(carry(from.carried.as_ref(), Some(new)));
+    }
     if going_down {
         foreign_rules(from, to, &mut plan, |_| true);
         firewalld(from, to, &mut plan);
@@ -81,6 +89,9 @@ pub fn diff(from: &HostState, to: &HostState) -> Plan {
         foreign_rules(from, to, &mut plan, |rule| !rule.shadowed);
     }
     shrink_firewall(from, to, &mut plan);
+    if let (Some(old), None) = (&from.carried, &to.carried) {
+        plan.changes.push(carry(Some(old), None));
+    }
     plan
 }
 

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::bridge::{LinkAddress, LinkChange, LinkRoute, LinkState, Links};
 use super::{
-    Backend, Change, Device, HostState, MAIN_TABLE, NameServers, Peer, PolicyRule, Route, RuleSelector, diff,
+    Backend, Carried, Change, Device, HostState, MAIN_TABLE, NameServers, Peer, PolicyRule, Route,
+    RuleSelector, diff,
 };
 use crate::firewall::foreign::firewalld::{FirewalldPolicy, RichRule};
 use crate::firewall::foreign::resolver::Resolver;
@@ -170,9 +171,20 @@ fn state() -> impl Strategy<Value = HostState> {
             domains: Vec::new(),
             every_name,
         });
-    let rest = (sysctls, option::of(table()), links(), foreign_rules, firewalld, option::of(name_servers));
+    let carried = (1u8..3, 0u8..2).prop_map(|(n, link)| Carried {
+        address: format!("198.51.100.{n}/24").parse().unwrap(),
+        link: format!("eth{link}"),
+        port: 51820,
+    });
+    let beside = (option::of(name_servers), option::of(carried));
+    let rest = (sysctls, option::of(table()), links(), foreign_rules, firewalld, beside);
     (option::of(device()), routes, btree_set(rule, 0..3), rest).prop_map(
-        |(device, routes, rules, (sysctls, firewall, links, foreign_rules, firewalld, name_servers))| {
+        |(
+            device,
+            routes,
+            rules,
+            (sysctls, firewall, links, foreign_rules, firewalld, (name_servers, carried)),
+        )| {
             // Routes live on the interface.
             let routes = if device.is_some() { routes } else { BTreeSet::new() };
             HostState {
@@ -185,6 +197,7 @@ fn state() -> impl Strategy<Value = HostState> {
                 foreign_rules,
                 firewalld,
                 name_servers,
+                carried,
             }
         },
     )

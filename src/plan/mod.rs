@@ -5,6 +5,7 @@
 //! undo cannot disagree.
 
 pub mod bridge;
+mod carried;
 mod change;
 mod diff;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use crate::firewall::foreign::docker::{
 };
 pub use crate::firewall::foreign::{Facts, ForeignRoute, Link, WslMode};
 pub use crate::firewall::{IFALIAS_PREFIX, ifalias, table_name};
+pub use carried::{carried, standing_by};
 pub use change::{Change, Line, Plan};
 pub use diff::diff;
 pub use exit::{ExitHooks, hooks as exit_hooks};
@@ -45,6 +47,6 @@ pub use preflight::preflight;
 pub use route_interest::RouteInterest;
 pub use site_link::{SiteLink, resolve as resolve_site, wrong_docker_subnets};
 pub use state::{
-    Backend, Device, HostState, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route, RuleSelector,
+    Backend, Carried, Device, HostState, MAIN_TABLE, Peer, PolicyRule, ROUTE_PROTOCOL, Route, RuleSelector,
 };
 pub use wanted::{Wanted, wanted, wanted_of};

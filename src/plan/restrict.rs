@@ -43,6 +43,7 @@ fn restricts(change: &Change, stays: bool) -> bool {
         | Change::RemoveAddress { .. }
         | Change::Attach { .. }
         | Change::RemoveRule { .. }
+        | Change::Carry { .. }
         | Change::NameServers { .. }
         | Change::DeleteDevice { .. } => false,
     }

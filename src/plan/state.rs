@@ -169,6 +169,17 @@ impl PolicyRule {
     }
 }
 
+/// A floating address that this host carries, and the fence around it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// The address.
+    pub address: IpNet,
+    /// The link that it is on.
+    pub link: String,
+    /// The tunnel's UDP port, which is fenced in with it.
+    pub port: u16,
+}
+
 /// All that is ours on a host. `default()` is a host without wgrelay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostState {
@@ -194,6 +205,9 @@ pub struct HostState {
     /// What this host's resolver has for our interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name_servers: Option<NameServers>,
+    /// The floating address, while this host carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Carried>,
 }
 
 impl HostState {
@@ -212,6 +226,7 @@ impl HostState {
             foreign_rules,
             firewalld,
             name_servers,
+            carried,
         } = self;
         let given = |peer: &Peer| {
             let endpoint = Some(peer.endpoint?);
@@ -238,6 +253,7 @@ impl HostState {
             foreign_rules: foreign_rules.clone(),
             firewalld: firewalld.clone(),
             name_servers: name_servers.clone(),
+            carried: carried.clone(),
         }
     }
 }

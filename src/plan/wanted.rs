@@ -191,6 +191,7 @@ pub fn wanted_of(
         foreign_rules,
         firewalld: firewalld_policies,
         name_servers,
+        carried: None,
     };
     let placed: Vec<(IpNet, String)> = sites
         .into_iter()

@@ -120,6 +120,7 @@ mod tests {
             attached: Vec::new(),
             drains: false,
             to_leave: Vec::new(),
+            floating: None,
             rolls_back_in: None,
         }
     }

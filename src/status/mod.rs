@@ -146,6 +146,26 @@ pub struct Status {
     /// While it drains: the spokes here that can leave, and have not yet.
     #[serde(default)]
     pub to_leave: Vec<NodeName>,
+    /// On a relay that several hosts carry: who does; `null` elsewhere.
+    #[serde(default)]
+    pub floating: Option<FloatingStatus>,
+}
+
+/// Who carries a relay that several hosts can carry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FloatingStatus {
+    /// The address that goes with it.
+    pub address: IpNet,
+    /// This host.
+    pub host: Option<NodeName>,
+    /// Who carries it; `null`: nobody, or it is not known.
+    pub holder: Option<NodeName>,
+    /// Since when, by that host's clock; `null`: not known.
+    pub since: Option<Timestamp>,
+    /// How often it was taken: it grows each time. `null`: not known.
+    pub term: Option<u64>,
+    /// Who else is there and could take over.
+    pub ready: Vec<NodeName>,
 }
 
 impl Status {
@@ -167,6 +187,8 @@ pub struct Inputs<'a> {
     pub report: Option<&'a DeviceReport>,
     /// What would have to change for the host to be as applied.
     pub drift: Vec<Line>,
+    /// Whether another host carries this relay: then nothing of it is to be here.
+    pub stands_by: bool,
     /// What is known to be wrong, pending or missing.
     pub problems: Vec<Problem>,
     /// How long a change still waits for its confirmation; `None`: none does.
@@ -179,8 +201,18 @@ pub struct Inputs<'a> {
 
 /// Judges an observation.
 pub fn status(inputs: Inputs<'_>) -> Status {
-    let Inputs { network, node, backend, report, drift, mut problems, rolls_back_in, rolled_back, now } =
-        inputs;
+    let Inputs {
+        network,
+        node,
+        backend,
+        report,
+        drift,
+        stands_by,
+        mut problems,
+        rolls_back_in,
+        rolled_back,
+        now,
+    } = inputs;
     let by_key: HashMap<PublicKey, &Node> = network.nodes.values().map(|n| (n.public_key, n)).collect();
     let judged = |peer| peer_status(network, node, &by_key, peer, now);
     let mut peers: Vec<PeerStatus> = report.into_iter().flat_map(|r| &r.peers).map(judged).collect();
@@ -201,7 +233,8 @@ pub fn status(inputs: Inputs<'_>) -> Status {
     let missing = problems.iter().any(|p| p.is_error() || is_degrading(&p.code));
     let stands = problems.iter().any(|p| matches!(p.code.as_str(), "no-record" | "up-elsewhere"));
     let state = match report {
-        None if stands => State::Degraded,
+        None if stands || (stands_by && (missing || !drift.is_empty())) => State::Degraded,
+        None if stands_by => State::Up,
         None => State::Down,
         Some(_) if missing || !drift.is_empty() => State::Degraded,
         Some(_) => State::Up,
@@ -225,6 +258,7 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         attached: Vec::new(),
         drains: false,
         to_leave: Vec::new(),
+        floating: None,
     }
 }
 

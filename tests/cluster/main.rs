@@ -4,6 +4,7 @@
 mod believed;
 mod edits;
 mod faults;
+mod floating;
 mod page;
 #[path = "../rig/mod.rs"]
 #[expect(dead_code, reason = "the rig serves other tests as well")]

@@ -1,6 +1,7 @@
 //! [`Host`] for Linux: sorts changes by what carries them out, and joins neighbours into one batch.
 
 mod ahead;
+pub mod announce;
 pub mod boot_clock;
 mod bridge;
 pub mod confine;
@@ -9,6 +10,7 @@ pub mod discover;
 pub mod docker;
 pub mod examine;
 mod facts;
+pub mod fence;
 mod firewalld;
 mod foreign_firewall;
 mod iptables;
@@ -318,6 +320,7 @@ const fn by(change: &Change) -> By {
         | Change::Sysctl { .. }
         | Change::CreateDevice { .. }
         | Change::NameServers { .. }
+        | Change::Carry { .. }
         | Change::DeleteDevice { .. } => By::Alone,
     }
 }
@@ -458,6 +461,8 @@ impl Host for LinuxHost {
         state.foreign_rules = foreign.rules(&scope.network);
         state.firewalld = foreign.policies(&scope.network);
         state.name_servers = name_servers::read(&scope.network, &scope.resolvers());
+        let carried = scope.applied.as_ref().and_then(|applied| applied.carried.as_ref());
+        state.carried = fence::observe(&mut self.netlink, &scope.network, carried)?;
         Ok(state)
     }
 
@@ -525,6 +530,9 @@ impl Host for LinuxHost {
                 }
                 (By::Alone, Change::NameServers { from, to }) => {
                     name_servers::apply(network, from.as_deref(), to.as_deref())?;
+                }
+                (By::Alone, Change::Carry { from, to }) => {
+                    fence::apply(&mut self.netlink, network, from.as_deref(), to.as_deref())?;
                 }
                 (By::Alone, Change::DeleteDevice { from }) => self.delete_device(network, from.backend)?,
                 (By::Alone, _) => {}

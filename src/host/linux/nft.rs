@@ -185,6 +185,17 @@ fn send(operation: &'static str, table: &str, batch: &impl serde::Serialize) -> 
     if output.status.success() { Ok(()) } else { Err(refused(operation, table, &output)) }
 }
 
+/// Gives nft a text: one transaction.
+pub(super) fn send_text(operation: &'static str, table: &str, text: &str) -> Result<(), HostError> {
+    let output = run(&["-f", "-"], Some(text.as_bytes())).map_err(|e| HostError::new(operation, table, e))?;
+    if output.status.success() { Ok(()) } else { Err(refused(operation, table, &output)) }
+}
+
+/// Says whether a table is there.
+pub(super) fn is_there(family: &str, table: &str) -> Result<bool, HostError> {
+    Ok(rules(family, Some(table))?.is_some())
+}
+
 /// Makes an error of nft's first words; the batch itself, which nft repeats below them, stays out.
 fn refused(operation: &'static str, table: &str, output: &Output) -> HostError {
     if let Some(signal) = output.status.signal() {

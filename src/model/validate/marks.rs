@@ -41,6 +41,12 @@ pub struct NodeMarks {
     pub relays: Option<Mark>,
     /// One for each of the node's `relays`, in order.
     pub each_relay: Vec<Mark>,
+    /// `hosts`; `None`: not written.
+    pub hosts: Option<Mark>,
+    /// One for each of the node's `hosts`, in order.
+    pub each_host: Vec<Mark>,
+    /// `floating`; `None`: not written.
+    pub floating: Option<Mark>,
     /// One for each of the node's sites, in order.
     pub sites: Vec<SiteMarks>,
     /// One for each of the node's bridges, in order.
@@ -152,6 +158,9 @@ pub(super) fn label(network: &Network, labels: &mut Vec<String>) -> Marks {
             via: node.via.as_ref().and_then(|_| field("via")),
             relays: Some(&node.relays).filter(|list| !list.is_empty()).and_then(|_| field("relays")),
             each_relay: node.relays.iter().filter_map(|_| field("relays")).collect(),
+            hosts: Some(&node.hosts).filter(|list| !list.is_empty()).and_then(|_| field("hosts")),
+            each_host: node.hosts.iter().filter_map(|_| field("hosts")).collect(),
+            floating: node.floating.and_then(|_| field("floating")),
             local: node.local.iter().filter_map(|_| field("local")).collect(),
             except: node.except.iter().filter_map(|_| field("except")).collect(),
             sites,

@@ -5,6 +5,7 @@
 
 mod attached;
 mod exits;
+mod floating;
 mod forwards;
 mod links;
 mod marks;
@@ -43,6 +44,7 @@ pub fn validate(network: &Network, marks: &Marks) -> Vec<Finding> {
     }
     let sites = check.sites();
     check.endpoints(&sites);
+    check.floating();
     check.policy(&sites);
     check.forwards();
     check.found

@@ -345,6 +345,13 @@ impl Shared {
             // It joined, and was ended before it had written so.
             return Ok((taken, record.clone()));
         }
+        if this.sealing_key.is_some() && !this.hosts.is_empty() {
+            return Err(told(
+                "store-refuses",
+                format!("{node} joined already, with keys that are not here"),
+                format!("`wgrelay export {node} --format bundle` on a host that carries {node} has them"),
+            ));
+        }
         if this.sealing_key.is_some() {
             return Err(told(
                 "store-refuses",

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -20,6 +22,9 @@ const FOLDER: &str = ".cluster";
 pub struct Membership {
     /// The relay that this host is.
     pub node: NodeName,
+    /// Of a relay that several hosts carry: which of them this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<NodeName>,
     /// How the store is reached.
     #[serde(flatten)]
     pub access: Access,
@@ -125,6 +130,30 @@ impl Place {
             why: "its signing key is none".into(),
         })?;
         Ok(Some(MemberKeys { sealing: texts.sealing_key.clone(), signing }))
+    }
+
+    /// Returns this host's keys as text, for another host of the same relay; `None`: it has none.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn expose_keys(&self) -> Result<Option<Zeroizing<String>>, StoreError> {
+        let Some(texts) = self.read::<KeyTexts>("keys.json")? else { return Ok(None) };
+        let json = Zeroizing::new(serde_json::to_vec(&texts).unwrap_or_default());
+        Ok(Some(Zeroizing::new(BASE64_STANDARD.encode(&*json))))
+    }
+
+    /// Takes what [`Self::expose_keys`] gave; says whether it was that.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn take_keys(&self, text: &str) -> Result<bool, StoreError> {
+        let json = BASE64_STANDARD.decode(text).map(Zeroizing::new).ok();
+        let texts = json.and_then(|json| serde_json::from_slice::<KeyTexts>(&json).ok());
+        let Some(texts) = texts.filter(|texts| SigningPair::from_text(&texts.signing_key).is_some()) else {
+            return Ok(false);
+        };
+        self.write("keys.json", &texts)?;
+        Ok(true)
     }
 
     /// Reads what this host believes; `None`: it took nothing yet.

@@ -7,6 +7,7 @@
 mod blobs;
 mod commit;
 pub mod etcd;
+mod floating;
 mod found;
 pub mod membership;
 pub mod parts;
@@ -18,6 +19,7 @@ pub mod trust;
 pub mod underlay;
 pub mod verdict;
 
+pub use floating::{FloatingKeys, Read};
 pub use found::{Found, Joined};
 pub use membership::{Held, Membership, Place, Standing};
 pub use pull::Pulled;

@@ -63,6 +63,9 @@ impl Keys {
     pub fn turn(&self) -> String {
         format!("{}turn", self.0)
     }
+    pub fn floating(&self, relay: &NodeName) -> String {
+        format!("{}floating/{relay}/", self.0)
+    }
     pub fn revisions(&self) -> String {
         format!("{}revisions/", self.0)
     }

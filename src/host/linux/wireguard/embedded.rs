@@ -196,6 +196,42 @@ impl Embedded {
         true
     }
 
+    /// Starts an agent that brings up what is on record, which may be nothing as yet.
+    ///
+    /// # Errors
+    /// It is not there within its time.
+    pub fn start_standing_by(&self) -> Result<(), HostError> {
+        self.runtime.clear_stale_agent()?;
+        self.start(0)
+    }
+
+    fn start(&self, mtu: u16) -> Result<(), HostError> {
+        let mut child = self.spawn(mtu)?;
+        let start = Instant::now();
+        loop {
+            if agent_pid(&self.runtime).is_some() {
+                return Ok(());
+            }
+            if let Ok(Some(_)) = child.try_wait() {
+                return Err(HostError::new("start", "the embedded data plane", self.last_words()));
+            }
+            if start.elapsed() > READY_WITHIN {
+                // With the agent that it started: they are a group.
+                let _ = i32::try_from(child.id()).map(|id| killpg(Pid::from_raw(id), Signal::SIGKILL));
+                let _ = child.kill();
+                let _ = child.wait();
+                let words = self.last_words();
+                let said = if words.is_empty() { String::new() } else { format!("; it said: {words}") };
+                return Err(HostError::new(
+                    "start",
+                    "the embedded data plane",
+                    format!("it was not ready within {} s{said}", READY_WITHIN.as_secs()),
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    }
+
     fn spawn(&self, mtu: u16) -> Result<Child, HostError> {
         let fault = |e: &dyn std::fmt::Display| HostError::new("start", "the agent", e);
         let (program, args) = self.command.split_first().ok_or_else(|| fault(&"no command"))?;
@@ -229,30 +265,7 @@ impl WireGuard for Embedded {
             self.delete(name)?;
         }
         self.runtime.clear_stale_agent()?;
-        let mut child = self.spawn(mtu)?;
-        let start = Instant::now();
-        loop {
-            if agent_pid(&self.runtime).is_some() {
-                return Ok(());
-            }
-            if let Ok(Some(_)) = child.try_wait() {
-                return Err(HostError::new("start", "the embedded data plane", self.last_words()));
-            }
-            if start.elapsed() > READY_WITHIN {
-                // With the agent that it started: they are a group.
-                let _ = i32::try_from(child.id()).map(|id| killpg(Pid::from_raw(id), Signal::SIGKILL));
-                let _ = child.kill();
-                let _ = child.wait();
-                let words = self.last_words();
-                let said = if words.is_empty() { String::new() } else { format!("; it said: {words}") };
-                return Err(HostError::new(
-                    "start",
-                    "the embedded data plane",
-                    format!("it was not ready within {} s{said}", READY_WITHIN.as_secs()),
-                ));
-            }
-            std::thread::sleep(Duration::from_millis(3));
-        }
+        self.start(mtu)
     }
 
     fn configure(&mut self, _name: &InterfaceName, change: &DeviceChange) -> Result<(), HostError> {

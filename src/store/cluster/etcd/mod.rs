@@ -76,6 +76,8 @@ pub struct Client {
     at: usize,
     connection: Option<Connection>,
     token: Option<Zeroizing<String>>,
+    /// How long each member may take for one answer, where that is less than usual.
+    patience: Duration,
 }
 
 /// A watch on one key.
@@ -122,7 +124,13 @@ impl Client {
             .build()
             .map_err(|e| EtcdError::Setup(format!("cannot start: {e}")))?;
         let (access, forbidden) = (access.clone(), Box::new(forbidden));
-        Ok(Self { runtime, access, tls, forbidden, at: 0, connection: None, token: None })
+        Ok(Self { runtime, access, tls, forbidden, at: 0, connection: None, token: None, patience: ALL })
+    }
+
+    /// Has it ask the next member after so long: for whoever must know soon.
+    #[must_use]
+    pub fn hasty(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Reads keys from `key` up to `end`, which is not among them; `None`: that key alone. All of one revision.
@@ -211,7 +219,19 @@ impl Client {
     /// # Errors
     /// See [`EtcdError`].
     pub fn watch(&mut self, key: &str, from: i64) -> Result<KeyWatch, EtcdError> {
-        let body = json!({ "create_request": { "key": text_of(key), "start_revision": from.to_string() } });
+        self.watch_range(key, None, from)
+    }
+
+    /// The same of all keys from `key` up to `end`, which is not among them.
+    ///
+    /// # Errors
+    /// See [`EtcdError`].
+    pub fn watch_range(&mut self, key: &str, end: Option<&str>, from: i64) -> Result<KeyWatch, EtcdError> {
+        let mut request = json!({ "key": text_of(key), "start_revision": from.to_string() });
+        if let Some(end) = end {
+            request["range_end"] = text_of(end);
+        }
+        let body = json!({ "create_request": request });
         // On a connection of its own: it has no end.
         let endpoint = self.access.endpoints[self.at].clone();
         let unreachable = |why: String| EtcdError::Unreachable(format!("{endpoint}: {why}"));
@@ -261,7 +281,9 @@ impl Client {
     fn ask(&mut self, endpoint: &Endpoint, path: &str, body: &str) -> Result<Value, Asked> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
             let open = Connection::open(endpoint, self.tls.clone(), &*self.forbidden);
-            self.connection = Some(self.runtime.block_on(open).map_err(Asked::Next)?);
+            let open = async { tokio::time::timeout(self.patience, open).await };
+            let opened = self.runtime.block_on(open).unwrap_or_else(|_| Err("no answer".into()));
+            self.connection = Some(opened.map_err(Asked::Next)?);
         }
         for attempt in 0..2 {
             if self.access.user.is_some() && self.token.is_none() {
@@ -286,7 +308,10 @@ impl Client {
     fn post(&mut self, path: &str, body: String) -> Result<(u16, Value), Asked> {
         let token = self.token.as_ref().map(|token| token.as_str());
         let connection = self.connection.as_mut().expect("it was opened");
-        let answer = self.runtime.block_on(connection.ask(path, token, body));
+        let patience = self.patience;
+        let ask = async { tokio::time::timeout(patience, connection.ask(path, token, body)).await };
+        let answer = self.runtime.block_on(ask);
+        let answer = answer.unwrap_or_else(|_| Err(Failed::Unanswered("it took too long".into())));
         let (status, bytes) = answer.map_err(|failed| Asked::Next(failed.into()))?;
         // What the gateway itself has to say is plain text.
         let plain = || json!({ "message": String::from_utf8_lossy(&bytes).trim() });
