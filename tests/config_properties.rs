@@ -93,6 +93,7 @@ fn node(i: usize, sketch: &Sketch, dual: bool) -> Node {
             address: subnet.hosts().nth(1).filter(|_| *egress),
             egress: *egress,
             preference: (*kind % 2 == 0).then_some(u32::from(*kind) * 100),
+            alias: None,
         });
     }
     for j in 0..sketch.bridges {

@@ -454,6 +454,7 @@ fn large() -> Network {
                 address: None,
                 egress: false,
                 preference: None,
+                alias: None,
             }];
         }
         nodes.insert(name, node);

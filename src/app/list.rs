@@ -1,5 +1,7 @@
 //! The data of `list`: nodes, addresses, sites.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::model::{Network, Node, Platform, Role, Timestamp};
@@ -32,6 +34,9 @@ pub struct ListedNode<'a> {
     pub endpoint: Option<String>,
     pub public_key: String,
     pub sites: Vec<String>,
+    /// What the others call those of them that have an alias, by their subnets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, String>,
     /// Those of them that a better node carries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub standby: Vec<String>,
@@ -57,6 +62,7 @@ fn listed(node: &Node, now: Timestamp) -> ListedNode<'_> {
         endpoint: node.endpoint.as_ref().map(ToString::to_string),
         public_key: node.public_key.to_string(),
         sites: node.written_sites().iter().map(|s| s.subnet.to_string()).collect(),
+        aliases: node.aliases().map(|(site, alias)| (site.subnet.to_string(), alias.to_string())).collect(),
         standby: node.standby.iter().map(|s| s.site.subnet.to_string()).collect(),
     }
 }

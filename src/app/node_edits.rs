@@ -110,6 +110,7 @@ fn site(text: &str) -> Result<Site, Fault> {
         address: None,
         egress: false,
         preference: None,
+        alias: None,
     })
 }
 

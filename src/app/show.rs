@@ -59,6 +59,8 @@ pub struct ShownSite {
     /// Who of several nodes carries it: the highest number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preference: Option<u32>,
+    /// The prefix under which the others see it.
+    pub alias: Option<String>,
     /// Who carries it, where this node stands by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carried_by: Option<NodeName>,
@@ -153,10 +155,11 @@ fn site_hosts(site: &Site) -> Option<SiteHosts> {
 /// What programs of the node and its sites reach without a proxy: the network itself.
 fn no_proxy(network: &Network, node: &Node) -> Option<String> {
     node.sites.iter().any(|s| s.egress).then(|| {
-        let sites = network.nodes.values().flat_map(|n| &n.sites).map(|s| s.subnet);
+        let sites = network.nodes.values().flat_map(|n| &n.sites).map(Site::prefix);
+        let own = node.sites.iter().map(|s| s.subnet);
         let bridges = node.bridges.iter().flat_map(|b| &b.addresses).map(ipnet::IpNet::trunc);
         let all: std::collections::BTreeSet<ipnet::IpNet> =
-            network.subnets().into_iter().chain(sites).chain(bridges).collect();
+            network.subnets().into_iter().chain(sites).chain(own).chain(bridges).collect();
         let list: Vec<String> = all.iter().map(ToString::to_string).collect();
         format!("localhost,127.0.0.1,{}", list.join(","))
     })
@@ -175,6 +178,7 @@ fn shown_sites(network: &Network, node: &Node, now: Timestamp) -> Vec<ShownSite>
 fn shown_site(site: &Site) -> ShownSite {
     ShownSite {
         preference: site.preference,
+        alias: site.alias.map(|net| net.to_string()),
         carried_by: None,
         subnet: site.subnet.to_string(),
         interface: site.interface.as_ref().map(ToString::to_string),
@@ -199,7 +203,7 @@ fn allowed_ips(network: &Network, node: &Node, now: Timestamp) -> Vec<PeerAllowe
 fn concerns(rule: &AllowRule, node: &Node) -> bool {
     use crate::model::PlaceRef;
     let own: Vec<ipnet::IpNet> =
-        node.host_prefixes().into_iter().chain(node.sites.iter().map(|s| s.subnet)).collect();
+        node.host_prefixes().into_iter().chain(node.sites.iter().map(Site::prefix)).collect();
     rule.from.iter().chain(&rule.to).any(|place| match place {
         PlaceRef::Any => true,
         PlaceRef::Internet => node.egress,

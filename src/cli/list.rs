@@ -36,8 +36,8 @@ fn text(ctx: &Context, network: &Network) -> String {
                 address += &format!(", {a}");
             }
             let sites = node.sites_in_words(|s| match &s.interface {
-                Some(i) => format!("{} by {i}", s.subnet),
-                None => s.subnet.to_string(),
+                Some(i) => format!("{} by {i}", s.in_words()),
+                None => s.in_words(),
             });
             vec![
                 Cell::with(Role::Name, node.name.as_str()),

@@ -99,6 +99,9 @@ fn site_text(site: &ShownSite) -> String {
     if let Some(interface) = &site.interface {
         text += &format!(" behind {interface}");
     }
+    if let Some(alias) = &site.alias {
+        text += &format!(", {alias} to the others");
+    }
     text += match (site.masqueraded, site.gateway) {
         (true, _) => ", masqueraded",
         (false, true) => ", its hosts' gateway",

@@ -45,7 +45,8 @@ const NODE_KEYS: &[&str] = &[
     "site",
     "bridge",
 ];
-const SITE_KEYS: &[&str] = &["subnet", "interface", "nat", "gateway", "address", "egress", "preference"];
+const SITE_KEYS: &[&str] =
+    &["subnet", "interface", "nat", "gateway", "address", "egress", "preference", "alias"];
 const BRIDGE_KEYS: &[&str] = &["name", "addresses", "ports", "stp", "mtu"];
 
 /// Reads `[node.NAME]` with everything below it; a node whose name is not valid is read for its other faults.
@@ -321,6 +322,8 @@ fn site_table(section: &Section<'_>, source: &mut Source<'_>) -> (Site, SiteMark
     at.address = address.as_ref().map(|a| a.mark);
     let preference = section.number("preference", 0..=u32::MAX, "", source);
     at.preference = preference.as_ref().map(|p| p.mark);
+    let alias = section.prefix("alias", source);
+    at.alias = alias.as_ref().map(|a| a.mark);
     let site = Site {
         subnet: subnet.map_or_else(|| Ipv4Net::default().into(), |s| s.value),
         interface,
@@ -329,6 +332,7 @@ fn site_table(section: &Section<'_>, source: &mut Source<'_>) -> (Site, SiteMark
         address: address.map(|a| a.value),
         egress: section.flag("egress", source).is_some_and(|f| f.value),
         preference: preference.map(|p| p.value),
+        alias: alias.map(|a| a.value),
     };
     (site, at)
 }

@@ -208,6 +208,9 @@ fn render_site(out: &mut String, node: &str, site: &Site) {
     if let Some(preference) = site.preference {
         put(format!("preference = {preference}"));
     }
+    if let Some(alias) = site.alias {
+        put(format!("alias = {}", text(&alias.to_string())));
+    }
 }
 
 fn render_bridge(out: &mut String, node: &str, bridge: &Bridge) {

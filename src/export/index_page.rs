@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::graph::escaped;
 use super::wiped::wiped;
-use crate::model::{Network, Node, Platform, Timestamp};
+use crate::model::{Network, Node, Platform, Site, Timestamp};
 
 /// Up to so many nodes, their codes are on the page; of more, it would be too large for a browser.
 pub const MOST_CODES: usize = 100;
@@ -78,7 +78,7 @@ fn section(out: &mut dyn Write, network: &Network, entry: &Entry<'_>, now: Times
         node.platform.as_str(),
         node.address,
     )?;
-    let sites: Vec<String> = node.sites_in_words(|site| site.subnet.to_string());
+    let sites: Vec<String> = node.sites_in_words(Site::in_words);
     if !sites.is_empty() {
         writeln!(out, "<p>behind it: {}</p>", sites.join(", "))?;
     }

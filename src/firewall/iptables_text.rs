@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::compile::{
-    ANSWERED, BESIDE, DSTNAT, FORWARDS, FROM_SITE, NEAR, OPENED, SERVICES, STRAYS, TO_SITE,
+    ANSWERED, BESIDE, DSTNAT, FORWARDS, FROM_SITE, NEAR, OPENED, SERVICES, SRCNAT, STRAYS, TO_SITE,
 };
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Match, Rule, Table};
 
@@ -39,6 +39,8 @@ pub fn restore(table: &Table, family: Family) -> Option<Restore> {
         ("filter", Hook::Forward, "FORWARD"),
         ("nat", Hook::Dstnat, "PREROUTING"),
         ("nat", Hook::Postrouting, "POSTROUTING"),
+        // Inserted last, it is asked first.
+        ("nat", Hook::Srcnat, "POSTROUTING"),
     ] {
         let Some(chain) = table.chains.iter().find(|c| c.hook == hook) else { continue };
         let mut w = Writer { table, family, chains: Vec::new(), rules: Vec::new() };
@@ -117,6 +119,8 @@ impl Writer<'_> {
                 let bare = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
                 format!("DNAT --to-destination {bare}{}", port.map_or_else(String::new, |p| format!(":{p}")))
             }
+            Action::DnatPrefix(net) | Action::SnatPrefix(net) if Family::of(net) != self.family => return,
+            Action::DnatPrefix(net) | Action::SnatPrefix(net) => format!("NETMAP --to {net}"),
             Action::Mark(mark) => format!("MARK --set-xmark {:#x}/{:#x}", mark.value, mark.mask),
             Action::SaveMark => "CONNMARK --save-mark".to_string(),
             Action::RestoreMark => "CONNMARK --restore-mark".to_string(),
@@ -159,6 +163,7 @@ pub(super) fn suffix(chain: &str) -> &'static str {
     match chain {
         "forward" => "-f",
         "postrouting" => "-n",
+        SRCNAT => "-c",
         "mark" => "-m",
         "input" => "-i",
         DSTNAT => "-d",

@@ -16,11 +16,14 @@ use nftables::schema::{
 };
 use nftables::stmt::{JumpTarget, Mangle, Match, NAT, NATFamily, Operator, Statement};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::rule;
 
 /// Returns the batch that replaces the table whole, in one transaction.
-pub fn load_table(table: &rule::Table) -> Nftables<'static> {
+pub fn load_table(table: &rule::Table) -> Load {
     let mut batch = Batch::new();
     // Adding first makes the deletion succeed where there is no table yet.
     batch.add(object(&table.name));
@@ -48,7 +51,10 @@ pub fn load_table(table: &rule::Table) -> Nftables<'static> {
             batch.add(NfListObject::Rule(rule_object(&table.name, &chain.name, rule)));
         }
     }
-    batch.to_nftables()
+    let is_prefix =
+        |rule: &rule::Rule| matches!(rule.action, rule::Action::DnatPrefix(_) | rule::Action::SnatPrefix(_));
+    let translates = table.chains.iter().flat_map(|chain| &chain.rules).any(is_prefix);
+    Load { batch: batch.to_nftables(), translates }
 }
 
 /// Returns the batch that takes the table away.
@@ -85,6 +91,7 @@ fn chain_object(table: &str, chain: &rule::Chain) -> Chain<'static> {
     let (kind, hook, prio) = match chain.hook {
         rule::Hook::Forward => (Some(NfChainType::Filter), Some(NfHook::Forward), Some(0)),
         rule::Hook::Postrouting => (Some(NfChainType::NAT), Some(NfHook::Postrouting), Some(100)),
+        rule::Hook::Srcnat => (Some(NfChainType::NAT), Some(NfHook::Postrouting), Some(99)),
         rule::Hook::Dstnat => (Some(NfChainType::NAT), Some(NfHook::Prerouting), Some(-100)),
         rule::Hook::Output => (Some(NfChainType::NAT), Some(NfHook::Output), Some(-100)),
         rule::Hook::Input => (Some(NfChainType::Filter), Some(NfHook::Input), Some(0)),
@@ -258,6 +265,8 @@ fn action(action: &rule::Action) -> Statement<'static> {
             port: port.map(|p| Expression::Number(p.into())),
             flags: None,
         })),
+        rule::Action::DnatPrefix(net) => Statement::DNAT(Some(to_prefix(net))),
+        rule::Action::SnatPrefix(net) => Statement::SNAT(Some(to_prefix(net))),
         rule::Action::Masquerade => Statement::Masquerade(None),
         rule::Action::ClampMss => Statement::Mangle(Mangle {
             key: Expression::Named(NamedExpression::TcpOption(TcpOption {
@@ -278,6 +287,49 @@ fn action(action: &rule::Action) -> Statement<'static> {
     }
 }
 
+/// [`Load`] says that the host's bits stay.
+fn to_prefix(net: &IpNet) -> NAT<'static> {
+    let family = if net.addr().is_ipv6() { NATFamily::IP6 } else { NATFamily::IP };
+    NAT { addr: Some(prefix(net)), family: Some(family), port: None, flags: None }
+}
+
+/// A batch that nft is to take.
+pub struct Load {
+    batch: Nftables<'static>,
+    /// Whether a rule translates prefixes, which the crate's types cannot say.
+    translates: bool,
+}
+
+impl Serialize for Load {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if !self.translates {
+            return self.batch.serialize(s);
+        }
+        let mut value = serde_json::to_value(&self.batch).map_err(S::Error::custom)?;
+        one_to_one(&mut value);
+        value.serialize(s)
+    }
+}
+
+/// Says of each translation to a prefix that it keeps the host's bits: without it, nft takes the prefix for a range to choose from.
+fn one_to_one(value: &mut Value) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(one_to_one),
+        Value::Object(map) => {
+            for (key, inner) in map.iter_mut() {
+                // One address for one address needs no word.
+                if matches!(key.as_str(), "dnat" | "snat") && inner["addr"].is_object() {
+                    inner["flags"] = "netmap".into();
+                    inner["type_flags"] = "prefix".into();
+                } else {
+                    one_to_one(inner);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// What a packet's mark becomes.
 fn marked(mark: rule::Mark) -> Expression<'static> {
     let value = Expression::Number(mark.value);
@@ -292,31 +344,31 @@ fn marked(mark: rule::Mark) -> Expression<'static> {
 /// Reads the elements of every set out of a listing (`nft -j list table …`).
 /// An element that is not a prefix, an address or a range is left out: it is not ours, and the
 /// difference shows up as drift.
-pub fn elements(listing: &serde_json::Value) -> BTreeMap<String, BTreeSet<IpNet>> {
-    let objects = listing.get("nftables").and_then(serde_json::Value::as_array);
+pub fn elements(listing: &Value) -> BTreeMap<String, BTreeSet<IpNet>> {
+    let objects = listing.get("nftables").and_then(Value::as_array);
     objects
         .into_iter()
         .flatten()
         .filter_map(|o| o.get("set"))
         .filter_map(|set| {
             let name = set.get("name")?.as_str()?.to_string();
-            let list = set.get("elem").and_then(serde_json::Value::as_array);
+            let list = set.get("elem").and_then(Value::as_array);
             Some((name, list.into_iter().flatten().flat_map(listed_prefixes).collect()))
         })
         .collect()
 }
 
-fn listed_prefixes(value: &serde_json::Value) -> Vec<IpNet> {
-    let ip = |v: &serde_json::Value| v.as_str().and_then(|t| t.parse::<IpAddr>().ok());
+fn listed_prefixes(value: &Value) -> Vec<IpNet> {
+    let ip = |v: &Value| v.as_str().and_then(|t| t.parse::<IpAddr>().ok());
     if let Some(ip) = ip(value) {
         return vec![ip.into()];
     }
     if let Some(p) = value.get("prefix") {
-        let net = p.get("addr").and_then(ip).zip(p.get("len").and_then(serde_json::Value::as_u64));
+        let net = p.get("addr").and_then(ip).zip(p.get("len").and_then(Value::as_u64));
         return net.and_then(|(a, l)| IpNet::new(a, u8::try_from(l).ok()?).ok()).into_iter().collect();
     }
     // nft joins neighbours of one transaction into a range when it lists them.
-    if let Some([first, last]) = value.get("range").and_then(serde_json::Value::as_array).map(Vec::as_slice) {
+    if let Some([first, last]) = value.get("range").and_then(Value::as_array).map(Vec::as_slice) {
         return match (ip(first), ip(last)) {
             (Some(IpAddr::V4(a)), Some(IpAddr::V4(b))) => {
                 ipnet::Ipv4Subnets::new(a, b, 0).map(IpNet::V4).collect()

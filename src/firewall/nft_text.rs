@@ -1,5 +1,7 @@
 //! A table as nft's own language: for the hooks of an exported file, and for people to read in `plan`.
 
+use ipnet::IpNet;
+
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Mark, Match, Rule, Table};
 
 /// Returns one rule as nft writes it.
@@ -16,6 +18,8 @@ pub fn rule_text(rule: &Rule) -> String {
                 None => format!("dnat {word} to {ip}"),
             }
         }
+        Action::DnatPrefix(net) => format!("dnat {}", to_prefix(*net)),
+        Action::SnatPrefix(net) => format!("snat {}", to_prefix(*net)),
         Action::Masquerade => "masquerade".into(),
         Action::ClampMss => "tcp option maxseg size set rt mtu".into(),
         Action::SaveMark => "ct mark set meta mark".into(),
@@ -26,6 +30,14 @@ pub fn rule_text(rule: &Rule) -> String {
         }
     });
     words.join(" ")
+}
+
+fn to_prefix(net: IpNet) -> String {
+    let word = Family::of(&net).nft();
+    if net.prefix_len() == net.max_prefix_len() {
+        return format!("{word} to {}", net.addr());
+    }
+    format!("{word} prefix to {net}")
 }
 
 fn match_text(m: &Match) -> String {
@@ -73,6 +85,7 @@ pub fn hook_text(chain: &Chain) -> &'static str {
     match chain.hook {
         Hook::Forward => "type filter hook forward priority 0; policy accept;",
         Hook::Postrouting => "type nat hook postrouting priority 100; policy accept;",
+        Hook::Srcnat => "type nat hook postrouting priority 99; policy accept;",
         Hook::Dstnat => "type nat hook prerouting priority -100; policy accept;",
         Hook::Output => "type nat hook output priority -100; policy accept;",
         Hook::Input => "type filter hook input priority 0; policy accept;",

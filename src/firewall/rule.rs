@@ -174,6 +174,10 @@ pub enum Action {
     Jump(String),
     /// Goes to another address, and to another port where one is given.
     Dnat(std::net::IpAddr, Option<u16>),
+    /// Goes to the same place in another prefix: `dnat prefix to`, NETMAP.
+    DnatPrefix(IpNet),
+    /// Comes from the same place in another prefix: `snat prefix to`, NETMAP.
+    SnatPrefix(IpNet),
     /// Takes the address of the link it leaves by.
     Masquerade,
     /// Lowers the TCP MSS to what the route's MTU carries.
@@ -202,6 +206,8 @@ pub enum Hook {
     Forward,
     /// `type nat hook postrouting priority 100`
     Postrouting,
+    /// `type nat hook postrouting priority 99`: before whoever masquerades at 100, Docker among them.
+    Srcnat,
     /// `type nat hook prerouting priority -100`
     Dstnat,
     /// `type nat hook output priority -100`

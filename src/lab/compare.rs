@@ -118,9 +118,9 @@ fn asked_in(world: &World, network: &Network, topology: &Topology, now: Timestam
                     to: to.name.clone(),
                     space: from.space,
                     target_space: to.space,
-                    target: to.address,
+                    target: topology.called(from, to),
                     port: *port,
-                    listens: (to.address, *port),
+                    listens: (to.own_address(), *port),
                     predicted: traced.verdict,
                     reason: traced.reason,
                     wakes: traced.sessions,
@@ -235,7 +235,13 @@ fn places(network: &Network, topology: &Topology) -> Vec<Place> {
         && !places.iter().any(|p| p.kind == PlaceKind::Internet)
     {
         let address = address.addr();
-        places.push(Place { name: INTERNET.into(), kind: PlaceKind::Internet, space: 0, address });
+        places.push(Place {
+            name: INTERNET.into(),
+            kind: PlaceKind::Internet,
+            space: 0,
+            address,
+            near: None,
+        });
     }
     places
 }
@@ -254,7 +260,7 @@ fn asks(network: &Network, from: &Place, to: &Place) -> bool {
             node(network, &from.name).is_some_and(|n| !n.is_relay() && n.routes == Routes::Full)
         }
         (PlaceKind::HostBehind(owner), PlaceKind::Internet) => {
-            let holds = |site: &&Site| site.subnet.contains(&from.address);
+            let holds = |site: &&Site| site.prefix().contains(&from.address);
             let own: Vec<&Site> =
                 network.nodes.get(owner).into_iter().flat_map(|n| &n.sites).filter(holds).collect();
             // Where its node is dead, another carries its site.

@@ -77,7 +77,7 @@ pub(super) fn questions(
                         target_space: listens.space,
                         target: address,
                         port,
-                        listens: (target, inside),
+                        listens: (listens.own_address(), inside),
                         predicted: if is_led { traced.verdict } else { Verdict::Blocked },
                         reason: traced.reason,
                         wakes: traced.sessions,

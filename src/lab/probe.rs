@@ -76,8 +76,9 @@ pub fn probe(lab: &Lab, interrupted: Interrupted<'_>) -> io::Result<Vec<Observed
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);
                         let Some(pair) = lab.topology.pairs.get(i).filter(|_| !interrupted()) else { break };
-                        let target = lab.topology.places[pair.to].address;
-                        let from = lab.topology.places[pair.from].space;
+                        let topology = &lab.topology;
+                        let (from, to) = (&topology.places[pair.from], &topology.places[pair.to]);
+                        let (target, from) = (topology.called(from, to), from.space);
                         seen.push((i, lab.spaces[from].inside(|| Ok(ask(target, i)))));
                     }
                     seen

@@ -3,6 +3,7 @@
 //! Every node hangs on a router that stands for the Internet and has nothing but its default route there. Behind a
 //! node, each site is a bridge with the node's address and one host, which knows no more than the file promises.
 
+mod alias;
 mod feet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +92,8 @@ pub struct Place {
     pub space: usize,
     /// What the others call.
     pub address: IpAddr,
+    /// What is called at this node, and behind it, where that is another address.
+    pub near: Option<(NodeName, IpAddr)>,
 }
 
 /// Who a place is.
@@ -148,6 +151,7 @@ pub fn topology(network: &Network, now: Timestamp) -> Result<Topology, TopologyE
         now,
         base,
         taken: taken(&nodes),
+        behind_aliases: BTreeSet::new(),
         sites: Vec::new(),
         feet: Vec::new(),
         top: empty(base),
@@ -202,7 +206,7 @@ fn underlay_range(network: &Network) -> Option<Ipv4Net> {
 fn prefixes(network: &Network) -> Vec<IpNet> {
     let nodes = network.nodes.values();
     let own = nodes.flat_map(|n| {
-        let sites = n.sites.iter().map(|s| s.subnet);
+        let sites = n.sites.iter().flat_map(|s| [s.subnet, s.prefix()]);
         sites.chain(n.local.iter().copied()).chain(n.bridges.iter().flat_map(|b| b.addresses.iter().copied()))
     });
     network.subnets().into_iter().chain(own).map(|p| p.trunc()).collect()
@@ -217,7 +221,7 @@ fn taken(nodes: &[&Node]) -> BTreeSet<IpAddr> {
     nodes
         .iter()
         .flat_map(|n| {
-            let sites = n.written_sites().into_iter().filter_map(|s| s.address);
+            let sites = n.written_sites().into_iter().filter_map(|s| s.address.map(|a| s.seen_address(a)));
             sites.chain(n.bridges.iter().flat_map(|b| b.addresses.iter().map(IpNet::addr)))
         })
         .collect()
@@ -239,6 +243,8 @@ struct Builder<'n> {
     now: Timestamp,
     base: Ipv4Net,
     taken: BTreeSet<IpAddr>,
+    /// What hosts of aliased sites have: nobody in a plain site has it, so that nobody answers for another.
+    behind_aliases: BTreeSet<IpAddr>,
     sites: Vec<Built<'n>>,
     feet: Vec<Foot<'n>>,
     top: Topology,
@@ -307,16 +313,19 @@ impl<'n> Builder<'n> {
         let nested: Vec<IpNet> =
             prefixes(self.network).into_iter().filter(|p| site.contains(p) && *p != site).collect();
         let candidates = options.iter().copied().chain(1..1024).filter_map(|n| host_address(site, n));
-        let found = candidates
-            .into_iter()
-            .find(|a| !self.taken.contains(a) && !nested.iter().any(|p| p.contains(a)))?;
+        let found = candidates.into_iter().find(|a| {
+            !self.taken.contains(a)
+                && !self.behind_aliases.contains(a)
+                && !nested.iter().any(|p| p.contains(a))
+        })?;
         self.taken.insert(found);
         Some(found)
     }
 
     /// The address in a site that a port of a relay leads to: its host has that one.
-    fn called_by_forwards(&mut self, site: IpNet) -> Option<IpAddr> {
-        let sites = self.network.nodes.values().flat_map(|n| &n.sites).map(|s| s.subnet);
+    fn called_by_forwards(&mut self, of: &Site) -> Option<IpAddr> {
+        let site = of.prefix();
+        let sites = self.network.nodes.values().flat_map(|n| &n.sites).map(Site::prefix);
         let narrower: Vec<IpNet> = sites.filter(|s| *s != site && site.contains(s)).collect();
         let targets = self.network.forward.iter().flat_map(|f| f.targets(self.network));
         let is_free = |ip: &IpAddr| {
@@ -324,7 +333,7 @@ impl<'n> Builder<'n> {
         };
         let found = targets.into_iter().find(is_free)?;
         self.taken.insert(found);
-        Some(found)
+        Some(of.own_address(found))
     }
 
     fn site(&mut self, node: &'n Node, site: &'n Site, number: usize) -> Result<(), TopologyError> {
@@ -345,17 +354,17 @@ impl<'n> Builder<'n> {
             None => {
                 let address = match site.address {
                     Some(address) => address,
-                    None => self.free(site.subnet, &[]).ok_or_else(no_room)?,
+                    None => self.free_in(site, &[]).ok_or_else(no_room)?,
                 };
                 let net = IpNet::new_assert(address, site.subnet.prefix_len());
                 self.top.spaces[space].addresses.push((bridge.clone(), net));
                 address
             }
         };
-        let wished = self.called_by_forwards(site.subnet);
+        let wished = self.called_by_forwards(site);
         let address = match wished {
             Some(address) => address,
-            None => self.free(site.subnet, &[10]).ok_or_else(no_room)?,
+            None => self.free_in(site, &[10]).ok_or_else(no_room)?,
         };
         let link = String::from("eth0");
         // Only what the file promises: a gateway, or nothing but its own subnet.
@@ -385,12 +394,14 @@ impl<'n> Builder<'n> {
                 kind: PlaceKind::Node,
                 space,
                 address: node.address.into(),
+                near: None,
             });
         }
         for built in &self.sites {
-            let (name, space) = (built.address.to_string(), built.host);
+            let (address, near) = built.known_as(built.address);
             let kind = PlaceKind::HostBehind(built.node.name.clone());
-            self.top.places.push(Place { name, kind, space, address: built.address });
+            let name = address.to_string();
+            self.top.places.push(Place { name, kind, space: built.host, address, near });
         }
         let ends: Vec<Who<'_>> = nodes
             .iter()
@@ -416,7 +427,7 @@ impl<'n> Builder<'n> {
             return None;
         }
         let source = match (a.site, target) {
-            (Some(site), _) => site.address,
+            (Some(site), _) => site.known_as(site.address).0,
             (None, IpAddr::V4(_)) => a.node.address.into(),
             (None, IpAddr::V6(_)) => a.node.address6?.into(),
         };
@@ -499,6 +510,7 @@ impl<'n> Builder<'n> {
             kind: PlaceKind::Internet,
             space: ROUTER,
             address,
+            near: None,
         });
         let promised = self.network.allow.is_empty();
         self.top.pairs.extend(asking.into_iter().map(|(from, seen_as)| Pair { from, to, promised, seen_as }));

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::derivation::Derivation;
-use super::{Network, Node, PlaceRef, Routes, Timestamp};
+use super::{Network, Node, PlaceRef, Routes, Site, Timestamp};
 
 /// Returns what belongs to a spoke on its relay: its own addresses and its sites.
 pub fn claimed_by_spoke(spoke: &Node) -> BTreeSet<IpNet> {
-    spoke.host_prefixes().into_iter().chain(spoke.sites.iter().map(|s| s.subnet)).collect()
+    spoke.host_prefixes().into_iter().chain(spoke.sites.iter().map(Site::prefix)).collect()
 }
 
 /// Returns the sites of every other active node, as seen from `node`.
@@ -19,14 +19,14 @@ pub fn reachable_sites(network: &Network, node: &Node, now: Timestamp) -> BTreeS
         .nodes
         .values()
         .filter(|other| other.name != node.name && other.is_active(now))
-        .flat_map(|other| other.sites.iter().map(|s| s.subnet))
+        .flat_map(|other| other.sites.iter().map(Site::prefix))
         .collect()
 }
 
 /// Returns every place of the network: the tunnel subnets and the sites of active nodes.
 pub fn places(network: &Network, now: Timestamp) -> BTreeSet<IpNet> {
     let sites = network.nodes.values().filter(|n| n.is_active(now)).flat_map(|n| &n.sites);
-    network.subnets().into_iter().chain(sites.map(|s| s.subnet)).collect()
+    network.subnets().into_iter().chain(sites.map(Site::prefix)).collect()
 }
 
 /// Returns the prefixes that a place of a rule stands for; none for the Internet.
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_site_inside_an_own_one_is_sent_for_unless_it_is_attached() {
         let mut network = network();
-        let site = |subnet: &str| crate::model::Site {
+        let site = |subnet: &str| Site {
             subnet: subnet.parse().unwrap(),
             interface: None,
             nat: crate::model::Nat::Auto,
@@ -174,6 +174,7 @@ mod tests {
             address: None,
             egress: false,
             preference: None,
+            alias: None,
         };
         network.nodes.get_mut("a").unwrap().sites = vec![site("10.1.0.0/24")];
         network.nodes.get_mut("b").unwrap().sites = vec![site("10.1.0.64/26")];

@@ -43,7 +43,7 @@ impl Derivation {
         let network = &*network.settled(now);
         let active = network.nodes.values().filter(|n| n.is_active(now));
         let mut sites: Vec<(IpNet, NodeName)> =
-            active.flat_map(|n| n.sites.iter().map(|s| (s.subnet, n.name.clone()))).collect();
+            active.flat_map(|n| n.sites.iter().map(|s| (s.prefix(), n.name.clone()))).collect();
         sites.sort();
         let mut groups: BTreeMap<&NodeName, Vec<IpNet>> = BTreeMap::new();
         for node in network.nodes.values() {
@@ -129,7 +129,7 @@ impl Derivation {
             .local
             .iter()
             .copied()
-            .chain(spoke.sites.iter().map(|s| s.subnet))
+            .chain(spoke.sites.iter().flat_map(|s| [s.subnet, s.prefix()]))
             .map(|n| n.trunc())
             .collect();
         let nested = self.nested(spoke, &own, &wanted);
@@ -166,9 +166,9 @@ impl Derivation {
         let local = spoke.written_local();
         let is_there = |other: &IpNet| local.iter().any(|l| l.contains(other));
         let mut out = BTreeSet::new();
-        for site in spoke.written_sites() {
-            let others = inside(&self.sites, site.subnet, |(net, _)| *net)
-                .filter(|(net, owner)| *owner != spoke.name && *net != site.subnet && !is_there(net));
+        for site in spoke.written_sites().into_iter().flat_map(|s| [Some(s.subnet), s.alias]).flatten() {
+            let others = inside(&self.sites, site, |(net, _)| *net)
+                .filter(|(net, owner)| *owner != spoke.name && *net != site && !is_there(net));
             for (other, _) in others {
                 let found: BTreeSet<IpNet> = wanted.iter().filter_map(|w| common(*w, *other)).collect();
                 // What is this spoke's own again inside of that is not sent away.

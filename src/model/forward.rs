@@ -155,7 +155,7 @@ impl Forward {
         let owner = network.nodes.values().find(|n| n.host_prefixes().iter().any(|p| p.addr() == target));
         match owner {
             Some(node) => full(node),
-            None => relay.sites.iter().any(|s| s.subnet.contains(&target) && s.is_gateway()),
+            None => relay.sites.iter().any(|s| s.prefix().contains(&target) && s.is_gateway()),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Pure: no file, socket, clock or randomness. Values that break a rule of one field cannot be built;
 //! rules between fields are in [`validate`].
 
+mod alias;
 mod allocate;
 mod allowed_ips;
 mod attachment;
@@ -28,6 +29,7 @@ mod timestamp;
 pub mod validate;
 pub(crate) mod via;
 
+pub use alias::{carried_over, net_carried_over};
 pub use allocate::{Exhausted, next_address, next_address6};
 pub use allowed_ips::{
     FULL_TUNNEL, claimed_by_spoke, conf_mark, derive_for_spoke, has_own_table, is_full_tunnel,

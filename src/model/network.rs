@@ -154,6 +154,8 @@ pub struct Site {
     /// Of several nodes that have this site, each with a number of its own, the one with the highest carries it; `None`: it is
     /// this node's alone.
     pub preference: Option<u32>,
+    /// The prefix under which the others see it, of the subnet's length; `None`: under its own.
+    pub alias: Option<IpNet>,
 }
 
 impl Site {

@@ -112,6 +112,7 @@ mod tests {
             address: None,
             egress: false,
             preference: None,
+            alias: None,
         });
         let nodes = [
             node("eu", Role::Relay, 1, &[]),

@@ -150,7 +150,7 @@ impl Network {
 
     /// Returns the node that carries a site.
     pub fn carrier_of(&self, subnet: IpNet, now: Timestamp) -> Option<&Node> {
-        let has = |node: &&Node| node.sites.iter().any(|site| site.subnet.trunc() == subnet.trunc());
+        let has = |node: &&Node| node.sites.iter().any(|site| site.prefix().trunc() == subnet.trunc());
         self.nodes.values().filter(|node| node.is_active(now)).find(has)
     }
 
@@ -174,6 +174,7 @@ mod tests {
             address: None,
             egress: false,
             preference,
+            alias: None,
         }
     }
 

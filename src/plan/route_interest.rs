@@ -29,7 +29,7 @@ impl RouteInterest {
         network.subnets().into_iter().for_each(&mut put);
         called.for_each(|ip| put(ip.into()));
         for node in network.nodes.values() {
-            node.sites.iter().for_each(|s| put(s.subnet));
+            node.sites.iter().flat_map(|s| [s.subnet, s.prefix()]).for_each(&mut put);
             node.local.iter().copied().for_each(&mut put);
             node.bridges.iter().flat_map(|b| &b.addresses).for_each(|a| put(a.trunc()));
             if let Routes::Only(list) = &node.routes {
@@ -79,6 +79,7 @@ mod tests {
             address: None,
             egress: false,
             preference: None,
+            alias: None,
         };
         network.nodes.get_mut(&relay).unwrap().sites = vec![site];
         let called = ["198.51.100.7".parse().unwrap()];

@@ -198,6 +198,7 @@ mod tests {
             address: None,
             egress: false,
             preference: None,
+            alias: None,
         }
     }
 

@@ -308,6 +308,7 @@ mod tests {
                 address: own.map(|text| text.parse().unwrap()),
                 egress: false,
                 preference: is_preferred.then_some(1),
+                alias: None,
             })
     }
 

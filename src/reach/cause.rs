@@ -12,7 +12,7 @@ use super::host::Dev;
 use super::place::Place;
 use super::world::{NodeId, SiteId, World};
 use crate::firewall::foreign::routing_rule::RoutingRule;
-use crate::model::Routes;
+use crate::model::{Routes, Site};
 use words::{denied, refusal};
 
 /// The reason codes (docs/reasons.md).
@@ -278,12 +278,13 @@ impl Failure {
         let (network, spoke) = (world.network(), world.node(*node));
         let is_place = || {
             let sites = network.nodes.values().filter(|n| n.name != spoke.name).flat_map(|n| &n.sites);
-            network.subnets().into_iter().chain(sites.map(|s| s.subnet)).any(|net| net.contains(ip))
+            network.subnets().into_iter().chain(sites.map(Site::prefix)).any(|net| net.contains(ip))
         };
         !network.allow.is_empty()
             && !spoke.is_relay()
             && spoke.routes == Routes::Split
             && !spoke.local.iter().any(|net| net.contains(ip))
+            && !spoke.aliases().any(|(site, _)| site.subnet.contains(ip))
             && is_place()
     }
 

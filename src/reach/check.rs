@@ -10,7 +10,7 @@ use super::matrix::{Matrix, Pair, Unlisted, matrix};
 use super::outside::{Led, intrusions, led};
 use super::place::{Place, place};
 use super::world::World;
-use crate::model::{Expectation, Network, Node, PlaceRef, Problem, Timestamp, Verdict};
+use crate::model::{Expectation, Network, Node, PlaceRef, Problem, Site, Timestamp, Verdict};
 
 /// What `check` says; serialises as the program's JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -187,8 +187,7 @@ fn expand(world: &World, matrix: &Matrix, place_ref: &PlaceRef) -> Vec<Place> {
                         .iter()
                         .any(|p| net.contains(p))
                         .then(|| Place::Node(n.name.clone()));
-                    let sites =
-                        n.sites.iter().filter(|s| net.contains(&s.subnet)).map(|s| Place::Site(s.subnet));
+                    let sites = n.sites.iter().map(Site::prefix).filter(|s| net.contains(s)).map(Place::Site);
                     own.into_iter().chain(sites).collect::<Vec<_>>()
                 })
                 .collect(),

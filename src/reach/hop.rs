@@ -20,6 +20,8 @@ pub enum Step {
     Forward,
     /// It gets another destination.
     Dnat,
+    /// It gets the same place in another prefix: an alias and the site behind it.
+    Netmap,
     /// It gets another source address.
     Masquerade,
     /// The answer gets the address back that the packet had.
@@ -37,6 +39,7 @@ impl Step {
             Self::Decrypt => "decrypt",
             Self::Forward => "forward",
             Self::Dnat => "dnat",
+            Self::Netmap => "netmap",
             Self::Masquerade => "masquerade",
             Self::Restore => "restore",
             Self::Deliver => "deliver",

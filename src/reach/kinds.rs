@@ -108,10 +108,12 @@ impl<'n> Marks<'n> {
             nodes().filter_map(|n| n.endpoint.as_ref()?.socket_addr()).map(|a| IpNet::from(a.ip()));
         let bridges = nodes().flat_map(|n| &n.bridges).flat_map(|b| &b.addresses).map(IpNet::trunc);
         let locals = nodes().flat_map(|n| &n.local).copied();
-        let beside: Vec<IpNet> = endpoints.chain(bridges).collect();
+        // Who has the subnet of an aliased site as well meets it otherwise than others do.
+        let aliased = nodes().flat_map(Node::aliases).map(|(site, _)| site.subnet);
+        let beside: Vec<IpNet> = endpoints.chain(bridges).chain(aliased).collect();
         let elsewhere = Prefixes::new(beside.iter().copied().chain(network.subnets()));
         let beside: Vec<IpNet> = beside.into_iter().chain(locals).collect();
-        let sites = Prefixes::new(nodes().flat_map(|n| &n.sites).map(|s| s.subnet));
+        let sites = Prefixes::new(nodes().flat_map(|n| &n.sites).map(Site::prefix));
         let others = Prefixes::new(beside.iter().copied());
         // A rule about places of the network, and no part of anything else, says nothing but who may talk to whom.
         let is_of_place = |net: &IpNet| {
@@ -190,6 +192,7 @@ impl<'n> Marks<'n> {
         !node.bridges.is_empty()
             || !self.is_attached_beside(node)
             || node.is_relay()
+            || node.aliases().next().is_some()
             || node.sites.iter().any(|s| self.is_entangled(s.subnet.trunc()))
     }
 

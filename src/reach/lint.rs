@@ -83,7 +83,7 @@ pub(super) fn part_that_tells(network: &Network) -> Network {
         .collect();
     let nodes = network.nodes.values().filter_map(|node| {
         let is_of_use = node.is_relay() || named.contains(&node.name);
-        let sites: Vec<_> = node.sites.iter().filter(|s| touches(&s.subnet)).cloned().collect();
+        let sites: Vec<_> = node.sites.iter().filter(|s| touches(&s.prefix())).cloned().collect();
         (is_of_use || !sites.is_empty()).then(|| (node.name.clone(), Node { sites, ..node.clone() }))
     });
     let nodes = nodes.collect();
@@ -116,24 +116,25 @@ fn shadowed(network: &Network, now: Timestamp, out: &mut Vec<Problem>) {
         let active = network.nodes.values().filter(|n| n.is_active(now));
         active.flat_map(|n| n.sites.iter().enumerate().map(move |(i, s)| (n, i, s)))
     };
-    let mut all: Vec<IpNet> = sites().map(|(.., s)| s.subnet).collect();
+    let mut all: Vec<IpNet> = sites().map(|(.., s)| s.prefix()).collect();
     all.sort();
     for (node, index, site) in sites() {
-        let last = IpNet::from(site.subnet.broadcast());
-        let from = all.partition_point(|n| *n < site.subnet);
+        let last = IpNet::from(site.prefix().broadcast());
+        let from = all.partition_point(|n| *n < site.prefix());
         let inside: Vec<IpNet> = all[from..]
             .iter()
             .take_while(|n| **n <= last)
-            .filter(|n| **n != site.subnet && site.subnet.contains(*n))
+            .filter(|n| **n != site.prefix() && site.prefix().contains(*n))
             .copied()
             .collect();
-        if !inside.is_empty() && without(&BTreeSet::from([site.subnet]), &inside).is_empty() {
+        if !inside.is_empty() && without(&BTreeSet::from([site.prefix()]), &inside).is_empty() {
             out.push(Problem::warning(
                 "shadowed-prefix",
                 format!("node.{}.site[{}]", node.name, node.written_place(index)),
                 format!(
                     "no packet ever goes to site {} of {}: longer prefixes cover all of it",
-                    site.subnet, node.name
+                    site.prefix(),
+                    node.name
                 ),
                 "take it away, or make the sites inside it smaller",
             ));

@@ -183,7 +183,7 @@ fn lost((matrix_before, before): &(Matrix, World), after: &World, dead: &NodeNam
 
 fn owners(network: &Network) -> HashMap<Place, &NodeName> {
     let sites =
-        network.nodes.values().flat_map(|n| n.sites.iter().map(move |s| (Place::Site(s.subnet), &n.name)));
+        network.nodes.values().flat_map(|n| n.sites.iter().map(move |s| (Place::Site(s.prefix()), &n.name)));
     sites.collect()
 }
 

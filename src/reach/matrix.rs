@@ -141,7 +141,7 @@ pub(super) fn pair(world: &World, probes: &[Probe], from: &Place, to: &Place) ->
 /// Every place of a network: nodes, each followed by its sites, then the Internet where anyone reaches it through us.
 pub(super) fn places(network: &Network) -> Vec<Place> {
     let of = |n: &Node| {
-        let sites = n.sites.iter().map(|s| Place::Site(s.subnet)).collect::<Vec<_>>();
+        let sites = n.sites.iter().map(|s| Place::Site(s.prefix())).collect::<Vec<_>>();
         std::iter::once(Place::Node(n.name.clone())).chain(sites)
     };
     let mut out: Vec<Place> = network.nodes.values().flat_map(of).collect();
@@ -160,7 +160,7 @@ pub(super) fn asks(world: &World, from: &Place, to: &Place) -> bool {
         (Place::Node(name), Place::Internet) => world.network().nodes.get(name).is_some_and(sends_everything),
         (Place::Site(net), Place::Internet) => {
             let mut sites = world.network().nodes.values().flat_map(|n| &n.sites);
-            sites.any(|s| s.egress && s.subnet == *net)
+            sites.any(|s| s.egress && s.prefix() == *net)
         }
         _ => true,
     }

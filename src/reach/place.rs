@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::model::is_private::is_private;
-use crate::model::{Network, NodeName, PlaceRef, nearest};
+use crate::model::{Network, Node, NodeName, PlaceRef, nearest, net_carried_over};
 
 /// A start or an end of a flow.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,12 +72,17 @@ pub fn place(network: &Network, text: &str) -> Result<Place, Unknown> {
                     of_the_tunnel(network, ip),
                 );
             }
+            if let Some(alias) = aliased(network, ip.into()) {
+                return unknown(format!("{ip} is an address that only its own site uses"), alias);
+            }
             let (why, hint) = outside(network, ip);
             unknown(format!("{ip} lies in no site and is no node's address{why}"), hint)
         }),
         Some(PlaceRef::Prefix(net)) => prefix(network, net).ok_or_else(|| {
             let sites = inside(network, net);
-            let hint = if sites.is_empty() {
+            let hint = if let Some(alias) = aliased(network, net) {
+                alias
+            } else if sites.is_empty() {
                 known(network)
             } else {
                 format!("ask for one at a time: {}", sites.join(", "))
@@ -124,7 +129,7 @@ fn address(network: &Network, ip: IpAddr) -> Option<Place> {
         .values()
         .any(|n| IpAddr::V4(n.address) == ip || n.address6.is_some_and(|a| IpAddr::V6(a) == ip));
     let in_tunnel = network.subnets().iter().any(|s| s.contains(&ip));
-    let in_site = network.nodes.values().flat_map(|n| &n.sites).any(|s| s.subnet.contains(&ip));
+    let in_site = network.nodes.values().flat_map(|n| &n.sites).any(|s| s.prefix().contains(&ip));
     let bridges = network.nodes.values().flat_map(|n| &n.bridges);
     let on_bridge = bridges.flat_map(|b| &b.addresses).any(|a| a.contains(&ip));
     // A site may surround the tunnel subnet; there the tunnel wins.
@@ -168,18 +173,28 @@ fn prefix(network: &Network, net: IpNet) -> Option<Place> {
         return address(network, net.addr());
     }
     let mut sites = network.nodes.values().flat_map(|n| &n.sites);
-    sites.any(|s| s.subnet.contains(&net)).then_some(Place::Site(net))
+    sites.any(|s| s.prefix().contains(&net)).then_some(Place::Site(net))
 }
 
 fn inside(network: &Network, net: IpNet) -> Vec<String> {
-    let sites = network.nodes.values().flat_map(|n| &n.sites).filter(|s| net.contains(&s.subnet));
+    let sites = network.nodes.values().flat_map(|n| &n.sites).filter(|s| net.contains(&s.prefix()));
     let nodes = network.nodes.values().filter(|n| n.host_prefixes().iter().any(|p| net.contains(p)));
-    sites.map(|s| s.subnet.to_string()).chain(nodes.map(|n| n.name.to_string())).take(8).collect()
+    sites.map(|s| s.prefix().to_string()).chain(nodes.map(|n| n.name.to_string())).take(8).collect()
+}
+
+/// How the network knows what is in the subnet of an aliased site.
+fn aliased(network: &Network, net: IpNet) -> Option<String> {
+    let mut all = network.nodes.values().flat_map(Node::aliases);
+    let (site, alias) = all.find(|(site, _)| site.subnet.contains(&net))?;
+    let seen = net_carried_over(net, site.subnet, alias)?;
+    let seen =
+        if net.prefix_len() == net.max_prefix_len() { seen.addr().to_string() } else { seen.to_string() };
+    Some(format!("the others know it as {seen} (alias): ask for that"))
 }
 
 fn known(network: &Network) -> String {
     let nodes = network.nodes.keys().map(ToString::to_string);
-    let sites = network.nodes.values().flat_map(|n| &n.sites).map(|s| s.subnet.to_string());
+    let sites = network.nodes.values().flat_map(|n| &n.sites).map(|s| s.prefix().to_string());
     let list: Vec<String> = nodes.chain(sites).collect();
     let more = if list.len() > 12 { ", …" } else { "" };
     format!(

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::compared::{Compared, Comparison};
 use crate::firewall::{Action, Addresses, CtState, Family, Hook, Match, Rule, Table};
+use crate::model::carried_over;
 
 /// The protocol of a packet, with the destination port where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +73,8 @@ pub enum Decision {
     Masquerade,
     /// It goes to another address, and to another port where one is given.
     Dnat(IpAddr, Option<u16>),
+    /// It goes on with this source.
+    Snat(IpAddr),
 }
 
 /// The decision, the rule that made it, and what it hung on.
@@ -125,6 +128,10 @@ fn run<'t>(
             Action::Accept => return Some((Decision::Accept, rule)),
             Action::Drop => return Some((Decision::Drop, rule)),
             Action::Dnat(ip, port) => return Some((Decision::Dnat(*ip, *port), rule)),
+            Action::DnatPrefix(net) => {
+                return Some((Decision::Dnat(in_prefix(packet.dst, *net), None), rule));
+            }
+            Action::SnatPrefix(net) => return Some((Decision::Snat(in_prefix(packet.src, *net)), rule)),
             Action::Masquerade => return Some((Decision::Masquerade, rule)),
             Action::ClampMss | Action::Mark(_) | Action::SaveMark | Action::RestoreMark => {}
             Action::Jump(name) if depth < MAX_JUMPS => {
@@ -193,6 +200,12 @@ fn holds(table: &Table, condition: &Match, packet: &Packet<'_>, compared: &mut C
         // Only a clamp looks at it, and a clamp decides nothing.
         Match::TcpSyn => matches!(packet.protocol, Protocol::Tcp(_)),
     }
+}
+
+/// The same place in another prefix of the same length.
+fn in_prefix(ip: IpAddr, to: IpNet) -> IpAddr {
+    let from = IpNet::new(ip, to.prefix_len()).map(|net| net.trunc());
+    from.ok().and_then(|from| carried_over(ip, from, to)).unwrap_or(ip)
 }
 
 fn is_of(family: Family, address: IpAddr) -> bool {

@@ -41,6 +41,7 @@ fn site(subnet: &str, nat: Nat, gateway: bool) -> Site {
         address: None,
         egress: false,
         preference: None,
+        alias: None,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod filters;
 mod link;
+mod nat;
 mod outside;
 mod tunnel;
 
@@ -17,7 +18,7 @@ use super::hop::{Hop, Step, shown};
 use super::host::{Dev, Host, Sought, Way};
 use super::rules::{Decision, Packet, Protocol, Tracking, evaluate};
 use super::world::{NodeId, SiteId, Spot, World};
-use crate::firewall::{Hook, nft_text};
+use crate::firewall::Hook;
 use crate::model::{PortRange, PortSpec};
 
 /// More nodes than this are never on a path: spokes meet at a relay.
@@ -103,7 +104,8 @@ pub(super) fn walk(
     protocol: Protocol,
     record: bool,
 ) -> Walked {
-    let mut at = Addresses { src: from.address(), dst: to.address() };
+    let (src, dst) = world.as_sent(from, to);
+    let mut at = Addresses { src, dst };
     let mut walk = Walk {
         world,
         asked: at,
@@ -124,6 +126,7 @@ pub(super) fn walk(
         walk.hops = None;
     }
     let result = there.and_then(|landing| {
+        walk.is_meant(to, landing, at.dst)?;
         walk.answer = true;
         walk.mtu = None;
         walk.back(from, landing, at)
@@ -154,11 +157,11 @@ impl<'w> Walk<'w> {
         let world = self.world;
         let first = match from {
             Spot::Internet(_) | Spot::Lan(..) => self.sent_from_outside(from, to, at)?,
-            Spot::Host(site, host) => {
+            Spot::Host(site, _) => {
                 if !world.is_active(site.node) {
                     return Err(Cause::Inactive(site.node));
                 }
-                self.host_sends(site, host, at.dst)?
+                self.host_sends(site, at.src, at.dst)?
             }
             Spot::Neighbour(id, host) => self.neighbour_sends(id, host, at.dst)?,
             Spot::Node(id, _) => {
@@ -195,6 +198,7 @@ impl<'w> Walk<'w> {
                 let way = self.way(id, Sought { dst: at.dst, src: Some(at.src), came_by: None })?;
                 self.routed(id, host, &way, at);
                 self.pass_output(id, host, &way, at)?;
+                self.restore_source(id, &mut at);
                 self.emit(id, host, &way, at)?
             }
             Delivered::Host(site, host) => self.host_sends(site, host, at.dst)?,
@@ -326,11 +330,21 @@ impl<'w> Walk<'w> {
         if host.owns(at.src).is_some() {
             return Err(Cause::OwnSource { node: id, src: at.src });
         }
-        if !self.answer && host.owns(at.dst).is_some() {
+        if !self.answer {
             self.lead_on(id, host, came_by, at);
         }
         if host.owns(at.dst).is_some() {
             self.pass_input(id, host, came_by, *at, tracking == Tracking::Established)?;
+            if let Some((_, asked)) = self.rewritten.filter(|(node, _)| *node == id && !self.answer) {
+                self.entries.push(Entry {
+                    node: id,
+                    passes: None,
+                    answered: false,
+                    original: (at.src, asked),
+                    protocol: self.protocol,
+                    answer: (at.dst, at.src),
+                });
+            }
             self.hop(name, Step::Deliver, *at, || "its own address".into());
             return Ok(None);
         }
@@ -417,20 +431,16 @@ impl<'w> Walk<'w> {
         let host = self.world.host(id);
         let before = *at;
         // NAT looks at the first packet of a flow only.
-        if tracking == Tracking::New
-            && let Some(rule) = self.masquerade(id, host, came_by, way, *at)
-        {
-            at.src = host.source(way, at.dst).ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
-            self.hop(self.world.name(id), Step::Masquerade, *at, || rule);
+        if tracking == Tracking::New {
+            if let Some((src, rule)) = self.aliased(id, host, came_by, way, *at) {
+                at.src = src;
+                self.hop(self.world.name(id), Step::Netmap, *at, || rule);
+            } else if let Some(rule) = self.masquerade(id, host, came_by, way, *at) {
+                at.src = host.source(way, at.dst).ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
+                self.hop(self.world.name(id), Step::Masquerade, *at, || rule);
+            }
         }
-        if self.answer
-            && let Some(asked) = self.dnatted(id, *at)
-        {
-            at.src = asked;
-            self.hop(self.world.name(id), Step::Restore, *at, || {
-                format!("connection tracking: {} stood for {asked}", before.src)
-            });
-        }
+        self.restore_source(id, at);
         let first = self.rewritten.filter(|(node, _)| *node == id && !self.answer);
         self.entries.push(Entry {
             node: id,
@@ -441,39 +451,6 @@ impl<'w> Walk<'w> {
             answer: (at.dst, at.src),
         });
         self.emit(id, host, way, *at)
-    }
-
-    fn masquerade(
-        &mut self,
-        id: NodeId,
-        host: &Host,
-        came_by: Option<&Dev>,
-        way: &Way,
-        at: Addresses,
-    ) -> Option<String> {
-        let oif = host.name_of(&way.dev);
-        let result = host.state.firewall.as_ref().map(|table| {
-            let packet = Packet {
-                src: at.src,
-                dst: at.dst,
-                protocol: self.seen_protocol(),
-                flow: self.seen_protocol(),
-                iif: came_by.map(|dev| host.name_of(dev)),
-                oif,
-                tracking: Tracking::New,
-                dnatted: self.dnatted(id, at),
-            };
-            evaluate(table, Hook::Postrouting, &packet)
-        });
-        if let Some(result) = result {
-            self.was_compared(&result.compared);
-            if result.decision == Decision::Masquerade {
-                return Some(result.rule.map(nft_text::rule_text).unwrap_or_default());
-            }
-        }
-        self.world
-            .is_docker_masqueraded(id, at.src, oif)
-            .then(|| "Docker masquerades what its containers send elsewhere".into())
     }
 
     fn routed(&mut self, id: NodeId, host: &Host, way: &Way, at: Addresses) {

@@ -1,5 +1,7 @@
 //! Every host of the network at once: what each node would be, who is behind it, and who has which address.
 
+mod aliased;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
@@ -84,6 +86,8 @@ pub struct World {
     attached: HashMap<IpAddr, Vec<NodeId>>,
     active_sites: LongestPrefix<SiteId>,
     inactive_sites: LongestPrefix<SiteId>,
+    /// The active sites that have an alias.
+    aliased: Vec<SiteId>,
     /// For each site the host that stands for it, once somebody asked.
     stand_ins: HashMap<IpNet, OnceLock<Option<IpAddr>>>,
     docker_masquerades: bool,
@@ -116,6 +120,7 @@ impl World {
             derivation: OnceLock::new(),
             active_sites: LongestPrefix::default(),
             inactive_sites: LongestPrefix::default(),
+            aliased: Vec::new(),
             stand_ins: HashMap::new(),
             docker_masquerades: true,
             dead: None,
@@ -183,13 +188,14 @@ impl World {
     fn sites(&self, active: bool) -> LongestPrefix<SiteId> {
         let of = |id: NodeId| {
             let sites = self.nodes[id].sites.iter().enumerate();
-            sites.map(move |(index, site)| (site.subnet, SiteId { node: id, index }))
+            sites.map(move |(index, site)| (site.prefix(), SiteId { node: id, index }))
         };
         (0..self.nodes.len()).filter(|id| self.is_active(*id) == active).flat_map(of).collect()
     }
 
     fn attach(&mut self) {
         (self.active_sites, self.inactive_sites) = (self.sites(true), self.sites(false));
+        self.aliased = self.with_alias();
         let mut attached: HashMap<IpAddr, Vec<NodeId>> = HashMap::new();
         let mut internet = INTERNET.map(<[IpAddr]>::to_vec);
         for id in self.ids() {
@@ -226,7 +232,7 @@ impl World {
         let first = |family: usize| *internet[family].first().unwrap_or(&INTERNET[family][0]);
         self.internet = [first(0), first(1)];
         self.attached = attached;
-        let sites = self.nodes.iter().flat_map(|n| &n.sites).map(|s| (s.subnet, OnceLock::new()));
+        let sites = self.nodes.iter().flat_map(|n| &n.sites).map(|s| (s.prefix(), OnceLock::new()));
         self.stand_ins = sites.collect();
     }
 
@@ -425,7 +431,8 @@ impl World {
             let beside = || self.ids().find(|id| self.neighbourhood(*id, ip).is_some());
             return own.or_else(|| beside().map(|id| Spot::Neighbour(id, ip)));
         };
-        Some(self.attached_at(site, ip).map_or(Spot::Host(site, ip), |(id, _)| Spot::Node(id, ip)))
+        let own = self.site(site).own_address(ip);
+        Some(self.attached_at(site, own).map_or(Spot::Host(site, ip), |(id, _)| Spot::Node(id, ip)))
     }
 
     /// The network of a bridge of this node's, where an address is on one that is no site's.
@@ -457,13 +464,20 @@ impl World {
             let nested = nested.or_else(taken);
             if let Some(hole) = tunnel.or(nested) {
                 at = number(hole.broadcast()).checked_add(1)?;
-            } else if self.attached.contains_key(&ip) {
+            } else if self.is_a_nodes(ip) {
                 at += 1;
             } else {
                 return Some(ip);
             }
         }
         None
+    }
+
+    /// Says whether a node has an address of a site's, as the others know it.
+    fn is_a_nodes(&self, ip: IpAddr) -> bool {
+        let lookup = self.active_sites.lookup(ip).or_else(|| self.inactive_sites.lookup(ip));
+        let own = lookup.map_or(ip, |(_, site)| self.site(*site).own_address(ip));
+        self.attached.contains_key(&own)
     }
 
     /// What people call an address: its node, else its site's subnet, else itself.
@@ -474,7 +488,7 @@ impl World {
         if self.internet.contains(&ip) {
             return "internet".into();
         }
-        self.site_of(ip).map_or_else(|| ip.to_string(), |s| self.site(s).subnet.to_string())
+        self.site_of(ip).map_or_else(|| ip.to_string(), |s| self.site(s).prefix().to_string())
     }
 
     /// The prefix that a line should name to cover an address: its site, the tunnel subnet, else itself.
@@ -485,7 +499,7 @@ impl World {
         if self.is_internet(ip) {
             return IpNet::new(ip, 0).map_or_else(|_| ip.into(), |n| n.trunc());
         }
-        self.site_of(ip).map_or_else(|| ip.into(), |s| self.site(s).subnet)
+        self.site_of(ip).map_or_else(|| ip.into(), |s| self.site(s).prefix())
     }
 
     /// Says which container with two homes has an address, where its host was looked at: nobody assumes containers.

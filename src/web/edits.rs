@@ -318,7 +318,7 @@ fn candidates(network: &Network, code: Code, node: &str, (from, to, port): (&str
 /// The node behind which a site or an address is.
 fn owner<'n>(network: &'n Network, text: &str) -> Option<&'n Node> {
     let net = prefix(network, text)?.parse::<ipnet::IpNet>().ok()?;
-    network.nodes.values().find(|node| node.sites.iter().any(|site| site.subnet.contains(&net)))
+    network.nodes.values().find(|node| node.sites.iter().any(|site| site.prefix().contains(&net)))
 }
 
 /// What has to be in routes so that a place is reached.

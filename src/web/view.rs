@@ -457,6 +457,8 @@ pub struct Shown {
 pub struct ShownSite {
     /// The prefix.
     pub subnet: String,
+    /// The prefix under which the others see it.
+    pub alias: Option<String>,
     /// The link, or `docker:NETWORK`.
     pub interface: Option<String>,
     /// Whether what enters it gets the node's address.

@@ -83,6 +83,7 @@ fn site(subnet: &str, interface: Option<SiteInterface>) -> Site {
         address: None,
         egress: false,
         preference: None,
+        alias: None,
     }
 }
 

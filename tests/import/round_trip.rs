@@ -54,6 +54,7 @@ fn spoke(index: u8) -> impl Strategy<Value = Node> {
             address: None,
             egress: false,
             preference: None,
+            alias: None,
         });
     let routes = prop_oneof![
         4 => Just(Routes::Split),

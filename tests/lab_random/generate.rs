@@ -98,6 +98,9 @@ impl Roll {
         if self.dice.one_in(3) {
             self.forwards();
         }
+        if self.dice.one_in(3) {
+            self.aliases();
+        }
     }
 
     /// Has ports of relays lead to nodes and to hosts of sites.
@@ -199,9 +202,47 @@ impl Roll {
                     egress: dice.one_in(8),
                     address: None,
                     preference,
+                    alias: None,
                     subnet: subnet.clone(),
                 });
             }
+        }
+    }
+
+    /// Gives hosts of some sites the addresses that hosts of others have: what they were known by becomes their alias, so that
+    /// rules, routes and forwards name it still. Now and then one has none.
+    fn aliases(&mut self) {
+        let sites = self.sites.clone();
+        let net = |text: &str| text.parse::<ipnet::IpNet>().unwrap();
+        let overlap = |a: &str, b: &str| net(a).contains(&net(b)) || net(b).contains(&net(a));
+        let locals: Vec<String> = self.net.nodes.iter().flat_map(|n| n.local.clone()).collect();
+        for (at, (owner, seen)) in sites.iter().enumerate() {
+            let is_shared =
+                sites.iter().enumerate().any(|(other, (_, net))| other != at && overlap(net, seen))
+                    || locals.iter().any(|local| overlap(local, seen));
+            let dice = &mut self.dice;
+            let (skips, kept, third) = (dice.one_in(4), dice.one_in(10), 1 + dice.below(2));
+            let length = seen.split_once('/').unwrap().1;
+            let (front, own) = if seen.contains(':') {
+                (format!("fd66:0:0:{third}::"), format!("fd66:0:0:{third}::/64"))
+            } else {
+                (format!("192.168.{third}."), format!("192.168.{third}.0/{length}"))
+            };
+            let node = &mut self.net.nodes[*owner];
+            if is_shared || skips || node.sites.iter().any(|s| overlap(&s.subnet, &own)) {
+                continue;
+            }
+            let before = seen.split_once('/').unwrap().0;
+            let before =
+                before.strip_suffix('0').filter(|_| !before.contains(':')).unwrap_or(before).to_owned();
+            let moved = |address: &String| address.replacen(&before, &front, 1);
+            let Some(site) = node.sites.iter_mut().find(|s| s.subnet == *seen && s.preference.is_none())
+            else {
+                continue;
+            };
+            site.address = site.address.as_ref().map(moved);
+            (site.subnet, site.alias) = (own, (!kept).then(|| seen.clone()));
+            node.bridges.iter_mut().flatten().for_each(|address| *address = moved(address));
         }
     }
 
@@ -306,6 +347,7 @@ impl Roll {
             egress: dice.one_in(6),
             address,
             preference: None,
+            alias: None,
             subnet: subnet.clone(),
         });
         self.sites.push((number, subnet));

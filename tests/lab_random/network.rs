@@ -107,6 +107,8 @@ pub struct Site {
     pub address: Option<String>,
     /// `preference`, where others have the site as well.
     pub preference: Option<u64>,
+    /// `alias`.
+    pub alias: Option<String>,
 }
 
 /// A site's `interface`.
@@ -232,6 +234,9 @@ impl Site {
         }
         if let Some(preference) = self.preference {
             writeln!(text, "preference = {preference}").unwrap();
+        }
+        if let Some(alias) = &self.alias {
+            writeln!(text, "alias = \"{alias}\"").unwrap();
         }
         text.trim_end().to_owned()
     }

@@ -43,6 +43,7 @@ pub fn smaller(net: &Random) -> Vec<Random> {
         for s in 0..net.nodes[i].sites.len() {
             push(&|n| n.nodes[i].sites[s].egress = false);
             push(&|n| n.nodes[i].sites[s].address = None);
+            push(&|n| n.nodes[i].sites[s].alias = None);
             push(&|n| n.nodes[i].sites[s].nat = None);
             push(&|n| n.nodes[i].sites[s].interface = Interface::Link(s));
         }

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests make namespaces, files, sockets and processes")]
 
 mod agent;
+mod aliases;
 mod attacks;
 mod begun_meanwhile;
 mod bridges;

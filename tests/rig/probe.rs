@@ -49,17 +49,27 @@ pub fn no_ping(from: &Node, to: &str) -> bool {
 /// Sends [`PAYLOAD`] bytes over TCP from one node to an address of another and has them echoed. Returns the address
 /// that the server saw as its client's.
 pub fn tcp(from: &Node, to: &Node, address: &str) -> io::Result<IpAddr> {
-    tcp_within(PATIENCE, from, to, address)
+    tcp_within(PATIENCE, from, to, (address, address))
+}
+
+/// The same where who is called has another address than the one that is called: it is translated on the way.
+pub fn tcp_known_as(from: &Node, to: &Node, called: &str, own: &str) -> io::Result<IpAddr> {
+    tcp_within(PATIENCE, from, to, (called, own))
+}
+
+/// The same where a failure is expected: gives up sooner.
+pub fn no_tcp_known_as(from: &Node, to: &Node, called: &str, own: &str) -> bool {
+    tcp_within(IMPATIENCE, from, to, (called, own)).is_err()
 }
 
 /// The same where a failure is expected: gives up sooner.
 pub fn no_tcp(from: &Node, to: &Node, address: &str) -> bool {
-    tcp_within(IMPATIENCE, from, to, address).is_err()
+    tcp_within(IMPATIENCE, from, to, (address, address)).is_err()
 }
 
-fn tcp_within(limit: Duration, from: &Node, to: &Node, address: &str) -> io::Result<IpAddr> {
-    let address = SocketAddr::new(parsed(address), PORT);
-    let listener = to.inside(|| TcpListener::bind(address))?;
+fn tcp_within(limit: Duration, from: &Node, to: &Node, (called, own): (&str, &str)) -> io::Result<IpAddr> {
+    let address = SocketAddr::new(parsed(called), PORT);
+    let listener = to.inside(|| TcpListener::bind((parsed(own), PORT)))?;
     std::thread::scope(|scope| {
         let server = scope.spawn(|| {
             let (mut stream, client) = accept(&listener, limit)?;
@@ -113,8 +123,23 @@ pub fn udp(from: &Node, to: &Node, address: &str, size: usize) -> io::Result<IpA
 
 /// The same, from one of the sender's addresses.
 pub fn udp_as(source: &str, from: &Node, to: &Node, address: &str, size: usize) -> io::Result<IpAddr> {
-    let address = SocketAddr::new(parsed(address), PORT);
-    let server = to.inside(|| UdpSocket::bind(address))?;
+    echoed(source, from, to, (address, address), size)
+}
+
+/// The same where who is called has another address than the one that is called.
+pub fn udp_known_as(from: &Node, to: &Node, called: &str, own: &str, size: usize) -> io::Result<IpAddr> {
+    echoed("0.0.0.0", from, to, (called, own), size)
+}
+
+fn echoed(
+    source: &str,
+    from: &Node,
+    to: &Node,
+    (called, own): (&str, &str),
+    size: usize,
+) -> io::Result<IpAddr> {
+    let address = SocketAddr::new(parsed(called), PORT);
+    let server = to.inside(|| UdpSocket::bind((parsed(own), PORT)))?;
     server.set_read_timeout(Some(PATIENCE))?;
     let source = SocketAddr::new(parsed(source), 0);
     let client = from.inside(|| UdpSocket::bind(source))?;

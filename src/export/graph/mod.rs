@@ -11,7 +11,7 @@ pub use mermaid::mermaid;
 pub(super) use svg::escaped;
 pub use svg::{Mark, inline_svg, svg};
 
-use crate::model::{Network, Node, NodeName, Timestamp, Verdict};
+use crate::model::{Network, Node, NodeName, Site, Timestamp, Verdict};
 use crate::reach::{Check, Place};
 
 /// How many names and sites a box has before it says how many more there are.
@@ -83,7 +83,8 @@ pub fn diagram(network: &Network, check: &Check, now: Timestamp) -> Diagram {
     let home = |place: &Place| match place {
         Place::Node(name) => box_of.get(name).copied(),
         Place::Site(net) => {
-            let owner = network.nodes.values().find(|node| node.sites.iter().any(|site| site.subnet == *net));
+            let owner =
+                network.nodes.values().find(|node| node.sites.iter().any(|site| site.prefix() == *net));
             owner.and_then(|node| box_of.get(&node.name).copied())
         }
         _ => None,
@@ -131,15 +132,14 @@ fn single(node: &Node, now: Timestamp) -> Item {
     Item {
         title: node.name.to_string(),
         lines: vec![node.address.to_string()],
-        sites: shortened(node.sites_in_words(|site| site.subnet.to_string())),
+        sites: shortened(node.sites_in_words(Site::in_words)),
         is_relay: node.is_relay(),
         is_active: node.is_active(now),
     }
 }
 
 fn together(nodes: &[&Node], now: Timestamp) -> Item {
-    let sites: Vec<String> =
-        nodes.iter().flat_map(|node| node.sites_in_words(|site| site.subnet.to_string())).collect();
+    let sites: Vec<String> = nodes.iter().flat_map(|node| node.sites_in_words(Site::in_words)).collect();
     Item {
         title: format!("{} nodes", nodes.len()),
         lines: shortened(nodes.iter().map(|node| node.name.to_string()).collect()),

@@ -17,7 +17,7 @@ pub(in crate::firewall) const DSTNAT: &str = "dstnat";
 pub(in crate::firewall) const FORWARDS: &str = "forwards";
 
 impl Builder<'_> {
-    /// The forwards of this node, each with an address that it leads to.
+    /// The forwards of this node, each with an address that it leads to, as the network names it.
     fn own_forwards(&self) -> Vec<(usize, Forward, IpAddr)> {
         let of = |(i, f): (usize, &Forward)| {
             let targets = if f.is_on(self.node) { f.targets(self.network) } else { Vec::new() };
@@ -31,7 +31,7 @@ impl Builder<'_> {
     fn is_there(&self, forward: &Forward, target: IpAddr) -> bool {
         let is_its = |node: &&Node| {
             node.host_prefixes().iter().any(|p| p.addr() == target)
-                || node.sites.iter().any(|s| s.subnet.contains(&target))
+                || node.sites.iter().any(|s| s.prefix().contains(&target))
         };
         let _ = forward;
         self.network.nodes.values().filter(is_its).any(|node| node.is_active(self.now))
@@ -45,7 +45,8 @@ impl Builder<'_> {
         }
         let mut rules = Vec::new();
         for (i, forward, target) in &forwards {
-            let family = family_of(*target);
+            let target = self.address_here(*target);
+            let family = family_of(target);
             let mut ends = Vec::new();
             if let Some(from) = forward.callers(self.network) {
                 // Callers of the other family are nobody here.
@@ -53,7 +54,7 @@ impl Builder<'_> {
                     continue;
                 }
                 let name = format!("callers{i}_{}", family.digit());
-                let elements = super::aggregate(from.iter().copied(), family);
+                let elements = super::aggregate(self.here(&from), family);
                 self.sets.insert(name.clone(), super::Set { family, elements });
                 ends.push(Match::Saddr { family, with: Addresses::Set(name), is: true });
             } else {
@@ -61,7 +62,7 @@ impl Builder<'_> {
             }
             for mut accept in accept_ports(&ends, &[forward.port], family) {
                 let port = forward.to.port.filter(|p| forward.called().first != *p);
-                accept.action = Action::Dnat(*target, port);
+                accept.action = Action::Dnat(target, port);
                 rules.push(accept);
             }
         }
@@ -84,7 +85,8 @@ impl Builder<'_> {
     /// Whose flows to a target get this host's address.
     pub(super) fn forward_sources(&mut self) -> Vec<Rule> {
         let mut rules = Vec::new();
-        for (_, forward, target) in self.own_forwards() {
+        for (_, forward, asked) in self.own_forwards() {
+            let target = self.address_here(asked);
             let family = family_of(target);
             let daddr = Match::Daddr { family, with: Addresses::Net(target.into()), is: true };
             let mut masquerade = |sources: Option<Match>| {
@@ -97,7 +99,7 @@ impl Builder<'_> {
             let keeps = match forward.source {
                 ForwardSource::Keep => continue,
                 ForwardSource::Masquerade => false,
-                ForwardSource::Auto => forward.answers_by_relay(self.network, self.node, target),
+                ForwardSource::Auto => forward.answers_by_relay(self.network, self.node, asked),
             };
             if !keeps {
                 masquerade(None);
@@ -126,9 +128,10 @@ impl Builder<'_> {
                 continue;
             }
             for target in forward.targets(self.network) {
-                if !self.node.sites.iter().any(|s| s.subnet.contains(&target)) {
+                if !self.node.sites.iter().any(|s| s.prefix().contains(&target)) {
                     continue;
                 }
+                let target = self.address_here(target);
                 let family = family_of(target);
                 let to = Match::FlowTo { family, with: Addresses::Net(target.into()), is: true };
                 let relays = relay.host_prefixes().into_iter().filter(|p| Family::of(p) == family);

@@ -7,11 +7,13 @@
 //! What is neither from nor to the tunnel is others' own, but where only this network made the host forward it ([`accepts`]).
 
 mod accepts;
+mod aliases;
 mod egress;
 mod forwards;
 mod services;
 
 pub(super) use accepts::{ANSWERED, BESIDE, FROM_SITE, OPENED, TO_SITE};
+pub(super) use aliases::SRCNAT;
 pub(super) use egress::NEAR;
 pub(super) use forwards::{DSTNAT, FORWARDS};
 pub(super) use services::SERVICES;
@@ -71,11 +73,14 @@ pub fn compile(
     chains.extend(b.accepts(sites));
     chains.push(b.forward(sites));
     chains.push(b.input());
-    chains.extend(b.destinations());
+    let mut destinations = b.destinations();
+    b.towards_sites(sites, &mut destinations);
+    chains.extend(destinations);
     let postrouting = b.postrouting(sites);
     if !postrouting.rules.is_empty() {
         chains.push(postrouting);
     }
+    chains.extend(b.leaving_sites(sites));
     Some(Table { name: table_name(&network.name), sets: b.sets, chains })
 }
 
@@ -88,7 +93,7 @@ impl Builder<'_> {
             return None;
         }
         let name = format!("{name}{}", family.digit());
-        let elements = aggregate(nets.iter().copied(), family);
+        let elements = aggregate(self.here(nets), family);
         self.sets.insert(name.clone(), Set { family, elements });
         Some(Addresses::Set(name))
     }

@@ -45,7 +45,7 @@ impl<'n> Builder<'n> {
             Some((bridge, address)) => (Some(bridge), address),
             None => {
                 let no_room = || TopologyError::NoRoom { site: *subnet, node: owner.name.clone() };
-                let address = self.free(*subnet, &[9]).ok_or_else(no_room)?;
+                let address = self.free_in(self.sites[site].site, &[9]).ok_or_else(no_room)?;
                 let net = IpNet::new_assert(address, subnet.prefix_len());
                 self.top.spaces[space].addresses.push((link.clone(), net));
                 (None, address)
@@ -106,10 +106,11 @@ impl<'n> Builder<'n> {
             let to = self.top.places.len();
             let space = self.space_of(node);
             let kind = PlaceKind::SecondHome(node.name.clone());
-            self.top.places.push(Place { name: address.to_string(), kind, space, address: *address });
+            let (address, near) = built.known_as(*address);
+            self.top.places.push(Place { name: address.to_string(), kind, space, address, near });
             for (from, asking) in nodes.iter().enumerate().filter(|(_, n)| n.name != node.name) {
                 let (a, b) = (Who { node: asking, site: None }, Who { node: built.node, site: Some(built) });
-                let Some(promised) = self.question(&a, &b, *address) else { continue };
+                let Some(promised) = self.question(&a, &b, address) else { continue };
                 // Unless the caller has an address of that site, the answer takes the tunnel, where this sender is not accepted.
                 let returns = asking.name == built.node.name || built.site.is_masqueraded();
                 self.top.pairs.push(Pair { from, to, promised: promised && returns, seen_as: None });

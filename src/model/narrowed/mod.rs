@@ -5,7 +5,7 @@ mod policy;
 
 use std::collections::BTreeMap;
 
-use super::{Forward, Network, Node, NodeName, PlaceRef, PublicKey, Target};
+use super::{Forward, Network, Node, NodeName, PlaceRef, PublicKey, Site, Target};
 
 impl Network {
     /// Returns this network without what `newer` takes away, and with nothing that `newer` adds; `this` stays what it is in any
@@ -78,10 +78,10 @@ fn is_same(node: &Node, later: &Node) -> bool {
 
 fn narrowed(node: &Node, later: &Node, stays: bool) -> Node {
     let mut node = node.clone();
-    let has = |later: &Node, subnet| later.sites.iter().any(|site| site.subnet == subnet);
-    node.sites.retain(|site| has(later, site.subnet));
+    let is_same = |a: &Site, b: &Site| (a.subnet, a.alias) == (b.subnet, b.alias);
+    node.sites.retain(|site| later.sites.iter().any(|l| is_same(l, site)));
     for site in &mut node.sites {
-        site.egress &= later.sites.iter().any(|l| l.subnet == site.subnet && l.egress);
+        site.egress &= later.sites.iter().any(|l| is_same(l, site) && l.egress);
     }
     node.groups.retain(|group| later.groups.contains(group));
     node.egress &= later.egress;
@@ -101,7 +101,7 @@ fn leads_on(forward: &Forward, nodes: &BTreeMap<NodeName, Node>) -> bool {
     match &forward.to.target {
         Target::Node(name) => nodes.contains_key(name),
         Target::Address(ip) => nodes.values().any(|node| {
-            let sites = node.sites.iter().map(|site| site.subnet);
+            let sites = node.sites.iter().map(Site::prefix);
             node.host_prefixes().into_iter().chain(sites).any(|net| net.contains(ip))
         }),
     }

@@ -1,7 +1,7 @@
 //! Rules about `[[forward]]`: who it is on, where it leads, and that no port leads two ways.
 
 use super::{Check, Mark, overlap};
-use crate::model::{Forward, Network, Node, PlaceRef, PortSpec, Target};
+use crate::model::{Forward, Network, Node, PlaceRef, PortSpec, Site, Target};
 
 impl Check<'_> {
     pub(super) fn forwards(&mut self) {
@@ -83,7 +83,7 @@ impl Check<'_> {
             Target::Address(ip) => {
                 let net = (*ip).into();
                 let sites = self.network.nodes.values().flat_map(|n| &n.sites);
-                let is_place = sites.map(|s| s.subnet).any(|s| s.contains(&net));
+                let is_place = sites.map(Site::prefix).any(|s| s.contains(&net));
                 let is_node = self.network.nodes.values().any(|n| n.host_prefixes().contains(&net));
                 if !is_place && !is_node {
                     let message = format!("{ip} lies in no site, and is no node's address");

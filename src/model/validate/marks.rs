@@ -70,6 +70,8 @@ pub struct SiteMarks {
     pub nat: Option<Mark>,
     /// `preference`.
     pub preference: Option<Mark>,
+    /// `alias`.
+    pub alias: Option<Mark>,
 }
 
 /// Where a bridge's fields stand. `None`: not written, or not valid.
@@ -131,6 +133,7 @@ pub(super) fn label(network: &Network, labels: &mut Vec<String>) -> Marks {
                 address: field(&format!("site[{i}].address")),
                 nat: field(&format!("site[{i}].nat")),
                 preference: field(&format!("site[{i}].preference")),
+                alias: field(&format!("site[{i}].alias")),
             })
             .collect();
         let bridges = node.bridges.iter().enumerate().map(|(i, b)| BridgeMarks {

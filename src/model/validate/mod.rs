@@ -3,6 +3,7 @@
 //! A check works on what could be read: a field that was faulty has no mark, and is left out of every comparison, so one
 //! fault hides no other. Nothing here compares all with all; 5,000 nodes take milliseconds.
 
+mod aliases;
 mod attached;
 mod exits;
 mod floating;
@@ -43,6 +44,7 @@ pub fn validate(network: &Network, marks: &Marks) -> Vec<Finding> {
         check.node(node, at);
     }
     let sites = check.sites();
+    check.half_aliased();
     check.endpoints(&sites);
     check.floating();
     check.policy(&sites);

@@ -78,11 +78,17 @@ impl<'n> Check<'n> {
         };
         let known = self.tunnels().any(|t| overlap(t, prefix)) || sites.overlapping(prefix).is_some();
         if !known && self.marks.complete && prefix.prefix_len() > 0 {
+            let mut aliased = self.network.nodes.values().flat_map(Node::aliases);
+            let alias = aliased.find(|(site, _)| overlap(site.subnet, prefix));
+            let hint = alias.map_or_else(
+                || "add it as a site of the node it is behind".into(),
+                |(site, alias)| format!("the network knows {} as {alias}: write that", site.subnet),
+            );
             self.warn(
                 mark,
                 "unknown-place",
                 format!("{place} lies in no site, nor in the tunnel subnet"),
-                "add it as a site of the node it is behind",
+                hint,
             );
         }
     }

@@ -60,7 +60,20 @@ impl<'n> Check<'n> {
         for (node, at) in self.nodes.clone() {
             for (site, at) in node.sites.iter().zip(&at.sites) {
                 let Some(mark) = at.subnet else { continue };
-                let subnet = site.subnet;
+                if let Some(other) = self.same_link_prefix(node, site) {
+                    self.double_claim(
+                        mark,
+                        Clash::Itself,
+                        &Claim { node, site: other },
+                        &Claim { node, site },
+                    );
+                    continue;
+                }
+                let (subnet, mark) = match (site.alias, at.alias) {
+                    (Some(_), Some(at)) if self.alias(node, site, mark, at) => (site.prefix(), at),
+                    (Some(_), _) => continue,
+                    (None, _) => (site.subnet, mark),
+                };
                 if let Some(why) = unusable(subnet) {
                     self.error(
                         mark,
@@ -112,6 +125,16 @@ impl<'n> Check<'n> {
         }
         for (subnet, mark, node) in placed {
             if let Some((wider, owner)) = claims.wider_than(subnet) {
+                let is_alias = |node: &Node, net| node.aliases().any(|(_, alias)| alias == net);
+                if is_alias(node, subnet) || is_alias(owner, wider) {
+                    self.error(
+                        mark,
+                        "bad-alias",
+                        format!("{subnet} of node {} overlaps {wider} of node {}", node.name, owner.name),
+                        "an alias is a prefix that nobody else uses",
+                    );
+                    continue;
+                }
                 self.warn(
                     mark,
                     "nested-site",
@@ -197,7 +220,7 @@ fn clash(a: &Claim<'_>, b: &Claim<'_>) -> Option<Clash> {
 
 impl Check<'_> {
     fn double_claim(&mut self, mark: Mark, clash: Clash, rival: &Claim<'_>, claim: &Claim<'_>) {
-        let (subnet, name, other) = (claim.site.subnet, &claim.node.name, &rival.node.name);
+        let (subnet, name, other) = (claim.site.prefix(), &claim.node.name, &rival.node.name);
         let already = format!("site {subnet} of node {name} is already a site of node {other}");
         match clash {
             Clash::Itself => {
@@ -205,13 +228,17 @@ impl Check<'_> {
                 self.error(
                     mark,
                     "duplicate-prefix",
-                    format!("node {name} has the site {subnet} twice"),
+                    format!(
+                        "node {name} has the site {} twice",
+                        if claim.site.alias == rival.site.alias { subnet } else { claim.site.subnet }
+                    ),
                     hint,
                 );
             }
             Clash::NoPreference => {
-                let hint = "where both are gateways of it, give each a preference: the highest carries it; where a node is only \
-                            attached to it, write it under local";
+                let hint = "where these are two networks with the same addresses, give one an alias, by which the others know it; \
+                            where both nodes are gateways of one, give each a preference: the highest carries it; where a node \
+                            is only attached to it, write it under local";
                 self.error(mark, "duplicate-prefix", already, hint);
             }
             Clash::Preference => {

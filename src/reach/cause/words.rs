@@ -41,7 +41,8 @@ impl Failure {
                     "{at} looks for {dst} on its own link, because {subnet} contains it, and it is not there"
                 ),
                 format!(
-                    "two networks use the same addresses: renumber one, or make {subnet} of {} narrower",
+                    "two networks use the same addresses: give each an alias that the others see, renumber one, or make \
+                     {subnet} of {} narrower",
                     name(owner)
                 ),
             ),
@@ -422,7 +423,8 @@ fn source_not_allowed(world: &World, id: NodeId, from: NodeId, src: IpAddr) -> (
         )
     } else if let Some(site) = node.sites.iter().find(|s| s.subnet.contains(&src)) {
         format!(
-            "{} of {} holds {src} too and is kept out of its tunnel: make that site narrower, or renumber one of the two",
+            "{} of {} holds {src} too and is kept out of its tunnel: give both sites an alias, make that site narrower, or renumber \
+             one of the two",
             site.subnet, node.name
         )
     } else if matches!(node.routes, Routes::Only(_)) {

@@ -45,8 +45,8 @@ impl Walk<'_> {
             let untracked = self.answer && tracking != Tracking::Established;
             return Err(Cause::Dropped {
                 node: id,
-                src: at.src,
-                dst: at.dst,
+                src: self.world.seen_at(id, at.src),
+                dst: self.world.seen_at(id, at.dst),
                 port: if result.compared.is_empty() { String::new() } else { port_text(self.protocol) },
                 rule: text(),
                 // Without a way out there is nothing to allow.

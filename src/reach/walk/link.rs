@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{Addresses, Cause, Next, Step, Walk};
+use super::{Addresses, Cause, Delivered, Next, Step, Walk};
 use crate::model::{Node, claimed_by_spoke};
 use crate::reach::host::{Dev, Host, Sought, Way};
-use crate::reach::world::{NodeId, SiteId};
+use crate::reach::world::{NodeId, SiteId, Spot};
 
 impl Walk<'_> {
     /// Finds the route, and says what is wrong where it does not lead to the destination.
@@ -85,10 +85,7 @@ impl Walk<'_> {
     /// The node that is a route's router, where one of the network is.
     pub(super) fn by_gateway(&self, id: NodeId, way: &Way) -> Option<Next> {
         let (Dev::Link(link), Some(gateway)) = (&way.dev, way.gateway) else { return None };
-        let site = self.world.site_of(gateway)?;
-        if !self.world.is_on(id, link, site) {
-            return None;
-        }
+        let site = self.world.site_here(gateway, |site| self.world.is_on(id, link, *site))?;
         let (router, dev) = self.world.attached_at(site, gateway)?;
         Some(Next::Node(router, dev))
     }
@@ -118,6 +115,26 @@ impl Walk<'_> {
         Ok(Next::Node(site.node, Dev::Link(link.into())))
     }
 
+    /// Says no where somebody else has the address, on a link with the same prefix.
+    pub(super) fn is_meant(&self, to: Spot, landing: Delivered, dst: IpAddr) -> Result<(), Cause> {
+        let world = self.world;
+        let (owner, at) = match (to, landing) {
+            (Spot::Host(site, _), Delivered::Host(other, _)) if site != other => (site.node, other.node),
+            (Spot::Host(site, _), Delivered::Node(other))
+                if world.has_aliases() && !world.is_attached(other, site) =>
+            {
+                (site.node, other)
+            }
+            (
+                Spot::Node(node, _),
+                Delivered::Node(other) | Delivered::Host(SiteId { node: other, .. }, _),
+            ) if world.has_aliases() && node != other && self.rewritten.is_none() => (node, other),
+            _ => return Ok(()),
+        };
+        let subnet = world.prefix_of(dst);
+        Err(Cause::NotOnLink { at: world.name(at).to_string(), owner, subnet, dst })
+    }
+
     /// A host on a bridge that is no site's sends: it knows its own link, and nobody's gateway.
     pub(super) fn neighbour_sends(&mut self, id: NodeId, host: IpAddr, dst: IpAddr) -> Result<Next, Cause> {
         let world = self.world;
@@ -141,7 +158,7 @@ impl Walk<'_> {
             let link = |of: SiteId| self.world.site_link(of);
             *other == site || other.node == site.node && link(site).is_some() && link(*other) == link(site)
         };
-        if let Some(other) = self.world.site_of(dst).filter(is_here)
+        if let Some(other) = self.world.site_here(dst, is_here)
             && self.world.by_tunnel_address(dst).is_none()
         {
             return Some(Next::Host(other, dst));
@@ -158,7 +175,7 @@ impl Walk<'_> {
         dst: IpAddr,
     ) -> Result<Next, Cause> {
         let world = self.world;
-        if let Some(site) = world.site_of(dst).filter(|s| world.is_on(id, link, *s))
+        if let Some(site) = world.site_here(dst, |s| world.is_on(id, link, *s))
             && let Some(next) = self.on_link(site, dst)
         {
             return Ok(next);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{Addresses, Cause, Next, Step, Walk};
 use crate::firewall::foreign::LocalFilter;
 use crate::firewall::foreign::forward::Forwarded;
-use crate::firewall::{Family, Hook, nft_text};
+use crate::firewall::{Action, Family, Hook, nft_text};
 use crate::reach::host::{Dev, Host};
 use crate::reach::rules::{Decision, Packet, Protocol, Tracking, evaluate};
 use crate::reach::world::{NodeId, Spot};
@@ -46,9 +46,12 @@ impl Walk<'_> {
         Ok(Next::Node(by, uplink))
     }
 
-    /// Rewrites the destination of what is for this host's own address, where a rule of ours says so.
+    /// Rewrites the destination where a rule of ours says so: of what is for this host's own address, and for an alias of its sites.
     pub(super) fn lead_on(&mut self, id: NodeId, host: &Host, came_by: &Dev, at: &mut Addresses) {
         let Some(table) = &host.state.firewall else { return };
+        if !table.chains.iter().any(|chain| chain.hook == Hook::Dstnat) && host.owns(at.dst).is_none() {
+            return;
+        }
         let packet = Packet {
             src: at.src,
             dst: at.dst,
@@ -62,13 +65,25 @@ impl Walk<'_> {
         let result = evaluate(table, Hook::Dstnat, &packet);
         self.was_compared(&result.compared);
         let Decision::Dnat(to, port) = result.decision else {
-            return self.led_by_others(id, host, came_by, at);
+            if host.owns(at.dst).is_some() {
+                self.led_by_others(id, host, came_by, at);
+            }
+            return;
         };
+        let is_alias = result.rule.is_some_and(|rule| matches!(rule.action, Action::DnatPrefix(_)));
+        let step = if is_alias { Step::Netmap } else { Step::Dnat };
         let rule = result.rule.map(nft_text::rule_text).unwrap_or_default();
-        self.rewrite(id, at, (to, port), rule);
+        self.rewrite(id, at, (to, port), step, rule);
     }
 
-    fn rewrite(&mut self, id: NodeId, at: &mut Addresses, (to, port): (IpAddr, Option<u16>), rule: String) {
+    fn rewrite(
+        &mut self,
+        id: NodeId,
+        at: &mut Addresses,
+        (to, port): (IpAddr, Option<u16>),
+        step: Step,
+        rule: String,
+    ) {
         self.rewritten = Some((id, at.dst));
         at.dst = to;
         self.protocol = match (self.protocol, port) {
@@ -76,7 +91,7 @@ impl Walk<'_> {
             (Protocol::Udp(_), Some(port)) => Protocol::Udp(port),
             (same, _) => same,
         };
-        self.hop(self.world.name(id), Step::Dnat, *at, || rule);
+        self.hop(self.world.name(id), step, *at, || rule);
     }
 
     /// Does the same where a rule of the host's owner, or of Docker, says so. What Docker sends on it lets through itself; what goes
@@ -101,7 +116,7 @@ impl Walk<'_> {
                 self.notes
                     .push(format!("Docker of {name} sends it on to {shown}, and lets it through itself"));
             } else if self.world.is_place(to) {
-                self.rewrite(id, at, (to, port), rule);
+                self.rewrite(id, at, (to, port), Step::Dnat, rule);
             } else {
                 self.uncertain.push(format!(
                     "{name} sends it on to {shown} ({rule}), which is no place of the network"

@@ -79,9 +79,12 @@ fn facts(frame: &Frame, node: &Shown) -> Markup {
     let sites: Vec<String> = node
         .sites
         .iter()
-        .map(|site| match &site.interface {
-            Some(interface) => format!("{} ({interface})", site.subnet),
-            None => site.subnet.clone(),
+        .map(|site| {
+            let seen = site.alias.as_ref().map_or_else(String::new, |alias| format!(" as {alias}"));
+            match &site.interface {
+                Some(interface) => format!("{}{seen} ({interface})", site.subnet),
+                None => format!("{}{seen}", site.subnet),
+            }
         })
         .collect();
     html! {
@@ -115,7 +118,7 @@ fn reach(frame: &Frame, node: &Shown, check: &Check) -> Markup {
         class.and_then(|class| class.first()).map_or_else(|| place.to_owned(), Clone::clone)
     };
     let mut places = vec![own(&node.name)];
-    places.extend(node.sites.iter().map(|site| own(&site.subnet)));
+    places.extend(node.sites.iter().map(|site| own(site.alias.as_ref().unwrap_or(&site.subnet))));
     let is_alone = |place: &str| {
         check.classes.iter().any(|class| class.len() == 1 && class.first().is_some_and(|p| p == place))
     };
