@@ -68,7 +68,7 @@ pub struct Text {
 
 macro_rules! texts {
     ($($name:ident: $en:literal, $zh:literal;)*) => {
-        $(#[doc = $en] pub const $name: Text = Text { en: $en, zh: $zh };)*
+        $(#[doc = concat!("`", $en, "`")] pub const $name: Text = Text { en: $en, zh: $zh };)*
         /// All of them, by name.
         pub const ALL: &[(&str, Text)] = &[$((stringify!($name), $name)),*];
     };
