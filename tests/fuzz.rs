@@ -239,6 +239,7 @@ fn imports() {
             relay: None,
             running: None,
             disabled: &[],
+            expires: &[],
             now,
             docker: &none,
             preshared_key: &mut key,

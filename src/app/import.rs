@@ -48,7 +48,7 @@ pub struct ImportedNetwork {
 /// The files make no network, or its folder is taken or cannot be written. Ours does not come up: what was there is back.
 pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault> {
     let Import { files, relay, live, take_over } = asked;
-    let Read { mut texts, disabled, findings } = read_files(files, session.now)?;
+    let Read { mut texts, disabled, expires, findings } = read_files(files, session.now)?;
     let live = live.map(|name| read_live(session, &name, &mut texts)).transpose()?;
     let files: Vec<File<'_>> =
         texts.iter().map(|(name, decoded)| File { name, text: &decoded.text }).collect();
@@ -58,6 +58,7 @@ pub fn import(session: &Session, asked: Import) -> Result<ImportedNetwork, Fault
         name: session.network_name()?.or_else(|| live.as_ref().map(|l| l.interface.clone())),
         relay: live.as_ref().map(|l| l.file.as_str()).or(relay.as_deref()),
         disabled: &disabled,
+        expires: &expires,
         running: live.as_ref().and_then(|l| Some((l.file.as_str(), l.document.as_ref()?))),
         now: session.now,
         docker: &docker,
@@ -105,6 +106,7 @@ fn read_live(
 struct Read {
     texts: Vec<(String, Decoded)>,
     disabled: Vec<PublicKey>,
+    expires: Vec<(PublicKey, Timestamp)>,
     findings: Vec<Problem>,
 }
 
@@ -137,6 +139,7 @@ fn read_files(files: Vec<(String, Zeroizing<Vec<u8>>)>, now: Timestamp) -> Resul
         let new: Vec<_> = store.files.into_iter().filter(|(_, text)| !has(text)).collect();
         all.texts.extend(new.into_iter().map(|(name, text)| (name, decode(text.as_bytes()))));
         all.disabled.extend(store.disabled);
+        all.expires.extend(store.expires);
         all.findings.extend(store.findings);
     }
     Ok(all)

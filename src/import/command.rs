@@ -112,7 +112,10 @@ pub(super) fn quoted(words: &[String]) -> String {
 
 /// The program's name, and what it is given.
 pub(super) fn program(words: &[String]) -> (&str, &[String]) {
-    let skipped = words.iter().take_while(|w| *w == "sudo" || w.contains('=') && !w.starts_with('-')).count();
+    // What a shell has before a command: its own words, and variables.
+    const BEFORE: [&str; 6] = ["sudo", "do", "then", "else", "exec", "!"];
+    let is_before = |w: &&String| BEFORE.contains(&w.as_str()) || w.contains('=') && !w.starts_with('-');
+    let skipped = words.iter().take_while(is_before).count();
     let rest = &words[skipped..];
     let name = rest.first().map_or("", |w| w.rsplit('/').next().unwrap_or(w));
     (name, rest.get(1..).unwrap_or_default())
@@ -149,6 +152,26 @@ pub(super) fn does_nothing(words: &[String]) -> bool {
             [verb, ..] => verb == "list",
             [] => true,
         },
+        _ => false,
+    }
+}
+
+/// Whether a command of another kind than a filter's rule keeps packets out.
+pub(super) fn keeps_out(words: &[String]) -> bool {
+    let (name, rest) = program(words);
+    let text = rest.join(" ");
+    let has = |list: &[&str]| rest.iter().any(|w| list.contains(&w.as_str()));
+    match name {
+        "firewall-cmd" => {
+            let refuses = text.ends_with(" drop")
+                || text.ends_with(" reject")
+                || has(&["drop", "reject", "DROP", "REJECT"]);
+            let zone = ["--zone=drop", "--zone=block", "--set-target=DROP", "--set-target=REJECT"];
+            refuses || has(&zone)
+        }
+        "ip" => has(&["add", "replace"]) && has(&["prohibit", "blackhole", "unreachable"]),
+        "ebtables" | "arptables" => has(&["DROP"]) && has(&["-A", "-I", "-P"]),
+        "ufw" => has(&["deny", "reject"]),
         _ => false,
     }
 }

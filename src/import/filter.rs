@@ -186,7 +186,9 @@ impl Filter {
                 }
                 "--to-destination" => rule.to = Some(value().to_owned()),
                 "--to-source" => rule.gives = Some(value().to_owned()),
-                "--to" | "--set-mss" => drop(value()),
+                // As iptables takes the beginning of an option for it.
+                "--to" => rule.to = Some(value().to_owned()),
+                "--set-mss" => drop(value()),
                 _ => rule.other = true,
             }
             inverted = false;

@@ -94,6 +94,16 @@ impl Findings {
                 "",
             );
         }
+        for key in [Key::IncludedApplications, Key::ExcludedApplications] {
+            if source.reading.places.iter().any(|p| p.key == key) {
+                self.add(
+                    "applications-left-out",
+                    source.place(key),
+                    format!("{key} is not taken over: a file that wgrelay exports is for all applications of the device"),
+                    "choose them in the app again, where the new file is imported",
+                );
+            }
+        }
         if interface.save_config == Some(true) {
             self.add(
                 "save-config",

@@ -127,7 +127,10 @@ impl Hooks {
             self.carried.push((net, link));
             return self.leave_out(words, place, Does::Other);
         }
-        let Some(rule) = Filter::read(words) else { return self.leave_out(words, place, Does::Other) };
+        let Some(rule) = Filter::read(words) else {
+            let does = if command::keeps_out(words) { Does::Drops } else { Does::Other };
+            return self.leave_out(words, place, does);
+        };
         let out = rule.out.as_ref().filter(|o| !o.inverted);
         match rule.verdict.as_str() {
             "MASQUERADE" | "SNAT" if out.is_some_and(|o| is_tunnel(&o.name)) => {
@@ -328,8 +331,17 @@ mod tests {
             "nft add chain inet f forward '{ type filter hook forward priority 0; policy drop; }'",
             "nft 'add table inet f; add chain inet f x; add rule inet f x iifname wg0 drop'",
             "ufw route deny in on wg0 out on eth1",
+            "ufw deny in on wg0",
+            "firewall-cmd --direct --add-rule ipv4 filter FORWARD 0 -i wg0 -s 10.8.0.3 -j DROP",
+            "firewall-cmd --add-rich-rule='rule family=ipv4 source address=10.8.0.3 reject'",
+            "firewall-cmd --zone=drop --change-interface=wg0",
+            "ip rule add from 10.8.0.3 prohibit",
+            "ip route add blackhole 192.168.0.0/16",
+            "ebtables -A FORWARD -i tap0 -j DROP",
+            "for a in 10.8.0.3 10.8.0.4; do iptables -A FORWARD -s $a -j DROP; done",
         ] {
-            assert_eq!(does(line), [Does::Drops], "{line}");
+            let told: Vec<Does> = does(line).into_iter().filter(|d| *d != Does::Other).collect();
+            assert_eq!(told, [Does::Drops], "{line}");
         }
         assert_eq!(does("iptables -I INPUT -p udp --dport 51820 -j ACCEPT"), [Does::Opens]);
         let line =

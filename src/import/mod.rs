@@ -31,8 +31,8 @@ use crate::config::{Secrets, parse_network, render_network};
 use crate::firewall::foreign::docker::DockerNetwork;
 use crate::model::validate::validate_network;
 use crate::model::{
-    DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, NodeName, Nodes, PresharedKey, Problem,
-    PublicKey, Role, Timestamp, masked_to_pieces,
+    DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, NodeName, Nodes, Platform, PresharedKey,
+    Problem, PublicKey, Role, Timestamp, masked_to_pieces,
 };
 use crate::wgconf::{Document, Key, Reading};
 use finding::Findings;
@@ -60,6 +60,8 @@ pub struct ImportOptions<'w> {
     pub relay: Option<&'w str>,
     /// Nodes that are in the files and switched off.
     pub disabled: &'w [PublicKey],
+    /// Until when nodes are good, where something else than their files says so.
+    pub expires: &'w [(PublicKey, Timestamp)],
     /// A file of an interface that runs, as it is called among the files, and what it runs with.
     pub running: Option<(&'w str, &'w Document)>,
     /// The moment at which nodes of an export are members or not.
@@ -191,6 +193,11 @@ fn made(
         options.disabled.contains(&n.public_key)
             || hubs.iter().any(|h| sources[*h].off.contains(&n.public_key))
     };
+    for node in network.nodes.values_mut() {
+        node.expires =
+            options.expires.iter().find(|(key, _)| *key == node.public_key).map(|(_, moment)| *moment);
+    }
+    platforms(sources, hubs[0], &network, told);
     // A relay's key in a comment is what somebody noted beside the private one.
     for node in network.nodes.values_mut().filter(|n| !n.is_relay() && is_off(n)) {
         node.enabled = false;
@@ -375,4 +382,36 @@ fn with_interface(mut node: Node, source: &Source<'_>, network: &Network, told: 
 /// Whether a file sends everything of a family into the tunnel, for which wg-quick has a mark and a table of its own.
 fn sends_everything(source: &Source<'_>) -> bool {
     source.reading.document.peers.iter().flat_map(|p| &p.allowed_ips).any(|net| net.prefix_len() == 0)
+}
+
+/// Tells of spokes that are taken for Linux because nothing tells their platform, where that makes a difference in their files.
+fn platforms(sources: &[Source<'_>], hub: usize, network: &Network, told: &mut Findings) {
+    let own = |n: &Node| sources.iter().find(|s| s.key == Some(n.public_key));
+    let is_told = |n: &Node| {
+        own(n).is_some_and(|s| {
+            let interface = &s.reading.document.interface;
+            !s.reading.hooks.is_empty() || interface.table.is_some() || interface.fwmark.is_some()
+        })
+    };
+    let has_ipv6 = |n: &Node| {
+        let sends = own(n).into_iter().flat_map(|s| &s.reading.document.peers).flat_map(|p| &p.allowed_ips);
+        n.address6.is_some() || sends.into_iter().any(|net| net.addr().is_ipv6())
+    };
+    let unknown: Vec<&str> = network
+        .spokes()
+        .filter(|n| n.platform == Platform::Linux && n.sites.is_empty() && !is_told(n) && has_ipv6(n))
+        .map(|n| n.name.as_str())
+        .collect();
+    let Some(first) = unknown.first() else { return };
+    let more = if unknown.len() > 3 { format!(" and {} more", unknown.len() - 3) } else { String::new() };
+    told.add(
+        "platform-unknown",
+        sources[hub].start(),
+        format!(
+            "nothing tells what {}{more} run on: they are taken for Linux, and a file that wgrelay exports for them has commands of \
+             wg-quick, which apps refuse",
+            unknown[..unknown.len().min(3)].join(", ")
+        ),
+        format!("`wgrelay set {first} platform android` (ios, macos, windows) where it is a phone or a PC"),
+    );
 }

@@ -17,8 +17,11 @@ pub(super) fn preshared_keys(
     told: &mut Findings,
 ) {
     let hub = &sources[relay];
-    let ours = |s: &Spoke| s.peer().and_then(|i| hub.reading.document.peers[i].preshared_key.clone());
-    let theirs = |s: &Spoke| s.relay_peer(sources).and_then(|p| p.preshared_key.clone());
+    // A key of zeros is none.
+    let some = |key: &PresharedKey| *key != PresharedKey::NONE;
+    let ours =
+        |s: &Spoke| s.peer().and_then(|i| hub.reading.document.peers[i].preshared_key.clone()).filter(some);
+    let theirs = |s: &Spoke| s.relay_peer(sources).and_then(|p| p.preshared_key.clone()).filter(some);
     if spokes.iter().all(|s| ours(s).is_none() && theirs(s).is_none()) {
         return;
     }

@@ -210,6 +210,7 @@ pub(super) fn sites(
     let is_candidate = |net: &IpNet| is_private(net) && !meets(net) && !is_host(net, &addresses);
     let is_carried = |net: &IpNet| hooks.carries(net) || engine.of_subnet(net).is_some();
     let mut subnets: BTreeSet<IpNet> = BTreeSet::new();
+    let is_claimed = |net: &IpNet| claimed.iter().any(|c| c.contains(net));
     let mut lets_out = false;
     for spoke in spokes {
         let (Some(file), Some(peer)) = (spoke.source(sources), spoke.relay_peer(sources)) else { continue };
@@ -235,7 +236,7 @@ pub(super) fn sites(
             );
         }
         let (goes, stays): (Vec<_>, Vec<_>) =
-            nets().filter(|n| leads_out(n, network)).partition(|n| hooks.lets_out(n));
+            nets().filter(|n| leads_out(n, network) && !is_claimed(n)).partition(|n| hooks.lets_out(n));
         lets_out |= !goes.is_empty();
         let out: Vec<String> = stays.iter().map(ToString::to_string).collect();
         if !goes.is_empty() && !out.is_empty() {

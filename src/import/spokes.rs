@@ -9,7 +9,7 @@ use super::docker::Engine;
 use super::finding::Findings;
 use super::hooks::Hooks;
 use super::relay::{docker_bridge, limited_to, site};
-use super::routes::is_host;
+use super::routes::{is_host, is_private};
 use super::subnet::Origin;
 use super::{Source, addresses, masquerade, names, with_interface};
 use crate::model::{Endpoint, Network, Node, PrivateKey, PublicKey, Role};
@@ -81,6 +81,15 @@ pub(super) fn collect(
                 hub.place_in_peer(i, Key::PublicKey),
                 "this peer has the relay's own key: WireGuard ignores it, and so does the import",
                 "",
+            );
+            continue;
+        }
+        if peer.public_key == PublicKey::from_bytes([0; 32]) {
+            told.add(
+                "zero-key",
+                hub.place_in_peer(i, Key::PublicKey),
+                "this peer's public key is all zeros, which is nobody's: it is left out",
+                "write its own, as `wg pubkey` prints it",
             );
             continue;
         }
@@ -299,7 +308,7 @@ fn claim(
                 "route-to-spoke",
                 format!("{net}, the way to everywhere, is not taken over: spokes leave by the relay"),
             ))
-        } else if tunnels.iter().any(|t| net.contains(t)) {
+        } else if tunnels.iter().any(|t| net.contains(t)) && (tunnels.contains(net) || !is_private(net)) {
             Some((
                 "claims-tunnel",
                 format!("{net} gives this peer the whole tunnel subnet: it may send with anybody's address"),

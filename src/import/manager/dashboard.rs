@@ -30,7 +30,7 @@ pub(super) fn of_database(name: &str, database: &Database<'_>, relays: &Relays) 
             file.line("PrivateKey", Some(private));
             file.line("Address", text(row, "allowed_ip"));
             file.line("DNS", text(row, "DNS"));
-            file.line("MTU", text(row, "mtu").filter(|m| !["0", "1420"].contains(m)));
+            file.line("MTU", text(row, "mtu").filter(|m| *m != "0"));
             file.section("Peer");
             // Whose it is, the relay's own file tells.
             let relay = relays.get(table.split('_').next().unwrap_or(table)).map(|d| &d.interface);

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
-use crate::model::{Problem, PublicKey, could_be_key};
+use crate::model::{Problem, PublicKey, Timestamp, could_be_key};
 use crate::wgconf::Document;
 use sqlite::{Database, Row};
 
@@ -22,6 +22,8 @@ pub struct Store {
     pub files: Vec<(String, Zeroizing<String>)>,
     /// Clients that are switched off, or whose time is over.
     pub disabled: Vec<PublicKey>,
+    /// When a client's time will be over.
+    pub expires: Vec<(PublicKey, Timestamp)>,
     /// What the store does not tell.
     pub findings: Vec<Problem>,
 }
@@ -129,7 +131,60 @@ fn text<'r>(row: &'r Row, column: &str) -> Option<&'r str> {
     row.get(column).map(|v| v.as_str())
 }
 
+impl Store {
+    /// Takes down whether a client is switched off, and until when it is good (a time as ISO 8601, or as databases write it).
+    fn client(&mut self, key: &str, is_off: bool, expires: Option<&str>, today: &str) {
+        let Ok(key) = key.parse() else { return };
+        if is_off || is_over(None, expires, today) {
+            self.disabled.push(key);
+        } else if let Some(moment) = expires.and_then(moment) {
+            self.expires.push((key, moment));
+        }
+    }
+}
+
+/// Reads `2027-02-01`, `2027-02-01T00:00:00.000Z` or `2027-02-01 00:00:00+02:00`; a fraction of a second is left out.
+fn moment(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    let (day, rest) = text.split_at_checked(10)?;
+    let rest = rest.trim_start_matches(['T', ' ']);
+    let zone = rest.find(['Z', '+', '-']).unwrap_or(rest.len());
+    let (time, zone) = rest.split_at(zone);
+    let time = time.trim().split('.').next().unwrap_or_default();
+    let time = if time.is_empty() { "00:00:00" } else { time };
+    let zone = zone.split_whitespace().next().unwrap_or("Z");
+    let utc = Timestamp::parse(&format!("{day}T{time}Z"))?;
+    let Some(east) = zone.strip_prefix(['+', '-']) else { return Some(utc) };
+    let mut digits = east.chars().filter(char::is_ascii_digit).filter_map(|c| c.to_digit(10).map(i64::from));
+    let mut two = || Some(digits.next()? * 10 + digits.next()?);
+    let seconds = two()? * 3600 + two().unwrap_or(0) * 60;
+    let ahead = if zone.starts_with('-') { -seconds } else { seconds };
+    Some(Timestamp(utc.0.checked_add_signed(-ahead)?))
+}
+
 /// Whether a client is switched off, or was good until a day before today (times as ISO 8601).
 fn is_over(enabled: Option<&str>, expires: Option<&str>, today: &str) -> bool {
     enabled.is_some_and(|e| e == "0" || e == "false") || expires.is_some_and(|e| !e.is_empty() && e < today)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_as_each_manager_writes_it() {
+        let utc = |text: &str| moment(text).map(|m| m.to_string());
+        for (text, expected) in [
+            ("2027-02-01", "2027-02-01T00:00:00Z"),
+            ("2027-02-01T10:20:30.123Z", "2027-02-01T10:20:30Z"),
+            ("2027-02-01 10:20:30+00:00", "2027-02-01T10:20:30Z"),
+            ("2027-02-01 10:20:30.5 +0200", "2027-02-01T08:20:30Z"),
+            ("2027-02-01T10:20:30-05:30", "2027-02-01T15:50:30Z"),
+        ] {
+            assert_eq!(utc(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["", "never", "2027-02-31", "2027-02-0\u{fc}", "null"] {
+            assert_eq!(utc(text), None, "{text}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! wg-portal 2, where it keeps SQLite: its gorm tables `interfaces`, `peers` and the addresses of both.
 
 use super::sqlite::{Database, Row};
-use super::{Conf, Store, file_name, is_over, text};
+use super::{Conf, Store, file_name, text};
 
 /// Reads the database.
 pub(super) fn of_database(name: &str, database: &Database<'_>, today: &str) -> Option<Store> {
@@ -21,7 +21,9 @@ pub(super) fn of_database(name: &str, database: &Database<'_>, today: &str) -> O
         conf.line("PrivateKey", text(interface, "private_key"));
         conf.line("Address", Some(&addresses(&own_addresses, "interface_identifier", id).join(", ")));
         conf.line("ListenPort", text(interface, "listen_port").filter(|p| *p != "0"));
-        conf.line("MTU", text(interface, "mtu").filter(|m| !["0", "1420"].contains(m)));
+        conf.line("MTU", text(interface, "mtu").filter(|m| *m != "0"));
+        conf.line("FwMark", text(interface, "firewall_mark").filter(|m| *m != "0"));
+        conf.line("Table", text(interface, "routing_table"));
         for (key, column) in
             [("PreUp", "pre_up"), ("PostUp", "post_up"), ("PreDown", "pre_down"), ("PostDown", "post_down")]
         {
@@ -30,10 +32,7 @@ pub(super) fn of_database(name: &str, database: &Database<'_>, today: &str) -> O
         for peer in peers.iter().filter(|p| text(p, "interface_identifier") == Some(id)) {
             let key = text(peer, "identifier")?;
             let label = text(peer, "display_name").unwrap_or(key);
-            let is_off = text(peer, "disabled").is_some() || is_over(None, text(peer, "expires_at"), today);
-            if let (true, Ok(key)) = (is_off, key.parse()) {
-                store.disabled.push(key);
-            }
+            store.client(key, text(peer, "disabled").is_some(), text(peer, "expires_at"), today);
             let own = addresses(&peer_addresses, "peer_identifier", key);
             let bare = |a: &String| a.split('/').next().unwrap_or_default().to_owned();
             let hosts = own.iter().map(|a| format!("{}/{}", bare(a), if a.contains(':') { 128 } else { 32 }));
@@ -48,8 +47,20 @@ pub(super) fn of_database(name: &str, database: &Database<'_>, today: &str) -> O
             file.section("Interface");
             file.line("PrivateKey", Some(private));
             file.line("Address", Some(&own.join(", ")));
-            file.line("DNS", text(peer, "iface_dns_str_v"));
-            file.line("MTU", text(peer, "iface_mtu_v").filter(|m| !["0", "1420"].contains(m)));
+            let dns = ["iface_dns_str_v", "iface_dns_search_str_v"].into_iter().filter_map(|c| text(peer, c));
+            let dns: Vec<&str> = dns.filter(|list| !list.is_empty()).collect();
+            file.line("DNS", Some(&dns.join(", ")));
+            file.line("MTU", text(peer, "iface_mtu_v").filter(|m| *m != "0"));
+            file.line("FwMark", text(peer, "iface_firewall_mark_v").filter(|m| *m != "0"));
+            file.line("Table", text(peer, "iface_routing_table_v"));
+            for (key, column) in [
+                ("PreUp", "iface_pre_up_v"),
+                ("PostUp", "iface_post_up_v"),
+                ("PreDown", "iface_pre_down_v"),
+                ("PostDown", "iface_post_down_v"),
+            ] {
+                file.hooks(key, text(peer, column));
+            }
             file.section("Peer");
             file.line("PublicKey", text(peer, "endpoint_pubkey_v").or_else(|| text(interface, "public_key")));
             file.line("PresharedKey", text(peer, "preshared_key"));

@@ -66,10 +66,7 @@ pub(super) fn of_json(name: &str, bytes: &[u8], today: &str) -> Result<Store, Pr
         Some("iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE; iptables -A FORWARD -i %i -j ACCEPT"),
     );
     for client in json.clients.values() {
-        let is_off = !client.enabled || is_over(None, client.expired_at.as_deref(), today);
-        if let (true, Ok(key)) = (is_off, client.public_key.parse()) {
-            store.disabled.push(key);
-        }
+        store.client(&client.public_key, !client.enabled, client.expired_at.as_deref(), today);
         conf.comment(&format!("Client: {}", client.name));
         conf.section("Peer");
         conf.line("PublicKey", Some(&client.public_key));
@@ -124,7 +121,7 @@ pub(super) fn of_database(name: &str, database: &Database<'_>, today: &str) -> O
         let addresses: Vec<String> = v4.into_iter().chain(v6).collect();
         conf.line("Address", Some(&addresses.join(", ")));
         conf.line("ListenPort", text(interface, "port"));
-        conf.line("MTU", text(interface, "mtu").filter(|mtu| *mtu != "1420"));
+        conf.line("MTU", text(interface, "mtu"));
         if let Some(hooks) = hooks.get(id) {
             for (key, column) in [
                 ("PreUp", "pre_up"),
@@ -143,11 +140,8 @@ pub(super) fn of_database(name: &str, database: &Database<'_>, today: &str) -> O
         for client in clients.iter().filter(|c| text(c, "interface_id").is_none_or(|i| i == id)) {
             let label = text(client, "name").unwrap_or("client");
             let key = text(client, "public_key")?;
-            if let (true, Ok(key)) =
-                (is_over(text(client, "enabled"), text(client, "expires_at"), today), key.parse())
-            {
-                store.disabled.push(key);
-            }
+            let is_off = is_over(text(client, "enabled"), None, today);
+            store.client(key, is_off, text(client, "expires_at"), today);
             let own: Vec<String> = [("ipv4_address", 32), ("ipv6_address", 128)]
                 .iter()
                 .filter_map(|(column, length)| Some(format!("{}/{length}", text(client, column)?)))
@@ -164,7 +158,7 @@ pub(super) fn of_database(name: &str, database: &Database<'_>, today: &str) -> O
             file.line("PrivateKey", text(client, "private_key"));
             file.line("Address", Some(&own.join(", ")));
             file.line("DNS", text(client, "dns").or_else(|| default("default_dns")).map(list).as_deref());
-            file.line("MTU", text(client, "mtu").filter(|mtu| *mtu != "1420"));
+            file.line("MTU", text(client, "mtu"));
             for (key, column) in [
                 ("PreUp", "pre_up"),
                 ("PostUp", "post_up"),
