@@ -16,6 +16,8 @@ use crate::plan::Carried;
 
 /// What could not be done is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
+/// After how long of failing a host counts as one that cannot carry the relay, and how long it does so afterwards.
+const UNABLE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 /// A neighbour that missed the first word hears another one.
 const ANNOUNCED: [Duration; 3] = [Duration::ZERO, Duration::from_millis(200), Duration::from_secs(1)];
 
@@ -35,6 +37,10 @@ struct Inner {
     /// How the host was made last; `None`: not known.
     is_made: Option<bool>,
     is_over: bool,
+    /// Whether somebody has said by now whether it carries the relay. Before that the host stays as it is.
+    is_told: bool,
+    /// From when on, and when last, it could not be made to carry the relay.
+    failed: Option<(Duration, Duration)>,
     /// Where the holder before heard peers, and what its clock was at last.
     endpoints: Endpoints,
     clock: u64,
@@ -46,7 +52,9 @@ impl Carrier {
         let own = this.clone();
         let work = move || {
             while let Some(carries) = own.wanted() {
-                if let Err(error) = own.make(carries) {
+                let made = own.make(carries);
+                own.note(carries, made.is_ok());
+                if let Err(error) = made {
                     tracing::warn!("this host is not as it is to be: {error}");
                     std::thread::sleep(AGAIN);
                 }
@@ -61,7 +69,7 @@ impl Carrier {
     /// This host carries the relay until then, by CLOCK_BOOTTIME.
     pub fn hold(&self, until: Duration) {
         let mut inner = self.lock();
-        inner.until = Some(until);
+        (inner.until, inner.is_told) = (Some(until), true);
         self.open(&mut inner);
         self.inner.1.notify_all();
     }
@@ -69,6 +77,7 @@ impl Carrier {
     /// It does not, from now on.
     pub fn lose(&self) {
         let mut inner = self.lock();
+        inner.is_told = true;
         if inner.until.take().is_some()
             && let Some(carried) = &inner.carried
         {
@@ -84,6 +93,21 @@ impl Carrier {
     pub fn last_known(&self, endpoints: Endpoints, clock: u64) {
         let mut inner = self.lock();
         (inner.endpoints, inner.clock) = (endpoints, clock);
+    }
+
+    /// Says whether this host cannot carry the relay, though it was to: for some time, and not long ago.
+    pub fn is_unable(&self, at: Duration) -> bool {
+        let failed = self.lock().failed;
+        failed.is_some_and(|(first, last)| {
+            last.saturating_sub(first) >= UNABLE.0 && at.saturating_sub(last) < UNABLE.1
+        })
+    }
+
+    fn note(&self, carries: bool, is_made: bool) {
+        let (Ok(at), true) = (since_boot(), carries) else { return };
+        let mut inner = self.lock();
+        let first = inner.failed.map_or(at, |(first, _)| first);
+        inner.failed = (!is_made).then_some((first, at));
     }
 
     /// Ends it, with the host as it stands.
@@ -124,7 +148,7 @@ impl Carrier {
                 return None;
             }
             let carries = inner.until.is_some();
-            if inner.is_made != Some(carries) {
+            if inner.is_told && inner.is_made != Some(carries) {
                 return Some(carries);
             }
             inner = self.inner.1.wait(inner).unwrap_or_else(PoisonError::into_inner);

@@ -43,7 +43,11 @@ fn run(looking: &Looking) {
     let mut told = String::new();
     let mut carrier = None;
     loop {
-        let Some((relay, host)) = part(looking) else {
+        let Ok(part) = part(looking) else {
+            std::thread::sleep(LOOK);
+            continue;
+        };
+        let Some((relay, host)) = part else {
             if let Some(old) = carrier.take() {
                 Carrier::end(&old);
             }
@@ -62,17 +66,22 @@ fn run(looking: &Looking) {
     }
 }
 
+/// A file that cannot be read, or is no network just now, says nothing: what was before goes on.
+struct Unknown;
+
 /// Returns the relay and which of its hosts this is, where it takes part: by the network that is applied, and by the one in the folder.
-fn part(looking: &Looking) -> Option<(NodeName, NodeName)> {
-    let target = looking.target()?;
+fn part(looking: &Looking) -> Result<Option<(NodeName, NodeName)>, Unknown> {
+    let Some(target) = looking.target() else { return Ok(None) };
     let this = target.this();
-    this.floating?;
+    if this.floating.is_none() {
+        return Ok(None);
+    }
     let folder = Folder::new(&looking.session.dir, &looking.name);
-    let shared = Shared::of(&folder).ok().flatten()?;
-    let host = host_of(this, Some(shared.member()))?;
-    let in_file = looking.session.later().load_from(folder).ok()?;
+    let Some(shared) = Shared::of(&folder).map_err(|_| Unknown)? else { return Ok(None) };
+    let Some(host) = host_of(this, Some(shared.member())) else { return Ok(None) };
+    let in_file = looking.session.later().load_from(folder).map_err(|_| Unknown)?;
     let is_listed = in_file.network.nodes.get(&this.name).is_some_and(|node| node.hosts.contains(&host));
-    is_listed.then(|| (this.name.clone(), host))
+    Ok(is_listed.then(|| (this.name.clone(), host)))
 }
 
 /// Milliseconds since 1970.
@@ -145,15 +154,18 @@ impl<'a> Host<'a> {
             let at = now()?;
             if at.saturating_sub(self.looked_at) >= LOOK {
                 self.looked_at = at;
-                if part(self.looking).as_ref() != Some(&(self.relay.clone(), self.host.clone())) {
+                let is_other = |part: Option<_>| part != Some((self.relay.clone(), self.host.clone()));
+                if part(self.looking).is_ok_and(is_other) {
                     self.carrier.lose();
                     return Ok(());
                 }
             }
             let next = self.holder.next(at, clock());
             let holds = self.holder.until(at).is_some();
+            // An agent that begins anew asks for what it held before.
+            let asks = matches!(&next, Next::Write(_, lease) if !lease.released);
             // A store that is not reached from the beginning on is nobody's permission to go on as before.
-            if !holds && (self.holder.seen().is_some() || at > self.began + LEASE) {
+            if !holds && !asks && (self.holder.seen().is_some() || at > self.began + LEASE) {
                 self.carrier.lose();
             }
             match next {
@@ -183,7 +195,8 @@ impl<'a> Host<'a> {
         let seen = Seen {
             revision: lease.map_or(0, |pair| pair.mod_revision),
             lease: lease.and_then(|pair| Lease::parse(&pair.value)),
-            drains: is_drained(&self.host),
+            // Who holds it and cannot carry it gives it to who can.
+            drains: is_drained(&self.host) || self.carrier.is_unable(at),
             other_is_ready: ready.iter().any(|host| !is_drained(host)),
         };
         self.looking.lease.ready(ready);
@@ -203,7 +216,8 @@ impl<'a> Host<'a> {
 
     /// Writes that this host is there. Whether it could is no matter: the next time comes.
     fn be_present(&mut self, at: Duration) {
-        if self.wrote_at.is_some_and(|last| at.saturating_sub(last) < PRESENT.0) {
+        if self.carrier.is_unable(at) || self.wrote_at.is_some_and(|last| at.saturating_sub(last) < PRESENT.0)
+        {
             return;
         }
         self.wrote_at = Some(at);

@@ -109,11 +109,13 @@ impl Core {
             }
         }
         let mut speak = false;
-        if let Some(address) = change.endpoint
-            && peer.endpoint.is_none_or(|e| e.address != address)
-        {
-            peer.endpoint = Some(Remote { address, local: None });
-            speak = true;
+        if let Some(address) = change.endpoint {
+            let is_known = peer.endpoint.is_some_and(|e| e.address == address);
+            if !is_known {
+                peer.endpoint = Some(Remote { address, local: None });
+            }
+            // A call that waits for an answer is made again: it may have been made while nothing could leave this host.
+            speak = !is_known || peer.is_handshaking();
         }
         if let Some(seconds) = change.keepalive {
             speak |= peer.keepalive == 0 && !is_to_be_called;

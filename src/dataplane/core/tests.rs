@@ -360,6 +360,16 @@ fn peers_come_go_and_move_prefixes() {
 }
 
 #[test]
+fn a_call_that_waits_is_made_again_where_its_endpoint_is_said_again() {
+    let (mut spoke, hub) = spoke_and_hub();
+    assert!(spoke.send(&to_hub()));
+    assert_eq!(spoke.take_datagrams().len(), 1, "it does not leave this host");
+    let endpoint = Some(hub.remote.address);
+    spoke.change(PeerChange { update_only: true, endpoint, ..PeerChange::new(hub.public_key) });
+    assert_eq!(spoke.take_datagrams().iter().map(|d| d[0]).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
 fn a_flood_is_answered_with_cookies_and_live_sessions_go_on() {
     let (mut spoke, mut hub) = connected();
     let mut late = Side::new(7, "198.51.100.7:7");

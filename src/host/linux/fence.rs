@@ -19,8 +19,8 @@ fn fence(network: &InterfaceName, carried: &Carried) -> Fence {
 /// It is not there, or nft cannot.
 pub fn open(network: &InterfaceName, carried: &Carried, left: Duration) -> Result<(), HostError> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    // nft knows seconds alone.
-    let until = (now + left).as_secs() + 1;
+    // nft knows seconds alone: rather too early than too late.
+    let until = (now + left).as_secs();
     nft::send_text("open the fence of", &fence_name(network), &fence(network, carried).opened(left, until))
 }
 
