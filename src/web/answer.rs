@@ -212,7 +212,8 @@ impl Web {
             Ok(reply) => self.outgoing(reply, asked.header("host")),
             Err(refused) => self.refused(&frame, asked, &refused, is_api),
         };
-        outgoing.user = frame.user;
+        // Who comes through the tunnel keeps no place that others are to have.
+        outgoing.user = frame.user.filter(|_| frame.by_tunnel.is_none());
         if !is_api && let Some(language) = chosen(asked) {
             let bounds = self.cookie_bounds(asked.header("host"));
             let cookie =

@@ -79,12 +79,13 @@ impl Web {
     pub(super) fn note_by_tunnel(&self, node: &str, address: IpAddr, now: u64) -> Result<(), Refused> {
         let mut noted = self.viewers.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         noted.retain(|_, at| now < *at + NOTED);
-        if noted.insert(node.to_owned(), now).is_some() {
+        if noted.contains_key(node) {
             return Ok(());
         }
-        drop(noted);
         let (who, address, action) = (who(node), address.to_string(), BY_TUNNEL.into());
-        self.database.record(&Entry { at: now, who, address, action, status: 200, ..Entry::default() })
+        self.database.record(&Entry { at: now, who, address, action, status: 200, ..Entry::default() })?;
+        noted.insert(node.to_owned(), now);
+        Ok(())
     }
 }
 

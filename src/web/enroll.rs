@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::ask::{Ask, Reply};
-use super::database::{Enrollment, Entry, Spent};
+use super::database::{Enrollment, Entry, Spent, Use};
 use super::devices;
 use super::pages::{self, Enrolled};
 use super::procedure::{Procedure, Refused};
@@ -245,6 +245,10 @@ fn join(ask: &Ask<'_>, spent: &Spent, key: &PublicKey) -> Result<Done, Refused> 
     }
     if spent.device.is_some() {
         devices::is_new_key(ask, &key.to_string())?;
+    }
+    if spent.device.is_some() {
+        // Its file counts as one that its owner takes himself.
+        database.use_up(Use::OwnFile, &spent.link.maker, ask.now)?;
     }
     let (is_quiet, revision) = add_node(ask, &by, &node, &spent.link.platform, Some(key.to_string()))?;
     if let Some(device) = spent.device {

@@ -14,6 +14,7 @@ use super::procedure::{Procedure, Refused};
 use super::secret;
 use super::view::{Check, NetworkFile};
 use crate::config::parse_network;
+use crate::model::Site;
 
 /// Seconds after which promises are looked at again, though the file is the same: nodes expire.
 const CHECK: u64 = 300;
@@ -138,7 +139,7 @@ impl Watching {
         self.revision = Some(revision.to_owned());
         // Of a file that makes no sense nothing follows, and what was known before still holds.
         let Some(network) = parse_network(file.text.as_bytes(), "network.toml").value else { return };
-        let sites = network.nodes.values().flat_map(|node| node.sites.iter().map(|site| site.subnet));
+        let sites = network.nodes.values().flat_map(|node| node.sites.iter().map(Site::prefix));
         let tunnel = [Some(IpNet::V4(network.subnet)), network.subnet6.map(IpNet::V6)];
         self.tunnel = Some(tunnel.into_iter().flatten().chain(sites).collect());
     }

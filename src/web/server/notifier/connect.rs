@@ -59,7 +59,8 @@ fn is_own(address: IpAddr) -> std::io::Result<bool> {
     };
     let socket = UdpSocket::bind(any)?;
     socket.connect((address, 9))?;
-    Ok(socket.local_addr()?.ip() == address)
+    // To a second address of its own the kernel speaks from the first.
+    Ok(socket.local_addr()?.ip() == address || UdpSocket::bind((address, 0)).is_ok())
 }
 
 /// Has the other end prove that it is that host.
@@ -88,7 +89,10 @@ mod tests {
     fn an_address_of_this_host_is_known_as_one() {
         assert!(is_own([127, 0, 0, 1].into()).unwrap());
         assert!(is_own("::ffff:127.0.0.1".parse().unwrap()).unwrap());
-        assert!(!is_own([127, 9, 9, 9].into()).unwrap() || cfg!(not(target_os = "linux")));
+        // One that the kernel speaks to from another of its own.
+        assert!(is_own([127, 9, 9, 9].into()).unwrap() || cfg!(not(target_os = "linux")));
+        // Documentation's (RFC 5737): nobody's, reached or not.
+        assert!(!is_own([192, 0, 2, 1].into()).unwrap_or(false));
     }
 
     #[tokio::test]
