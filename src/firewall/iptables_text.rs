@@ -27,6 +27,8 @@ struct Writer<'a> {
     family: Family,
     chains: Vec<String>,
     rules: Vec<String>,
+    /// How many chains there are of the hooks before: those of one of iptables' tables share their names.
+    before: usize,
 }
 
 /// Returns the rules of one family; `None` where it has none.
@@ -35,6 +37,7 @@ struct Writer<'a> {
 /// can tell whether one was there before.
 pub fn restore(table: &Table, family: Family) -> Option<Restore> {
     let mut out = Restore { up: String::new(), down: String::new() };
+    let mut before = 0;
     for (iptables_table, hook, attached) in [
         ("filter", Hook::Forward, "FORWARD"),
         ("nat", Hook::Dstnat, "PREROUTING"),
@@ -43,7 +46,7 @@ pub fn restore(table: &Table, family: Family) -> Option<Restore> {
         ("nat", Hook::Srcnat, "POSTROUTING"),
     ] {
         let Some(chain) = table.chains.iter().find(|c| c.hook == hook) else { continue };
-        let mut w = Writer { table, family, chains: Vec::new(), rules: Vec::new() };
+        let mut w = Writer { table, family, chains: Vec::new(), rules: Vec::new(), before };
         let entry = w.chain(chain);
         if hook == Hook::Forward {
             // What is filled later has to be there.
@@ -62,6 +65,7 @@ pub fn restore(table: &Table, family: Family) -> Option<Restore> {
         if w.chains.is_empty() {
             continue;
         }
+        before += w.chains.len();
         let _ = writeln!(out.up, "*{iptables_table}");
         let _ = writeln!(out.down, "*{iptables_table}");
         for name in &w.chains {
@@ -142,7 +146,7 @@ impl Writer<'_> {
                 Match::FlowTo { with: Addresses::Set(s), is, .. } => (FLOW_TO, s, *is),
                 _ => continue,
             };
-            let inner = self.new_chain(&format!("-{}", self.chains.len()));
+            let inner = self.new_chain(&format!("-{}", self.before + self.chains.len()));
             let elements = self.table.sets.get(set).into_iter().flat_map(|s| &s.elements);
             let to = if is { target.as_str() } else { "RETURN" };
             for net in elements {
@@ -241,4 +245,39 @@ fn plain(m: &Match) -> Option<String> {
         Match::FlowMarked(mark) => format!("-m connmark --mark {mark:#x}"),
         Match::TcpSyn => "-p tcp --tcp-flags SYN,RST SYN".into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule::Set;
+    use super::*;
+
+    #[test]
+    fn no_chain_of_one_hook_has_the_name_of_anothers() {
+        let set = Set { family: Family::V4, elements: ["10.8.0.0/24".parse().unwrap()].into() };
+        let chain = |name: &str, hook, action: &Action| {
+            let with = Addresses::Set("some4".into());
+            let rule = |is| Rule {
+                matches: vec![Match::Saddr { family: Family::V4, with: with.clone(), is }],
+                action: action.clone(),
+            };
+            Chain { name: name.into(), hook, rules: vec![rule(true), rule(false)] }
+        };
+        let table = Table {
+            name: "wgrelay-wg0".into(),
+            sets: [("some4".to_owned(), set)].into(),
+            chains: vec![
+                chain(DSTNAT, Hook::Dstnat, &Action::Accept),
+                chain("postrouting", Hook::Postrouting, &Action::Masquerade),
+                chain(SRCNAT, Hook::Srcnat, &Action::Accept),
+            ],
+        };
+        let text = restore(&table, Family::V4).unwrap().up;
+        let mut made: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(':')).collect();
+        let all = made.len();
+        made.sort_unstable();
+        made.dedup();
+        // The second of a name would empty the first.
+        assert_eq!((made.len(), all), (9, 9), "{text}");
+    }
 }

@@ -70,7 +70,7 @@ impl Builder<'_> {
         let mut to_own = Vec::new();
         if !self.around.opened_later {
             for family in Family::BOTH {
-                let Some(with) = self.set("own", &own, family) else { continue };
+                let Some(with) = self.set_as_it_is("own", &own, family) else { continue };
                 let daddr = Match::Daddr { family, with, is: true };
                 to_own.push(rule([daddr], Action::Jump(FORWARDS.into())));
             }
@@ -111,7 +111,7 @@ impl Builder<'_> {
             masquerade(Some(Match::Saddr { family, with: Addresses::Net(near), is: true }));
             if !self.around.opened_later {
                 let own = self.around.own.clone();
-                if let Some(with) = self.set("own", &own, family) {
+                if let Some(with) = self.set_as_it_is("own", &own, family) {
                     masquerade(Some(Match::Saddr { family, with, is: true }));
                 }
             }

@@ -87,13 +87,19 @@ pub fn compile(
 impl Builder<'_> {
     /// Adds a set for one family and returns the match operand; `None` where it would be for ever empty.
     fn set(&mut self, name: &str, nets: &BTreeSet<IpNet>, family: Family) -> Option<Addresses> {
+        let here = self.here(nets);
+        self.set_as_it_is(name, &here, family)
+    }
+
+    /// The same of addresses that are this host's own, and no places of the network.
+    fn set_as_it_is(&mut self, name: &str, nets: &BTreeSet<IpNet>, family: Family) -> Option<Addresses> {
         // IPv6 sets exist only in a network that has IPv6 at all; an empty IPv4 set stays, so that a later
         // element is an element and not a new structure.
         if family == Family::V6 && !self.has_v6() {
             return None;
         }
         let name = format!("{name}{}", family.digit());
-        let elements = aggregate(self.here(nets), family);
+        let elements = aggregate(nets.clone(), family);
         self.sets.insert(name.clone(), Set { family, elements });
         Some(Addresses::Set(name))
     }

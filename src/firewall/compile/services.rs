@@ -22,7 +22,7 @@ impl Builder<'_> {
         // An exported file finds the addresses when it is loaded.
         if !self.around.opened_later {
             for family in Family::BOTH {
-                let Some(Addresses::Set(set)) = self.set("own", &own, family) else { continue };
+                let Some(Addresses::Set(set)) = self.set_as_it_is("own", &own, family) else { continue };
                 rules.push(rule([Match::Dnatted, Match::OriginalDaddr(family, set)], Action::Accept));
             }
         }

@@ -70,7 +70,9 @@ fn rules_in(
         }
     }
     if there.forward_drops {
-        for target in network.forward.iter().filter(|f| f.is_on(node)).flat_map(|f| f.targets(network)) {
+        let targets = network.forward.iter().filter(|f| f.is_on(node)).flat_map(|f| f.targets(network));
+        // Past the translation it has the address that the host itself has.
+        for target in targets.map(|target| node.own_address(target)) {
             let net = IpNet::from(target);
             if Family::of(&net) != there.family {
                 continue;

@@ -93,37 +93,35 @@ impl<'n> Check<'n> {
         true
     }
 
-    /// Two networks with the same addresses, of which one has no alias: these two do not reach each other.
+    /// Two networks with the same addresses, of which one has no alias: these two do not reach each other. On a relay the hosts of
+    /// the other would be taken for its own, whatever `[[allow]]` says.
     pub(super) fn half_aliased(&mut self) {
-        let plain: std::collections::BTreeMap<IpNet, &Node> = self
-            .nodes
-            .iter()
-            .flat_map(|(node, _)| node.sites.iter().map(move |site| (*node, site)))
-            .filter(|(node, site)| node.enabled && site.alias.is_none())
-            .map(|(node, site)| (site.subnet.trunc(), node))
-            .collect();
+        let sites = |node: &&'n Node| node.sites.iter().map(Site::prefix).collect::<Vec<_>>();
+        let enabled = self.nodes.iter().map(|(node, _)| *node).filter(|node| node.enabled);
+        let others: Vec<(&Node, Vec<IpNet>)> = enabled.map(|node| (node, sites(&node))).collect();
         for (node, at) in self.nodes.clone() {
             for (site, at) in node.sites.iter().zip(&at.sites).filter(|(site, _)| site.alias.is_some()) {
                 let Some(mark) = at.subnet else { continue };
-                let Some(other) = plain.get(&site.subnet.trunc()).filter(|other| other.name != node.name)
-                else {
-                    continue;
+                let meets = |(other, nets): &(&'n Node, Vec<IpNet>)| {
+                    let net = nets.iter().find(|net| overlap(**net, site.subnet))?;
+                    (other.name != node.name).then_some((*other, *net))
                 };
+                let Some((other, net)) = others.iter().find_map(meets) else { continue };
                 let (subnet, name, other) = (site.subnet, &node.name, &other.name);
                 if node.is_relay() {
                     self.error(
                         mark,
                         "duplicate-prefix",
-                        format!("{subnet} is behind the relay {name} and behind {other}: the relay has one way to it"),
-                        format!("give the site of {other} an alias as well"),
+                        format!("{subnet} is behind the relay {name}, and {net} behind {other}: the relay has one way to it"),
+                        format!("give the site of {other} an alias outside of {subnet}"),
                     );
                     continue;
                 }
                 self.warn(
                     mark,
                     "half-alias",
-                    format!("hosts of {subnet} behind {name} and behind {other} do not reach each other: each looks on its own link"),
-                    format!("where they are to, give the site of {other} an alias as well"),
+                    format!("hosts of {subnet} behind {name} and of {net} behind {other} do not reach each other: each looks on its own link"),
+                    format!("where they are to, give the site of {other} an alias outside of {subnet}"),
                 );
             }
         }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Check, Mark, NodeMarks, usable_host};
-use crate::model::{Node, NodeName};
+use crate::model::{Node, NodeName, Site};
 
 impl Check<'_> {
     pub(super) fn floating(&mut self) {
@@ -76,7 +76,7 @@ impl Check<'_> {
             .map(|tunnel| format!("the tunnel subnet {tunnel}"));
         let sites = self.network.nodes.values().flat_map(|other| &other.sites);
         let behind = sites
-            .map(|site| site.subnet)
+            .map(Site::prefix)
             .find(|subnet| subnet.contains(&ip))
             .map(|subnet| format!("the site {subnet}"));
         let why = if ip.is_loopback() || ip.is_multicast() || ip.is_unspecified() {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::{Network, NodeName};
+use crate::model::{Network, NodeName, Site};
 
 /// Says why a member's address is not to be used; `None`: it is. `own` is the address that this host speaks to it from; `None`:
 /// not known yet.
@@ -34,7 +34,7 @@ pub fn forbidden(network: &Network, this: &NodeName, member: IpAddr, own: Option
         let site = node
             .sites
             .iter()
-            .map(|site| site.subnet)
+            .map(Site::prefix)
             .find(|net| net.contains(&canonical(member)) && !is_attached(net));
         if let Some(net) = site {
             return Some(through(format!("it is in {net}, behind {}", node.name)));
