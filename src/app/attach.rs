@@ -6,15 +6,14 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::look::recorded_target;
-use super::reconcile::{Extent, Repair, hold};
+use super::hold_as::hold_as;
+use super::reconcile::Repair;
 use super::session::Session;
 use crate::dataplane::{DeviceChange, DeviceReport, PeerChange};
 use crate::host::agent_process::Runtime;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError};
 use crate::model::{Attachments, InterfaceName, Network, Node, PublicKey, Timestamp, claimed_by_spoke};
-use crate::store::folder::Folder;
 
 /// Says which prefixes change peers when spokes are where `network` has them. Nothing is added that no peer has, so nobody gets what
 /// was left out for a reason; peers that are missing stay so.
@@ -72,21 +71,5 @@ pub(crate) fn attach<H: Host>(
     attached: &Attachments,
     drains: bool,
 ) -> Result<Option<Repair>, HostError> {
-    let on_host = runtime.lock_to_apply()?;
-    let applied = runtime.read_applied(&session.dir)?;
-    let Some(applied) = applied.filter(|applied| !applied.configuration.network_text.is_empty()) else {
-        return Ok(None);
-    };
-    let is_news = applied.attached != *attached || applied.drains != drains;
-    let applied = Applied { attached: attached.clone(), drains, ..applied };
-    if is_news {
-        runtime.write_applied(applied.clone())?;
-    }
-    let folder = Folder::new(&session.dir, name);
-    let target = {
-        let _read = folder.lock_to_apply()?;
-        recorded_target(&session.dir, &folder, &applied)?
-    };
-    let backend = applied.configuration.backend;
-    hold(&mut open()?, &target, runtime, backend, session.now, Extent::Whole, &on_host).map(Some)
+    hold_as(session, name, runtime, open, |applied| Applied { attached: attached.clone(), drains, ..applied })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::fault::Fault;
-use super::look::recorded_target;
-use super::reconcile::{Extent, Repair, hold};
+use super::hold_as::hold_as;
+use super::reconcile::Repair;
 use super::session::Session;
 use super::target::Target;
 use crate::floating::Lease;
@@ -127,24 +127,8 @@ pub(crate) fn carry<H: Host>(
     open: impl FnOnce() -> Result<H, HostError>,
     carries: bool,
 ) -> Result<Option<Carried>, HostError> {
-    let on_host = runtime.lock_to_apply()?;
-    let applied = runtime.read_applied(&session.dir)?;
-    let Some(applied) = applied.filter(|applied| !applied.configuration.network_text.is_empty()) else {
-        return Ok(None);
-    };
-    let is_news = applied.carries != carries;
-    let applied = Applied { carries, ..applied };
-    if is_news {
-        runtime.write_applied(applied.clone())?;
-    }
-    let folder = Folder::new(&session.dir, name);
-    let target = {
-        let _read = folder.lock_to_apply()?;
-        recorded_target(&session.dir, &folder, &applied)?
-    };
-    let backend = applied.configuration.backend;
-    let Repair { failed, .. } =
-        hold(&mut open()?, &target, runtime, backend, session.now, Extent::Whole, &on_host)?;
+    let held = hold_as(session, name, runtime, open, |applied| Applied { carries, ..applied })?;
+    let Some(Repair { failed, .. }) = held else { return Ok(None) };
     match failed {
         Some(error) => Err(error),
         None => Ok(runtime.read_applied(&session.dir)?.and_then(|applied| applied.state.carried)),

@@ -25,6 +25,7 @@ mod fault;
 mod floating;
 mod follow;
 mod glance;
+mod hold_as;
 mod import;
 mod init;
 mod list;

@@ -113,6 +113,8 @@ struct Host<'a> {
     endpoints: (Endpoints, Duration),
     began: Duration,
     looked_at: Duration,
+    /// When the store was heard last.
+    heard_at: Option<Duration>,
 }
 
 impl<'a> Host<'a> {
@@ -145,6 +147,7 @@ impl<'a> Host<'a> {
             endpoints: (Endpoints::new(), Duration::ZERO),
             began,
             looked_at: began,
+            heard_at: None,
         })
     }
 
@@ -173,7 +176,7 @@ impl<'a> Host<'a> {
                 Next::Ask => self.ask()?,
                 Next::Write(over, lease) => self.write(over, &lease)?,
             }
-            self.tell();
+            self.tell(now()?);
         }
     }
 
@@ -188,6 +191,7 @@ impl<'a> Host<'a> {
             }
         };
         let at = now()?;
+        self.heard_at = Some(at);
         self.be_present(at);
         let ready = self.ready(&read, at);
         let is_drained = |host: &NodeName| read.hosts("drained/").any(|(name, _)| name == *host);
@@ -295,8 +299,16 @@ impl<'a> Host<'a> {
         Ok(())
     }
 
-    fn tell(&self) {
+    /// Tells who carries it: this host while it may, another one as long as the store was heard of late.
+    fn tell(&self, at: Duration) {
+        let is_heard = self.heard_at.is_some_and(|last| at.saturating_sub(last) < LEASE);
+        let is_known = |lease: &&Lease| {
+            if lease.host == self.host { self.holder.until(at).is_some() } else { is_heard }
+        };
         let lease = self.holder.seen().and_then(|seen| seen.lease.as_ref()).filter(|lease| !lease.released);
-        self.looking.lease.told(&self.host, lease);
+        self.looking.lease.told(&self.host, lease.filter(is_known));
+        if !is_heard {
+            self.looking.lease.ready(Vec::new());
+        }
     }
 }
