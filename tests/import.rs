@@ -12,6 +12,8 @@
 
 #[path = "import/kept.rs"]
 mod kept;
+#[path = "import/live.rs"]
+mod live;
 #[path = "import/managers.rs"]
 mod managers;
 #[path = "import/round_trip.rs"]

@@ -1,5 +1,10 @@
 //! Which file is the relay's: the one that listens, is called, forwards, and has a peer for each client.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::finding::Findings;
 use super::{Source, names};
 use crate::model::{Problem, PublicKey, quoted};
@@ -77,6 +82,25 @@ fn can_be(source: &Source<'_>, sources: &[Source<'_>]) -> bool {
         || (!document.peers.is_empty() && (is_named(source, sources) || (listens && forwards(source))))
 }
 
+/// Whether others send to it what is for somebody else: that is what a relay is for.
+fn carries(source: &Source<'_>, sources: &[Source<'_>]) -> bool {
+    let is_own = |key: PublicKey| source.key == Some(key);
+    let named: BTreeMap<PublicKey, Vec<IpAddr>> = source.reading.document.peers.iter().fold(
+        BTreeMap::new(),
+        |mut all: BTreeMap<PublicKey, Vec<IpAddr>>, peer| {
+            let hosts = peer.allowed_ips.iter().filter(|n| n.prefix_len() == n.max_prefix_len());
+            all.entry(peer.public_key).or_default().extend(hosts.map(IpNet::addr));
+            all
+        },
+    );
+    sources.iter().filter(|other| !std::ptr::eq(*other, source)).any(|other| {
+        let to_it = other.reading.document.peers.iter().filter(|p| is_own(p.public_key));
+        let nets: Vec<IpNet> = to_it.flat_map(|p| p.allowed_ips.iter().copied()).collect();
+        let mut third = named.iter().filter(|(key, _)| other.key.is_some() && other.key != Some(**key));
+        third.any(|(_, hosts)| hosts.iter().any(|ip| nets.iter().any(|net| net.contains(ip))))
+    })
+}
+
 fn points(source: &Source<'_>, sources: &[Source<'_>]) -> i32 {
     let document = &source.reading.document;
     let interface = &document.interface;
@@ -92,12 +116,13 @@ fn points(source: &Source<'_>, sources: &[Source<'_>]) -> i32 {
     let waits = document.peers.iter().any(|p| p.endpoint.is_none());
     let keeps_alive = document.peers.iter().any(|p| p.keepalive.is_some_and(|k| k > 0));
     let first = interface.addresses.first().is_some_and(|a| match a.addr() {
-        std::net::IpAddr::V4(ip) => ip.octets()[3] <= 1,
-        std::net::IpAddr::V6(ip) => ip.segments()[7] <= 1,
+        IpAddr::V4(ip) => ip.octets()[3] <= 1,
+        IpAddr::V6(ip) => ip.segments()[7] <= 1,
     });
     let signs = [
         (several, 12),
         (waits, 8),
+        (carries(source, sources), 10),
         (called, 4),
         (port.is_some(), 3),
         (forwards(source), 3),

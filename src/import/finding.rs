@@ -29,8 +29,8 @@ impl Findings {
         self.0.push(Problem::warning(code, place, message, hint));
     }
 
-    /// Tells what is wrong with a file by itself: its own faults, and what its hooks do.
-    pub(super) fn of_file(&mut self, source: &Source<'_>) {
+    /// Tells what is wrong with a file by itself: its own faults, and what its hooks do. `is_running`: its interface is looked at, too.
+    pub(super) fn of_file(&mut self, source: &Source<'_>, is_running: bool) {
         // A manager writes a hook's key also where it has none.
         let matters = |p: &&Problem| p.code != AMNEZIAWG && !(p.code == "empty-value" && is_of_hook(p));
         let faults = source.reading.problems.iter().filter(matters).cloned();
@@ -105,12 +105,21 @@ impl Findings {
             }
         }
         if interface.save_config == Some(true) {
-            self.add(
-                "save-config",
-                source.place(Key::SaveConfig),
-                "SaveConfig = true: wg-quick writes this file anew each time the interface goes down",
-                "stop wg-quick before wgrelay up; the file is read here once only",
-            );
+            let place = source.place(Key::SaveConfig);
+            let (message, hint) = if is_running {
+                (
+                    "SaveConfig = true: what runs may be newer than this file, and is taken; when the interface goes down, \
+                     also for --take-over, wg-quick writes the file anew, without its comments",
+                    "keep a copy of the file where its comments name the peers",
+                )
+            } else {
+                (
+                    "SaveConfig = true: wg-quick writes this file anew each time the interface goes down; while it is up, peers \
+                     may have come or gone that are not in it",
+                    "import --live INTERFACE on the relay reads what runs; else stop wg-quick before",
+                )
+            };
+            self.add("save-config", place, message, hint);
         }
     }
 

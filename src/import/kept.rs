@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::finding::Findings;
 use super::spokes::Spoke;
-use super::{Source, addresses};
+use super::{Source, addresses, direct};
 use crate::model::{EndpointHost, Network, NodeName, Timestamp, Verdict};
 use crate::reach::{LongestPrefix, Matrix, Place, World, matrix};
 use crate::wgconf::Peer;
@@ -29,6 +29,8 @@ struct End<'s> {
     addresses: Vec<IpAddr>,
     /// What it sends into its tunnel; `None`: all, or nobody knows.
     sends: Option<&'s [IpNet]>,
+    /// What it sends to others by itself, and whom.
+    direct: Vec<(NodeName, &'s [IpNet])>,
     /// Whether it is there before it has spoken: it keeps its session alive, or the relay knows where it is.
     is_callable: bool,
 }
@@ -91,17 +93,34 @@ fn lost(
                     .any(|a| a.is_ipv4() == b.is_ipv4() && owner(*a) == Some(&from.node) && sends(to, *a))
         })
     };
+    let directly = |from: &End<'_>, to: &End<'_>, ip: &IpAddr| {
+        let mut links = from.direct.iter().filter(|(name, _)| *name == to.node);
+        links.any(|(_, nets)| nets.iter().any(|n| n.contains(ip)))
+    };
+    // By a session of their own.
+    let met = |from: &End<'_>, to: &End<'_>| {
+        let same = |a: &&IpAddr, b: &IpAddr| a.is_ipv4() == b.is_ipv4() && directly(to, from, a);
+        let mut called = to.addresses.iter();
+        called.any(|b| directly(from, to, b) && from.addresses.iter().any(|a| same(&a, b)))
+    };
     let starts = ends.iter().filter(|e| matches!(e.place, Place::Node(_)));
     let pairs = starts.flat_map(|from| ends.iter().map(move |to| (from, to)));
     pairs
         .filter(|(from, to)| {
-            from.node != to.node && reached(from, to) && !verdicts.reaches(&from.place, &to.place)
+            from.node != to.node
+                && (reached(from, to) || met(from, to))
+                && !verdicts.reaches(&from.place, &to.place)
         })
         .map(|(from, to)| (from.place.clone(), to.place.clone()))
         .collect()
 }
 
-fn ends<'s>(sources: &'s [Source<'_>], relay: usize, spokes: &'s [Spoke], network: &Network) -> Vec<End<'s>> {
+fn ends<'s>(
+    sources: &'s [Source<'_>],
+    relay: usize,
+    spokes: &'s [Spoke],
+    network: &'s Network,
+) -> Vec<End<'s>> {
     let hub = &sources[relay];
     let peers = &hub.reading.document.peers;
     let mut ends: Vec<End<'_>> = Vec::new();
@@ -112,6 +131,7 @@ fn ends<'s>(sources: &'s [Source<'_>], relay: usize, spokes: &'s [Spoke], networ
             place: Place::Node(node.name.clone()),
             addresses,
             sends: None,
+            direct: Vec::new(),
             is_callable: true,
         });
     }
@@ -129,12 +149,17 @@ fn ends<'s>(sources: &'s [Source<'_>], relay: usize, spokes: &'s [Spoke], networ
         // Where it was last heard from is no place to call it at.
         let is_callable = keeps || spoke.node.endpoint.is_some();
         let node = &spoke.node.name;
+        let links = spoke.source(sources).into_iter().flat_map(|s| direct::of(s, sources, network));
+        let links = links.filter(|link| link.is_answered);
+        let direct: Vec<_> =
+            links.map(|link| (link.to.name.clone(), link.peer.allowed_ips.as_slice())).collect();
         let own = addresses::own(spoke.source(sources), Some(peer), network);
         ends.push(End {
             node: node.clone(),
             place: Place::Node(node.clone()),
             addresses: own.clone(),
             sends,
+            direct: direct.clone(),
             is_callable,
         });
         for net in sites(peer, &own, network) {
@@ -146,6 +171,7 @@ fn ends<'s>(sources: &'s [Source<'_>], relay: usize, spokes: &'s [Spoke], networ
                 place,
                 addresses: host.into_iter().collect(),
                 sends,
+                direct: direct.clone(),
                 is_callable,
             });
         }

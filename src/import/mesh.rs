@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::docker::Engine;
 use super::finding::Findings;
 use super::relay::site;
+use super::routes::is_private;
 use super::{Source, addresses};
 use crate::config::Secrets;
 use crate::model::{Endpoint, Network, NodeName, PresharedKey, PublicKey, quoted};
@@ -48,7 +49,45 @@ pub(super) fn members(sources: &[Source<'_>]) -> Option<Vec<usize>> {
         }
         members.retain(|i| *i != worst);
     }
-    (members.len() >= FEWEST && members.iter().filter(|i| is_called(**i)).count() > 1).then_some(members)
+    let several = members.len() >= FEWEST && members.iter().filter(|i| is_called(**i)).count() > 1;
+    (several && !is_around_one(sources, &members)).then_some(members)
+}
+
+/// Whether one of the members is the others' relay, and these have sessions with each other besides: they send to it what is for
+/// another, or it alone serves somebody else and not all of the rest are sites that can be called.
+fn is_around_one(sources: &[Source<'_>], members: &[usize]) -> bool {
+    let addresses = |i: usize| sources[i].reading.document.interface.addresses.iter().map(IpNet::addr);
+    let sent_to = |from: usize, to: usize| {
+        peer_of(&sources[from], sources[to].key).into_iter().flat_map(|(_, p)| &p.allowed_ips)
+    };
+    let pairs = || members.iter().flat_map(|a| members.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b);
+    let carries = pairs().any(|(from, to)| {
+        let mut third = members.iter().copied().filter(|m| ![from, to].contains(m)).flat_map(addresses);
+        third.any(|ip| sent_to(from, to).any(|net| net.contains(&ip)))
+    });
+    let is_member = |key: PublicKey| members.iter().any(|m| sources[*m].key == Some(key));
+    let serves = |i: usize| {
+        let hooks = &sources[i].hooks;
+        sources[i].reading.document.peers.iter().any(|p| !is_member(p.public_key))
+            || hooks.lets_anything_out()
+            || hooks.forwards_everything.is_some()
+    };
+    let has_site = |i: usize| {
+        let others = members.iter().copied().filter(|m| *m != i);
+        others
+            .flat_map(|other| sent_to(other, i))
+            .any(|n| n.prefix_len() < n.max_prefix_len() && n.prefix_len() > 1)
+    };
+    let is_server = |i: usize| {
+        let port = sources[i].reading.document.interface.listen_port.filter(|p| *p > 0);
+        let others = members.iter().filter_map(|m| peer_of(&sources[*m], sources[i].key));
+        let mut called = others.filter_map(|(_, p)| p.endpoint.as_ref());
+        // A host of the same link is called there by those beside it alone.
+        port.is_some() && called.any(|e| e.socket_addr().is_none_or(|at| !is_private(&IpNet::from(at.ip()))))
+    };
+    let serving: Vec<usize> = members.iter().copied().filter(|i| serves(*i)).collect();
+    let alone = |hub: usize| members.iter().any(|i| *i != hub && !has_site(*i) && !is_server(*i));
+    carries || matches!(serving.as_slice(), [hub] if alone(*hub))
 }
 
 /// Tells that the files were taken for a mesh.

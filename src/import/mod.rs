@@ -7,6 +7,7 @@ mod addresses;
 mod choose;
 mod command;
 mod comments;
+mod direct;
 mod docker;
 mod filter;
 mod finding;
@@ -122,7 +123,7 @@ pub fn import(files: &[File<'_>], mut options: ImportOptions<'_>) -> Result<Impo
             .map_err(|problem| with_own_faults(&sources.iter().collect::<Vec<_>>(), vec![problem]))?,
     };
     for source in &sources {
-        told.of_file(source);
+        told.of_file(source, options.running.is_some_and(|(name, _)| name == source.name));
     }
     let own = own::network(&sources, relay, &mut options, &mut told).map_err(|problem| vec![problem])?;
     if let Some((network, secrets)) = own {
@@ -173,6 +174,11 @@ fn made(
         mesh::tell(sources, &relays, told);
         mesh::sites(sources, &relays, &mut network, told);
         mesh::homes(sources, &relays, &mut network);
+    }
+    let keys: Vec<PublicKey> = network.relays().map(|r| r.public_key).collect();
+    for own in &spokes {
+        direct::tell(sources, own, &keys, &network, told);
+        direct::sites(sources, own, &mut network);
     }
     for ((hub, name), own) in relays.iter().zip(&spokes) {
         relay::sites(sources, *hub, own, &mut network, name, docker::Engine(options.docker), told);

@@ -54,7 +54,7 @@ pub(super) fn preshared_keys(
             let (has, lacks, place) = if ours.is_some() {
                 (hub.name, source.name, hub.place_in_peer(of_relay, Key::PresharedKey))
             } else {
-                (source.name, hub.name, source.place(Key::PresharedKey))
+                (source.name, hub.name, spoke.relay_place(sources, Key::PresharedKey))
             };
             told.add(
                 "preshared-key",

@@ -225,7 +225,7 @@ pub(super) fn sites(
         if !lost.is_empty() {
             told.add(
                 "not-behind-relay",
-                file.place(Key::AllowedIps),
+                spoke.relay_place(sources, Key::AllowedIps),
                 format!(
                     "nothing in {} says that {} is behind the relay: only {} sends there",
                     source.name,
@@ -258,7 +258,7 @@ pub(super) fn sites(
             let more = if out.len() > 1 { format!(" and {} more", out.len() - 1) } else { String::new() };
             told.add(
                 "no-egress",
-                file.place(Key::AllowedIps),
+                spoke.relay_place(sources, Key::AllowedIps),
                 format!(
                     "{} sends {}{more} to the relay, and {} lets nothing out to the Internet",
                     spoke.node.name, out[0], source.name
@@ -274,7 +274,7 @@ pub(super) fn sites(
         {
             told.add(
                 "wider-than-network",
-                file.place(Key::AllowedIps),
+                spoke.relay_place(sources, Key::AllowedIps),
                 format!("{} sends all of {net} to the relay; what of that is no place of the network is not forwarded any more", spoke.node.name),
                 format!("add what is behind the relay as a [[node.{name}.site]]"),
             );

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Source;
 use super::finding::Findings;
 use super::spokes::Spoke;
 use super::subnet::Origin;
-use crate::model::{Network, NodeName, Routes, Timestamp, derive_for_spoke, without};
+use super::{Source, direct};
+use crate::model::{Network, Node, NodeName, Routes, Timestamp, derive_for_spoke, without};
 use crate::wgconf::{Key, Table};
 
 const PRIVATE: [&str; 7] = [
@@ -43,7 +43,9 @@ pub(super) fn keep(
     for spoke in spokes {
         let (Some(source), Some(peer)) = (spoke.source(sources), spoke.relay_peer(sources)) else { continue };
         let name = &spoke.node.name;
-        let allowed: BTreeSet<IpNet> = peer.allowed_ips.iter().copied().collect();
+        let place = spoke.relay_place(sources, Key::AllowedIps);
+        let written = direct::sent(source, peer, sources, network);
+        let allowed: BTreeSet<IpNet> = written.iter().copied().collect();
         let mut wanted = derive_for_spoke(network, &network.nodes[name], Timestamp(0));
         // Nobody lacks a subnet that did not exist before.
         wanted.retain(|net| origin != Origin::Chosen || *net != IpNet::V4(network.subnet));
@@ -56,6 +58,10 @@ pub(super) fn keep(
             }
             None => allowed,
         };
+        let allowed = own_sites_left_out(&place, &network.nodes[name], allowed, told);
+        if allowed.is_empty() {
+            sends_nothing(place.clone(), name, told);
+        }
         let routes = if everything.iter().all(|net| allowed.contains(net)) {
             Routes::Full
         } else if let Some(outside) = outside(&allowed) {
@@ -66,8 +72,8 @@ pub(super) fn keep(
         } else if allowed == wanted || allowed.is_empty() {
             Routes::Split
         } else {
-            narrow(source, network, name, &allowed, &wanted, told);
-            let mut list = peer.allowed_ips.clone();
+            narrow(place, network, name, &allowed, &wanted, told);
+            let mut list = written;
             let mut seen = BTreeSet::new();
             list.retain(|net| allowed.contains(net) && seen.insert(*net));
             list.extend(allowed.iter().filter(|net| !seen.contains(*net)));
@@ -77,6 +83,43 @@ pub(super) fn keep(
             node.routes = routes;
         }
     }
+}
+
+/// Returns AllowedIPs without the client's own sites: hosts there are reached without the tunnel, and an exported file has none of it.
+fn own_sites_left_out(
+    place: &str,
+    node: &Node,
+    mut allowed: BTreeSet<IpNet>,
+    told: &mut Findings,
+) -> BTreeSet<IpNet> {
+    // A default route, or half of one, is none of it.
+    let around = |net: &IpNet| allowed.iter().find(|a| a.prefix_len() > 1 && a.contains(net)).copied();
+    let own: Vec<(IpNet, IpNet)> =
+        node.sites.iter().filter_map(|s| Some((s.subnet, around(&s.subnet)?))).collect();
+    for (site, within) in &own {
+        let of = if site == within { String::new() } else { format!("of {within} ") };
+        told.add(
+            "own-site",
+            place.to_owned(),
+            format!(
+                "{of}{site} is left out: it is behind {} itself, which sends nothing of it into the tunnel",
+                node.name
+            ),
+            "hosts there are reached by the node's own link",
+        );
+    }
+    allowed.retain(|net| !own.iter().any(|(site, _)| site == net));
+    allowed
+}
+
+/// Tells of a client that sent nothing to its relay and took nothing from it.
+fn sends_nothing(place: String, name: &NodeName, told: &mut Findings) {
+    told.add(
+        "no-allowed-ips",
+        place,
+        format!("the relay has no AllowedIPs here: {name} sent it nothing, and took nothing from it"),
+        "`wgrelay export` writes a file with what the network has; until it has that one, it reaches nobody",
+    );
 }
 
 /// What a file sends into the tunnel whose `Table` has wg-quick route nothing by itself, or not for everybody: what its hooks
@@ -137,7 +180,7 @@ pub(super) fn outside(allowed: &BTreeSet<IpNet>) -> Option<Vec<IpNet>> {
 
 /// Tells what a client does not reach that is there: other nodes' addresses and sites.
 fn narrow(
-    source: &Source<'_>,
+    place: String,
     network: &Network,
     name: &NodeName,
     allowed: &BTreeSet<IpNet>,
@@ -164,7 +207,7 @@ fn narrow(
     let plain: Vec<String> = missing.iter().map(|n| format!("\"{n}\"")).collect();
     told.add(
         "narrow-allowed-ips",
-        source.place(Key::AllowedIps),
+        place,
         format!("AllowedIPs lack {}: {name} reaches nothing there, and nothing there reaches it", list.join(", ")),
         format!(
             "kept as it is, for `wgrelay check` to show; routes = \"split\" under [node.{name}] sends all of it, and \

@@ -45,6 +45,14 @@ impl Spoke {
     pub(super) fn relay_peer<'s>(&self, sources: &'s [Source<'_>]) -> Option<&'s Peer> {
         relay_peer(&sources[self.source?], Some(self.relay))
     }
+
+    /// `FILE:LINE:COLUMN` of a key of its relay's section in its own file, else of that section; of neither: nothing.
+    pub(super) fn relay_place(&self, sources: &[Source<'_>], key: Key) -> String {
+        let Some(source) = self.source(sources) else { return String::new() };
+        let relay = self.relay_peer(sources).map(|p| p.public_key);
+        let index = source.reading.document.peers.iter().position(|p| Some(p.public_key) == relay);
+        index.map_or_else(|| source.place(key), |index| source.place_in_peer(index, key))
+    }
 }
 
 /// The peer that is the relay: by its key, else the only one, else the first with an endpoint.
@@ -366,7 +374,6 @@ fn routed_to(hub: &Source<'_>, index: usize, peer: &Peer, network: &Network) -> 
 
 /// Says where a client's own file and the relay's do not fit each other.
 fn hold_against_relay(source: &Source<'_>, relay: PublicKey, told: &mut Findings) {
-    let peers = &source.reading.document.peers;
     match relay_peer(source, Some(relay)) {
         None => told.add(
             "no-peer",
@@ -381,13 +388,5 @@ fn hold_against_relay(source: &Source<'_>, relay: PublicKey, told: &mut Findings
             "`wgrelay export` writes the right one",
         ),
         Some(_) => {}
-    }
-    if peers.len() > 1 {
-        told.add(
-            "several-peers",
-            format!("{}:1:1", source.name),
-            format!("the file has {} peers, and a spoke has one: the others are left out", peers.len()),
-            "",
-        );
     }
 }
