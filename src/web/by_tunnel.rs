@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::Web;
 use super::answer::Asked;
+use super::clock::is_within;
 use super::database::{BY_TUNNEL, Entry};
 use super::procedure::{Procedure, Refused};
 use super::view::Shown;
@@ -78,7 +79,7 @@ impl Web {
     /// The database cannot be written.
     pub(super) fn note_by_tunnel(&self, node: &str, address: IpAddr, now: u64) -> Result<(), Refused> {
         let mut noted = self.viewers.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        noted.retain(|_, at| now < *at + NOTED);
+        noted.retain(|_, at| is_within(*at, NOTED, now));
         if noted.contains_key(node) {
             return Ok(());
         }

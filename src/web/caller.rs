@@ -1,6 +1,7 @@
 //! Who asks, and what that one may.
 
 use super::by_tunnel::who;
+use super::clock::is_within;
 use super::database::{NOBODY, SessionRow, TokenRow, TokenScope, User};
 use super::procedure::Refused;
 use super::routes::{Concerns, Route, Scope};
@@ -63,7 +64,7 @@ impl Caller {
             (Scope::Keys | Scope::DeviceKeys, Self::User(user, session))
                 if user.role >= Role::Operator || route.scope == Scope::DeviceKeys =>
             {
-                if now < session.proved + PROVED {
+                if is_within(session.proved, PROVED, now) {
                     Ok(())
                 } else {
                     Err(Refused::new(401, "keys leave here: type your password again", ""))

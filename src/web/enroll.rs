@@ -259,7 +259,11 @@ fn join(ask: &Ask<'_>, spent: &Spent, key: &PublicKey) -> Result<Done, Refused> 
         Ok(file) => file,
         // Without its file it would be nobody's.
         Err(refused) => {
-            changed_quietly(ask, &by, &Change::Remove { name: node })?;
+            changed_quietly(ask, &by, &Change::Remove { name: node.clone() })?;
+            // These were two revisions more than the link stands for: once its owner has none left, it is over.
+            if spent.device.is_some() && database.use_up(Use::Change, &spent.link.maker, ask.now).is_err() {
+                database.remove_enrollment(&node)?;
+            }
             return Err(refused);
         }
     };

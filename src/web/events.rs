@@ -11,6 +11,7 @@ use super::Web;
 use super::answer::Asked;
 use super::ask::{Ask, Reply};
 use super::caller::Caller;
+use super::clock::is_within;
 use super::procedure::{Procedure, Refused};
 use super::view::{NetworkFile, Role, Shown, Status};
 
@@ -106,7 +107,7 @@ impl Web {
     /// waits for that one where nothing was.
     pub(super) fn seen(&self, now: u64) -> Arc<Seen> {
         let last = || locked(&self.events.seen).clone();
-        let is_new = |seen: &Arc<Seen>| now < seen.at + EVERY;
+        let is_new = |seen: &Arc<Seen>| is_within(seen.at, EVERY, now);
         let before = last();
         if let Some(seen) = before.clone().filter(is_new) {
             return seen;
@@ -231,5 +232,37 @@ mod tests {
         drop(of_anna);
         assert!(events.enter("anna", Topic::Network).is_ok());
         assert!(locked(&events.listeners).is_empty());
+    }
+
+    /// Counts what it is asked.
+    struct Counting(std::sync::atomic::AtomicUsize);
+
+    impl crate::web::procedure::Agent for Arc<Counting> {
+        fn call(&self, _: &Procedure) -> Result<serde_json::Value, Refused> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Err(Refused::new(502, "nobody is there", ""))
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_stops_no_look() {
+        let asked = Arc::new(Counting(0.into()));
+        let database = crate::web::Database::in_memory().unwrap();
+        let web = Web::new(
+            Box::new(Arc::clone(&asked)),
+            database,
+            crate::web::guard::Place::default(),
+            "wg0".into(),
+        );
+        let looks = |now: u64| {
+            let before = asked.0.load(std::sync::atomic::Ordering::SeqCst);
+            web.seen(now);
+            (asked.0.load(std::sync::atomic::Ordering::SeqCst) - before) / 2
+        };
+        assert_eq!((looks(1_000_000), looks(1_000_000 + EVERY - 1), looks(1_000_000 + EVERY)), (1, 0, 1));
+        // Half an hour, and to 1970, as where the clock's battery is dead.
+        for back in [998_200, 7] {
+            assert_eq!((looks(back), looks(back + EVERY - 1), looks(back + EVERY)), (1, 0, 1), "{back}");
+        }
     }
 }

@@ -11,6 +11,7 @@ mod ask;
 mod by_tunnel;
 mod caller;
 pub mod client;
+mod clock;
 pub mod database;
 mod devices;
 pub mod edits;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::clock::is_within;
 use super::procedure::Refused;
 
 /// Seconds until failures are forgotten.
@@ -130,7 +131,7 @@ impl Throttle {
 
     fn is_below(&self, key: &str, most: u32, now: u64) -> Result<(), Refused> {
         match self.0.get(key) {
-            Some(entry) if entry.failures >= most && now < entry.since + WINDOW => {
+            Some(entry) if entry.failures >= most && is_within(entry.since, WINDOW, now) => {
                 let left = entry.since + WINDOW - now;
                 Err(Refused::new(429, "too many attempts", format!("wait {left} seconds")))
             }
@@ -140,7 +141,7 @@ impl Throttle {
 
     fn count(&mut self, key: String, stays: bool, now: u64) {
         let entry = self.0.entry(key).or_insert(Failed { since: now, failures: 0, stays });
-        if now >= entry.since + WINDOW {
+        if !is_within(entry.since, WINDOW, now) {
             *entry = Failed { since: now, failures: 0, stays };
         }
         entry.failures += 1;
@@ -149,7 +150,7 @@ impl Throttle {
 
     fn forget(&mut self, now: u64) {
         if self.0.len() > REMEMBERED {
-            self.0.retain(|_, entry| now < entry.since + WINDOW);
+            self.0.retain(|_, entry| is_within(entry.since, WINDOW, now));
         }
         while self.0.len() > REMEMBERED {
             let others = self.0.iter().filter(|(_, entry)| !entry.stays);
@@ -260,5 +261,18 @@ mod tests {
             assert!(throttle.0.len() <= REMEMBERED);
         }
         assert!(throttle.begin("alice", from(999_999), KNOWN, 102).is_err(), "others made it forget");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_out() {
+        let (mut throttle, here) = (Throttle::default(), address("10.0.0.1"));
+        for _ in 0..BOTH {
+            throttle.begin("alice", here, KNOWN, 900_000).unwrap();
+        }
+        assert!(throttle.begin("alice", here, KNOWN, 900_001).is_err());
+        for _ in 0..BOTH {
+            throttle.begin("alice", here, KNOWN, 10).unwrap();
+        }
+        assert!(throttle.begin("alice", here, KNOWN, 10).is_err());
     }
 }

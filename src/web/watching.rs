@@ -9,7 +9,7 @@ use super::Web;
 use super::database::{FailedLogins, NOBODY};
 use super::notify::event::Watch;
 use super::notify::queue::Sending;
-use super::notify::{Event, Queue, Reach, Target, Topic, observed};
+use super::notify::{Event, Queue, Reach, Target, Topic, observed, plain};
 use super::procedure::{Procedure, Refused};
 use super::secret;
 use super::view::{Check, NetworkFile};
@@ -107,25 +107,27 @@ impl Watching {
                 Some(if is_given_up { format!("{why}; given up") } else { why.clone() })
             }
         };
-        web.database.note_sent(name, failure.as_deref(), now)
+        web.database.note_sent(name, failure.as_deref().map(plain).as_deref(), now)
     }
 
     fn events(&mut self, web: &Web, targets: &[Target], now: u64) -> Result<Vec<Event>, Refused> {
         let wants = |topic: Topic| targets.iter().any(|target| target.topics.contains(&topic));
         let looks = Topic::ALL.into_iter().any(|topic| topic != Topic::FailedLogin && wants(topic));
+        // First what may fail: what was seen is told once, and would be lost.
+        let newest = web.database.newest_entry()?;
+        let after = self.entry.unwrap_or(newest);
+        let failed = if newest > after { web.database.failed_logins(after, newest)? } else { Vec::new() };
+        self.entry = Some(newest);
         let mut events = Vec::new();
         let seen = web.seen(now);
         self.read_file(web, seen.revision().ok(), now);
         if looks {
-            if wants(Topic::BrokenPromise) && now >= self.check_due {
+            if wants(Topic::BrokenPromise) && (now >= self.check_due || self.check_due > now + CHECK) {
                 self.check = web.told(&Procedure::Check).ok();
                 self.check_due = now + if self.check.is_some() { CHECK } else { CHECK_AGAIN };
             }
             events = self.watch.look(&observed(seen.status(), self.check.as_ref()), now);
         }
-        let newest = web.database.newest_entry()?;
-        let after = self.entry.replace(newest).unwrap_or(newest);
-        let failed = if newest > after { web.database.failed_logins(after, newest)? } else { Vec::new() };
         events.extend(failed.into_iter().map(|failed| not_let_in(failed, now)));
         Ok(events)
     }

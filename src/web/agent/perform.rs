@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::export::{Bounds, export};
-use super::kept::is_known;
 use crate::app::{
     self, Answer, BackendChoice, BringUp, Fault, FaultKind, Saving, Session, TypedFlow, revision_of,
     revisions,
@@ -40,7 +39,7 @@ pub fn perform(session: &Session, procedure: &Procedure, bounds: &Bounds) -> Res
         Procedure::History => value(&revisions::history(&session.folder()?)?),
         Procedure::Diff { from, to } => value(&revisions::compare(&session.folder()?, *from, *to)?),
         Procedure::KnownKey { public_key } => {
-            Ok(json!({"version": 1, "known": is_known(&session.folder()?, public_key)?}))
+            Ok(json!({"version": 1, "known": bounds.kept.is_known(&session.folder()?, public_key)?}))
         }
         Procedure::NetworkFile => {
             let bytes = session.folder()?.read_network()?;

@@ -28,18 +28,22 @@ impl Use {
     /// So many in so many seconds: by one, and by all.
     const fn bounds(self) -> (u32, Option<u32>, u64) {
         match self {
-            // Of 50 revisions that are kept, one person has a quarter in a day.
-            Self::Change => (12, None, 86_400),
+            // Of 50 revisions that are kept, one person has a quarter in a day, and owners together half.
+            Self::Change => (12, Some(24), 86_400),
             // Of the 30 that leave in a minute, nobody takes all, and owners together half.
             Self::File => (15, None, 60),
             Self::OwnFile => (5, Some(15), 60),
         }
     }
 
-    fn refused(self, seconds: u64) -> Refused {
+    fn refused(self, seconds: u64, is_own: bool) -> Refused {
         let (message, hint) = match self {
             Self::Change => (
-                "you have changed your devices as often as you may in a day",
+                if is_own {
+                    "you have changed your devices as often as you may in a day"
+                } else {
+                    "devices of all were changed as often as they may be in a day"
+                },
                 format!("again in {} minutes; an operator can do it now", seconds.div_ceil(60)),
             ),
             Self::File | Self::OwnFile => (
@@ -74,10 +78,10 @@ impl Database {
             counted("SELECT count(*), min(at) FROM used WHERE what = ?1 AND ?2 <> ''", who)?;
         let wait = |first: Option<u64>| (first.unwrap_or(now) + seconds).saturating_sub(now);
         if own >= of_one {
-            return Err(what.refused(wait(first)));
+            return Err(what.refused(wait(first), true));
         }
         if of_all.is_some_and(|most| all >= most) {
-            return Err(what.refused(wait(first_of_all)));
+            return Err(what.refused(wait(first_of_all), false));
         }
         change.execute(
             "INSERT INTO used (who, what, at) VALUES (?1, ?2, ?3)",
@@ -108,6 +112,10 @@ mod tests {
         assert_eq!(uses(Use::Change, "anna", 1000), 12);
         assert_eq!(uses(Use::Change, "otto", 1000), 12, "another one has his own");
         assert_eq!(uses(Use::Change, "anna", 1000 + 86_399), 0);
+        // However many they are, half of the revisions that are kept is left to those who run the network.
+        let others: usize = (0..40).map(|n| uses(Use::Change, &format!("owner{n}"), 1000)).sum();
+        assert_eq!(24 + others, crate::store::KEPT / 2 - 1);
+        assert!(database.use_up(Use::Change, "mia", 1001).unwrap_err().message.contains("of all"));
         assert_eq!(uses(Use::Change, "anna", 1000 + 86_400), 12);
         let owners: usize =
             ["anna", "otto", "eve", "mia"].iter().map(|who| uses(Use::OwnFile, who, 1000)).sum();

@@ -1,5 +1,7 @@
 //! What was done, by whom, from where: everything that writes, every sign-in and every one that failed. Names, and never a secret.
 
+use std::collections::BTreeSet;
+
 use rusqlite::params;
 use serde::Serialize;
 
@@ -17,8 +19,13 @@ pub const BY_TUNNEL: &str = "came through the tunnel";
 /// And one that failed.
 pub const LOGIN_FAILED: &str = "login failed";
 
-/// How many are kept of what was done, of what was refused or only tried, and of what strangers have written by asking.
-const KEPT: [u32; 3] = [100_000, 20_000, 20_000];
+/// How many are kept of what was done, of what was refused or only tried, of what strangers have written by asking, and of what people
+/// do as often as they like: sign in and out, and change what is their own.
+const KEPT: [u32; 4] = [100_000, 20_000, 20_000, 20_000];
+/// The kind of what was done.
+const DONE: u32 = 0;
+/// What is one's own, as routes begin.
+const OF_ONES_OWN: [&str; 4] = ["/logout", "/account", "/devices", "/api/v1/devices"];
 /// So often the oldest go.
 const EVERY: i64 = 64;
 
@@ -43,12 +50,21 @@ pub struct Entry {
 }
 
 impl Entry {
+    fn is_of(&self, path: &str) -> bool {
+        let of = self.action.split_once(' ').and_then(|(_, own)| own.strip_prefix(path));
+        of.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Returns its place in [`KEPT`].
     fn kind(&self) -> usize {
         if self.who == NOBODY || self.action == LOGIN_FAILED || self.action == BY_TUNNEL {
             2
+        } else if self.is_tried || self.status >= 400 {
+            1
+        } else if self.action == SIGNED_IN || OF_ONES_OWN.iter().any(|own| self.is_of(own)) {
+            3
         } else {
-            usize::from(self.is_tried || self.status >= 400)
+            DONE as usize
         }
     }
 }
@@ -82,12 +98,33 @@ impl Database {
         Ok(self.now().query_row(text, params![name, address, SIGNED_IN, since], |row| row.get(0))?)
     }
 
-    /// Lists what was done, the newest first.
+    /// Lists what was done, the newest first: so many, of which half is for what was done and a sixth for each other kind, as far as there
+    /// is as much. However often strangers try, what was done is seen.
     pub fn audit(&self, count: u32) -> Result<Vec<Entry>, Refused> {
         let connection = self.now();
-        let mut query = connection
-            .prepare("SELECT at, who, address, action, about, status FROM audit ORDER BY id DESC LIMIT ?1")?;
-        let rows = query.query_map([count], |row| {
+        let mut shown = BTreeSet::new();
+        let mut take = |text: &str, of: u32, most: u32| -> rusqlite::Result<()> {
+            let mut query = connection.prepare(text)?;
+            let numbers = query.query_map([of, most], |row| row.get::<_, i64>(0))?;
+            for number in numbers {
+                if shown.len() >= count as usize {
+                    break;
+                }
+                shown.insert(number?);
+            }
+            Ok(())
+        };
+        for kind in 0..KEPT.len() as u32 {
+            let share = if kind == DONE { count.div_ceil(2) } else { count / 6 };
+            take("SELECT id FROM audit WHERE kind = ?1 ORDER BY id DESC LIMIT ?2", kind, share)?;
+        }
+        take("SELECT id FROM audit WHERE ?1 >= 0 ORDER BY id DESC LIMIT ?2", DONE, count)?;
+        let numbers = serde_json::to_string(&shown).unwrap_or_default();
+        let mut query = connection.prepare(
+            "SELECT at, who, address, action, about, status FROM audit
+             WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id DESC",
+        )?;
+        let rows = query.query_map([numbers], |row| {
             Ok(Entry {
                 at: row.get(0)?,
                 who: row.get(1)?,
@@ -137,5 +174,40 @@ mod tests {
         assert!(rows(1) <= KEPT[1] + 64 && rows(2) <= KEPT[2] + 128, "{} {}", rows(1), rows(2));
         let oldest = database.audit(100_000).unwrap().pop().unwrap();
         assert_eq!((oldest.who.as_str(), oldest.status), ("mallory", 303));
+    }
+
+    #[test]
+    fn what_was_done_is_seen_however_often_others_try_and_people_come_and_go() {
+        let database = Database::in_memory().unwrap();
+        let write = |who: &str, action: &str, status, times| {
+            for at in 0..times {
+                let (who, action) = (who.to_owned(), action.to_owned());
+                database.record(&Entry { at, who, action, status, ..Entry::default() }).unwrap();
+            }
+        };
+        write("admin", "POST /people", 303, 8);
+        write("admin", "POST /apply", 403, 2);
+        for (who, action, status) in [
+            (NOBODY, LOGIN_FAILED, 401),
+            ("admin", LOGIN_FAILED, 401),
+            ("owner", SIGNED_IN, 303),
+            ("owner", "POST /logout", 303),
+            ("owner", "POST /devices/{node}/remove", 303),
+            ("owner", "DELETE /api/v1/devices/{node}", 200),
+            ("owner", "POST /account", 303),
+            ("owner", "POST /devices", 429),
+            ("tunnel phone", BY_TUNNEL, 200),
+        ] {
+            write(who, action, status, 30);
+            let seen = database.audit(12).unwrap();
+            assert_eq!(seen.len(), 12, "{action}");
+            let done = seen.iter().filter(|entry| entry.who == "admin" && entry.action == "POST /people");
+            assert!(done.count() >= 6, "{action}: {seen:?}");
+        }
+        let last = database.audit(12).unwrap().remove(0);
+        assert_eq!((last.who.as_str(), last.at), ("tunnel phone", 29), "the newest first");
+        assert_eq!(database.audit(1).unwrap()[0].who, "admin");
+        let kind = |action: &str| Entry { action: action.into(), status: 303, ..Entry::default() }.kind();
+        assert_eq!((kind("POST /devicesx"), kind("POST /accounts"), kind("POST /devices")), (0, 0, 3));
     }
 }

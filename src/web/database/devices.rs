@@ -173,8 +173,9 @@ pub(super) fn reserve(change: &Transaction<'_>, user: i64, now: u64) -> rusqlite
 fn within_limit(change: &Transaction<'_>, user: i64, there: &[String], now: u64) -> Result<(), Refused> {
     let old = now.saturating_sub(ON_ITS_WAY);
     let gone: Vec<i64> = {
-        let mut query = change.prepare("SELECT id, public_key FROM device WHERE user = ?1 AND made <= ?2")?;
-        let rows = query.query_map(params![user, old], |row| {
+        let mut query = change
+            .prepare("SELECT id, public_key FROM device WHERE user = ?1 AND (made <= ?2 OR made > ?3)")?;
+        let rows = query.query_map(params![user, old, now], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
         })?;
         let rows: Vec<(i64, Option<String>)> = rows.collect::<rusqlite::Result<_>>()?;

@@ -41,7 +41,10 @@ const IN_USE: u64 = ON_ITS_WAY;
 
 /// What is true of a link that is good at `now`, for a query: it has not ended, and nobody uses it.
 pub(super) fn good(now: u64) -> String {
-    format!("expires > {now} AND (used_at IS NULL OR used_at <= {})", now.saturating_sub(IN_USE))
+    format!(
+        "expires > {now} AND (used_at IS NULL OR used_at <= {} OR used_at > {now})",
+        now.saturating_sub(IN_USE)
+    )
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Enrollment> {

@@ -36,7 +36,7 @@ use crate::store::owned::open_own;
 use crate::store::traffic::replace_database;
 
 /// What each version adds; the file's `user_version` says how many it has.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("1.sql"),
     include_str!("2.sql"),
     include_str!("3.sql"),
@@ -46,6 +46,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("7.sql"),
     include_str!("8.sql"),
     include_str!("9.sql"),
+    include_str!("10.sql"),
 ];
 
 /// The file.

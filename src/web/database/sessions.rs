@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::Database;
 use super::users::{COLUMNS, User, user};
+use crate::web::clock::is_within;
 use crate::web::procedure::Refused;
 use crate::web::secret::{hash, make};
 
@@ -11,6 +12,8 @@ use crate::web::secret::{hash, make};
 pub const IDLE: u64 = 3600;
 /// Seconds in all.
 pub const WHOLE: u64 = 12 * 3600;
+/// So far may its beginning lie in the future: a clock that was set right, and not one that was set back.
+const AHEAD: u64 = 60;
 /// Of one user, so many; the oldest ends.
 const EACH: u32 = 20;
 
@@ -71,7 +74,7 @@ impl Database {
     pub fn session(&self, cookie: &str, now: u64) -> Result<Option<(User, SessionRow)>, Refused> {
         let found = self.look_at_session(cookie, now)?;
         if let Some((_, session)) = &found
-            && now >= session.seen + 60
+            && !is_within(session.seen, 60, now)
         {
             let text = "UPDATE session SET seen = ?2 WHERE id = ?1";
             self.now().execute(text, params![session.id, now])?;
@@ -86,10 +89,10 @@ impl Database {
         let text = format!(
             "SELECT {COLUMNS}, session.id, session.csrf, session.made, session.seen, session.proved, session.address
              FROM session JOIN user ON user.id = session.user
-             WHERE session.hash = ?1 AND session.seen + ?2 > ?4 AND session.made + ?3 > ?4"
+             WHERE session.hash = ?1 AND session.seen + ?2 > ?4 AND session.made + ?3 > ?4 AND session.made <= ?4 + ?5"
         );
         let found = connection
-            .query_row(&text, params![hashed, IDLE, WHOLE, now], |row| {
+            .query_row(&text, params![hashed, IDLE, WHOLE, now, AHEAD], |row| {
                 let session = SessionRow {
                     id: row.get(7)?,
                     csrf: row.get(8)?,
@@ -109,9 +112,9 @@ impl Database {
         let connection = self.now();
         let mut query = connection.prepare(
             "SELECT id, csrf, made, seen, proved, address FROM session
-             WHERE user = ?1 AND seen + ?2 > ?4 AND made + ?3 > ?4 ORDER BY id DESC",
+             WHERE user = ?1 AND seen + ?2 > ?4 AND made + ?3 > ?4 AND made <= ?4 + ?5 ORDER BY id DESC",
         )?;
-        let rows = query.query_map(params![user, IDLE, WHOLE, now], |row| {
+        let rows = query.query_map(params![user, IDLE, WHOLE, now, AHEAD], |row| {
             Ok(SessionRow {
                 id: row.get(0)?,
                 csrf: row.get(1)?,
@@ -215,5 +218,19 @@ mod tests {
             database.open_session(alice, "::1", 1002).unwrap();
         }
         assert_eq!(database.sessions_of(alice, 1003).unwrap().len(), 20);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_lets_no_session_live_longer() {
+        let (database, alice, opened) = begun();
+        let right = 1000 - AHEAD;
+        assert!(database.session(&opened.cookie, right).unwrap().is_some(), "it was only set right");
+        assert!(database.session(&opened.cookie, right - 1).unwrap().is_none());
+        assert_eq!(database.sessions_of(alice, right - 1).unwrap().len(), 0);
+        // Nor does it last for longer unused than it may: being used counts from then on.
+        let opened = database.open_session(alice, "::1", 1000).unwrap();
+        assert!(database.session(&opened.cookie, 3000).unwrap().is_some());
+        assert!(database.session(&opened.cookie, 2000).unwrap().is_some());
+        assert!(database.session(&opened.cookie, 2000 + IDLE).unwrap().is_none());
     }
 }

@@ -131,7 +131,8 @@ impl Watch {
         now: u64,
         holding: &mut BTreeMap<(Topic, String), u64>,
     ) -> bool {
-        let since = self.unsettled.get(&key).copied().unwrap_or(now);
+        // By a clock that was set back since, it holds from now on.
+        let since = self.unsettled.get(&key).copied().unwrap_or(now).min(now);
         if now >= since + seconds {
             return true;
         }
@@ -300,5 +301,16 @@ mod tests {
             (told(&over), over[0].message.as_str()),
             (vec!["drift route over".into()], "over: route differs")
         );
+    }
+
+    #[test]
+    fn by_a_clock_that_is_set_back_a_state_holds_from_then_on() {
+        use Presence::{Offline, Online};
+        let mut watch = Watch::default();
+        watch.look(&nodes(&[("a", Online)]), 900_000);
+        assert!(watch.look(&nodes(&[("a", Offline)]), 900_005).is_empty());
+        assert!(watch.look(&nodes(&[("a", Offline)]), 1_000).is_empty());
+        assert!(watch.look(&nodes(&[("a", Offline)]), 1_000 + SETTLE - 1).is_empty());
+        assert_eq!(told(&watch.look(&nodes(&[("a", Offline)]), 1_000 + SETTLE)), ["node-offline a"]);
     }
 }

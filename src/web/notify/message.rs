@@ -98,8 +98,13 @@ pub fn make_secret() -> Result<Zeroizing<String>, Refused> {
 }
 
 /// A text in one line, without what acts on a terminal or ends a header.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
+pub(in crate::web) fn plain(text: &str) -> String {
+    // Marks that turn the direction of what is written round are no control characters, and act on a terminal like them.
+    let acts = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars().map(|c| if acts(c) { ' ' } else { c }).take(500).collect()
 }
 
 #[cfg(test)]

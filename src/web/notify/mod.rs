@@ -14,6 +14,7 @@ pub use address::Reach;
 pub use event::{Event, Topic};
 pub use mail::mail;
 pub use message::Message;
+pub(in crate::web) use message::plain;
 pub use observe::observed;
 pub use queue::Queue;
 pub(in crate::web) use target::topics as target_topics;

@@ -65,6 +65,7 @@ impl Queue {
 
     /// Returns what is to be sent now, in Unix seconds. `id`: the number of a message that begins.
     pub fn due(&mut self, now: u64, id: impl FnOnce() -> String) -> Option<Sending> {
+        self.keep_up(now);
         if self.sending.is_none() {
             let has_news = !self.waiting.is_empty() && now >= self.quiet_until;
             if !has_news && !self.is_test_wanted {
@@ -77,6 +78,15 @@ impl Queue {
             self.sending = Some(Sending { id: id(), events, unlisted, tried: 0, due: now });
         }
         self.sending.clone().filter(|sending| now >= sending.due)
+    }
+
+    /// Has nothing wait for longer than it was to: by a clock that was set back since, its time would be far away.
+    fn keep_up(&mut self, now: u64) {
+        self.quiet_until = self.quiet_until.min(now.saturating_add(GAP));
+        if let Some(sending) = &mut self.sending {
+            let wait = sending.tried.checked_sub(1).and_then(|tried| AGAIN.get(tried)).copied().unwrap_or(0);
+            sending.due = sending.due.min(now.saturating_add(wait));
+        }
     }
 
     /// It arrived.
@@ -177,5 +187,26 @@ mod tests {
         assert!(queue.due(1001, String::new).is_none());
         queue.want_test();
         assert_eq!(queue.due(1001, String::new).unwrap().id, "2");
+    }
+
+    #[test]
+    fn by_a_clock_that_is_set_back_nothing_waits_for_longer() {
+        let mut queue = Queue::default();
+        queue.push(event(Topic::Drift, 1));
+        queue.due(900_000, || "1".into()).unwrap();
+        queue.arrived(900_000);
+        queue.push(event(Topic::Drift, 2));
+        assert!(queue.due(10, String::new).is_none());
+        assert_eq!(queue.due(10 + GAP, || "2".into()).unwrap().id, "2");
+        // One that is tried again.
+        let mut queue = Queue::default();
+        queue.push(event(Topic::Drift, 1));
+        for tried in 0..3 {
+            queue.due(900_000 + 1000 * tried, || "1".into()).unwrap();
+            queue.failed(900_000 + 1000 * tried);
+        }
+        assert!(queue.due(10, String::new).is_none());
+        assert!(queue.due(10 + AGAIN[2] - 1, String::new).is_none());
+        assert!(queue.due(10 + AGAIN[2], String::new).is_some());
     }
 }

@@ -79,7 +79,7 @@ fn users(frame: &Frame, people: &People) -> Markup {
             }
             form.row method="post" action=(frame.url("/people")) {
                 (hidden(frame, &[("do", "give_device")]))
-                (Input::text("node", text::NAME, "").required().markup(frame, "give"))
+                (Input::text("node", text::NODE, "").required().markup(frame, "give"))
                 (Input::text("user", text::USER, "").hint(text::GIVE_HINT).markup(frame, "give"))
                 button type="submit" { (frame.say(text::GIVE_DEVICE)) }
             }

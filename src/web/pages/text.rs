@@ -142,6 +142,7 @@ texts! {
     UNLISTED: "{0} more pairs blocked ({1}), such as {2}", "另有 {0} 对被阻断（{1}），例如 {2}";
 
     // Nodes.
+    NODE: "Node", "节点";
     NODES_COUNT: "{0} nodes", "{0} 个节点";
     NODES_FOUND: "{0} of {1} nodes", "{1} 个节点中匹配 {0} 个";
     SEARCH: "Search", "搜索";

@@ -77,7 +77,30 @@ pub(super) async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
         tokio::time::timeout(CONNECT, TlsConnector::from(Arc::clone(tls)).connect(name, stream)).await;
     secured
         .map_err(|_| "TLS takes too long".to_owned())?
-        .map_err(|e| format!("{} does not prove who it is: {e}", url.host))
+        .map_err(|e| format!("{} does not prove who it is: {}", url.host, untrusted(&e)))
+}
+
+/// Says why the other end is not believed, in words of our own: what it sent is not repeated, the names in its certificate neither.
+fn untrusted(error: &std::io::Error) -> String {
+    use rustls::{CertificateError as Wrong, Error};
+    let said = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match said {
+        Some(Error::InvalidCertificate(wrong)) => match wrong {
+            Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
+                "its certificate is for another name"
+            }
+            Wrong::Expired | Wrong::ExpiredContext { .. } => "its certificate has expired",
+            Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => "its certificate is not good yet",
+            Wrong::UnknownIssuer => "its certificate is signed by nobody whom this host trusts",
+            Wrong::Revoked => "its certificate was taken back",
+            _ => "its certificate is not good",
+        }
+        .into(),
+        Some(Error::AlertReceived(alert)) => format!("it ended TLS with {alert:?}"),
+        Some(Error::NoCertificatesPresented) => "it has no certificate".into(),
+        Some(_) => "it does not speak TLS as it should".into(),
+        None => format!("the connection ended: {}", error.kind()),
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +116,26 @@ mod tests {
         assert!(is_own([127, 9, 9, 9].into()).unwrap() || cfg!(not(target_os = "linux")));
         // Documentation's (RFC 5737): nobody's, reached or not.
         assert!(!is_own([192, 0, 2, 1].into()).unwrap_or(false));
+    }
+
+    #[test]
+    fn nothing_that_the_other_end_sent_is_repeated() {
+        use rustls::{CertificateError, Error, OtherError};
+        let name = ServerName::try_from("hooks.example").unwrap();
+        let presented = vec!["evil.example\u{1b}[2J\u{202e}".to_owned(), "x".repeat(100_000)];
+        let errors: Vec<Error> = vec![
+            CertificateError::NotValidForNameContext { expected: name, presented }.into(),
+            CertificateError::Other(OtherError(Arc::new(std::io::Error::other("evil\r\n")))).into(),
+            Error::General("evil\u{1b}".into()),
+            CertificateError::UnknownIssuer.into(),
+        ];
+        for error in errors {
+            let told = untrusted(&std::io::Error::other(error));
+            let is_plain = told.len() < 100 && !told.contains("evil") && !told.chars().any(char::is_control);
+            assert!(is_plain, "{told:?}");
+        }
+        let told = untrusted(&std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "evil\u{1b}"));
+        assert!(!told.contains("evil"), "{told}");
     }
 
     #[tokio::test]

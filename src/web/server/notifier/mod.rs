@@ -96,11 +96,13 @@ async fn once(web: &Arc<Web>, watching: &mut Watching, ca: Option<&PathBuf>) -> 
             (due.target.name, result)
         });
     }
+    // One that cannot be noted ends no other: each is taken in.
+    let mut noted = Ok(());
     while let Some(ended) = sending.join_next().await {
         let Ok((name, result)) = ended else { continue };
-        watching.ended(web, &name, &result, now())?;
+        noted = noted.and(watching.ended(web, &name, &result, now()));
     }
-    Ok(())
+    noted
 }
 
 async fn send(due: &Due, means: &Means) -> Result<(), String> {
@@ -109,5 +111,79 @@ async fn send(due: &Due, means: &Means) -> Result<(), String> {
         Kind::Webhook => post::webhook(&message, &due.target, means).await,
         Kind::Ntfy => post::ntfy(&message, &due.target, means).await,
         Kind::Mail => submit::mail(&message, &due.target, means).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::Database;
+    use crate::web::database::{Entry, LOGIN_FAILED};
+    use crate::web::guard::Place;
+    use crate::web::notify::{Given, Target};
+    use crate::web::procedure::{Agent, Procedure};
+
+    /// Nobody is there who knows the network.
+    struct Nobody;
+
+    impl Agent for Nobody {
+        fn call(&self, _: &Procedure) -> Result<serde_json::Value, Refused> {
+            Err(Refused::new(502, "nobody is there", ""))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_noted_of_one_message_ends_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.db");
+        let database = Database::open(&path).unwrap();
+        for name in ["one", "two", "three"] {
+            let given = Given { name, kind: "webhook", url: "https://hooks.example/x", ..Given::default() };
+            database.add_target(&Target::read(&given).unwrap(), 1).unwrap();
+        }
+        let web = Arc::new(Web::new(Box::new(Nobody), database, Place::default(), "wg0".into()));
+        let mut watching = Watching::new(Vec::new());
+        once(&web, &mut watching, None).await.unwrap();
+        for name in ["one", "two", "three"] {
+            web.database.want_test(name).unwrap();
+        }
+        let beside = rusqlite::Connection::open(&path).unwrap();
+        let full =
+            "CREATE TRIGGER full BEFORE UPDATE OF tried ON target BEGIN SELECT RAISE(FAIL, 'no room'); END";
+        beside.execute_batch(full).unwrap();
+        assert!(once(&web, &mut watching, None).await.unwrap_err().message.contains("no room"));
+        // One that was not taken in would be on its way still, and go out once more.
+        let due = watching.look(&web, now()).unwrap();
+        assert!(due.is_empty(), "{due:?}");
+    }
+
+    #[tokio::test]
+    async fn what_happened_is_told_though_the_database_could_not_be_read_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.db");
+        let database = Database::open(&path).unwrap();
+        let given =
+            Given { name: "one", kind: "webhook", url: "https://hooks.example/x", ..Given::default() };
+        database.add_target(&Target::read(&given).unwrap(), 1).unwrap();
+        let web = Web::new(Box::new(Nobody), database, Place::default(), "wg0".into());
+        let mut watching = Watching::new(Vec::new());
+        watching.look(&web, 100).unwrap();
+        let failed = Entry {
+            who: "anna".into(),
+            action: LOGIN_FAILED.into(),
+            status: 401,
+            address: "192.0.2.1".into(),
+            ..Entry::default()
+        };
+        web.database.record(&failed).unwrap();
+        let beside = rusqlite::Connection::open(&path).unwrap();
+        for (away, back) in [("address", "gone"), ("gone", "address")] {
+            beside.execute_batch(&format!("ALTER TABLE audit RENAME COLUMN {away} TO {back}")).unwrap();
+            let due = watching.look(&web, 200);
+            match away {
+                "address" => assert!(due.is_err()),
+                _ => assert_eq!(due.unwrap()[0].sending.events.len(), 1),
+            }
+        }
     }
 }
