@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::backend::{clear_unresponsive, in_use};
+use super::floating::released;
 use super::orphan::clear_orphan;
 use super::up::release;
 use crate::host::agent_process::Runtime;
@@ -19,6 +20,8 @@ pub struct Down {
     pub plan: Plan,
     /// What could not be taken away.
     pub errors: Vec<HostError>,
+    /// What this host's own command for a floating address made of it: it is taken away here all the same.
+    pub hook: Option<HostError>,
 }
 
 /// Takes a network away from this host, also one that waits for a confirmation. Works without the network's file.
@@ -59,7 +62,8 @@ pub(super) fn take_away<H: Host>(
     if errors.is_empty() {
         runtime.remove()?;
     }
-    Ok(Down { plan, errors })
+    let hook = applied.and_then(|applied| released(dir, network, &applied).err());
+    Ok(Down { plan, errors, hook })
 }
 
 /// Takes away what can be observed, through one data plane.

@@ -1,22 +1,24 @@
 //! A relay that several hosts carry, on one of them: what it is to be while it carries the relay and while another one does, and how
 //! it hands over.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::fault::Fault;
 use super::hold_as::hold_as;
+use super::look::recorded_target;
 use super::reconcile::Repair;
 use super::session::Session;
 use super::target::Target;
-use crate::floating::Lease;
+use crate::floating::{HOOK_LIMIT, HookCall, Lease, Moved};
 use crate::host::agent_process::Runtime;
 use crate::host::boot_clock::{pause, since_boot};
 use crate::host::runtime::Applied;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, floating_hook};
 use crate::model::{InterfaceName, Network, Node, NodeName, Problem, Timestamp};
-use crate::plan::{Backend, Carried, Facts, Wanted, carried, standing_by, wanted};
+use crate::plan::{Backend, Carried, Facts, HostState, Wanted, carried, standing_by, wanted};
 use crate::status::FloatingStatus;
 use crate::store::cluster::{FloatingKeys, Membership, Place, Shared};
 use crate::store::folder::Folder;
@@ -40,6 +42,11 @@ pub(super) fn wanted_here(
         }
         Some(_) => standing_by(this, facts),
     }
+}
+
+/// Says whether a host is to have nothing of a relay that others can carry.
+pub(super) fn stands_by(target: &Target, wanted: &HostState) -> bool {
+    target.this().floating.is_some() && wanted.device.is_none()
 }
 
 fn membership(folder: &Folder) -> Result<Option<Membership>, Fault> {
@@ -132,6 +139,31 @@ pub(crate) fn carry<H: Host>(
     match failed {
         Some(error) => Err(error),
         None => Ok(runtime.read_applied(&session.dir)?.and_then(|applied| applied.state.carried)),
+    }
+}
+
+/// Returns what this host's own command for a floating address is told; `None`: the relay has none.
+pub(crate) fn hook_call(moved: Moved, relay: &Node, folder: &Folder) -> Option<HookCall> {
+    Some(HookCall {
+        moved,
+        address: relay.floating?.addr(),
+        network: folder.name().clone(),
+        relay: relay.name.clone(),
+        host: host_of(relay, membership(folder).ok().flatten().as_ref()),
+    })
+}
+
+/// Tells that command that the address is given up, where what was applied here had it.
+pub(super) fn released(dir: &Path, network: &InterfaceName, applied: &Applied) -> Result<(), HostError> {
+    if !applied.carries {
+        return Ok(());
+    }
+    let folder = Folder::new(dir, network);
+    let Some(path) = floating_hook::find(folder.path())? else { return Ok(()) };
+    let target = recorded_target(dir, &folder, applied)?;
+    match hook_call(Moved::Release, target.this(), &folder) {
+        Some(call) => floating_hook::run(&path, &call, HOOK_LIMIT, || false),
+        None => Ok(()),
     }
 }
 

@@ -74,7 +74,7 @@ pub use edit::{Edited, Saving, edit, revision_of};
 pub use event::{Event, Listener, Nobody, Work, Working};
 pub use fault::{Fault, FaultKind};
 pub use floating::{HandedOver, cluster_host, drain_host};
-pub(crate) use floating::{carry, host_of};
+pub(crate) use floating::{carry, hook_call, host_of};
 pub(crate) use follow::{Followed, apply_copy, note_applied};
 pub use glance::glance;
 pub use import::{Import, ImportedNetwork, import};

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 use std::path::Path;
 
+use super::floating::stands_by;
 use super::target::Target;
 use super::target_cache::TargetCache;
 use super::up::{Comparison, Refusal, apply_comparison, compare, save_sysctls};
@@ -134,10 +135,14 @@ pub(super) fn hold<H: Host>(
         c.before = host.observe(&c.scope)?;
     }
     let errors: Vec<&str> = c.problems.iter().filter(|p| p.is_error()).map(|p| p.message.as_str()).collect();
-    if !errors.is_empty() {
+    let is_forbidden = !errors.is_empty();
+    // What stands by has nothing here: what is left of carrying a relay goes, whatever keeps this host from carrying it.
+    let leaves = stands_by(target, &c.wanted);
+    if is_forbidden && (!leaves || c.applied.as_ref().is_some_and(|applied| applied.carries)) {
         let error = HostError::new("repair", target.network.name.to_string(), errors.join("; "));
         repair.failed.get_or_insert(error);
-    } else if extent == Extent::Whole {
+    }
+    if extent == Extent::Whole && (!is_forbidden || leaves) {
         match apply_comparison(host, c, target, runtime, backend, on_host) {
             Ok(done) => repair.lines.extend(done.plan.lines()),
             Err(refusal) => _ = repair.failed.get_or_insert(because(refusal, &target.network.name)),

@@ -74,12 +74,14 @@ pub fn install_service(
     let name = loaded.network.name.clone();
     let runtime = Runtime::here(&name)?;
     other_dir::refuse(session, &name, &runtime)?;
-    let listens_on = [target.this().listen_port(), metrics.map(|at| at.port())];
+    let asks = target.network.asks_others(target.this(), session.now).then_some(crate::failover::PORT);
+    let listens_on = [target.this().listen_port(), metrics.map(|at| at.port()), asks];
     let low_port = listens_on.into_iter().flatten().any(|port| port < FIRST_HIGH_PORT);
     let unit = Unit {
         metrics,
         low_port,
         legacy: uses_iptables_legacy(),
+        announces: target.this().floating.is_some(),
         name_servers: !target.this().dns.is_empty() && name_servers::are_kept_in_etc(),
         ..unit(session, &name, backend)?
     };
@@ -177,6 +179,7 @@ fn unit(session: &Session, name: &InterfaceName, backend: BackendChoice) -> Resu
         },
         metrics: None,
         legacy: false,
+        announces: false,
         low_port: false,
         name_servers: false,
         wsl: is_wsl(),

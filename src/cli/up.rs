@@ -149,6 +149,9 @@ fn told_down(ctx: &Context, name: &InterfaceName, taken_down: &app::TakenDown) -
     for error in &done.errors {
         ctx.out.error(&error.to_string(), &error.hint);
     }
+    if let Some(error) = &done.hook {
+        ctx.out.say(&format!("{error}: the floating address may still lead here"));
+    }
     if let Some(error) = remembered {
         ctx.out.say(&format!("{error}: where {name} comes up with this host, a restart brings it back"));
     }

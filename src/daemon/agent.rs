@@ -210,7 +210,10 @@ fn finish(
                 runtime.remove()?;
             }
             let is_down = done.errors.is_empty();
-            done.errors.into_iter().for_each(|error| session.tell(Event::Failed(error.into())));
+            done.errors
+                .into_iter()
+                .chain(done.hook)
+                .for_each(|error| session.tell(Event::Failed(error.into())));
             Ok(is_down)
         }
         End::Device(why) => Err(Fault::failed(

@@ -26,6 +26,8 @@ pub struct Unit {
     pub metrics: Option<SocketAddr>,
     /// Whether it changes rules with iptables-legacy, which takes raw sockets.
     pub legacy: bool,
+    /// Whether it tells a link's hosts of an address that moves here, which takes frames of its own.
+    pub announces: bool,
     /// Whether a port below 1024 is its to listen on.
     pub low_port: bool,
     /// Whether name servers of its own are written below /etc, by openresolv.
@@ -47,6 +49,7 @@ impl Unit {
             backend,
             metrics,
             legacy: false,
+            announces: false,
             low_port: false,
             name_servers: false,
             wsl: false,
@@ -77,10 +80,11 @@ impl Unit {
              # With a heap for each thread glibc keeps half as much again.\nEnvironment=MALLOC_ARENA_MAX=1\n\n\
              # It needs links, routes, rules and sockets; nothing else of what root may.\n\
              CapabilityBoundingSet=CAP_NET_ADMIN{rights}\n\
-             RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6{vsock}\n{HARDENING}\
+             RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6{packet}{vsock}\n{HARDENING}\
              ReadWritePaths=/run /proc/sys/net {dir}{etc}\nProtectHome={home}\n\n[Install]\nWantedBy=multi-user.target\n",
             options = self.options(),
             rights = self.rights(),
+            packet = if self.announces { " AF_PACKET" } else { "" },
             vsock = if self.wsl { " AF_VSOCK" } else { "" },
             dir = quoted(&specifiers(&self.dir.display().to_string())),
             etc = if self.name_servers { " /etc" } else { "" },
@@ -105,7 +109,8 @@ impl Unit {
     }
 
     fn rights(&self) -> String {
-        let more = [(self.legacy, " CAP_NET_RAW"), (self.low_port, " CAP_NET_BIND_SERVICE")];
+        let more =
+            [(self.legacy || self.announces, " CAP_NET_RAW"), (self.low_port, " CAP_NET_BIND_SERVICE")];
         more.iter().filter(|(needed, _)| *needed).map(|(_, name)| *name).collect()
     }
 
@@ -194,6 +199,7 @@ mod tests {
             // A scope is a link's number or its name, and a link may be called eth%0.
             metrics: Some("[fe80::1%3]:9586".parse().unwrap()),
             legacy: true,
+            announces: false,
             low_port: true,
             name_servers: false,
             wsl: true,
@@ -227,6 +233,9 @@ mod tests {
         assert!(!open(Unit::template()) && open(Unit { name_servers: true, ..Unit::template() }));
         assert!(Unit { wsl: true, ..Unit::template() }.render().contains("AF_INET6 AF_VSOCK\n"));
         assert_eq!(line(Unit { legacy: true, ..Unit::template() }), "CAP_NET_ADMIN CAP_NET_RAW");
+        let announces = Unit { announces: true, ..Unit::template() };
+        assert!(announces.render().contains("AF_INET6 AF_PACKET\n"));
+        assert_eq!(line(announces), "CAP_NET_ADMIN CAP_NET_RAW");
         assert_eq!(line(Unit { low_port: true, ..Unit::template() }), "CAP_NET_ADMIN CAP_NET_BIND_SERVICE");
     }
 

@@ -2,11 +2,13 @@
 //! itself. Pure: moments are durations of the host's own clock since it started, and what the store says is an argument.
 
 mod holder;
+mod hook;
 mod record;
 #[cfg(test)]
 mod simulation;
 
 pub use holder::{Answer, Holder, Next, Seen};
+pub use hook::{Hook, HookCall, LIMIT as HOOK_LIMIT, Moved};
 pub use record::{Lease, Presence};
 
 use std::time::Duration;

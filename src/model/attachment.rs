@@ -87,6 +87,12 @@ impl Network {
         others.filter(move |other| other.is_relay() != node.is_relay() && self.stands_by(node, other, now))
     }
 
+    /// Says whether a node's agent asks any other one whether it is well.
+    pub fn asks_others(&self, node: &Node, now: Timestamp) -> bool {
+        let mut others = self.nodes.values().filter(|other| other.name != node.name && other.is_active(now));
+        others.any(|other| self.probe_each_other(node, other, now))
+    }
+
     /// Says whether two peers' agents ask each other whether they are well.
     pub fn probe_each_other(&self, a: &Node, b: &Node, now: Timestamp) -> bool {
         match (a.is_relay(), b.is_relay()) {
@@ -170,7 +176,11 @@ mod tests {
                 assert_eq!(all.home_of(&network, spoke).map(|relay| &relay.name), one);
             }
         }
+        let asks = |network: &Network, node: &str| network.asks_others(&network.nodes[node], NOW);
+        assert!(["eu", "us", "ap", "a"].iter().all(|node| asks(&network(true), node)));
+        assert!(!asks(&network(true), "b"), "it has one relay");
         let mut off = network(false);
+        assert!(!asks(&off, "eu") && !asks(&off, "a"));
         off.attach(&at("a", "us"));
         assert_eq!((home(&off, "a"), warm(&off, "a")), ("eu".into(), vec![]));
     }

@@ -2,7 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "tests make namespaces, files and processes")]
 
 mod believed;
+mod carried;
 mod edits;
+mod failures;
 mod faults;
 mod floating;
 mod page;

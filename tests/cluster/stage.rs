@@ -103,6 +103,11 @@ impl Stage {
         }
     }
 
+    /// A member's process.
+    pub fn pid_of(&self, member: usize) -> u32 {
+        self.etcd[&member].id()
+    }
+
     /// Starts all members anew, with nothing in them.
     pub fn wipe(&mut self) {
         for member in 0..3 {

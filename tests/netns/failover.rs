@@ -198,6 +198,19 @@ fn without_ipv6_on_the_interface_it_is_told_and_packets_pass() {
     let a = stage.on("a");
     assert!(ping(a.node, "10.88.0.5"));
     until("it is told", || codes(&a.status()).contains(&"no-failover".to_owned()));
+    // Where it is switched off while the network is up, nothing of it is left, and nothing is said any more.
+    let (eu, b) = (stage.on("eu"), stage.on("b"));
+    let has_address = |of: &Wgrelay<'_>| {
+        of.node.run(&["ip", "-6", "addr", "show", "dev", "wg0"]).ok().stdout.contains("fe80:")
+    };
+    until("b can be asked", || has_address(&b));
+    eu.edit(|text| text.replace("[network]\n", "[network]\nfailover = false\n"));
+    for name in ["a", "b"] {
+        stage.on(name).up_with(&eu, name).ok();
+    }
+    until("nothing is said any more", || !codes(&a.status()).contains(&"no-failover".to_owned()));
+    until("the address is gone", || !has_address(&b));
+    assert!(ping(a.node, "10.88.0.5"));
     let _: Output = a.call(&["down"]).ok();
 }
 

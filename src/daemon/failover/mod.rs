@@ -45,7 +45,16 @@ enum Side {
 pub(super) fn keep(looking: Looking) {
     let applier = Applier::begin(looking.clone());
     let work = move || {
-        Agent { looking, applier, link: None, side: None, began: Instant::now(), why: String::new() }.run();
+        Agent {
+            looking,
+            applier,
+            link: None,
+            side: None,
+            began: Instant::now(),
+            why: String::new(),
+            has_left: false,
+        }
+        .run();
     };
     if let Err(error) = std::thread::Builder::new().name("failover".into()).spawn(work) {
         tracing::warn!("no thread that asks relays whether they are well: {error}");
@@ -60,6 +69,8 @@ struct Agent {
     began: Instant,
     /// Why it does not work, as it was told last.
     why: String,
+    /// Whether it was looked that nothing of failover is here, since it was last needed.
+    has_left: bool,
 }
 
 impl Agent {
@@ -71,6 +82,7 @@ impl Agent {
                 self.refresh(target);
             } else {
                 (self.side, self.link) = (None, None);
+                self.leave();
             }
             match network.filter(|_| self.side.is_some() && self.link.is_some()) {
                 Some(network) => self.serve(&network, self.began.elapsed() + REFRESH),
@@ -85,14 +97,31 @@ impl Agent {
         let (_, target) = cache.recorded(&session.dir, &Folder::new(&session.dir, name), runtime).ok()??;
         let now = session.later().now;
         let (network, this) = (&target.network, target.this());
+        // Of a relay that another host carries there is no interface here to ask by.
+        let is_elsewhere = this.floating.is_some() && link_local::index_of(name).is_none();
         let takes_part = match this.is_relay() {
+            _ if is_elsewhere => false,
             true => network.failover && network.relays().nth(1).is_some(),
             false => network.can_fail_over(this, now),
         };
         takes_part.then_some(target)
     }
 
+    /// Takes back what is for failover alone: it may have been switched off while the network is up.
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.has_left, true) {
+            return;
+        }
+        self.why.clear();
+        self.looking.told.cannot("");
+        let Some(target) = self.looking.target() else { return };
+        if let Err(error) = link_local::close(&self.looking.name, target.this().public_key.link_local()) {
+            tracing::warn!("{error}");
+        }
+    }
+
     fn refresh(&mut self, target: &Target) {
+        self.has_left = false;
         let (now, at) = (self.looking.session.later().now, self.began.elapsed());
         let this = target.this();
         let attached = self.looking.attached();

@@ -6,9 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Endpoints;
+use super::mover::Mover;
 use crate::app;
 use crate::daemon::agent::Looking;
 use crate::dataplane::{DeviceChange, PeerChange};
+use crate::floating::Moved;
 use crate::host::announce::announce;
 use crate::host::boot_clock::since_boot;
 use crate::host::{HostError, fence};
@@ -25,6 +27,7 @@ const ANNOUNCED: [Duration; 3] = [Duration::ZERO, Duration::from_millis(200), Du
 #[derive(Clone)]
 pub(super) struct Carrier {
     looking: Looking,
+    mover: Mover,
     inner: Arc<(Mutex<Inner>, Condvar)>,
 }
 
@@ -48,7 +51,7 @@ struct Inner {
 
 impl Carrier {
     pub fn begin(looking: Looking) -> Self {
-        let this = Self { looking, inner: Arc::default() };
+        let this = Self { mover: Mover::begin(looking.clone()), looking, inner: Arc::default() };
         let own = this.clone();
         let work = move || {
             while let Some(carries) = own.wanted() {
@@ -71,6 +74,7 @@ impl Carrier {
         let mut inner = self.lock();
         (inner.until, inner.is_told) = (Some(until), true);
         self.open(&mut inner);
+        self.mover.is(Moved::Take);
         self.inner.1.notify_all();
     }
 
@@ -86,6 +90,8 @@ impl Carrier {
                 tracing::warn!("{error}");
             }
         }
+        // Whatever else is to be done for the address: nobody is answered here any more.
+        self.mover.is(Moved::Release);
         self.inner.1.notify_all();
     }
 
@@ -98,9 +104,10 @@ impl Carrier {
     /// Says whether this host cannot carry the relay, though it was to: for some time, and not long ago.
     pub fn is_unable(&self, at: Duration) -> bool {
         let failed = self.lock().failed;
-        failed.is_some_and(|(first, last)| {
-            last.saturating_sub(first) >= UNABLE.0 && at.saturating_sub(last) < UNABLE.1
-        })
+        self.mover.is_unable(at)
+            || failed.is_some_and(|(first, last)| {
+                last.saturating_sub(first) >= UNABLE.0 && at.saturating_sub(last) < UNABLE.1
+            })
     }
 
     fn note(&self, carries: bool, is_made: bool) {
@@ -113,6 +120,7 @@ impl Carrier {
     /// Ends it, with the host as it stands.
     pub fn end(&self) {
         self.lose();
+        self.mover.end();
         self.lock().is_over = true;
         self.inner.1.notify_all();
     }

@@ -17,6 +17,7 @@ struct Inner {
     host: Option<NodeName>,
     lease: Option<Lease>,
     ready: Vec<NodeName>,
+    hook_failed: Option<String>,
 }
 
 impl Known {
@@ -33,6 +34,11 @@ impl Known {
         self.lock().ready = hosts;
     }
 
+    /// Notes why this host's own command for the address failed; `None`: it did not.
+    pub(super) fn hook_failed(&self, why: Option<String>) {
+        self.lock().hook_failed = why;
+    }
+
     pub(super) fn forget(&self) {
         *self.lock() = Inner::default();
     }
@@ -47,6 +53,14 @@ impl Known {
         floating.holder = holder;
         floating.since = inner.lease.as_ref().map(|lease| Timestamp(lease.since));
         floating.term = inner.lease.as_ref().map(|lease| lease.term);
+        status.problems.extend(inner.hook_failed.as_ref().map(|why| {
+            Problem::warning(
+                "hook-failed",
+                format!("network {}", status.network),
+                format!("{} may not lead here, or still lead here: {why}", floating.address.addr()),
+                "it is run again by itself; docs/cluster.md tells what it is told, and with which rights it runs",
+            )
+        }));
         if floating.holder.is_none() {
             status.problems.push(Problem::warning(
                 "no-holder",

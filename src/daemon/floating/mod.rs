@@ -3,6 +3,7 @@
 
 mod carrier;
 mod known;
+mod mover;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

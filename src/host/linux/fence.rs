@@ -32,6 +32,25 @@ pub fn shut(network: &InterfaceName, carried: &Carried) -> Result<(), HostError>
     nft::send_text("close the fence of", &fence_name(network), &fence(network, carried).shut())
 }
 
+/// Loads it anew, closed, and marks it: nft lists rules in other words than it took.
+fn load(fence: &Fence) -> Result<(), HostError> {
+    let name = fence_name(&fence.network);
+    nft::send_text("load the fence of", &name, &fence.closed())?;
+    let mut marks = String::new();
+    for family in fence.families() {
+        let listing = nft::rules(family, Some(&name))?.unwrap_or_default();
+        if !fence.is_as_loaded(family, &listing) {
+            return Err(HostError::new(
+                "load the fence of",
+                &name,
+                "somebody changed it while it was loaded",
+            ));
+        }
+        marks += &fence.marked(family, &listing);
+    }
+    nft::send_text("mark the fence of", &name, &marks)
+}
+
 /// Puts the address on its link behind a closed fence, or takes it off, and then the fence.
 pub(super) fn apply(
     netlink: &mut Netlink,
@@ -41,7 +60,7 @@ pub(super) fn apply(
 ) -> Result<(), HostError> {
     // What moves to another link or address is fenced anew: not for a moment is it open.
     if let Some(to) = to {
-        nft::send_text("load the fence of", &fence_name(network), &fence(network, to).closed())?;
+        load(&fence(network, to))?;
     }
     if let Some(from) =
         from.filter(|from| to.is_none_or(|to| (&to.link, to.address) != (&from.link, from.address)))
@@ -91,12 +110,16 @@ pub(super) fn observe(
     let Some(applied) = applied else { return Ok(None) };
     let links = link::read_all(netlink).map_err(|e| HostError::new("list", "links", e))?;
     let has = links.get(&applied.link).is_some_and(|found| found.link.addresses.contains(&applied.address));
-    let name = fence_name(network);
-    let is_fenced =
-        nft::is_there("inet", &name)? && (!applied.address.addr().is_ipv4() || nft::is_there("arp", &name)?);
+    let (name, fence) = (fence_name(network), fence(network, applied));
+    let (mut is_there, mut is_whole) = (false, true);
+    for family in fence.families() {
+        let listing = nft::rules(family, Some(&name))?;
+        is_there |= listing.is_some();
+        is_whole &= listing.is_some_and(|listing| fence.is_whole(&listing));
+    }
     let left_of_it = Carried { port: 0, ..applied.clone() };
-    Ok(match (has, is_fenced) {
-        (true, true) => Some(applied.clone()),
+    Ok(match (has, is_there) {
+        (true, _) if is_whole => Some(applied.clone()),
         (false, false) => None,
         _ => Some(left_of_it),
     })

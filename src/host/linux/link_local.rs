@@ -45,6 +45,27 @@ pub fn receive_now(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, 
     received
 }
 
+/// Takes that address off again, where it is.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn close(name: &InterfaceName, own: Ipv6Addr) -> Result<(), HostError> {
+    let failed = |e: &dyn std::fmt::Display| HostError::new("remove address", own.to_string(), e);
+    let Some(index) = index_of(name) else { return Ok(()) };
+    let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|e| failed(&e))?;
+    let net = Ipv6Net::new(own, 64).map_err(|e| failed(&e))?;
+    match netlink.batch(vec![link::remove_address(index, &IpNet::V6(net))]).map_err(|e| failed(&e))?.pop() {
+        // Without IPv6 there is none.
+        Some(Err(refusal))
+            if ![libc::EADDRNOTAVAIL, libc::ENODEV, libc::EACCES, libc::EOPNOTSUPP]
+                .contains(&refusal.errno) =>
+        {
+            Err(failed(&NetlinkError::Refused(refusal)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Gives the interface its link-local address, where it has it not, and opens the socket there. An interface with such an address
 /// would take routes from whoever advertises himself as a router; in a tunnel nobody is one, so it hears none.
 ///
@@ -68,7 +89,12 @@ pub fn open(name: &InterfaceName, own: Ipv6Addr, port: u16) -> Result<LinkLocal,
         }
         _ => {}
     }
-    let socket = UdpSocket::bind(SocketAddrV6::new(own, port, 0, index)).map_err(|e| failed(&e))?;
+    let socket = UdpSocket::bind(SocketAddrV6::new(own, port, 0, index)).map_err(|e| match e.kind() {
+        // A unit from before there were several relays.
+        io::ErrorKind::PermissionDenied => failed(&format!("port {port}: {e}"))
+            .hint("`wgrelay service install` anew gives its unit the right to that port"),
+        _ => failed(&e),
+    })?;
     setsockopt(&socket, BindToDevice, &name.as_str().into()).map_err(|e| failed(&e))?;
     Ok(LinkLocal { socket, index })
 }

@@ -12,6 +12,7 @@ pub mod examine;
 mod facts;
 pub mod fence;
 mod firewalld;
+pub mod floating_hook;
 mod foreign_firewall;
 mod iptables;
 mod last_author;

@@ -191,11 +191,6 @@ pub(super) fn send_text(operation: &'static str, table: &str, text: &str) -> Res
     if output.status.success() { Ok(()) } else { Err(refused(operation, table, &output)) }
 }
 
-/// Says whether a table is there.
-pub(super) fn is_there(family: &str, table: &str) -> Result<bool, HostError> {
-    Ok(rules(family, Some(table))?.is_some())
-}
-
 /// Makes an error of nft's first words; the batch itself, which nft repeats below them, stays out.
 fn refused(operation: &'static str, table: &str, output: &Output) -> HostError {
     if let Some(signal) = output.status.signal() {
