@@ -13,7 +13,9 @@ use crate::dataplane::{DeviceChange, DeviceReport, PeerChange};
 use crate::host::agent_process::Runtime;
 use crate::host::runtime::Applied;
 use crate::host::{Host, HostError};
-use crate::model::{Attachments, InterfaceName, Network, Node, PublicKey, Timestamp, claimed_by_spoke};
+use crate::model::{
+    Attachments, GivenOver, InterfaceName, Network, Node, PublicKey, Timestamp, claimed_by_spoke,
+};
 
 /// Says which prefixes change peers when spokes are where `network` has them. Nothing is added that no peer has, so nobody gets what
 /// was left out for a reason; peers that are missing stay so.
@@ -59,7 +61,7 @@ pub fn transfer(
     DeviceChange { peers: peers.collect(), ..DeviceChange::default() }
 }
 
-/// Notes where spokes are, and holds this host to it. `None`: nothing is up here.
+/// Notes where spokes are, and which sites are given over, and holds this host to it. `None`: nothing is up here.
 ///
 /// # Errors
 /// The host or the record cannot be read, or the record not written.
@@ -69,7 +71,13 @@ pub(crate) fn attach<H: Host>(
     runtime: &Runtime,
     open: impl FnOnce() -> Result<H, HostError>,
     attached: &Attachments,
+    given_over: &GivenOver,
     drains: bool,
 ) -> Result<Option<Repair>, HostError> {
-    hold_as(session, name, runtime, open, |applied| Applied { attached: attached.clone(), drains, ..applied })
+    hold_as(session, name, runtime, open, |applied| Applied {
+        attached: attached.clone(),
+        given_over: given_over.clone(),
+        drains,
+        ..applied
+    })
 }

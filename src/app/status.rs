@@ -16,7 +16,7 @@ use crate::host::wireguard::embedded::ask_status;
 use crate::host::{HostError, LinuxHost, rolled_back};
 use crate::model::{InterfaceName, Problem};
 use crate::status::{
-    ActiveRelay, AttachedSpoke, Inputs, State, Status, StoreStatus, drains, status as judge,
+    ActiveRelay, AttachedSpoke, GivenSite, Inputs, State, Status, StoreStatus, drains, status as judge,
 };
 use crate::store::cluster::Place;
 use crate::store::folder::Folder;
@@ -182,6 +182,7 @@ fn read_of_host(
         } else {
             Vec::new()
         };
+        let given_over = GivenSite::all(&seen.network, &seen.applied.given_over, session.now);
         let judged = judge(Inputs {
             network: &seen.network,
             node,
@@ -195,7 +196,7 @@ fn read_of_host(
             now: session.now,
         });
         let floating = floating_status(node, &Folder::new(&session.dir, name), seen.applied.carries);
-        return Ok(Status { relay, attached, drains: seen.applied.drains, floating, ..judged });
+        return Ok(Status { relay, attached, given_over, drains: seen.applied.drains, floating, ..judged });
     }
     // Never applied since this host started: the file tells what would be.
     let loaded = session.load_from(Folder::new(&session.dir, name))?;

@@ -52,13 +52,15 @@ impl Target {
         &self.network.nodes[&self.node]
     }
 
-    /// Returns it with the spokes where they were last known to be.
+    /// Returns it with the spokes where they were last known to be, and the sites with who carries them now.
     pub fn with_attached(&self, applied: Option<&Applied>) -> Cow<'_, Self> {
-        let Some(applied) = applied.filter(|applied| !applied.attached.is_empty()) else {
-            return Cow::Borrowed(self);
-        };
+        let moves = |applied: &&Applied| !applied.attached.is_empty() || !applied.given_over.is_empty();
+        let Some(applied) = applied.filter(moves) else { return Cow::Borrowed(self) };
         let mut network = Network::clone(&self.network);
         network.attach(&applied.attached);
+        if !applied.given_over.is_empty() {
+            network.give_over(&applied.given_over, |node| node.enabled);
+        }
         Cow::Owned(Self { network: Arc::new(network), ..self.clone() })
     }
 

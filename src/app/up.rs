@@ -151,6 +151,7 @@ pub(super) fn apply_comparison<H: Host>(
             saved_sysctls: saved_sysctls.clone(),
             saved_links: saved_links.clone(),
             attached: c.applied.as_ref().map(|a| a.attached.clone()).unwrap_or_default(),
+            given_over: c.applied.as_ref().map(|a| a.given_over.clone()).unwrap_or_default(),
             drains: c.applied.as_ref().is_some_and(|a| a.drains),
             carries: c.applied.as_ref().is_some_and(|a| a.carries),
         };

@@ -22,7 +22,7 @@ use crate::host::scope::{Part, leave_session};
 use crate::host::systemd;
 use crate::host::wireguard::{KernelWireGuard, WireGuard};
 use crate::host::{HostError, LinuxHost};
-use crate::model::{Attachments, InterfaceName, Network};
+use crate::model::{Attachments, GivenOver, InterfaceName, Network};
 use crate::plan::{Backend, Line, RouteInterest};
 use crate::status::{Repairs, Status, metrics};
 use crate::store::folder::Folder;
@@ -294,6 +294,13 @@ impl Looking {
         let folder = Folder::new(&self.session.dir, &self.name);
         let recorded = self.cache.recorded(&self.session.dir, &folder, &self.runtime);
         recorded.ok().flatten().map(|(applied, _)| applied.attached.clone()).unwrap_or_default()
+    }
+
+    /// Reads which sites are given over, as it is on record.
+    pub(super) fn given_over(&self) -> GivenOver {
+        let folder = Folder::new(&self.session.dir, &self.name);
+        let recorded = self.cache.recorded(&self.session.dir, &folder, &self.runtime);
+        recorded.ok().flatten().map(|(applied, _)| applied.given_over.clone()).unwrap_or_default()
     }
 
     /// Opens the machine.

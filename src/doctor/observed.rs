@@ -93,6 +93,7 @@ mod tests {
             store: None,
             relay: None,
             attached: Vec::new(),
+            given_over: Vec::new(),
             drains: false,
             to_leave: Vec::new(),
             floating: None,

@@ -1,6 +1,7 @@
 //! What agents say to each other, a datagram each, inside the session that two peers have: who speaks is known by the address, which
 //! nobody else's session may carry.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::NodeName;
@@ -45,6 +46,11 @@ pub enum Message {
         /// Whether it is about to go.
         drains: bool,
     },
+    /// A relay to another one: the sites that both have, and whether they answer here.
+    Sites {
+        /// Subnet, and whether any host answers.
+        sites: Vec<(IpNet, bool)>,
+    },
     /// A relay to another one, for whoever types there: send your spokes away, or carry again.
     Drain {
         /// Which of both.
@@ -70,6 +76,15 @@ impl Message {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let read = (bytes.len() <= LONGEST).then(|| serde_json::from_slice::<Versioned<Self>>(bytes).ok());
         read.flatten().filter(|read| read.v == VERSION).map(|read| read.message)
+    }
+}
+
+impl Message {
+    /// Tells of sites in as many datagrams as that takes.
+    pub fn sites(sites: &[(IpNet, bool)]) -> Vec<Self> {
+        /// Each entry has some 60 bytes at most.
+        const IN_ONE: usize = 16;
+        sites.chunks(IN_ONE).map(|chunk| Self::Sites { sites: chunk.to_vec() }).collect()
     }
 }
 
@@ -109,6 +124,7 @@ mod tests {
             Message::Answer { number: 7, epoch: 0, at: None, drains: true },
             Message::Attached { spokes: vec![(name("a"), name("eu"), 3)], drains: false },
             Message::Drains,
+            Message::Sites { sites: vec![("10.9.0.0/16".parse().unwrap(), true)] },
             Message::Drain { drains: true },
         ] {
             let bytes = message.to_bytes();

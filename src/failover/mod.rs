@@ -8,8 +8,12 @@ mod known;
 mod message;
 #[cfg(test)]
 mod simulation;
+pub mod site_health;
+mod site_reports;
 
 pub use busy::Busy;
 pub use chooser::{Action, Chooser, Situation, Why};
 pub use known::Known;
 pub use message::{Message, PORT, chunks};
+pub use site_health::{Health, SiteHealth};
+pub use site_reports::{SiteReports, shared_sites};

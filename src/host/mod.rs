@@ -24,6 +24,6 @@ pub mod user;
 pub use api::{Host, HostError, Scope};
 pub use linux::{
     LinuxHost, announce, boot_clock, confine, discover, docker, examine, fence, floating_hook, legacy_extent,
-    link_local, name_servers, netlink_monitor, owner_of, program, resolver, scope, sysctl, systemd, wg_quick,
-    wireguard,
+    link_local, name_servers, netlink_monitor, owner_of, program, resolver, scope, site_probe, sysctl,
+    systemd, wg_quick, wireguard,
 };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::configuration::{self, Configuration};
-use crate::model::{Attachments, InterfaceName};
+use crate::model::{Attachments, GivenOver, InterfaceName};
 use crate::plan::bridge::Links;
 use crate::plan::{HostState, PolicyRule};
 use crate::store::files::{self, StoreError};
@@ -68,6 +68,9 @@ pub struct Applied {
     /// Where spokes are, of those that ever left their home relay.
     #[serde(default, skip_serializing_if = "Attachments::is_empty")]
     pub attached: Attachments,
+    /// Which sites relays have given over to others, because they do not answer there.
+    #[serde(default, skip_serializing_if = "GivenOver::is_empty")]
+    pub given_over: GivenOver,
     /// Whether spokes are asked to leave this relay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drains: bool,
@@ -266,6 +269,7 @@ mod tests {
             saved_sysctls: BTreeMap::from([("net/ipv4/ip_forward".into(), "0".into())]),
             saved_links: [("br-ext".into(), None)].into(),
             attached: Attachments::new(),
+            given_over: GivenOver::new(),
             drains: false,
             carries: false,
         }

@@ -51,7 +51,7 @@ pub use prefixes::PrefixMap;
 pub use problem::{Problem, Severity};
 pub use punycode::ascii_domain;
 pub use shell::quoted;
-pub use standby::Standby;
+pub use standby::{GivenOver, Standby};
 pub use suggest::nearest;
 pub use timestamp::Timestamp;
 pub use via::everything;

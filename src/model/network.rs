@@ -1,6 +1,6 @@
 //! The network as one file describes it, typed: nodes, their sites, and the defaults of both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -225,6 +225,8 @@ pub struct Node {
     pub sites: Vec<Site>,
     /// Subnets behind it that a better node carries.
     pub standby: Vec<super::Standby>,
+    /// Subnets of its own that it has given over just now, because they do not answer here; empty in a file.
+    pub given_over: BTreeSet<IpNet>,
     /// Bridges to make on it.
     pub bridges: Vec<Bridge>,
     /// Prefixes it is attached to itself: left out of its AllowedIPs and routes.
@@ -289,6 +291,7 @@ impl Node {
             floating: None,
             sites: Vec::new(),
             standby: Vec::new(),
+            given_over: BTreeSet::new(),
             bridges: Vec::new(),
             local: Vec::new(),
             routes: Routes::Split,

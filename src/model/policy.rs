@@ -1,12 +1,13 @@
 //! Who may talk to whom (`[[allow]]`), and what must stay true (`[[expect]]`).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::NodeName;
+use super::{Network, NodeName};
 
 /// An end of an allow rule or an expectation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,6 +173,22 @@ pub struct Expectation {
     pub verdict: Verdict,
     /// Whether that must stay so without any one of the relays.
     pub survives: bool,
+}
+
+impl Network {
+    /// Returns the hosts of a subnet that promises to be reached are about, with their ports of TCP; `None`: an echo is to tell.
+    pub fn expected_in(&self, subnet: &IpNet) -> BTreeSet<(IpAddr, Option<u16>)> {
+        let reached = self.expect.iter().filter(|expect| expect.verdict == Verdict::Reaches);
+        let host = |expect: &Expectation| match expect.to {
+            PlaceRef::Address(ip) if subnet.contains(&ip) => Some(ip),
+            _ => None,
+        };
+        let port = |expect: &Expectation| match expect.port {
+            Some(PortSpec::Tcp(range)) => Some(range.first),
+            _ => None,
+        };
+        reached.filter_map(|expect| Some((host(expect)?, port(expect)))).collect()
+    }
 }
 
 #[cfg(test)]

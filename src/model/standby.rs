@@ -1,11 +1,14 @@
 //! A site behind several nodes: who carries it, and who stands by, attached to it all the same.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
 use super::{Nat, Network, Node, NodeName, Site, Timestamp};
+
+/// Sites that relays have given over to others, because they do not answer there, by relay.
+pub type GivenOver = BTreeMap<NodeName, BTreeSet<IpNet>>;
 
 /// A site that a better node carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,10 @@ impl Node {
         let mut node = self.clone();
         node.local = node.written_local();
         for Standby { site, .. } in std::mem::take(&mut node.standby) {
+            // What it has given over it sends for as anybody does.
+            if node.given_over.contains(&site.subnet.trunc()) {
+                continue;
+            }
             let nat = if site.nat == Nat::None { Nat::None } else { Nat::Masquerade };
             node.sites.push(Site { gateway: false, nat, ..site });
         }
@@ -89,13 +96,14 @@ impl Network {
             return;
         }
         self.nodes.values_mut().for_each(Node::restore);
-        let mut best: BTreeMap<IpNet, (u32, NodeName)> = BTreeMap::new();
+        let mut best: BTreeMap<IpNet, ((bool, u32), NodeName)> = BTreeMap::new();
         for node in self.nodes.values().filter(|node| takes_part(node)) {
             for site in &node.sites {
                 let Some(preference) = site.preference else { continue };
                 let subnet = site.subnet.trunc();
-                if best.get(&subnet).is_none_or(|(known, _)| *known < preference) {
-                    best.insert(subnet, (preference, node.name.clone()));
+                let rank = (!node.given_over.contains(&subnet), preference);
+                if best.get(&subnet).is_none_or(|(known, _)| *known < rank) {
+                    best.insert(subnet, (rank, node.name.clone()));
                 }
             }
         }
@@ -108,12 +116,20 @@ impl Network {
                     continue;
                 }
                 let is_local = node.local.contains(&site.subnet);
-                if !is_local {
+                if !is_local && !node.given_over.contains(&site.subnet.trunc()) {
                     node.local.push(site.subnet);
                 }
                 node.standby.push(Standby { site, place, is_local });
             }
         }
+    }
+
+    /// Notes which sites are given over, and gives each to the best of those that take part.
+    pub fn give_over(&mut self, given: &GivenOver, takes_part: impl Fn(&Node) -> bool) {
+        for node in self.nodes.values_mut() {
+            node.given_over = given.get(&node.name).cloned().unwrap_or_default();
+        }
+        self.settle(takes_part);
     }
 
     /// Returns the network as it is at that moment: an expired node carries nothing.
@@ -233,6 +249,37 @@ mod tests {
             assert_eq!(sent(&settled, now), expected, "{off}");
             // What was settled at one moment is settled anew at another.
             assert_eq!(settled.settled(Timestamp(0)).as_written(), network.as_written());
+        }
+    }
+
+    #[test]
+    fn a_site_that_is_given_over_goes_to_the_next_and_is_sent_for_as_anybodys() {
+        let (written, now) = (network(), Timestamp(100));
+        let net: IpNet = "10.1.0.0/24".parse().unwrap();
+        let given = |names: &[&str]| -> GivenOver {
+            names.iter().map(|name| (name.parse().unwrap(), [net].into())).collect()
+        };
+        for (names, carrier) in [
+            (&[][..], "b"),
+            (&["b"], "c"),
+            (&["c"], "b"),
+            (&["b", "c"], "a"),
+            // Where nobody is left it is as the file has it.
+            (&["a", "b", "c"], "b"),
+        ] {
+            let mut network = written.clone();
+            network.give_over(&given(names), |_| true);
+            let settled = network.settled(now);
+            assert_eq!(settled.carrier_of(net, now).unwrap().name.as_str(), carrier, "{names:?}");
+            for node in ["a", "b", "c"] {
+                let (node, is_given) = (&settled.nodes[node], names.contains(&node));
+                let carries = node.name.as_str() == carrier;
+                assert_eq!(node.local.contains(&net), !carries && !is_given, "{} {names:?}", node.name);
+                let is_ready = node.ready().sites.iter().any(|site| site.subnet == net);
+                assert_eq!(is_ready, carries || !is_given, "{} {names:?}", node.name);
+            }
+            network.give_over(&GivenOver::new(), |_| true);
+            assert_eq!(*network.as_written(), written);
         }
     }
 

@@ -96,6 +96,15 @@ pub fn wanted_of(
     let mut routes = routes(all, &addresses, goes_whole);
     // What a relay is attached to itself, as a stand-by of another, it reaches by its own link.
     routes.retain(|r| is_carried(&r.dst) && !(node.is_relay() && node.local.contains(&r.dst)));
+    // What it has given over it is attached to all the same: the halves are narrower than the link's own route.
+    let given_over = |route: &Route| node.given_over.contains(&route.dst.trunc());
+    let halves = routes.iter().filter(|route| given_over(route)).flat_map(|route| {
+        let parts = route.dst.subnets(route.dst.prefix_len() + 1).into_iter().flatten();
+        parts.map(|dst| Route { dst, table: route.table })
+    });
+    let halves: BTreeSet<Route> = halves.collect();
+    routes.retain(|route| !given_over(route));
+    routes.extend(halves);
     let rules = full_tunnel::rules(&routes, &outside_of_full(node));
     let is_full = !rules.is_empty();
     let (ways, by_source) = exit::ways(network, node, now);

@@ -118,6 +118,7 @@ mod tests {
             store: None,
             relay: None,
             attached: Vec::new(),
+            given_over: Vec::new(),
             drains: false,
             to_leave: Vec::new(),
             floating: None,

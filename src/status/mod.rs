@@ -2,6 +2,7 @@
 
 mod active_relay;
 mod duration;
+mod given_site;
 mod health;
 mod metrics;
 mod repairs;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use active_relay::{ActiveRelay, AttachedSpoke, RelayAnswers, RelayState, drains};
 pub use duration::duration;
+pub use given_site::GivenSite;
 pub use health::{Health, health};
 pub use metrics::metrics;
 pub use repairs::Repairs;
@@ -140,6 +142,9 @@ pub struct Status {
     /// On a relay: the spokes of the network that are not at their home relay.
     #[serde(default)]
     pub attached: Vec<AttachedSpoke>,
+    /// On a relay: sites that one has given over to another, because they do not answer there.
+    #[serde(default)]
+    pub given_over: Vec<GivenSite>,
     /// On a relay: whether spokes are asked to leave it.
     #[serde(default)]
     pub drains: bool,
@@ -256,6 +261,7 @@ pub fn status(inputs: Inputs<'_>) -> Status {
         store: None,
         relay: None,
         attached: Vec::new(),
+        given_over: Vec::new(),
         drains: false,
         to_leave: Vec::new(),
         floating: None,

@@ -54,6 +54,12 @@ impl Stage {
     /// Brings all of them up: `a` is at home at eu and may go to us, `b` at ap and may go anywhere.
     #[track_caller]
     fn up(&self) {
+        self.up_with("");
+    }
+
+    /// The same with more in the file.
+    #[track_caller]
+    fn up_with(&self, more: &str) {
         let mut text = "[network]\nname = \"wg0\"\nsubnet = \"10.88.0.0/24\"\n".to_owned();
         for (n, (name, last)) in NODES.iter().enumerate() {
             text += &format!("[node.{name}]\naddress = \"10.88.0.{}\"\n", n + 1);
@@ -63,6 +69,7 @@ impl Stage {
                 _ => format!("role = \"relay\"\nendpoint = \"192.0.2.{last}:51820\"\n"),
             };
         }
+        text += more;
         let eu = self.on("eu");
         eu.write_network(&text);
         eu.call(&["--node", "eu", "up", "--backend", &eu.backend]).ok();
@@ -212,6 +219,94 @@ fn without_ipv6_on_the_interface_it_is_told_and_packets_pass() {
     until("the address is gone", || !has_address(&b));
     assert!(ping(a.node, "10.88.0.5"));
     let _: Output = a.call(&["down"]).ok();
+}
+
+/// A LAN that eu and us are on, with one host: the link that leads to `us` is `to-us`.
+fn lan(stage: &Stage) -> Node {
+    let lan = Node::new("lan");
+    for (name, last) in [("eu", 1), ("us", 2)] {
+        let port = format!("to-{name}");
+        cable(End { node: stage.node(name), link: "lan0" }, End { node: &lan, link: &port });
+        stage.node(name).ip(&up("lan0", &[&format!("10.50.0.{last}/24")]));
+    }
+    lan.ip(&bridge("br0", &["to-eu", "to-us"], &["10.50.0.9/24"]));
+    lan
+}
+
+/// The office is behind both, eu is the better one, and this is promised of it.
+const OFFICE: &str = "
+[[node.eu.site]]
+subnet = \"10.50.0.0/24\"
+preference = 2
+[[node.us.site]]
+subnet = \"10.50.0.0/24\"
+preference = 1
+[[expect]]
+from = \"a\"
+to = \"10.50.0.9\"
+port = \"tcp/22\"
+verdict = \"reaches\"
+";
+
+/// `WGRELAY_RUNS` times, and then also back: that takes a minute each.
+#[test]
+fn a_relay_whose_site_does_not_answer_hands_it_over_and_says_why() {
+    let Some(stage) = Stage::possible() else { return };
+    let lan = lan(&stage);
+    stage.up_with(OFFICE);
+    let (a, b, eu) = (stage.on("a"), stage.on("b"), stage.on("eu"));
+    let given = |on: &Wgrelay<'_>| on.status()["given_over"].clone();
+    let told = |on: &Wgrelay<'_>| {
+        let problems = on.status()["problems"].as_array().cloned().unwrap_or_default();
+        let told = problems.into_iter().find(|problem| problem["code"] == "site-given-over");
+        told.map(|problem| problem["message"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+    };
+    assert!(ping(a.node, "10.50.0.9") && ping(b.node, "10.50.0.9"), "the office is reached");
+    hears(&a, &["eu", "us"]);
+    let runs: Option<usize> = std::env::var("WGRELAY_RUNS").ok().and_then(|runs| runs.parse().ok());
+    for run in 0..runs.unwrap_or(1) {
+        // Long enough for both to have asked.
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(given(&eu), Value::Array(vec![]));
+        let began = Instant::now();
+        lan.ip("link set to-eu down");
+        until("a reaches the office by us", || ping_within(Duration::from_secs(1), a.node, "10.50.0.9"));
+        println!("lan {} ms, run {run}", began.elapsed().as_millis());
+        assert!(ping(b.node, "10.50.0.9"), "so does b, by ap");
+        assert!(ping(eu.node, "10.50.0.9"), "and eu itself");
+        until("eu says why", || told(&eu).contains("(asked: 10.50.0.9 (tcp/22)): us carries it"));
+        for name in ["us", "ap"] {
+            let on = stage.on(name);
+            until("the others say so", || {
+                told(&on).contains("10.50.0.0/24 does not answer at eu: us carries it")
+            });
+        }
+        assert_eq!(eu.status()["drift"], Value::Array(vec![]));
+        // An `up` in between leaves it where it is.
+        eu.call(&["up", "--backend", &eu.backend]).ok();
+        assert_eq!((&given(&eu)[0]["node"], &given(&eu)[0]["carrier"]), (&"eu".into(), &"us".into()));
+        lan.ip("link set to-eu up");
+        if runs.is_none() {
+            break;
+        }
+        let began = Instant::now();
+        while given(&eu) != Value::Array(vec![]) {
+            assert!(began.elapsed() < PATIENCE * 5, "eu carries it again");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let back = began.elapsed();
+        println!("back {} ms, run {run}", back.as_millis());
+        assert!(back > Duration::from_secs(50), "not before it was well for a minute");
+        assert!(ping(a.node, "10.50.0.9") && ping(b.node, "10.50.0.9"));
+    }
+    if runs.is_none() {
+        // Where it answers nowhere, it is as the file has it, and nothing is said.
+        lan.ip("link set to-us down");
+        until("nobody has it", || given(&eu) == Value::Array(vec![]));
+    }
+    eu.call(&["down"]).ok();
+    let left = eu.node.run(&["ip", "route"]).ok().stdout;
+    assert!(!left.contains("wg0"), "{left}");
 }
 
 #[test]

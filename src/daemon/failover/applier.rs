@@ -6,12 +6,13 @@ use std::time::Duration;
 use crate::app;
 use crate::daemon::agent::Looking;
 use crate::host::HostError;
-use crate::model::Attachments;
+use crate::model::{Attachments, GivenOver};
 
 /// What could not be done is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-type Wanted = (Attachments, bool);
+/// Where spokes are, which sites are given over, and whether this relay drains.
+type Wanted = (Attachments, GivenOver, bool);
 
 /// Takes what is wanted last; what it has not begun with is forgotten.
 #[derive(Clone)]
@@ -39,9 +40,9 @@ impl Applier {
         this
     }
 
-    pub fn submit(&self, attached: Attachments, drains: bool) {
+    pub fn submit(&self, attached: Attachments, given_over: GivenOver, drains: bool) {
         let (wanted, news) = &*self.wanted;
-        *wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some((attached, drains));
+        *wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some((attached, given_over, drains));
         news.notify_one();
     }
 
@@ -62,7 +63,7 @@ impl Applier {
     }
 }
 
-fn follow(looking: &Looking, (attached, drains): &Wanted) -> Result<(), HostError> {
+fn follow(looking: &Looking, (attached, given_over, drains): &Wanted) -> Result<(), HostError> {
     let session = looking.session.later();
     if let Some(target) = looking.target() {
         let mut network = crate::model::Network::clone(&target.network);
@@ -75,8 +76,9 @@ fn follow(looking: &Looking, (attached, drains): &Wanted) -> Result<(), HostErro
             }
         }
     }
-    let done =
-        app::attach(&session, &looking.name, &looking.runtime, || looking.machine(), attached, *drains)?;
+    let (name, runtime) = (&looking.name, &looking.runtime);
+    let open = || looking.machine();
+    let done = app::attach(&session, name, runtime, open, attached, given_over, *drains)?;
     match done.and_then(|repair| repair.failed) {
         Some(error) => Err(error),
         None => Ok(()),

@@ -5,6 +5,7 @@
 mod applier;
 mod drain;
 mod relay;
+mod sites;
 mod spoke;
 mod told;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use self::applier::Applier;
 pub(super) use self::drain::drain;
 use self::relay::RelaySide;
+use self::sites::SiteSide;
 use self::spoke::SpokeSide;
 pub(super) use self::told::Told;
 use super::agent::Looking;
@@ -43,6 +45,7 @@ enum Side {
 
 /// Begins, on a thread that ends with the process.
 pub(super) fn keep(looking: Looking) {
+    sites::keep(looking.clone());
     let applier = Applier::begin(looking.clone());
     let work = move || {
         Agent {
@@ -50,6 +53,7 @@ pub(super) fn keep(looking: Looking) {
             applier,
             link: None,
             side: None,
+            sites: None,
             began: Instant::now(),
             why: String::new(),
             has_left: false,
@@ -66,6 +70,8 @@ struct Agent {
     applier: Applier,
     link: Option<LinkLocal>,
     side: Option<Side>,
+    /// On a relay.
+    sites: Option<SiteSide>,
     began: Instant,
     /// Why it does not work, as it was told last.
     why: String,
@@ -81,7 +87,7 @@ impl Agent {
             if let Some(target) = &target {
                 self.refresh(target);
             } else {
-                (self.side, self.link) = (None, None);
+                (self.side, self.sites, self.link) = (None, None, None);
                 self.leave();
             }
             match network.filter(|_| self.side.is_some() && self.link.is_some()) {
@@ -136,8 +142,14 @@ impl Agent {
             Side::Spoke(side) => side.refresh(target, self.looking.report().as_ref(), now, at),
             Side::Relay(side) => side.refresh(&target.network, &target.node, now, at),
         };
-        if state != attached {
-            self.applier.submit(state, self.looking.told.drains());
+        let recorded = self.looking.given_over();
+        self.sites = self.sites.take().filter(|_| this.is_relay());
+        if this.is_relay() {
+            self.sites.get_or_insert_with(|| SiteSide::new(recorded.clone(), at));
+        }
+        let given = self.sites.as_ref().map(|sites| sites.given().clone()).unwrap_or_default();
+        if state != attached || given != recorded {
+            self.applier.submit(state, given, self.looking.told.drains());
         }
         let why = self.open(target).err().map(|error| error.to_string()).unwrap_or_default();
         if !why.is_empty() && why != self.why {
@@ -176,8 +188,20 @@ impl Agent {
                 Side::Spoke(side) => side.poll(now, at),
                 Side::Relay(side) => side.poll(network, told, now, at),
             };
+            let mut letters = letters;
+            let mut state = state;
+            if let (Some(sites), Side::Relay(side)) = (&mut self.sites, &*side)
+                && let Some(this) = side.this()
+            {
+                let before = sites.given().clone();
+                letters.extend(sites.poll(network, this, &told.sites, at));
+                if *sites.given() != before {
+                    state.get_or_insert_with(|| side.attached().clone());
+                }
+            }
             if let Some(state) = state {
-                self.applier.submit(state, told.drains());
+                let given = self.sites.as_ref().map(|sites| sites.given().clone()).unwrap_or_default();
+                self.applier.submit(state, given, told.drains());
             }
             send(link, network, &letters);
             if let Side::Spoke(side) = side {
@@ -198,9 +222,18 @@ impl Agent {
                     Ok((length, SocketAddr::V6(from))) if from.port() == PORT => {
                         let Some(message) = Message::parse(&buffer[..length]) else { continue };
                         let at = self.began.elapsed();
-                        let letters = match side {
-                            Side::Spoke(side) => side.heard(network, *from.ip(), message, at),
-                            Side::Relay(side) => side.heard(network, told, *from.ip(), message, now, at),
+                        let letters = match (&mut *side, message) {
+                            (Side::Relay(side), Message::Sites { sites }) => {
+                                if let (Some(from), Some(known)) = (side.speaker(from.ip()), &mut self.sites)
+                                {
+                                    known.heard(network, from, sites, at);
+                                }
+                                Letters::new()
+                            }
+                            (Side::Spoke(side), message) => side.heard(network, *from.ip(), message, at),
+                            (Side::Relay(side), message) => {
+                                side.heard(network, told, *from.ip(), message, now, at)
+                            }
                         };
                         send(link, network, &letters);
                     }

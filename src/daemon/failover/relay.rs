@@ -10,6 +10,8 @@ use crate::model::{Attachments, Network, Node, NodeName, Timestamp};
 
 /// How often all is told again, for relays that were away.
 const AGAIN: Duration = Duration::from_secs(10);
+/// A relay that was not heard for so long was away, or has begun anew.
+const AWAY: Duration = Duration::from_secs(15);
 /// What is new is told twice, so far apart.
 const TWICE: Duration = Duration::from_millis(500);
 /// A spoke that asked so long ago runs no agent any more.
@@ -39,6 +41,10 @@ pub(super) struct RelaySide {
     all_told: Duration,
     drained: bool,
     ordered: Duration,
+    /// When each other relay was heard last.
+    heard_at: BTreeMap<NodeName, Duration>,
+    /// Relays that were away, or began anew: they are told all at once.
+    greet: BTreeSet<NodeName>,
 }
 
 impl RelaySide {
@@ -56,7 +62,24 @@ impl RelaySide {
             all_told: Duration::ZERO,
             drained: false,
             ordered: Duration::ZERO,
+            heard_at: BTreeMap::new(),
+            greet: BTreeSet::new(),
         }
+    }
+
+    /// Returns which relay this is; `None`: it has not been told.
+    pub const fn this(&self) -> Option<&NodeName> {
+        self.this.as_ref()
+    }
+
+    /// Returns where spokes are.
+    pub const fn attached(&self) -> &Attachments {
+        self.known.all()
+    }
+
+    /// Returns who speaks from an address.
+    pub fn speaker(&self, from: &Ipv6Addr) -> Option<&NodeName> {
+        self.names.get(from)
     }
 
     /// Takes the network as it is applied now. Returns where spokes are.
@@ -100,6 +123,10 @@ impl RelaySide {
             }
             Message::Attached { spokes, drains } if node.is_relay() => {
                 told.other_drains(&name, drains);
+                let before = self.heard_at.insert(name.clone(), at);
+                if before.is_none_or(|before| at.saturating_sub(before) > AWAY) {
+                    self.greet.insert(name.clone());
+                }
                 for (spoke, relay, epoch) in spokes {
                     // Each relay speaks for itself alone.
                     if relay == name {
@@ -194,6 +221,14 @@ impl RelaySide {
         }
         tell.extend(again.into_iter().flat_map(|(_, again)| again));
         let is_due = at.saturating_sub(self.all_told) >= AGAIN;
+        let greet = std::mem::take(&mut self.greet);
+        if !greet.is_empty() && !is_due {
+            let all = self.known.at(&this).map(|(spoke, epoch)| (spoke.clone(), this.clone(), epoch));
+            for message in chunks(all, drains) {
+                let to = others.iter().filter(|other| greet.contains(*other));
+                letters.extend(to.map(|other| (other.clone(), message.clone())));
+            }
+        }
         let here = self.known.at(&this).filter(|(spoke, _)| is_due || tell.contains(*spoke));
         let here: Vec<_> = here.map(|(spoke, epoch)| (spoke.clone(), this.clone(), epoch)).collect();
         if is_due || has_turned || !here.is_empty() {
@@ -379,6 +414,31 @@ mod tests {
         let probe = Message::Probe { number: 101, epoch: 101, at: name("eu") };
         side.heard(&network, &told, from, probe, NOW, Duration::from_secs(12));
         assert_eq!(side.known.of_spoke(&name("a")).map(|(relay, _)| relay.to_string()), Some("eu".into()));
+    }
+
+    #[test]
+    fn a_relay_that_was_away_is_told_all_at_once() {
+        let (network, told) = (network(), Told::default());
+        let second = Duration::from_secs;
+        let mut side = RelaySide::new(
+            [(name("a"), crate::model::Attachment { relay: name("us"), epoch: 7, since: NOW })].into(),
+        );
+        side.refresh(&network, &name("us"), NOW, second(20));
+        side.poll(&network, &told, NOW, second(20));
+        let from = network.nodes["eu"].public_key.link_local();
+        let mut told_to = |said: bool, at: u64| {
+            if said {
+                let nothing = Message::Attached { spokes: vec![], drains: false };
+                side.heard(&network, &told, from, nothing, NOW, second(at));
+            }
+            let (letters, ..) = side.poll(&network, &told, NOW, second(at));
+            letters.into_iter().map(|(to, message)| (to.to_string(), message)).collect::<Vec<_>>()
+        };
+        let all = Message::Attached { spokes: vec![(name("a"), name("us"), 7)], drains: false };
+        assert_eq!(told_to(true, 21), [("eu".to_owned(), all.clone())], "it begins");
+        assert_eq!(told_to(true, 22), [], "it is known");
+        assert_eq!(told_to(false, 31).len(), 2, "all of them, every ten seconds");
+        assert_eq!(told_to(true, 38), [("eu".to_owned(), all)], "it was away");
     }
 
     #[test]

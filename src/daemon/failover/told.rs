@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::sites::OwnSites;
 use crate::model::{NodeName, Problem};
-use crate::status::{ActiveRelay, Status};
+use crate::status::{ActiveRelay, GivenSite, Status};
 
 /// Every clone means the same.
 #[derive(Clone, Default)]
 pub(in crate::daemon) struct Told {
+    /// How sites of this relay are that others have as well.
+    pub(super) sites: OwnSites,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -112,6 +115,15 @@ impl Told {
                 "packets pass as before; nobody goes over to another relay by himself until that is right",
             ));
         }
+        for given in &mut status.given_over {
+            if Some(&given.node) != status.node.as_ref() {
+                continue;
+            }
+            if let Some((since, asked)) = self.sites.silent(&given.subnet) {
+                (given.since, given.asked) = (Some(since), Some(asked));
+            }
+        }
+        status.problems.extend(status.given_over.iter().map(GivenSite::problem));
         if inner.drains {
             status.to_leave.clone_from(&inner.here);
         }

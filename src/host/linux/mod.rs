@@ -27,6 +27,7 @@ pub mod program;
 pub mod resolver;
 mod route;
 pub mod scope;
+pub mod site_probe;
 pub mod sysctl;
 pub mod systemd;
 pub mod wg_quick;
