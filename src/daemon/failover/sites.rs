@@ -101,11 +101,10 @@ fn ask(looking: &Looking, began: Instant) {
         entry.asked = probes.iter().map(words).collect();
         if entry.health.round(answers, began.elapsed()) {
             entry.since = Some(now);
-            match entry.health.health() {
-                Health::Silent => {
-                    tracing::warn!("{site} does not answer here: asked {}", entry.asked.join(", "))
-                }
-                _ => tracing::info!("{site} answers here"),
+            if entry.health.health() == Health::Silent {
+                tracing::warn!("{site} does not answer here: asked {}", entry.asked.join(", "));
+            } else {
+                tracing::info!("{site} answers here");
             }
         }
     }
