@@ -50,10 +50,10 @@ fn one_of_two_hosts_carries_the_relay_and_a_stock_client_stays() {
     until("it was tried again", || moved(&a) == format!("take {FLOATING} eu-a"));
     until("nothing is wrong any more", || !has_problem(&a, "hook-failed", ""));
     b.up().ok();
-    until("eu-b stands by", || carried.holder(1) == Some(0) && a.status()["floating"]["ready"][0] == "eu-b");
+    carried.held_by(0);
     // Nothing of it is where it is not carried.
-    assert_ne!(b.node.run(&["ip", "link", "show", "wg0"]).code, Some(0));
-    assert!(!b.node.run(&["ip", "addr"]).ok().stdout.contains(FLOATING));
+    until("eu-b has no interface", || b.node.run(&["ip", "link", "show", "wg0"]).code != Some(0));
+    until("and no address", || !b.node.run(&["ip", "addr"]).ok().stdout.contains(FLOATING));
     b.call(&["status"]).exits(0);
 
     carried.client();
@@ -68,10 +68,17 @@ fn one_of_two_hosts_carries_the_relay_and_a_stock_client_stays() {
         a.node.run(&words).stdout.contains("drop")
     };
     for family in ["inet", "arp"] {
-        a.node.run(&["nft", "flush", "chain", family, "wgrelay-wg0-floating", "gate"]).ok();
-        until("the fence stands again", || fence(family));
+        // Where a busy machine has the lease go elsewhere, there is no fence here: once more then.
+        let mut is_mended = false;
+        while !is_mended {
+            carried.held_by(0);
+            a.node.run(&["nft", "flush", "chain", family, "wgrelay-wg0-floating", "gate"]);
+            until("the fence stands again", || fence(family) || carried.holder(0) != Some(0));
+            is_mended = fence(family);
+        }
     }
     until("the client is answered again", || carried.pings());
+    carried.held_by(0);
 
     let goes_over = |what: &str, from: usize, happens: &(dyn Fn() + Sync)| {
         let seen = carried.watched(what, from, Duration::from_secs(4), happens);
@@ -84,7 +91,7 @@ fn one_of_two_hosts_carries_the_relay_and_a_stock_client_stays() {
         moved(&a) == format!("release {FLOATING} eu-a") && moved(&b) == format!("take {FLOATING} eu-b")
     });
     a.ok(&["undrain", "eu-a"]);
-    until("eu-a stands by", || b.status()["floating"]["ready"][0] == "eu-a");
+    carried.held_by(1);
     std::thread::sleep(Duration::from_secs(3));
 
     // A host that is stopped for longer than the lease answers nothing when it wakes, and takes all of it away.
@@ -94,7 +101,7 @@ fn one_of_two_hosts_carries_the_relay_and_a_stock_client_stays() {
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(carried.counters()[1], before, "it wakes, and says nothing");
     until("it has nothing of it", || !b.node.run(&["ip", "addr"]).ok().stdout.contains(FLOATING));
-    until("eu-b stands by", || a.status()["floating"]["ready"][0] == "eu-b");
+    carried.held_by(0);
     std::thread::sleep(Duration::from_secs(3));
 
     // Without power.
