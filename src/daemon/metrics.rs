@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,13 +56,25 @@ const WITHIN: Duration = Duration::from_secs(10);
 const MAX_REQUEST: usize = 8 << 10;
 /// How many texts are made at a time; who asks for more is told to come again.
 const AT_A_TIME: usize = 4;
-/// How many connections there are at a time. Past it the one goes that has said nothing for the longest.
+/// How many connections there are at a time. Past it one goes: see [`in_the_way`].
 const CONNECTIONS: usize = 64;
 
-/// A conversation, and whether its other side has asked for something.
+/// A conversation, whom it is with, and whether he has asked for something.
 struct Conversation {
     task: AbortHandle,
+    with: IpAddr,
     has_asked: Arc<AtomicBool>,
+}
+
+/// Says which conversation makes room for the next one: that which has said nothing for the longest; where all have asked, and do not
+/// read their answers, the oldest of whoever has the most.
+fn in_the_way(open: &VecDeque<Conversation>) -> Option<usize> {
+    let silent = open.iter().position(|one| !one.has_asked.load(Ordering::Relaxed));
+    silent.or_else(|| {
+        let count = |with| open.iter().filter(|one| one.with == with).count();
+        let (greedy, _) = open.iter().map(|one| (one.with, count(one.with))).max_by_key(|(_, n)| *n)?;
+        open.iter().position(|one| one.with == greedy)
+    })
 }
 
 /// Serves for ever.
@@ -71,11 +83,11 @@ pub(super) async fn serve(listener: TcpListener, render: Render) {
     let mut open: VecDeque<Conversation> = VecDeque::new();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 open.retain(|one| !one.task.is_finished());
-                if open.len() >= CONNECTIONS {
-                    let silent = open.iter().position(|one| !one.has_asked.load(Ordering::Relaxed));
-                    let Some(one) = silent.and_then(|at| open.remove(at)) else { continue };
+                if open.len() >= CONNECTIONS
+                    && let Some(one) = in_the_way(&open).and_then(|at| open.remove(at))
+                {
                     one.task.abort();
                 }
                 let has_asked = Arc::new(AtomicBool::new(false));
@@ -83,7 +95,7 @@ pub(super) async fn serve(listener: TcpListener, render: Render) {
                     converse(stream, Arc::clone(&render), Arc::clone(&free), Arc::clone(&has_asked));
                 // Whoever is slower is hung up on.
                 let task = tokio::spawn(async { drop(tokio::time::timeout(WITHIN, conversation).await) });
-                open.push_back(Conversation { task: task.abort_handle(), has_asked });
+                open.push_back(Conversation { task: task.abort_handle(), with: from.ip(), has_asked });
             }
             Err(error) => {
                 // Out of descriptors, most likely: it passes.
@@ -281,6 +293,32 @@ mod tests {
             for answer in asked {
                 assert!(!answer.await.unwrap().is_empty());
             }
+        });
+    }
+
+    #[test]
+    fn whoever_asks_and_reads_nothing_holds_up_nobody() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            // More than the sockets of both sides take.
+            let long = "x".repeat(8 << 20);
+            let render = move || Ok(long.clone());
+            tokio::spawn(serve(listener, Arc::new(render)));
+            let mut others = Vec::new();
+            for _ in 0..CONNECTIONS {
+                let mut stream = TcpStream::connect(at).await.unwrap();
+                stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.unwrap();
+                // Answered, and so no longer silent; it reads no more.
+                stream.read_exact(&mut [0; 9]).await.unwrap();
+                others.push(stream);
+            }
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            stream.write_all(b"HEAD /metrics HTTP/1.1\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
         });
     }
 }
