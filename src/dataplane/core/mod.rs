@@ -459,3 +459,5 @@ mod clock_tests;
 mod memory_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;
