@@ -85,4 +85,15 @@ mod tests {
         assert!(lines[lines.len() - 2].starts_with("09999 "));
         assert_eq!(lines[lines.len() - 1], "a panic's words");
     }
+
+    #[test]
+    fn what_is_logged_stays_within_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = crate::store::owned::write_anew(&dir.path().join("agent.log")).unwrap();
+        let log = Log { file: Some(file.try_clone().unwrap()) };
+        (&file).write_all(&vec![b'\n'; 3 << 20]).unwrap();
+        (&log).write_all(b"\n").unwrap();
+        let size = file.metadata().unwrap().size();
+        assert!(size <= LIMIT, "{size}");
+    }
 }
