@@ -56,7 +56,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 const MAX_REQUEST: usize = 8 << 10;
 /// How many texts are made at a time; who asks for more is told to come again.
 const AT_A_TIME: usize = 4;
-/// How many connections there are at a time. Past it one goes: see [`in_the_way`].
+/// How many connections there are at a time. Past it one goes: see [`makes_room`].
 const CONNECTIONS: usize = 64;
 
 /// A conversation, whom it is with, and whether he has asked for something.
@@ -68,7 +68,7 @@ struct Conversation {
 
 /// Says which conversation makes room for the next one: that which has said nothing for the longest; where all have asked, and do not
 /// read their answers, the oldest of whoever has the most.
-fn in_the_way(open: &VecDeque<Conversation>) -> Option<usize> {
+fn makes_room(open: &VecDeque<Conversation>) -> Option<usize> {
     let silent = open.iter().position(|one| !one.has_asked.load(Ordering::Relaxed));
     silent.or_else(|| {
         let count = |with| open.iter().filter(|one| one.with == with).count();
@@ -86,7 +86,7 @@ pub(super) async fn serve(listener: TcpListener, render: Render) {
             Ok((stream, from)) => {
                 open.retain(|one| !one.task.is_finished());
                 if open.len() >= CONNECTIONS
-                    && let Some(one) = in_the_way(&open).and_then(|at| open.remove(at))
+                    && let Some(one) = makes_room(&open).and_then(|at| open.remove(at))
                 {
                     one.task.abort();
                 }
