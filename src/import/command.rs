@@ -1,5 +1,7 @@
 //! A hook's commands as words, and what some of them do: nothing, undo, switch, route.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 /// Cuts a line into commands at `;`, `&&`, `||` and `&`, and each into words, as a shell does: quotes, `\` and `$(…)` hold
@@ -220,6 +222,13 @@ pub(super) fn route(words: &[String]) -> Option<(IpNet, Option<String>)> {
     }
     let dev = rest.iter().position(|w| w == "dev").and_then(|i| rest.get(i + 1)).cloned();
     Some((net.trunc(), dev))
+}
+
+/// The neighbour that such a route leads to.
+pub(super) fn via(words: &[String]) -> Option<IpAddr> {
+    let at = words.iter().position(|w| w == "via")? + 1;
+    let is_family = |w: &String| ["inet", "inet6"].contains(&w.as_str());
+    words.get(at..)?.iter().find(|w| !is_family(w))?.parse().ok()
 }
 
 #[cfg(test)]

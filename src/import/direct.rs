@@ -3,6 +3,7 @@
 //! What it sent to another spoke goes by the relay: its prefixes stay the spoke's own, and what it had behind that one is its site.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -13,7 +14,7 @@ use super::relay::site;
 use super::routes::is_private;
 use super::spokes::Spoke;
 use crate::model::{Endpoint, Network, Node, NodeName, PublicKey};
-use crate::wgconf::{Key, Peer};
+use crate::wgconf::{Dns, Key, Peer};
 
 /// A peer of a spoke that is another spoke.
 pub(super) struct Direct<'s> {
@@ -123,11 +124,25 @@ pub(super) fn tell(
             if is_relay || known.contains(&index) || Some(peer.public_key) == source.key {
                 continue;
             }
+            // A name server that only this peer led to.
+            let leads = |peer: &Peer, ip: &IpAddr| peer.allowed_ips.iter().any(|net| net.contains(ip));
+            let is_by_it =
+                |ip: &IpAddr| leads(peer, ip) && !spoke.relay_peer(sources).is_some_and(|p| leads(p, ip));
+            let servers = source.reading.document.interface.dns.iter().filter_map(|dns| match dns {
+                Dns::Server(ip) if is_by_it(ip) && is_private(&IpNet::from(*ip)) => Some(ip.to_string()),
+                _ => None,
+            });
+            let servers: Vec<String> = servers.collect();
+            let dns = if servers.is_empty() {
+                String::new()
+            } else {
+                format!("; its DNS = {} is reached by that one alone", servers.join(", "))
+            };
             told.add(
                 "several-peers",
                 source.place_in_peer(index, Key::PublicKey),
                 format!(
-                    "{name} has a peer that nobody else here knows{}: it is not taken over, as a spoke has its relay alone",
+                    "{name} has a peer that nobody else here knows{}: it is not taken over, as a spoke has its relay alone{dns}",
                     written(peer)
                 ),
                 "an interface of its own beside wgrelay's keeps it",

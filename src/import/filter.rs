@@ -260,14 +260,16 @@ impl Filter {
             rule.verdict = "SNAT".into();
             return Some(rule);
         }
-        rule.verdict =
-            match *rest.iter().rev().find(|w| !["random", "fully-random", "persistent"].contains(w))? {
-                "masquerade" => "MASQUERADE",
-                "accept" => "ACCEPT",
-                "drop" | "reject" => "DROP",
-                _ => return None,
-            }
-            .into();
+        // `masquerade random,persistent` and `masquerade random persistent` are one.
+        let is_flag =
+            |w: &&&str| w.split(',').all(|flag| ["random", "fully-random", "persistent", ""].contains(&flag));
+        rule.verdict = match *rest.iter().rev().find(|w| !is_flag(w))? {
+            "masquerade" => "MASQUERADE",
+            "accept" => "ACCEPT",
+            "drop" | "reject" => "DROP",
+            _ => return None,
+        }
+        .into();
         Some(rule)
     }
 

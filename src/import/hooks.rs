@@ -1,6 +1,8 @@
 //! What a file's hooks do to the host, as far as the usual commands tell: what they forward, what they masquerade, and what
 //! is lost because nobody runs them any more.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::filter::Filter;
@@ -120,7 +122,8 @@ impl Hooks {
         let is_tunnel = |link: &str| names::is_tunnel(link, stem);
         self.leads_everything |= command::leads_everything(words);
         if let Some((net, link)) = command::route(words) {
-            if link.as_deref().is_some_and(is_tunnel) {
+            let leads_in = |ip: IpAddr| self.tunnel.iter().any(|t| t.contains(&ip));
+            if link.as_deref().map_or_else(|| command::via(words).is_some_and(leads_in), is_tunnel) {
                 self.routed.push(net);
                 return self.leave_out(words, place, Does::Routes(net));
             }

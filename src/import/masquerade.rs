@@ -8,6 +8,7 @@ use super::Source;
 use super::filter::Filter;
 use super::finding::Findings;
 use super::hooks::Place;
+use crate::model::{NodeName, Site};
 use crate::wgconf::Document;
 
 /// Something that gives packets out of the tunnel the host's own address.
@@ -125,7 +126,9 @@ pub(super) fn tell(source: &Source<'_>, instead: &str, told: &mut Findings) {
             None => {}
         }
     }
-    let Some(blanket) = source.hooks.masquerades.iter().find(|m| !m.limited) else { return };
+    let Some(blanket) = source.hooks.masquerades.iter().find(|m| !m.limited && m.only.is_none()) else {
+        return;
+    };
     told.add(
         "masquerades-everything",
         at(blanket.place),
@@ -135,6 +138,55 @@ pub(super) fn tell(source: &Source<'_>, instead: &str, told: &mut Findings) {
             by(blanket)
         ),
         instead,
+    );
+}
+
+/// Tells of a relay's masquerading that nothing asks for in the files that were given: whether spokes whose files were not given use it,
+/// nobody knows.
+pub(super) fn unused(
+    source: &Source<'_>,
+    without_file: &[&str],
+    (lets_out, sites): (bool, &[Site]),
+    relay: &NodeName,
+    told: &mut Findings,
+) {
+    let is_used = |m: &Masquerade| match m.to {
+        None => lets_out,
+        Some(to) => sites.iter().any(|s| s.subnet.contains(&to) || to.contains(&s.subnet)),
+    };
+    let [first, rest @ ..] = without_file else { return };
+    // One that is not limited has been told of, if it takes all.
+    let Some(m) = source
+        .hooks
+        .masquerades
+        .iter()
+        .find(|m| (m.limited || m.only.is_some()) && !is_used(m) && !source.hooks.own)
+    else {
+        return;
+    };
+    let (_, line, column) = m.place;
+    let by = m.link.as_ref().map_or_else(String::new, |link| format!(" by {link}"));
+    let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    let (what, hint) = match m.to {
+        None => (
+            format!("what spokes send out{by}"),
+            format!(
+                "where they leave to the Internet there: egress = true under [node.{relay}]; what is behind that link is a [[node.{relay}.site]]"
+            ),
+        ),
+        Some(to) => {
+            (format!("what spokes send to {to}"), format!("where they do: add it as a [[node.{relay}.site]]"))
+        }
+    };
+    told.add(
+        "masquerade-left-out",
+        format!("{}:{line}:{column}", source.name),
+        format!(
+            "{} masquerades {what}, which is not taken over: none of the files sends anything there, and that of {first}{more} is \
+             not among them",
+            m.place.0
+        ),
+        hint,
     );
 }
 
@@ -172,6 +224,8 @@ mod tests {
                 "nft add rule ip nat post ip saddr { 10.8.0.0/24, 10.9.0.0/24 } oif eth0 masquerade random",
                 None,
             ),
+            ("nft add rule inet nat post oifname eth0 masquerade random,persistent", None),
+            ("nft add rule inet nat post oifname eth0 masquerade fully-random, persistent", None),
             ("iptables -t nat -A POSTROUTING -s 10.8.0.2 -o eth0 -j MASQUERADE", from("10.8.0.2")),
             ("iptables -t nat -A POSTROUTING -s 10.8.0.0/28 -o eth0 -j MASQUERADE", from("10.8.0.0/28")),
             ("nft add rule ip nat post ip saddr 10.8.0.5 oif eth0 masquerade", from("10.8.0.5")),

@@ -410,11 +410,13 @@ fn platforms(sources: &[Source<'_>], hub: usize, network: &Network, told: &mut F
         .collect();
     let Some(first) = unknown.first() else { return };
     let more = if unknown.len() > 3 { format!(" and {} more", unknown.len() - 3) } else { String::new() };
+    let (run, are, them) =
+        if unknown.len() == 1 { ("runs", "it is", "it") } else { ("run", "they are", "them") };
     told.add(
         "platform-unknown",
         sources[hub].start(),
         format!(
-            "nothing tells what {}{more} run on: they are taken for Linux, and a file that wgrelay exports for them has commands of \
+            "nothing tells what {}{more} {run} on: {are} taken for Linux, and a file that wgrelay exports for {them} has commands of \
              wg-quick, which apps refuse",
             unknown[..unknown.len().min(3)].join(", ")
         ),

@@ -159,7 +159,7 @@ enum Said<'c> {
 }
 
 /// Labels of names: wg-easy's `Client: x (id)`, wireguard-ui's `Name: x`, wg-portal's `-WGP- Display name: x`, and others.
-const OF_NAMES: [&str; 13] = [
+const OF_NAMES: [&str; 17] = [
     "name",
     "client",
     "peer",
@@ -169,6 +169,10 @@ const OF_NAMES: [&str; 13] = [
     "display name",
     "-wgp- display name",
     "-wgp- peer",
+    "-wgp- peer identifier",
+    "-wgp- peer display name",
+    "peer name",
+    "username",
     "user",
     "device",
     "node",
@@ -413,6 +417,8 @@ mod tests {
                 "Alice",
             ),
             (&["-WGP- Peer: abc", "-WGP- Display name: Alice"], "Alice"),
+            (&["-WGP- Peer identifier: jane", "-WGP- Peer email: jane@example.com"], "jane"),
+            (&["-WGP- Peer: x / Updated: 2023", "-WGP- Peer display name: Jane D"], "Jane-D"),
             (&["Alice / alice@example.com / Updated: 2023-01-20 / Created: x"], "Alice"),
             (&["Name# = alice"], "alice"),
             (&["Bob's iPhone"], "Bobs-iPhone"),

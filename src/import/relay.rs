@@ -312,6 +312,9 @@ pub(super) fn sites(
         _ => limited_to(&sites),
     };
     masquerade::tell(source, &what, told);
+    let without_file: Vec<&str> =
+        spokes.iter().filter(|s| s.source(sources).is_none()).map(|s| s.node.name.as_str()).collect();
+    masquerade::unused(source, &without_file, (lets_out, &sites), name, told);
     let node = network.nodes.get_mut(name).expect("the relay was put in before");
     node.egress = lets_out;
     node.sites = sites;

@@ -59,7 +59,7 @@ pub(super) fn keep(
             None => allowed,
         };
         let allowed = own_sites_left_out(&place, &network.nodes[name], allowed, told);
-        if allowed.is_empty() {
+        if written.is_empty() {
             sends_nothing(place.clone(), name, told);
         }
         let routes = if everything.iter().all(|net| allowed.contains(net)) {

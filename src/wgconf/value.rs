@@ -47,7 +47,18 @@ fn number(text: &str) -> Option<u64> {
 /// What only wg and wg-quick take.
 const BY_WG: &[Client] = &[Client::Wg, Client::WgQuick];
 
-pub(super) fn port(text: &str) -> Result<u16, Bad> {
+/// A port; with what is wrong comes what wg makes of the name of a service.
+pub(super) fn port(text: &str) -> Result<u16, (Bad, Option<u16>)> {
+    if let Some(port) = c_library::service(text) {
+        let message = format!(
+            "{text} is the name of a service, which wg and wg-quick look up in /etc/services ({port})"
+        );
+        return Err((Bad::new("bad-port", message, "write the number").taken_by(BY_WG), Some(port)));
+    }
+    numeric_port(text).map_err(|bad| (bad, None))
+}
+
+fn numeric_port(text: &str) -> Result<u16, Bad> {
     let bad = |message: String| Bad::new("bad-port", message, "use 0 to 65535");
     match number(text.strip_prefix('+').unwrap_or(text)) {
         Some(n) if n <= u64::from(u16::MAX) && !text.starts_with('+') => Ok(n as u16),
@@ -139,13 +150,15 @@ pub(super) fn prefix(text: &str) -> Result<IpNet, Bad> {
     net.map_or_else(|| bad("write ADDRESS/LENGTH, such as 192.168.3.0/24 or fd00::/64, commas between"), Ok)
 }
 
-pub(super) fn endpoint(text: &str) -> Result<Endpoint, Bad> {
+/// An endpoint; with what is wrong comes what wg makes of one whose port is the name of a service.
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, (Bad, Option<Endpoint>)> {
     const HINT: &str = "write HOST:PORT, an IPv6 address in brackets: [2001:db8::1]:51820";
     let fault = match text.parse() {
         Ok(endpoint) => return Ok(endpoint),
         Err(fault) => fault,
     };
-    Err(match fault {
+    let mut meant = None;
+    let bad = match fault {
         EndpointError::Url(_) => Bad::new("bad-endpoint", "this is a URL: an endpoint is HOST:PORT", HINT),
         EndpointError::NoPort => Bad::new("bad-endpoint", fault.to_string(), HINT),
         EndpointError::Port(given) => {
@@ -153,7 +166,11 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, Bad> {
                 Bad::new("bad-endpoint", format!("{} is not a UDP port", shown(&given)), "use 1 to 65535");
             match port(&given) {
                 Ok(_) => bad.taken_by(BY_WG),
-                Err(same) => bad.taken_by(same.taken_by),
+                Err((service, Some(port))) => {
+                    meant = text.rsplit_once(':').and_then(|(host, _)| format!("{host}:{port}").parse().ok());
+                    Bad { code: "bad-endpoint", ..service }
+                }
+                Err((same, None)) => bad.taken_by(same.taken_by),
             }
         }
         EndpointError::Host(host) => {
@@ -162,7 +179,8 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, Bad> {
             let is_address = host.split('%').next().is_some_and(|a| a.parse::<IpAddr>().is_ok());
             if is_address || c_library::inet_aton(&host).is_some() { bad.taken_by(BY_WG) } else { bad }
         }
-    })
+    };
+    Err((bad, meant))
 }
 
 pub(super) fn dns(text: &str) -> Result<Dns, Bad> {

@@ -345,7 +345,7 @@ impl Walk {
             let i = &mut self.document.interface;
             match key {
                 Key::PrivateKey => i.private_key = Some(value::key(text)?),
-                Key::ListenPort => i.listen_port = Some(value::port(text)?),
+                Key::ListenPort => return put(&mut i.listen_port, value::port(text)),
                 Key::FwMark => i.fwmark = Some(value::fwmark(text)?),
                 Key::Mtu => i.mtu = Some(value::mtu(text)?),
                 Key::Table => i.table = Some(value::table(text)?),
@@ -362,7 +362,7 @@ impl Walk {
         let peer = draft.peer();
         match key {
             Key::PresharedKey => peer.preshared_key = Some(value::key(text)?),
-            Key::Endpoint => peer.endpoint = Some(value::endpoint(text)?),
+            Key::Endpoint => return put(&mut peer.endpoint, value::endpoint(text)),
             _ => peer.keepalive = Some(value::keepalive(text)?),
         }
         Ok(())
@@ -469,6 +469,18 @@ impl Walk {
         }
         self.faults.sort_by_key(|f| (f.line, f.column));
     }
+}
+
+/// Keeps a value, also one that was meant by a text with a fault.
+fn put<T>(place: &mut Option<T>, value: Result<T, (Bad, Option<T>)>) -> Result<(), Bad> {
+    match value {
+        Ok(value) => *place = Some(value),
+        Err((bad, meant)) => {
+            *place = meant;
+            return Err(bad);
+        }
+    }
+    Ok(())
 }
 
 impl Draft {

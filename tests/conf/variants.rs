@@ -32,6 +32,12 @@ const INTERFACE: [(&str, &[&str]); 6] = [
             "2147483648",
             "99999999999999999999",
             "\u{665}",
+            "ntp",
+            "https",
+            "ipsec-nat-t",
+            "ssh",
+            "NTP",
+            "wireguard",
         ],
     ),
     (
@@ -211,6 +217,9 @@ const PEER: [(&str, &[&str]); 4] = [
             "\"203.0.113.20:51820\"",
             "203.0.113.20:51820#c",
             "203.0.113.08:51820",
+            "203.0.113.20:ntp",
+            "203.0.113.20:https",
+            "[2001:db8::1]:domain",
         ],
     ),
 ];
@@ -315,8 +324,13 @@ fn a_value_of_every_kind_has_the_verdict_of_the_real_programs() {
     let (plain, private) = ("192.168.44.9/24", format!("PrivateKey = {PRIVATE}\n"));
     let allowed = "AllowedIPs = 192.168.44.0/24\n";
     let mut cases: Vec<(String, bool)> = Vec::new();
+    // Without the list of services wg knows no name of one.
+    let has_services = std::path::Path::new("/etc/services").exists();
+    let is_judged = |value: &&&str| {
+        has_services || !["ntp", "https", "domain", "nat-t"].iter().any(|name| value.ends_with(name))
+    };
     for (key, values) in INTERFACE {
-        for value in values {
+        for value in values.iter().filter(is_judged) {
             let first = if key == "PrivateKey" { String::new() } else { private.clone() };
             let text = text(&format!("{first}{key} = {value}\n"), PUBLIC, allowed, plain);
             let taken = read_by_wg_quick(&text);
@@ -324,7 +338,7 @@ fn a_value_of_every_kind_has_the_verdict_of_the_real_programs() {
         }
     }
     for (key, values) in PEER {
-        for value in values {
+        for value in values.iter().filter(is_judged) {
             let (public, line) = if key == "PublicKey" {
                 (*value, String::new())
             } else {

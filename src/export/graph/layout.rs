@@ -59,7 +59,7 @@ pub(super) struct Layout {
 }
 
 pub(super) fn height(item: &Item) -> f64 {
-    (1 + item.lines.len() + item.sites.len()) as f64 * LINE + PADDING
+    (1 + item.lines.len() + item.sites.len() + item.blocked.len()) as f64 * LINE + PADDING
 }
 
 /// Places a diagram.
@@ -126,6 +126,16 @@ fn column_of(item: usize, relays: usize, columns: usize) -> Option<usize> {
     item.checked_sub(relays).map(|spoke| spoke % columns)
 }
 
+/// Whether a pair is one of a box and what it hangs on, whose line there is anyway.
+pub(super) fn hangs(from: usize, to: usize, relays: usize) -> bool {
+    if to < relays { to == from + 1 } else { from == 0 && relays > 0 }
+}
+
+/// Whether blocked pairs have too many lines of their own to be drawn: some of many would look like all of them.
+pub(super) fn are_too_many(blocked: &BTreeMap<(usize, usize), Blocked>, relays: usize) -> bool {
+    blocked.keys().filter(|(a, b)| !hangs(*a, *b, relays)).count() > LANES
+}
+
 /// The pairs that are drawn, those between a box and what it hangs on as its own line.
 struct Lanes {
     /// By the box further from the relay.
@@ -139,16 +149,14 @@ struct Lanes {
 
 impl Lanes {
     fn of(diagram: &Diagram, relays: usize) -> Self {
-        let hangs =
-            |from: usize, to: usize| if to < relays { to == from + 1 } else { from == 0 && relays > 0 };
-        let (own, pairs): (Vec<_>, Vec<_>) = diagram
+        let (own, mut pairs): (Vec<_>, Vec<_>) = diagram
             .blocked
             .iter()
             .map(|(pair, blocked)| (*pair, *blocked))
-            .partition(|((a, b), _)| hangs(*a, *b));
-        // Some of many would look like all of them.
-        if pairs.len() > LANES {
-            return Self { own: BTreeMap::new(), pairs: Vec::new(), ends: Vec::new(), across: 0 };
+            .partition(|((a, b), _)| hangs(*a, *b, relays));
+        // The boxes say it in words.
+        if are_too_many(&diagram.blocked, relays) {
+            pairs.clear();
         }
         let ends = pairs.iter().flat_map(|((a, b), _)| [*a, *b]).collect();
         Self {
@@ -242,6 +250,8 @@ mod tests {
             title: "a name that is as long as any".into(),
             lines: vec![String::new(); 1 + n % 3],
             sites: vec![String::new(); n % 4],
+            blocked: vec![String::new(); usize::from(n.is_multiple_of(5))],
+            nodes: 1,
             is_relay: n < relays,
             is_active: true,
         };
@@ -318,7 +328,8 @@ mod tests {
             let diagram = made(2, 6, every);
             assert_eq!(drawn(&diagram), diagram.blocked.len());
         }
-        assert_eq!(drawn(&made(1, 30, 1)), 0);
+        // Of too many those alone that have a line anyway.
+        assert_eq!(drawn(&made(1, 30, 1)), 30);
     }
 
     #[test]

@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Diagram;
-
-/// Up to how many blocked pairs are drawn, as more cannot be told apart.
-const DRAWN: usize = 40;
+use super::layout::{are_too_many, hangs};
 
 /// Writes a flowchart.
 pub fn mermaid(diagram: &Diagram) -> String {
@@ -13,7 +11,7 @@ pub fn mermaid(diagram: &Diagram) -> String {
     for (n, item) in diagram.items.iter().enumerate() {
         // Names and addresses have no quote; a line break is Mermaid's own.
         let mut label = format!("<b>{}</b>", item.title);
-        item.lines.iter().for_each(|line| label += &format!("<br/>{line}"));
+        item.lines.iter().chain(&item.blocked).for_each(|line| label += &format!("<br/>{line}"));
         let (open, close) = if item.is_relay { ("([\"", "\"])") } else { ("[\"", "\"]") };
         let _ = writeln!(text, "    n{n}{open}{label}{close}");
         if !item.sites.is_empty() {
@@ -27,17 +25,18 @@ pub fn mermaid(diagram: &Diagram) -> String {
     for n in relays..diagram.items.len() {
         let _ = writeln!(text, "    n0 --- n{n}");
     }
-    if diagram.blocked.len() > DRAWN {
-        let _ = writeln!(text, "    %% {} blocked pairs of boxes are not drawn", diagram.blocked.len());
-    } else {
-        for ((from, to), between) in &diagram.blocked {
-            let _ = match between.is_all() {
-                true => writeln!(text, "    n{from} x-. blocked .-x n{to}"),
-                false => {
-                    writeln!(text, "    n{from} -. {} of {} blocked .- n{to}", between.pairs, between.of)
-                }
-            };
-        }
+    let too_many = are_too_many(&diagram.blocked, relays);
+    let is_drawn = |from: usize, to: usize| !too_many || hangs(from, to, relays);
+    for ((from, to), between) in diagram.blocked.iter().filter(|((from, to), _)| is_drawn(*from, *to)) {
+        let _ = match between.is_all() {
+            true => writeln!(text, "    n{from} x-. blocked .-x n{to}"),
+            false => {
+                writeln!(text, "    n{from} -. {} of {} blocked .- n{to}", between.pairs, between.of)
+            }
+        };
+    }
+    if too_many {
+        text += "    %% more pairs are blocked than can be drawn: each box says with how many others\n";
     }
     let away: Vec<String> = diagram
         .items

@@ -5,7 +5,7 @@ mod layout;
 mod mermaid;
 mod svg;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use mermaid::mermaid;
 pub(super) use svg::escaped;
@@ -26,6 +26,10 @@ pub struct Item {
     pub lines: Vec<String>,
     /// Subnets behind it.
     pub sites: Vec<String>,
+    /// Who is blocked, in words: among the nodes of a group, and, where lines for it are too many to be drawn, with how many others.
+    pub blocked: Vec<String>,
+    /// How many nodes it stands for.
+    pub nodes: usize,
     /// Whether it is a relay.
     pub is_relay: bool,
     /// Whether it takes part now.
@@ -89,6 +93,9 @@ pub fn diagram(network: &Network, check: &Check, now: Timestamp) -> Diagram {
         }
         _ => None,
     };
+    for item in within(check, &items, home) {
+        items[item].blocked.push("each other: blocked".into());
+    }
     let refused: Vec<_> = check.pairs.iter().filter(|pair| pair.verdict == Verdict::Blocked).collect();
     let mut blocked: BTreeMap<(usize, usize), Blocked> = BTreeMap::new();
     for pair in &check.pairs {
@@ -102,6 +109,7 @@ pub fn diagram(network: &Network, check: &Check, now: Timestamp) -> Diagram {
         between.pairs += usize::from(pair.verdict == Verdict::Blocked);
     }
     blocked.retain(|_, between| between.pairs > 0);
+    in_words(&mut items, &blocked);
     let reasons = refused
         .iter()
         .map(|pair| {
@@ -114,6 +122,33 @@ pub fn diagram(network: &Network, check: &Check, now: Timestamp) -> Diagram {
         (blocked, all) => format!("{blocked} of {all} pairs are blocked"),
     };
     Diagram { name: network.name.to_string(), answer, items, blocked, reasons }
+}
+
+/// The boxes of several nodes, of which one does not reach another.
+fn within(check: &Check, items: &[Item], home: impl Fn(&Place) -> Option<usize>) -> BTreeSet<usize> {
+    let refused = check.pairs.iter().filter(|pair| pair.verdict == Verdict::Blocked);
+    let boxes = refused.filter_map(|pair| home(&pair.from).filter(|from| home(&pair.to) == Some(*from)));
+    boxes.filter(|n| items[*n].is_active && items[*n].nodes > 1).collect()
+}
+
+/// Writes into each box how many nodes something is blocked with, where lines for all of it would be a thicket.
+fn in_words(items: &mut [Item], blocked: &BTreeMap<(usize, usize), Blocked>) {
+    let relays = items.iter().filter(|item| item.is_relay).count();
+    if !layout::are_too_many(blocked, relays) {
+        return;
+    }
+    let all: usize = items.iter().filter(|item| item.is_active).map(|item| item.nodes).sum();
+    let mut with = vec![0; items.len()];
+    for (a, b) in blocked.keys() {
+        with[*a] += items[*b].nodes;
+        with[*b] += items[*a].nodes;
+    }
+    for (item, with) in items.iter_mut().zip(with).filter(|(_, with)| *with > 0) {
+        item.blocked.push(match all.saturating_sub(item.nodes) {
+            others if with >= others => "blocked: all others".into(),
+            others => format!("blocked: {with} of {others}"),
+        });
+    }
 }
 
 /// The spokes, those with the same answers together.
@@ -133,6 +168,8 @@ fn single(node: &Node, now: Timestamp) -> Item {
         title: node.name.to_string(),
         lines: vec![node.address.to_string()],
         sites: shortened(node.sites_in_words(Site::in_words)),
+        blocked: Vec::new(),
+        nodes: 1,
         is_relay: node.is_relay(),
         is_active: node.is_active(now),
     }
@@ -144,6 +181,8 @@ fn together(nodes: &[&Node], now: Timestamp) -> Item {
         title: format!("{} nodes", nodes.len()),
         lines: shortened(nodes.iter().map(|node| node.name.to_string()).collect()),
         sites: shortened(sites),
+        blocked: Vec::new(),
+        nodes: nodes.len(),
         is_relay: false,
         is_active: nodes.iter().any(|node| node.is_active(now)),
     }
@@ -157,4 +196,72 @@ fn shortened(mut list: Vec<String>) -> Vec<String> {
         list.push(format!("and {more} more"));
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::model::PrivateKey;
+
+    /// The picture of a relay with so many spokes, and these rules.
+    fn picture(spokes: usize, rules: &str) -> (Diagram, String) {
+        let key = |n: usize| {
+            let mut bytes = [7; 32];
+            bytes[8..16].copy_from_slice(&n.to_le_bytes());
+            PrivateKey::from_random(bytes).public_key()
+        };
+        let mut text = format!(
+            "[network]\nname = \"wg0\"\nsubnet = \"10.8.0.0/16\"\n[node.hub]\nrole = \"relay\"\naddress = \"10.8.0.1\"\n\
+             endpoint = \"192.0.2.1:51820\"\npublic_key = \"{}\"\n",
+            key(0)
+        );
+        for n in 1..=spokes {
+            let (a, b) = (n / 250, n % 250 + 2);
+            let _ = write!(text, "[node.n{n}]\naddress = \"10.8.{a}.{b}\"\npublic_key = \"{}\"\n", key(n));
+        }
+        let read = crate::config::parse_network((text + rules).as_bytes(), "network.toml");
+        let network = read.value.expect("the network is good");
+        let made = diagram(&network, &crate::reach::check(&network, Timestamp(0)), Timestamp(0));
+        let drawn = svg(&made);
+        (made, drawn)
+    }
+
+    fn words(diagram: &Diagram, title: &str) -> Vec<String> {
+        diagram.items.iter().find(|item| item.title == title).map(|i| i.blocked.clone()).unwrap_or_default()
+    }
+
+    /// Lines say it of a few; of many each box does, and no group hides what is refused inside of it.
+    #[test]
+    fn who_is_blocked_is_seen_at_every_size() {
+        let few = "[[allow]]\nfrom = [\"n1\"]\nto = [\"n2\"]\n";
+        let (three, drawn) = picture(3, few);
+        assert!(three.items.iter().all(|item| item.blocked.is_empty()) && drawn.contains("class=\"x"));
+
+        let (thirty, drawn) = picture(30, few);
+        assert_eq!(words(&thirty, "n1"), ["blocked: 29 of 30"]);
+        assert_eq!(words(&thirty, "n3"), ["blocked: 29 of 30"]);
+        assert!(drawn.contains(">blocked: 29 of 30</text>"), "{drawn}");
+        assert!(mermaid(&thirty).contains("<br/>blocked: 29 of 30"));
+
+        // 298 alike are one box, in which none reaches another.
+        let (many, drawn) = picture(300, few);
+        assert_eq!(words(&many, "298 nodes"), ["each other: blocked"]);
+        assert!(drawn.contains(">each other: blocked</text>") && drawn.contains("class=\"x"), "{drawn}");
+        let (open, _) = picture(300, "");
+        assert!(open.items.iter().all(|item| item.blocked.is_empty()) && open.blocked.is_empty());
+
+        // 60 kinds of five each.
+        let rules: String = (0..60)
+            .map(|kind| {
+                let of: Vec<String> = (0..5).map(|n| format!("\"n{}\"", kind * 5 + n + 1)).collect();
+                format!("[[allow]]\nfrom = [{0}]\nto = [{0}]\n", of.join(", "))
+            })
+            .collect();
+        let (kinds, _) = picture(300, &rules);
+        assert!(kinds.items.len() > 60, "{}", kinds.items.len());
+        let told = kinds.items.iter().filter(|item| item.blocked == ["blocked: 295 of 296"]).count();
+        assert!(told >= 60, "{:?}", kinds.items);
+    }
 }

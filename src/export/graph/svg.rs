@@ -160,6 +160,7 @@ fn draw(out: &mut String, item: &Item, at: Rect, mark: Option<&Mark>) {
     write(&item.title, "t n", MOST_BOLD);
     item.lines.iter().for_each(|text| write(text, "t", MOST));
     item.sites.iter().for_each(|text| write(text, "d", MOST));
+    item.blocked.iter().for_each(|text| write(text, "xt", MOST));
     out.push_str("</g>");
     if mark.is_some() {
         // A dot says what the title says in words; its shape differs too, for those who see no colours.
