@@ -25,7 +25,7 @@ use wgrelay::export::qr::{Code, Style};
 use wgrelay::export::{ExportError, Exported, Hooks, Keys, node_conf};
 use wgrelay::firewall::hooks;
 use wgrelay::model::{NodeName, Platform, PresharedKey, Problem};
-use wgrelay::wgconf::{self, Client, Comments, Key};
+use wgrelay::wgconf::{self, Client, Comments, Document, Key};
 
 /// Exports with hooks of the tests' own, so that a changed firewall changes no kept file.
 fn export(case: &Case, name: &str) -> Result<Exported, ExportError> {
@@ -45,8 +45,13 @@ fn export_with(case: &Case, name: &str, hooks: &Hooks) -> Result<Exported, Expor
     node_conf(&case.network, keys, node, hooks, NOW)
 }
 
-static NO_HOOKS: Hooks =
-    Hooks { about: Vec::new(), pre_up: Vec::new(), post_up: Vec::new(), post_down: Vec::new() };
+static NO_HOOKS: Hooks = Hooks {
+    about: Vec::new(),
+    functions: Vec::new(),
+    pre_up: Vec::new(),
+    post_up: Vec::new(),
+    post_down: Vec::new(),
+};
 
 fn every_file() -> Vec<(String, Exported)> {
     let mut out = Vec::new();
@@ -211,8 +216,7 @@ fn faults() {
 
     let wsl_key = private_key("wsl");
     let wsl_keys = Keys { private_key: Some(&wsl_key), ..keys };
-    let hooks =
-        Hooks { about: vec![], pre_up: vec![], post_up: vec!["iptables -A X # y".into()], post_down: vec![] };
+    let hooks = Hooks { post_up: vec!["iptables -A X # y".into()], ..Hooks::default() };
     let wsl = network.nodes["wsl"].clone();
     assert!(matches!(code(node_conf(&network, wsl_keys, &wsl, &hooks, NOW)), ExportError::Hook { .. }));
 
@@ -278,38 +282,52 @@ fn many_sites_are_read_at_once() {
     }
 }
 
-/// Pieces of a long hook, run by bash as wg-quick runs them, do what the whole does.
+/// The script is read by bash out of the file as wg-quick's own shell does it, with and without Windows' line ends, and each
+/// function that a hook calls is there; without the script the hook fails, and so does wg-quick.
 #[test]
-fn a_hook_in_pieces_is_the_same_to_bash() {
-    let mut network = home().network;
-    let template = network.nodes["docker"].sites[0].clone();
-    let sites = (0..34).map(|n| wgrelay::model::Site {
-        subnet: format!("10.{n}.0.0/16").parse().unwrap(),
-        ..template.clone()
-    });
-    node_mut(&mut network, "docker").sites = sites.collect();
-    let lines = hooks(&network, &network.nodes["docker"], NOW);
+fn hooks_find_their_script_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
-    for line in lines.pre_up.iter().chain(&lines.post_up).chain(&lines.post_down) {
-        // Nothing is run: only whether bash can read it, and what the pieces put together.
-        let here = line.replace("/run/", &format!("{}/", folder.path().display())).replace("%i", "wg9");
-        let (command, reads) = match here.split_once("; . ") {
-            Some((_, file)) => (format!("bash -n {file} && cat {file}"), true),
-            None if here.starts_with("printf %s") => (here.clone(), false),
-            None => (format!("bash -n <<'EOF'\n{here}\nEOF\n"), false),
-        };
-        let output = std::process::Command::new("bash").args(["-c", &command]).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}: {}",
-            &here[..here.len().min(200)],
-            String::from_utf8_lossy(&output.stderr)
-        );
-        if reads {
-            let whole = String::from_utf8(output.stdout).unwrap();
-            assert!(whole.len() > 400 && whole.contains("wg9") && !whole.contains("%i"), "{whole}");
+    let conf = folder.path().join("wg9.conf");
+    for case in every_case() {
+        for (name, node) in &case.network.nodes {
+            let exported = export_with(&case, name.as_str(), &hooks(&case.network, node, NOW)).unwrap();
+            let Document { interface, script, .. } = &exported.document;
+            if script.is_empty() {
+                continue;
+            }
+            assert!(wgconf::script::is_as_sealed(script), "{} {name}", case.name);
+            assert!(!script.iter().any(|line| line.contains("%i")), "{script:#?}");
+            for hook in interface.pre_up.iter().chain(&interface.post_up).chain(&interface.post_down) {
+                let hook = hook.as_str().replace("%i", "wg9");
+                let (read, called) = hook.rsplit_once("; ").unwrap();
+                let function = called.strip_suffix(" wg9").unwrap();
+                // Nothing is called: only whether it is there.
+                let command = format!(
+                    "set -e -o pipefail; (eval {}); ",
+                    quoted(&format!("{read}; declare -F {function}"))
+                );
+                let text = exported.text();
+                for (text, is_there) in [
+                    (text.to_string(), true),
+                    (text.replace('\n', "\r\n"), true),
+                    (text.lines().filter(|l| !l.starts_with("#|")).collect::<Vec<_>>().join("\n"), false),
+                ] {
+                    fs::write(&conf, text).unwrap();
+                    let output = std::process::Command::new("bash")
+                        .args(["-c", &format!("CONFIG_FILE={}; {command}", conf.display())])
+                        .output()
+                        .unwrap();
+                    let said = String::from_utf8_lossy(&output.stderr);
+                    assert_eq!(output.status.success(), is_there, "{} {name} {function}: {said}", case.name);
+                    assert!(said.is_empty(), "{} {name} {function}: {said}", case.name);
+                }
+            }
         }
     }
+}
+
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[test]
@@ -320,16 +338,17 @@ fn the_firewall_fits_its_lines() {
             let lines = hooks(&case.network, node, NOW);
             let exported = export_with(&case, name.as_str(), &lines).unwrap();
             let written = &exported.document.interface;
-            let expected = if node.platform.is_linux() {
-                [lines.pre_up.len(), lines.post_up.len(), lines.post_down.len()]
-            } else {
-                [0; 3]
-            };
-            // What lets the interface have IPv6 has a line before, and one that puts the host's switch back.
-            let ipv6 = usize::from(written.pre_up.len() > lines.pre_up.len());
-            let found = [written.pre_up.len() - ipv6, written.post_up.len() - ipv6, written.post_down.len()];
-            assert_eq!(found, expected, "{} {name}", case.name);
+            let has_script = node.platform.is_linux() && !lines.functions.is_empty();
+            assert_eq!(!exported.document.script.is_empty(), has_script, "{} {name}", case.name);
+            for line in written.pre_up.iter().chain(&written.post_up).chain(&written.post_down) {
+                assert!(line.as_str().len() < 200, "{} {name}: {}", case.name, line.as_str());
+            }
             assert_eq!(wgconf::parse(&exported.text(), "x").as_ref(), Ok(&exported.document));
+            // Without its comments the file does the same.
+            assert_eq!(
+                wgconf::parse(&exported.short_text(), "x").map(|short| short.script).as_ref(),
+                Ok(&exported.document.script)
+            );
             if wg_quick {
                 real::wg_quick_strip(&exported.text())
                     .unwrap_or_else(|e| panic!("{} {name}: {e}", case.name));

@@ -98,5 +98,5 @@ fn document(found: Running) -> Document {
         keepalive: Some(p.keepalive).filter(|k| *k > 0),
         ..Peer::new(p.public_key)
     });
-    Document { interface, peers: peers.collect() }
+    Document { interface, peers: peers.collect(), script: Vec::new() }
 }

@@ -23,7 +23,7 @@ use crate::model::{Derivation, Network, Node, NodeName, Problem, Timestamp};
 use crate::store::cluster::Place;
 use crate::store::files::StoreError;
 use crate::store::folder::write_private;
-use crate::wgconf::{Client, lint_name};
+use crate::wgconf::{self, Client, lint_name};
 
 /// Exports one node, or all.
 pub fn export(ctx: &Context, args: &Export) -> Result<Exit, Fault> {
@@ -267,10 +267,11 @@ fn code(exported: &Exported, node: &Node) -> Result<Code, Fault> {
 pub(super) fn too_long_hint(error: QrError, exported: &Exported) -> String {
     let interface = &exported.document.interface;
     let lines = [&interface.pre_up, &interface.post_up, &interface.pre_down, &interface.post_down];
-    let hooks: usize = lines.into_iter().flatten().map(|hook| hook.as_str().len()).sum();
+    let lines = lines.into_iter().flatten().map(wgconf::Hook::as_str);
+    let hooks: usize = lines.chain(exported.document.script.iter().map(String::as_str)).map(str::len).sum();
     match error {
         QrError::TooLong { bytes, .. } if 2 * hooks > bytes => format!(
-            "{hooks} of them are its PreUp, PostUp and PostDown lines, which no app that scans codes runs: use --format \
+            "{hooks} of them are its PreUp, PostUp and PostDown and their script, which no app that scans codes runs: use --format \
              conf for wg-quick, or --format bundle for `wgrelay up` on it"
         ),
         _ => error.hint().into(),

@@ -5,6 +5,7 @@
 
 pub mod format;
 pub mod graph;
+mod hooks;
 mod index_page;
 mod node_conf;
 pub mod qr;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::hooks::{IPV6_BACK, IPV6_ON, into_own_table, written};
 use crate::config::network_as_comments;
 pub use crate::firewall::Hooks;
 use crate::model::{
@@ -12,7 +13,7 @@ use crate::model::{
     PresharedKey, PrivateKey, Problem, Timestamp, ascii_domain, conf_mark, has_own_table,
 };
 use crate::plan::{ExitHooks, exit_hooks};
-use crate::wgconf::{self, Client, Comments, Dns, Document, Hook, HookError, Interface};
+use crate::wgconf::{self, Client, Comments, Dns, Document, HookError, Interface};
 
 /// The secrets that one node's file needs.
 #[derive(Clone, Copy)]
@@ -133,7 +134,7 @@ pub fn node_conf_of(
     };
     let mut problems = Vec::new();
     let exit = exit_hooks(network, node, &sends, now).filter(|_| node.platform.is_linux());
-    let interface = interface(network, keys, node, (hooks, exit.as_ref()), &sends, &mut problems)?;
+    let (interface, script) = interface(network, keys, node, (hooks, exit.as_ref()), &sends, &mut problems)?;
     let mut peers = Vec::new();
     if node.is_relay() {
         for other in network.peers_of(node, now) {
@@ -157,13 +158,14 @@ pub fn node_conf_of(
     }
     warn_of_absence(node, now, &mut problems);
     Ok(Exported {
-        document: Document { interface, peers },
+        document: Document { interface, peers, script },
         client: Client::of(node.platform),
         complete: keys.private_key.is_some(),
         problems,
     })
 }
 
+/// Makes the section of the node itself, and the script that its hooks call.
 fn interface(
     network: &Network,
     keys: Keys<'_>,
@@ -171,7 +173,8 @@ fn interface(
     (hooks, exit): (&Hooks, Option<&ExitHooks>),
     sends: &BTreeSet<IpNet>,
     problems: &mut Vec<Problem>,
-) -> Result<Interface, ExportError> {
+) -> Result<(Interface, Vec<String>), ExportError> {
+    let mut script = Vec::new();
     let mut out = Interface {
         comments: comments(network, node),
         private_key: keys.private_key.cloned(),
@@ -202,12 +205,11 @@ fn interface(
     }
     if node.platform.is_linux() {
         out.notes.extend(hooks.about.iter().cloned());
-        let (mut pre_up, mut post_up) = (hooks.pre_up.clone(), hooks.post_up.clone());
+        let Hooks { functions, mut pre_up, mut post_up, mut post_down, .. } = hooks.clone();
         if needs_ipv6(network, node, sends) {
             pre_up.push(IPV6_ON.to_owned());
             post_up.insert(0, IPV6_BACK.to_owned());
         }
-        let mut post_down = hooks.post_down.clone();
         out.fwmark = conf_mark(node);
         out.table = has_own_table(node).then(|| wgconf::Table::Named(FULL_TUNNEL.to_string()));
         if out.table.is_some() {
@@ -223,9 +225,8 @@ fn interface(
             post_up.extend(exit.post_up.iter().cloned());
             post_down.extend(exit.post_down.iter().cloned());
         }
-        out.pre_up = hooks_of(node, &pre_up)?;
-        out.post_up = hooks_of(node, &post_up)?;
-        out.post_down = hooks_of(node, &post_down)?;
+        let fault = |source| ExportError::Hook { node: node.name.clone(), source };
+        script = written(&functions, [pre_up, post_up, post_down], &mut out).map_err(fault)?;
     } else if node.has_sites() || node.is_relay() || network.is_exit(node) {
         let platform = node.platform.as_str();
         problems.push(Problem::warning(
@@ -235,39 +236,7 @@ fn interface(
             format!("switch forwarding (and NAT, where a site needs it) on in {platform} itself"),
         ));
     }
-    Ok(out)
-}
-
-/// Where a host has IPv6 switched off by sysctl, wg-quick fails at its first IPv6 address or route. It runs PreUp before it
-/// makes the interface, which begins as the default says; PostUp puts that back.
-const IPV6_ON: &str = "f=/proc/sys/net/ipv6/conf/default/disable_ipv6; if [ -e $f ] && [ $(cat $f) = 1 ] && echo 0 > $f; then \
-                       touch /run/wgrelay-q-%i.ipv6; fi";
-const IPV6_BACK: &str = "if [ -e /run/wgrelay-q-%i.ipv6 ]; then rm /run/wgrelay-q-%i.ipv6; echo 1 > \
-                         /proc/sys/net/ipv6/conf/default/disable_ipv6; fi";
-
-/// What wg-quick does for a default route: everything but marked packets looks into the table, behind the main one's routes, and
-/// answers of the endpoint have the mark of what they answer, for a strict reverse-path filter.
-pub(super) fn into_own_table(up: bool) -> Vec<String> {
-    let rules = |what: &str, after: &str| {
-        format!(
-            "for f in -4 -6; do ip $f rule {what} pref 32400 table main suppress_prefixlength 0{after}; ip $f rule {what} pref 32401 \
-             not fwmark {FULL_TUNNEL} table {FULL_TUNNEL}{after}; done"
-        )
-    };
-    let name = "wgrelay-q-%i-m";
-    if !up {
-        let table = format!("! command -v nft >/dev/null || nft delete table inet {name} 2>/dev/null || :");
-        return vec![format!("{}; {table}", rules("del", " 2>/dev/null || :"))];
-    }
-    let marks = format!(
-        "table inet {name} {{ chain incoming {{ type filter hook prerouting priority -150; meta l4proto udp meta mark set ct mark; }}; \
-         chain outgoing {{ type filter hook postrouting priority -150; meta l4proto udp meta mark {FULL_TUNNEL} ct mark set meta mark; \
-         }}; }}"
-    );
-    vec![format!(
-        "{}; ! command -v nft >/dev/null || nft -f - <<< '{marks}'; sysctl -q net.ipv4.conf.all.src_valid_mark=1",
-        rules("add", " || :")
-    )]
+    Ok((out, script))
 }
 
 /// What a file cannot do that has no rules by source.
@@ -335,11 +304,6 @@ fn dns(node: &Node, problems: &mut Vec<Problem>) -> Vec<Dns> {
         ));
     }
     out
-}
-
-fn hooks_of(node: &Node, lines: &[String]) -> Result<Vec<Hook>, ExportError> {
-    let fault = |source| ExportError::Hook { node: node.name.clone(), source };
-    lines.iter().map(|line| line.parse().map_err(fault)).collect()
 }
 
 /// Each client works out an MTU from the path that it sees, which is better than the default of a file that does

@@ -8,7 +8,7 @@ pub mod fingerprint;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod foreign;
-mod hooks;
+pub(crate) mod hooks;
 mod iptables_text;
 mod nft_json;
 pub mod nft_text;

@@ -1,5 +1,8 @@
 //! A table as nft's own language: for the hooks of an exported file, and for people to read in `plan`.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
 use ipnet::IpNet;
 
 use super::rule::{Action, Addresses, Chain, CtState, Family, Hook, Mark, Match, Rule, Table};
@@ -96,29 +99,49 @@ pub fn hook_text(chain: &Chain) -> &'static str {
     }
 }
 
-/// Returns the whole table on one line: nft 1.0.6 needs the `;` before each `}`.
-pub fn one_line(table: &Table) -> String {
+/// How long a line of a set's elements may grow, in bytes.
+const WIDTH: usize = 100;
+
+/// Returns what makes the whole table, in place of one of its name.
+pub fn text(table: &Table) -> String {
     let name = &table.name;
-    let mut out = format!("add table inet {name}; delete table inet {name}; table inet {name} {{ ");
+    let mut out = format!("add table inet {name}\ndelete table inet {name}\ntable inet {name} {{\n");
     for (set_name, set) in &table.sets {
         let kind = match set.family {
             Family::V4 => "ipv4_addr",
             Family::V6 => "ipv6_addr",
         };
-        out += &format!("set {set_name} {{ type {kind}; flags interval; ");
+        let _ = writeln!(out, "    set {set_name} {{\n        type {kind}\n        flags interval");
         if !set.elements.is_empty() {
-            let list: Vec<String> = set.elements.iter().map(ToString::to_string).collect();
-            out += &format!("elements = {{ {} }}; ", list.join(", "));
+            let _ = writeln!(out, "        elements = {{\n{}\n        }}", lines_of(&set.elements));
         }
-        out += "}; ";
+        out += "    }\n";
     }
     for chain in &table.chains {
-        out += &format!("chain {} {{ {} ", chain.name, hook_text(chain));
-        for rule in &chain.rules {
-            out += &rule_text(rule);
-            out += "; ";
+        let _ = writeln!(out, "    chain {} {{", chain.name);
+        for line in std::iter::once(hook_text(chain).to_owned()).chain(chain.rules.iter().map(rule_text)) {
+            if !line.is_empty() {
+                let _ = writeln!(out, "        {line}");
+            }
         }
-        out += "}; ";
+        out += "    }\n";
     }
     out + "}"
+}
+
+/// A set's elements, as many on a line as fit.
+fn lines_of(elements: &BTreeSet<IpNet>) -> String {
+    let mut lines = vec![String::new()];
+    for (n, element) in elements.iter().enumerate() {
+        let comma = if n + 1 < elements.len() { "," } else { "" };
+        let word = format!("{element}{comma}");
+        match lines.last_mut() {
+            Some(line) if line.is_empty() || line.len() + word.len() < WIDTH => {
+                *line += if line.is_empty() { "            " } else { " " };
+                *line += &word;
+            }
+            _ => lines.push(format!("            {word}")),
+        }
+    }
+    lines.join("\n")
 }

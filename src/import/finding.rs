@@ -63,6 +63,14 @@ impl Findings {
         for left_out in source.hooks.left_out.iter().filter(|l| !matches!(l.does, Does::Routes(_))) {
             self.left_out(source, left_out);
         }
+        if let Some(place) = source.hooks.changed_script {
+            self.add(
+                "changed-script",
+                at(place),
+                format!("the script that {} calls is not as `wgrelay export` wrote it: what was changed in it is not taken over", place.0),
+                "compare it with the script of the file that `wgrelay export` writes now",
+            );
+        }
         if let Some(place) = source.hooks.into_tunnel {
             self.add(
                 "masquerades-into-tunnel",

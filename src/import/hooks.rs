@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::filter::Filter;
 use super::masquerade::{Masquerade, tunnel_of};
 use super::{command, names};
-use crate::wgconf::{Key, Reading};
+use crate::wgconf::{Key, Reading, script};
 
 /// Where a command stands: its key, its line and column.
 pub(super) type Place = (Key, usize, usize);
@@ -54,6 +54,8 @@ pub(super) struct Hooks {
     pub leads_everything: bool,
     /// Whether lines of `wgrelay export` are among them.
     pub own: bool,
+    /// Where the script of `wgrelay export` is called, if somebody changed it since.
+    pub changed_script: Option<Place>,
     pub left_out: Vec<LeftOut>,
     /// Links that packets of the tunnel are let through to, or from.
     forwarded: Vec<String>,
@@ -75,6 +77,11 @@ impl Hooks {
         for (key, list) in lists {
             let places = reading.hooks.iter().filter(|p| p.key == key).map(|p| (key, p.line, p.column));
             for (hook, place) in list.iter().zip(places) {
+                if script::is_call(hook) && !reading.document.script.is_empty() {
+                    hooks.own = true;
+                    own_place = own_place.or(Some(place));
+                    continue;
+                }
                 if is_own(hook.as_str()) {
                     hooks.own = true;
                     own.push_str(piece(hook.as_str()));
@@ -91,6 +98,8 @@ impl Hooks {
             }
         }
         if let Some(place) = own_place {
+            own.extend(reading.document.script.iter().map(String::as_str));
+            hooks.changed_script = Some(place).filter(|_| !script::is_as_sealed(&reading.document.script));
             hooks.of_own(&own, place);
         }
         hooks
@@ -407,6 +416,27 @@ mod tests {
             "PreUp = printf %s 'x masq' > /run/wgrelay-q-%i.sh\nPreUp = printf %s 'uerade; y' >> /run/wgrelay-q-%i.sh\n",
         );
         assert!(hooks.own && hooks.lets_anything_out() && hooks.left_out.is_empty(), "{hooks:?}");
+    }
+
+    #[test]
+    fn a_script_of_an_export_is_read_and_a_changed_one_is_known() {
+        let file = |change: &dyn Fn(String) -> String| {
+            let lines = script::seal(vec![
+                "post_up() {".into(),
+                "    oifname != \"$i\" masquerade".into(),
+                "}".into(),
+            ]);
+            let text: String = lines.iter().map(|line| format!("#| {line}\n")).collect();
+            of(&format!("PostUp = {}\n[Peer]\n\n{}", script::call("post_up"), change(text)))
+        };
+        let hooks = file(&|text| text);
+        assert!(hooks.own && hooks.lets_anything_out() && hooks.left_out.is_empty(), "{hooks:?}");
+        assert_eq!(hooks.changed_script, None);
+        let by_hand = file(&|text| text.replace("}", "    iptables -A INPUT -i wg0 -j DROP\n#| }"));
+        assert_eq!(by_hand.changed_script.map(|(key, line, _)| (key, line)), Some((Key::PostUp, 2)));
+        // A call of what is not there is no export's.
+        let lost = file(&|_| String::new());
+        assert!(!lost.own && lost.left_out.len() == 2, "{lost:?}");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Document {
     pub interface: Interface,
     /// The other ends, in the order of the file.
     pub peers: Vec<Peer>,
+    /// The lines of the script that its hooks call, each without its mark; see [`super::script`].
+    pub script: Vec<String>,
 }
 
 /// The `[Interface]` section; `None` and empty mean that the line is absent.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::client::{Client, HookRepeats};
 use super::grammar::{self, Refusal};
 use super::walk::{Entry, Fault, Walk};
-use super::{Dns, Document, Key, Table};
+use super::{Dns, Document, Key, Table, script};
 use crate::model::{Problem, Severity};
 
 /// Returns the keys of a document that a client refuses, sorted.
@@ -147,6 +147,11 @@ fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
                 r"HKLM\Software\WireGuard, DWORD DangerousScriptExecution = 1; commands run as LocalSystem";
             add(Severity::Warning, "hook-not-run", place, message, hint);
         }
+        if client == Client::WgQuick && calls_a_lost_script(&walk.document, key) && is_first(walk, entry) {
+            let message = format!("{key} calls the script of this file, which is not in it");
+            let hint = "export the file anew; lines that begin with a number sign and a bar are its script";
+            add(Severity::Error, "missing-script", place, message, hint);
+        }
         if client == Client::WgQuick
             && key == Key::Table
             && let Some(Table::Named(name)) = &walk.document.interface.table
@@ -183,6 +188,24 @@ fn own_rules(walk: &Walk, client: Client) -> Vec<Fault> {
         }
     }
     out
+}
+
+/// Whether hooks of a key call a script that is gone, as where comments were stripped.
+fn calls_a_lost_script(document: &Document, key: Key) -> bool {
+    let i = &document.interface;
+    let hooks = match key {
+        Key::PreUp => &i.pre_up,
+        Key::PostUp => &i.post_up,
+        Key::PreDown => &i.pre_down,
+        Key::PostDown => &i.post_down,
+        _ => return false,
+    };
+    document.script.is_empty() && hooks.iter().any(script::is_call)
+}
+
+/// Whether an entry is the first of its key.
+fn is_first(walk: &Walk, entry: &Entry) -> bool {
+    walk.entries.iter().find(|e| e.key == entry.key).is_some_and(|e| e.line == entry.line)
 }
 
 /// The first address that the kernel gives no link (net/ipv4/devinet.c, net/ipv6/addrconf.c), and why.
@@ -266,6 +289,21 @@ mod tests {
         assert_eq!(verdicts(""), "..!!!");
         assert_eq!(verdicts("[Interface]\n"), "..!!!");
         assert_eq!(verdicts(&format!("\u{feff}{interface}")), "!!!!!");
+    }
+
+    #[test]
+    fn a_script_that_was_lost_is_told() {
+        let hook = script::call("post_up");
+        let text = format!(
+            "[Interface]\nPrivateKey = GtL7fZc/bLnqZldpVofMCD6hDjrK28SsdLxevJ+qtKU=\nPostUp = {hook}\nPostUp = {hook}\n"
+        );
+        let told = |text: &str, client| {
+            let problems = lint(text, "f", client).into_iter();
+            problems.filter(|p| p.code == "missing-script").map(|p| p.place).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&text, Client::WgQuick), ["f:3:1"]);
+        assert_eq!(told(&format!("{text}\n#| post_up() {{ :; }}\n"), Client::WgQuick), [""; 0]);
+        assert_eq!(told(&text, Client::Android), [""; 0]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod lint;
 mod parse;
 mod render;
 mod scan;
+pub mod script;
 mod value;
 mod walk;
 

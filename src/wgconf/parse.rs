@@ -211,6 +211,10 @@ mod tests {
         ]
     }
 
+    fn script_line() -> impl Strategy<Value = String> {
+        "( {0,4}[!-~]([ -~]{0,20}[!-~])?)?"
+    }
+
     fn table() -> impl Strategy<Value = Table> {
         prop_oneof![Just(Table::Auto), Just(Table::Off), "[1-9][0-9]{0,4}".prop_map(Table::Named)]
     }
@@ -277,10 +281,11 @@ mod tests {
         fn what_is_rendered_reads_back(
             interface in interface(),
             peers in prop::collection::vec(peer(), 0..4),
+            script in prop::collection::vec(script_line(), 0..4),
             crlf in any::<bool>(),
             cut in any::<bool>(),
         ) {
-            let document = Document { interface, peers };
+            let document = Document { interface, peers, script };
             let mut text = render(&document, Comments::Keep).to_string();
             if crlf {
                 text = text.replace('\n', "\r\n");

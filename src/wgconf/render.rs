@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use zeroize::Zeroizing;
 
 use super::scan::trim;
+use super::script::MARK;
 use super::{Document, Interface, Key, Peer, Section};
 
 /// Whether comment lines are written.
@@ -46,7 +47,15 @@ fn write_document<W: Write>(out: &mut W, document: &Document, comments: Comments
         header(out, Section::Peer, &peer.comments, &peer.notes, comments)?;
         write_peer(out, peer)?;
     }
-    Ok(())
+    script(out, &document.script, comments)
+}
+
+/// Writes the script, which is no comment to the hooks that call it.
+fn script<W: Write>(out: &mut W, lines: &[String], comments: Comments) -> fmt::Result {
+    if comments == Comments::Keep && !lines.is_empty() {
+        out.write_char('\n')?;
+    }
+    lines.iter().try_for_each(|line| writeln!(out, "{}", format!("{MARK}{line}").trim_end()))
 }
 
 fn header<W: Write>(

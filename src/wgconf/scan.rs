@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use super::script::MARK;
+
 /// A line, comment cut off.
 pub(super) struct Line<'a> {
     /// Counted from 1.
@@ -23,6 +25,8 @@ pub(super) enum Kind<'a> {
     Blank,
     /// Nothing but a comment, given without `#`.
     Comment(&'a str),
+    /// A line of the script that hooks call, without its mark.
+    Script(&'a str),
     /// `[…]`.
     Header(&'a str),
     /// `name = value`.
@@ -47,6 +51,8 @@ impl<'a> Line<'a> {
             None => (trim(text), None),
         };
         let kind = match (content, comment) {
+            _ if text.starts_with(MARK) => Kind::Script(text[MARK.len()..].trim_end_matches(is_space)),
+            _ if text.trim_end_matches(is_space) == MARK.trim_end() => Kind::Script(""),
             ("", None) => Kind::Blank,
             ("", Some(comment)) => Kind::Comment(trim(comment)),
             (content, _) if content.starts_with('[') => Kind::Header(content),

@@ -145,6 +145,7 @@ impl Walk {
             }
             Kind::Comment(text) if self.in_body || self.headers.is_empty() => self.comments.push(text.into()),
             Kind::Comment(text) => self.note(text),
+            Kind::Script(text) => self.document.script.push(text.into()),
             Kind::Header(text) => self.header(line, text),
             Kind::Entry { name, value } => {
                 self.comments.clear();

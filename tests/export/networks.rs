@@ -24,6 +24,7 @@ pub fn every_case() -> Vec<Case> {
 pub static HOOKS: std::sync::LazyLock<Hooks> = std::sync::LazyLock::new(|| {
     Hooks {
     about: Vec::new(),
+    functions: Vec::new(),
     pre_up: Vec::new(),
     post_up: vec![
         "sysctl -q -w net.ipv4.conf.%i.forwarding=1".into(),

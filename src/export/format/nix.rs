@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use zeroize::Zeroizing;
 
 use super::{Files, NamedFile, has_own_table};
-use crate::export::node_conf::into_own_table;
+use crate::export::hooks::into_own_table;
 use crate::export::wiped::wiped;
 use crate::wgconf::{Document, Table};
 

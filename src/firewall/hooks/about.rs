@@ -1,4 +1,4 @@
-//! What a person who opens the file reads above its hooks: what each kind of line does, and where the rules can be seen.
+//! What a person who opens the file reads above its hooks: what each does, and where the rules can be seen.
 
 use super::Hooks;
 use crate::model::{Bridge, Node};
@@ -22,8 +22,8 @@ pub(super) fn about(node: &Node, hooks: &Hooks) -> Vec<String> {
         before.push("loads the rules that drop what the network does not allow".into());
     }
     let mut lines = vec![
-        "What `wgrelay up` does on this node, as hooks for wg-quick(8). A long command is written into a script in /run piece by".into(),
-        "piece, which then runs and is removed: wg-quick takes very long to read long lines.".into(),
+        "What `wgrelay up` does on this node, for wg-quick(8): PreUp, PostUp and PostDown run the script that ends this file, in lines".into(),
+        "that begin with a number sign and a bar. They are no comments: without them wg-quick refuses to bring the interface up.".into(),
         format!("PreUp {}.", before.join("; ")),
     ];
     if has_table {

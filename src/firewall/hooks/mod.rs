@@ -1,13 +1,14 @@
-//! PreUp, PostUp and PostDown lines that give a host under `wg-quick(8)` what `up` would give it.
+//! What gives a host under `wg-quick(8)` what `up` would give it: commands of bash for PreUp, PostUp and PostDown, and the functions
+//! that they call.
 //!
 //! What closes comes before the interface is up, what opens after it.
 //! They name the interface as `%i` and sites by their subnets, so that they survive a Docker network
-//! that comes back with another bridge. `#` would begin a comment and appears nowhere.
+//! that comes back with another bridge.
 
 mod about;
 mod bridges;
 mod forwarding;
-mod short;
+pub(crate) mod shell;
 
 use super::Surroundings;
 use super::compile::{SiteMatch, compile};
@@ -17,16 +18,18 @@ use crate::model::{Derivation, Network, Node, Site, Timestamp};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 
-/// Lines for the `[Interface]` section.
+/// What a node's file does besides the tunnel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hooks {
     /// What they do, as the lines of a comment.
     pub about: Vec<String>,
-    /// Run by bash before the interface is up.
+    /// Functions of bash that the commands call.
+    pub functions: Vec<String>,
+    /// Commands before the interface is up.
     pub pre_up: Vec<String>,
-    /// Run by bash after the interface is up.
+    /// Commands after the interface is up.
     pub post_up: Vec<String>,
-    /// Run by bash after it is gone.
+    /// Commands after it is gone.
     pub post_down: Vec<String>,
 }
 
@@ -39,10 +42,11 @@ pub fn hooks(network: &Network, node: &Node, now: Timestamp) -> Hooks {
 pub fn hooks_of(network: &Network, derivation: &Derivation, node: &Node, now: Timestamp) -> Hooks {
     let node = &*node.ready();
     let mut hooks = of_the_firewall(network, derivation, node, now);
-    if let Some((made, undone)) = bridges::bridges(node) {
+    if let Some(bridges) = bridges::bridges(node) {
         // What the rules and switches are about is there before them, and goes after them.
-        hooks.pre_up.splice(0..0, short::short(vec![made]));
-        hooks.post_down.push(undone);
+        hooks.functions.splice(0..0, bridges.functions);
+        hooks.pre_up.insert(0, bridges.make);
+        hooks.post_down.push(bridges.undo);
     }
     hooks.about = about::about(node, &hooks);
     hooks
@@ -55,52 +59,49 @@ fn of_the_firewall(network: &Network, derivation: &Derivation, node: &Node, now:
         return Hooks::default();
     };
     let table = with_placeholder(table, network.name.as_str());
-    let mut iptables_up = Vec::new();
-    let mut iptables_down = Vec::new();
-    let (mut beside_up, mut beside_down) = (Vec::new(), Vec::new());
-    for (family, program) in [(Family::V4, "iptables"), (Family::V6, "ip6tables")] {
+    let mut functions = vec![shell::function("has_nft", "command -v nft >/dev/null")];
+    functions.extend(forwarding::functions(network, node));
+    functions.push(shell::told("The rules.", &shell::printer("nft_rules", &nft_text::text(&table))));
+    let (mut iptables_up, mut iptables_down) = (Vec::new(), Vec::new());
+    let (mut accepts_up, mut accepts_down) = (Vec::new(), Vec::new());
+    for family in [Family::V4, Family::V6] {
         if family == Family::V6 && !table.sets.values().any(|s| s.family == Family::V6) {
             continue;
         }
+        let program = forwarding::program(family);
         if let Some(restore) = iptables_text::restore(&table, family) {
-            // A `wg-quick up` that failed half-way left its chains.
-            iptables_up.push(format!(
-                "{program}-restore -n <<< {} 2>/dev/null || :; {program}-restore -n <<< {}",
-                ansi_c(&restore.down),
-                ansi_c(&restore.up)
+            let rules = shell::printer(&format!("{program}_rules"), &restore.up);
+            functions.push(shell::told(
+                "The same where there is no nft; it has no sets, and so more chains.",
+                &rules,
             ));
-            iptables_down.push(format!("{program}-restore -n <<< {}", ansi_c(&restore.down)));
+            functions.push(shell::printer(&format!("{program}_rules_away"), &restore.down));
+            let away = format!("{program}_rules_away | {program}-restore -n");
+            // A `wg-quick up` that failed half-way left its chains.
+            iptables_up.push(format!("{away} 2>/dev/null || :\n{program}_rules | {program}-restore -n"));
+            iptables_down.push(away);
         }
-        let (up, down) = accepts(network, node, family, program);
-        beside_up.push(up);
-        beside_down.push(down);
+        let (up, down) = accepts(network, node, family);
+        accepts_up.push(up);
+        accepts_down.push(down);
     }
-    let pre_up = vec![format!(
-        "if command -v nft >/dev/null; then nft -f - <<< '{}'; else {}; fi",
-        nft_text::one_line(&table),
-        iptables_up.join("; ")
-    )];
+    let load = shell::either("nft_rules | nft -f -", &iptables_up.join("\n"));
+    let away = shell::either(&format!("nft delete table inet {TABLE}"), &iptables_down.join("\n"));
     let mut post_up = forwarding::forwarding(network, node);
-    post_up.extend(beside_up);
+    post_up.extend(accepts_up);
     let (own_up, mut post_down) = to_own_address(network, &derived, node);
     post_up.extend(own_up);
-    post_down.extend(beside_down);
-    post_down.extend([
-        restore_forwarding(),
-        format!(
-            "if command -v nft >/dev/null; then nft delete table inet {}; else {}; fi",
-            table.name,
-            iptables_down.join("; ")
-        ),
-    ]);
-    let [pre_up, post_up, post_down] = [pre_up, post_up, post_down].map(short::short);
-    Hooks { about: Vec::new(), pre_up, post_up, post_down }
+    post_down.extend(accepts_down);
+    post_down.extend([restore_forwarding(), shell::told("The rules.", &away)]);
+    let pre_up = vec![shell::told("The rules that drop what the network does not allow.", &load)];
+    Hooks { about: Vec::new(), functions, pre_up, post_up, post_down }
 }
 
 /// Lets packets pass where iptables drops what is forwarded: accepts at the top of Docker's DOCKER-USER, else of a FORWARD
 /// with policy drop, and of raw PREROUTING, where Docker ≥ 28 drops. Nothing where neither is there. The policy is held by
 /// the table, whose drops are final; without nft, its chain of iptables is what accepts.
-fn accepts(network: &Network, node: &Node, family: Family, program: &str) -> (String, String) {
+fn accepts(network: &Network, node: &Node, family: Family) -> (String, String) {
+    let program = forwarding::program(family);
     let sites: Vec<IpNet> =
         node.sites.iter().map(|s| s.subnet).filter(|net| Family::of(net) == family).collect();
     let mark = "-m comment --comment wgrelay-q-%i";
@@ -126,28 +127,41 @@ fn accepts(network: &Network, node: &Node, family: Family, program: &str) -> (St
     let each = |rules: &[String], command: &str, after: &str| {
         let lines: Vec<String> =
             rules.iter().map(|rule| format!("{program} -w {command} {rule}{after}")).collect();
-        if lines.is_empty() { ":".to_string() } else { lines.join("; ") }
+        if lines.is_empty() { ":".to_string() } else { lines.join("\n") }
     };
     let made = format!("{NOTES}.raw.{program}");
+    let in_raw = format!(
+        "case $s in\n    *\\*raw*) ;;\n    *) touch {made} ;;\nesac\n{}",
+        each(&raw, "-t raw -I PREROUTING", "")
+    );
     let up = format!(
-        "s=$({program}-save 2>/dev/null || :); c=; case $s in *:DOCKER-USER\\ *) c=DOCKER-USER ;; *:FORWARD\\ DROP*) c=FORWARD ;; esac; \
-         if [ -n \"$c\" ] && command -v nft >/dev/null; then {}; \
-         elif [ \"$c\" = DOCKER-USER ]; then {program} -w -I $c -j wgrelay-q-%i-f; fi; \
-         if [ \"$c\" = DOCKER-USER ]; then case $s in *\\*raw*) ;; *) touch {made} ;; esac; {}; fi",
-        each(&accepts, "-I $c", ""),
-        each(&raw, "-t raw -I PREROUTING", ""),
+        "s=$({program}-save 2>/dev/null || :)\nc=\ncase $s in\n    *:DOCKER-USER\\ *) c=DOCKER-USER ;;\n    \
+         *:FORWARD\\ DROP*) c=FORWARD ;;\nesac\nif [ -n \"$c\" ] && has_nft; then\n{}\nelif [ \"$c\" = DOCKER-USER ]; then\n    \
+         {program} -w -I $c -j wgrelay-q-%i-f\nfi\n{}",
+        shell::indented(&each(&accepts, "-I $c", "")),
+        shell::when("[ \"$c\" = DOCKER-USER ]", &in_raw),
     );
     let table = format!("{} raw", family.nft());
     let gone = " 2>/dev/null || :";
-    let down = format!(
-        "s=$({program}-save 2>/dev/null || :); case $s in *wgrelay-q-%i*) for c in DOCKER-USER FORWARD; do {}; \
-         done; {program} -w -D DOCKER-USER -j wgrelay-q-%i-f{gone}; {} ;; esac; \
-         if [ -e {made} ]; then rm {made}; case $(nft list table {table} 2>/dev/null || :) in *counter*) ;; \
-         *) nft delete table {table} 2>/dev/null || : ;; esac; fi",
-        each(&accepts, "-D $c", gone),
+    let ours = [
+        shell::each("c", "DOCKER-USER FORWARD", &each(&accepts, "-D $c", gone)),
+        format!("{program} -w -D DOCKER-USER -j wgrelay-q-%i-f{gone}"),
         each(&raw, "-t raw -D PREROUTING", gone),
+    ]
+    .join("\n");
+    // The table goes where the rules here have made it, and nobody counts in it since.
+    let emptied = format!(
+        "rm {made}\ncase $(nft list table {table} 2>/dev/null || :) in\n    *counter*) ;;\n    *) nft delete table {table} 2>/dev/null || : ;;\nesac"
     );
-    (up, down)
+    let down = format!(
+        "s=$({program}-save 2>/dev/null || :)\ncase $s in\n    *wgrelay-q-%i*)\n{}\n        ;;\nesac\n{}",
+        shell::indented(&shell::indented(&ours)),
+        shell::when(&format!("[ -e {made} ]"), &emptied),
+    );
+    (
+        shell::told(&format!("Where {program} drops what is forwarded, for Docker or by its policy."), &up),
+        shell::told(&format!("What passes {program}."), &down),
+    )
 }
 
 /// The table's name, and what its chains' begin with where there is no nft.
@@ -177,13 +191,17 @@ fn to_own_address(
         let (ip, table) = (family.nft(), "wg-quick-%i");
         for site in node.sites.iter().map(|s| s.subnet).filter(|net| Family::of(net) == family) {
             let rule = format!("! -i %i -s {site} -d {own} -m comment --comment wgrelay-q-%i -j ACCEPT");
-            up.push(format!(
-                "if command -v nft >/dev/null; then nft insert rule {ip} {table} preraw {ip} saddr {site} {ip} daddr {own} \
-                 accept 2>/dev/null || :; else {program} -w -t raw -I PREROUTING {rule}; fi"
+            let passes = shell::either(
+                &format!(
+                    "nft insert rule {ip} {table} preraw {ip} saddr {site} {ip} daddr {own} accept 2>/dev/null || :"
+                ),
+                &format!("{program} -w -t raw -I PREROUTING {rule}"),
+            );
+            up.push(shell::told(
+                &format!("Hosts of {site} may call {own}, which wg-quick keeps from them."),
+                &passes,
             ));
-            down.push(format!(
-                "command -v nft >/dev/null || {program} -w -t raw -D PREROUTING {rule} 2>/dev/null || :"
-            ));
+            down.push(format!("has_nft || {program} -w -t raw -D PREROUTING {rule} 2>/dev/null || :"));
         }
     }
     (up, down)
@@ -191,9 +209,12 @@ fn to_own_address(
 
 /// Puts the switches back, but IPv4's not where somebody has turned forwarding on for the whole host since.
 fn restore_forwarding() -> String {
-    format!(
-        "if [ -e {NOTES} ]; then while read -r v f; do case $f in */ipv4/*) g=$(cat /proc/sys/net/ipv4/ip_forward) ;; \
-         *) g=0 ;; esac; if [ -e $f ] && [ $g = 0 ]; then echo $v > $f; fi; done < {NOTES}; rm {NOTES}; fi"
+    let one = "case $switch in\n    */ipv4/*) whole=$(cat /proc/sys/net/ipv4/ip_forward) ;;\n    *) whole=0 ;;\nesac\n\
+               if [ -e $switch ] && [ $whole = 0 ]; then\n    echo $value > $switch\nfi";
+    let all = format!("while read -r value switch; do\n{}\ndone < {NOTES}\nrm {NOTES}", shell::indented(one));
+    shell::told(
+        "The switches, but IPv4's not where somebody has turned forwarding on for the whole host since.",
+        &shell::when(&format!("[ -e {NOTES} ]"), &all),
     )
 }
 
@@ -211,11 +232,6 @@ fn with_placeholder(mut table: Table, tunnel: &str) -> Table {
     table
 }
 
-/// Quotes a text of several lines for bash on one line.
-fn ansi_c(text: &str) -> String {
-    format!("$'{}'", text.trim_end().replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,14 +241,11 @@ mod tests {
     fn what_is_not_the_tunnels_is_left_to_others() {
         let (network, relay) = relay_alone();
         let now = Timestamp::from(std::time::UNIX_EPOCH);
-        let lines = hooks(&network, &network.nodes[&relay], now);
-        let up = [&lines.pre_up[..], &lines.post_up[..]].concat().join("\n");
-        // Long commands are written in pieces.
-        let up = [">", ">>"]
-            .iter()
-            .fold(up, |up, to| up.replace(&format!("' {to} /run/wgrelay-q-%i.sh\nprintf %s '"), ""));
-        assert!(up.contains("-A wgrelay-q-%i-f ! -i %i ! -o %i -j RETURN\\n"), "iptables: {up}");
-        assert!(up.contains("iifname != \"%i\" oifname != \"%i\" accept;"), "nft: {up}");
+        let hooks = hooks(&network, &network.nodes[&relay], now);
+        let rules = hooks.functions.join("\n");
+        assert!(rules.contains("-A wgrelay-q-%i-f ! -i %i ! -o %i -j RETURN\n"), "iptables: {rules}");
+        assert!(rules.contains("iifname != \"%i\" oifname != \"%i\" accept\n"), "nft: {rules}");
+        let up = hooks.post_up.join("\n");
         assert!(up.contains("-I $c -i %i -o %i -m comment --comment wgrelay-q-%i -j ACCEPT"), "{up}");
         assert!(!up.contains("-t raw"), "no site, no container: {up}");
     }

@@ -60,7 +60,17 @@ impl Lab {
         let network = parse_network(record.text.as_bytes(), &name).value.expect("it stands by this file");
         let topology = topology(&network, record.now).expect("it was laid out so");
         let spaces = record.enter().unwrap();
-        Self { name, network, topology, spaces, record, holder, _dir: dir }
+        let lab = Self { name, network, topology, spaces, record, holder, _dir: dir };
+        lab.ignore_redirects();
+        lab
+    }
+
+    /// A host on the segment of another site of its gateway learns from it, while that is an ordinary router, to go there by itself,
+    /// and does so for minutes: what it sends then is no gateway's matter.
+    fn ignore_redirects(&self) {
+        for space in 0..self.spaces.len() {
+            self.done(space, "for f in /proc/sys/net/ipv[46]/conf/*/accept_redirects; do echo 0 >$f; done");
+        }
     }
 
     /// The moment as of which it was built.
