@@ -121,6 +121,7 @@ fn people() -> People {
         name: name.into(),
         role,
         has_second_factor: false,
+        by_provider: false,
         most_devices: 5,
         devices: vec![HOSTILE.into()],
     };

@@ -1,6 +1,7 @@
 //! `web`: the page and the API, in two processes; and, from the terminal, the first admin, users and tokens.
 
 mod notify;
+mod oidc;
 mod people;
 
 use std::io::Read as _;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 pub use notify::NotifyAction;
+use oidc::OidcArgs;
 pub use people::{TokenAction, UserAction};
 use people::{noted, token, user};
 
@@ -22,7 +24,7 @@ use super::output::Role;
 use crate::app::unprivileged::{Account, keep_no_rights};
 use crate::app::{Nobody, Session};
 use crate::web::agent::{Halves, Socket, serve};
-use crate::web::database::{Entry, FIRST, Purpose, TERMINAL};
+use crate::web::database::{Entry, FIRST, Purpose, TERMINAL, User};
 use crate::web::guard::Place;
 use crate::web::procedure::Refused;
 use crate::web::proxy::{Proxies, Public};
@@ -74,6 +76,9 @@ pub struct WebArgs {
     /// Certificates to trust where messages go, besides the system's, as PEM
     #[arg(long, value_name = "FILE")]
     pub notify_ca: Option<PathBuf>,
+    /// By whom people sign in.
+    #[command(flatten)]
+    pub oidc: OidcArgs,
     /// The account that speaks HTTP, where root starts it
     #[arg(long, value_name = "USER", default_value = ACCOUNT, global = true)]
     pub user: String,
@@ -219,6 +224,7 @@ fn both(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
     behind(args)?;
     nets("--notify-allow", &args.notify_allow)?;
     Viewers::read(&args.tunnel_viewer)?;
+    args.oidc.settings()?;
     unblock_signals()?;
     let account = account(&args.user)?;
     let (database, socket) = (database(args, network)?, socket(args, network)?);
@@ -270,6 +276,7 @@ fn arguments(ctx: &Context, args: &WebArgs, network: &str, database: &Path) -> R
     words.extend(args.trusted_proxy.iter().flat_map(|net| ["--trusted-proxy".to_owned(), net.clone()]));
     words.extend(args.tunnel_viewer.iter().flat_map(|one| ["--tunnel-viewer".to_owned(), one.clone()]));
     words.extend(args.notify_allow.iter().flat_map(|net| ["--notify-allow".to_owned(), net.clone()]));
+    words.extend(args.oidc.arguments()?);
     for (option, file) in
         [("--tls-cert", &args.tls_cert), ("--tls-key", &args.tls_key), ("--notify-ca", &args.notify_ca)]
     {
@@ -315,6 +322,7 @@ fn http(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
     let (database, socket) = (database(args, network)?, socket(args, network)?);
     let (public, proxies) = behind(args)?;
     let viewers = Viewers::read(&args.tunnel_viewer)?;
+    let oidc = args.oidc.provider()?;
     server::serve(&listen, |at| {
         let opened = Database::open(&database)?;
         for at in at {
@@ -324,6 +332,7 @@ fn http(ctx: &Context, args: &WebArgs, network: &str) -> Result<Exit, Fault> {
         let place = Place { public, proxies, ..place(scheme, at, &args.name) };
         let mut web = Web::new(Box::new(Socket(socket)), opened, place, network.to_owned());
         web.viewers = viewers;
+        web.oidc = oidc;
         Ok(web)
     })?;
     Ok(Exit::Failed)
@@ -403,7 +412,8 @@ fn administer(ctx: &Context, args: &WebArgs, action: &WebAction, network: &str) 
     let now = ctx.now.0;
     match action {
         WebAction::Init => {
-            if database.users()?.iter().any(|user| user.role == UserRole::Admin) {
+            let is_admin = |user: &User| user.role == UserRole::Admin && !user.by_provider;
+            if database.users()?.iter().any(is_admin) {
                 return Err(Fault::failed("there is an admin already", "`wgrelay web user` changes users"));
             }
             let link = database.add_link(Purpose::Password, FIRST, now + LINK, now)?;

@@ -40,7 +40,12 @@ fn page(ask: &Ask<'_>, view: &AccountView<'_>) -> Result<maud::Markup, Refused> 
 /// Changes it.
 pub fn change(ask: &Ask<'_>) -> Answer {
     let (user, session) = own(ask)?;
-    match ask.fields.required("do") {
+    let does = ask.fields.required("do");
+    if user.by_provider && does != "revoke" {
+        let hint = "password and codes are with the provider";
+        return Err(Refused::new(409, "you sign in by a provider", hint));
+    }
+    match does {
         "password" => new_password(ask, user),
         "codes_begin" => begin(ask, user),
         "codes_on" => turn_on(ask, user),

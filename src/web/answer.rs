@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::ask::{Ask, Content, Reply};
-use super::caller::Caller;
+use super::caller::{Caller, PROVED};
+use super::clock::is_within;
 use super::database::Entry;
 use super::events::Listening;
 use super::fields::{Field, Fields, Kind, must};
@@ -173,6 +174,11 @@ impl Web {
         }
     }
 
+    /// The name of the cookie that keeps what a sign-in by a provider began with.
+    pub fn begun_name(&self, host: Option<&str>) -> String {
+        format!("{}-begun", self.cookie_name(host))
+    }
+
     /// What every cookie says besides: where it goes, and whether by TLS alone.
     fn cookie_bounds(&self, host: Option<&str>) -> String {
         let secure = if self.place.is_tls(host) { "; Secure" } else { "" };
@@ -199,6 +205,7 @@ impl Web {
             base: self.place.base().to_owned(),
             language: language(asked),
             query: kept_query(asked),
+            provider: self.oidc.as_ref().map(|provider| provider.settings.label.clone()),
             ..Frame::default()
         };
         let is_api = frame.path.starts_with("/api/");
@@ -246,6 +253,8 @@ impl Web {
             frame.role = user.role;
             frame.has_devices = user.devices > 0 || user.role == Role::Owner;
             frame.csrf.clone_from(&session.csrf);
+            frame.by_provider = user.by_provider;
+            frame.is_proved = is_within(session.proved, PROVED, now);
         }
         let mut noted = Noted::default();
         let result = self.checked(route, &named, &caller, asked, peer, now, frame, &mut noted);
@@ -310,7 +319,10 @@ impl Web {
         }
         let if_match = asked.only("if-match")?.map(|etag| etag.trim_matches('"').to_owned());
         let frame = frame.clone();
-        (route.does)(&Ask { web: self, caller, address: peer.address, peer, frame, fields, if_match, now })
+        let host = asked.header("host").unwrap_or_default().to_ascii_lowercase();
+        let begun = asked.cookie(&self.begun_name(Some(&host))).map(|kept| kept.to_owned().into());
+        let address = peer.address;
+        (route.does)(&Ask { web: self, caller, address, peer, frame, fields, if_match, host, begun, now })
     }
 
     /// Finds out who asks. A token that is wrong is not the same as none.
@@ -388,11 +400,18 @@ impl Web {
             Content::Nothing => Vec::new(),
         };
         headers.extend(reply.location.map(|path| ("location", format!("{}{path}", self.place.base()))));
+        headers.extend(reply.elsewhere.map(|url| ("location", url)));
         headers.extend(reply.etag.map(|etag| ("etag", format!("\"{etag}\""))));
         if let Some(cookie) = reply.cookie {
             let ends = if cookie.is_empty() { "; Max-Age=0" } else { "" };
             let (name, cookie, bounds) = (self.cookie_name(host), cookie.as_str(), self.cookie_bounds(host));
             headers.push(("set-cookie", format!("{name}={cookie}{bounds}; SameSite=Strict{ends}")));
+        }
+        if let Some(begun) = reply.begun {
+            // The provider's page leads back with it, which the session's own cookie never comes along with.
+            let age = if begun.is_empty() { 0 } else { 600 };
+            let (name, kept, bounds) = (self.begun_name(host), begun.as_str(), self.cookie_bounds(host));
+            headers.push(("set-cookie", format!("{name}={kept}{bounds}; SameSite=Lax; Max-Age={age}")));
         }
         Outgoing { status: reply.status, headers, body: Zeroizing::new(body), user: None, events }
     }

@@ -32,6 +32,10 @@ pub struct Ask<'a> {
     pub fields: Fields,
     /// The revision that a change is meant for.
     pub if_match: Option<String>,
+    /// The name that was called, as a browser has it.
+    pub host: String,
+    /// What the browser kept of a sign-in that it began; `None`: nothing.
+    pub begun: Option<Zeroizing<String>>,
     /// When, in Unix seconds.
     pub now: u64,
 }
@@ -76,6 +80,10 @@ pub struct Reply {
     pub content: Content,
     /// Where it leads, a path of ours.
     pub location: Option<String>,
+    /// Where it leads that is not ours: to the provider that was named when the page was started, and nowhere else.
+    pub elsewhere: Option<String>,
+    /// What the browser keeps of a sign-in that it begins; an empty one ends that.
+    pub begun: Option<Zeroizing<String>>,
     /// The cookie that it sets; an empty one ends the session.
     pub cookie: Option<Zeroizing<String>>,
     /// The revision of what it shows.
@@ -84,7 +92,7 @@ pub struct Reply {
 
 impl Reply {
     fn of(content: Content) -> Self {
-        Self { status: 200, content, location: None, cookie: None, etag: None }
+        Self { status: 200, content, location: None, elsewhere: None, begun: None, cookie: None, etag: None }
     }
     /// A page.
     pub fn page(markup: Markup) -> Self {
@@ -105,6 +113,10 @@ impl Reply {
     /// Leads to a page of ours.
     pub fn to(path: impl Into<String>) -> Self {
         Self { status: 303, location: Some(path.into()), ..Self::of(Content::Nothing) }
+    }
+    /// Leads to the provider, and has the browser keep what it began.
+    pub fn elsewhere(location: String, begun: Zeroizing<String>) -> Self {
+        Self { status: 303, elsewhere: Some(location), begun: Some(begun), ..Self::of(Content::Nothing) }
     }
     /// The same with another status.
     #[must_use]

@@ -8,6 +8,7 @@ pub mod agent;
 mod answer;
 mod api;
 mod ask;
+mod by_provider;
 mod by_tunnel;
 mod caller;
 pub mod client;
@@ -21,6 +22,7 @@ mod fields;
 pub mod guard;
 mod notifications;
 pub mod notify;
+pub mod oidc;
 pub mod openapi;
 pub mod pages;
 mod password;
@@ -66,6 +68,8 @@ pub struct Web {
     pub events: events::Events,
     /// Who may look because he comes through the tunnel; none, unless it is said.
     pub viewers: Viewers,
+    /// Whom people sign in by; `None`: nobody.
+    pub oidc: Option<oidc::Provider>,
     /// Who guessed too often.
     throttle: Mutex<throttle::Throttle>,
 }
@@ -85,6 +89,7 @@ impl Web {
             network,
             events: events::Events::default(),
             viewers: Viewers::default(),
+            oidc: None,
             throttle: Mutex::default(),
         }
     }

@@ -37,6 +37,7 @@ fn people(ask: &Ask<'_>) -> Result<People, Refused> {
                 let own = list.iter().flat_map(|list| &list.nodes).filter(|n| keys.contains(&n.public_key));
                 Ok(User {
                     has_second_factor: user.totp.is_some(),
+                    by_provider: user.by_provider,
                     most_devices: user.devices,
                     devices: own.map(|node| node.name.clone()).collect(),
                     name: user.name,

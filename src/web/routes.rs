@@ -4,7 +4,7 @@
 use super::database::MOST_DEVICES;
 use super::fields::{Field, Kind, may, must};
 pub use super::route::{CSRF, Concerns, Does, Method, Route, Scope};
-use super::{account, api, devices, enroll, events, notifications, people, show, sign_in};
+use super::{account, api, by_provider, devices, enroll, events, notifications, people, show, sign_in};
 
 /// A node's name, as path and fields have it.
 const NAME: Kind = Kind::Line(64);
@@ -74,6 +74,24 @@ const HOURS: Kind = Kind::Number(enroll::MOST_HOURS);
 /// The same of a device of one's own.
 const OWN_HOURS: Kind = Kind::Number(devices::MOST_HOURS);
 
+/// What providers send back with the browser; what is not looked at is known by name.
+const BROUGHT: &[Field] = &[
+    must("state", SECRET),
+    may("code", CODE),
+    may("iss", LINE),
+    may("error", LINE),
+    may("error_description", LONG),
+    may("error_uri", LINE),
+    may("session_state", LINE),
+    may("scope", LONG),
+    may("authuser", LINE),
+    may("prompt", LINE),
+    may("hd", LINE),
+];
+/// A code of a provider's: some are tokens themselves.
+const CODE: Kind = Kind::Line(8192);
+const LONG: Kind = Kind::Line(2048);
+
 /// What is served.
 pub const ROUTES: &[Route] = &[
     // Before anybody is known.
@@ -101,6 +119,22 @@ pub const ROUTES: &[Route] = &[
         &[must("link", SECRET), must("user", NAME), must("password", PASSWORD), must("again", PASSWORD)],
         "Sets a password, by a link that is good once",
         sign_in::init,
+    ),
+    route(
+        Get,
+        "/oidc/login",
+        Public,
+        &[may("next", LINE), may("again", Kind::Flag)],
+        "Leads to the provider by which one signs in",
+        by_provider::begin,
+    ),
+    route(
+        Get,
+        "/oidc/callback",
+        Public,
+        BROUGHT,
+        "Takes in whoever comes back from there",
+        by_provider::callback,
     ),
     route(Get, "/enroll", Public, &[must("link", SECRET)], "Enrols this device, by a link", enroll::form),
     route(
@@ -144,7 +178,7 @@ pub const ROUTES: &[Route] = &[
         Post,
         "/devices/{node}/file",
         Device,
-        &[must("password", PASSWORD)],
+        &[may("password", PASSWORD)],
         "The file of a device of one's own, to whoever types his password again",
         devices::file,
     )),
@@ -192,7 +226,7 @@ pub const ROUTES: &[Route] = &[
         Post,
         "/nodes/{node}/file",
         Operate,
-        &[must("password", PASSWORD)],
+        &[may("password", PASSWORD)],
         "A spoke's file with its keys, to whoever types his password again",
         sign_in::node_file,
     )),
@@ -522,6 +556,8 @@ mod tests {
             "POST /login",
             "GET /init",
             "POST /init",
+            "GET /oidc/login",
+            "GET /oidc/callback",
             "GET /enroll",
             "POST /enroll",
             "GET /assets/{name}",

@@ -1,7 +1,8 @@
 //! Signing in and out, links that set a password, and the password again where keys leave.
 
 use super::ask::{Ask, Reply};
-use super::caller::Caller;
+use super::caller::{Caller, PROVED};
+use super::clock::is_within;
 use super::database::{
     Entry, FIRST, LOGIN_FAILED, NOBODY, Purpose, SIGNED_IN, SessionRow, Use, User, is_name,
 };
@@ -71,8 +72,19 @@ fn proved(ask: &Ask<'_>, user: Option<User>) -> Result<Option<User>, Refused> {
 }
 
 fn note(ask: &Ask<'_>, who: &str, action: &str, status: u16) -> Result<(), Refused> {
-    let (who, action, address) = (who.into(), action.into(), ask.address.to_string());
-    ask.web.database.record(&Entry { at: ask.now, who, address, action, status, ..Entry::default() })
+    note_about(ask, who, action, "", status)
+}
+
+/// Writes down who did what, and more of it.
+pub(super) fn note_about(
+    ask: &Ask<'_>,
+    who: &str,
+    action: &str,
+    about: &str,
+    status: u16,
+) -> Result<(), Refused> {
+    let (who, action, about, address) = (who.into(), action.into(), about.into(), ask.address.to_string());
+    ask.web.database.record(&Entry { at: ask.now, who, address, action, about, status, ..Entry::default() })
 }
 
 /// Returns who signed in.
@@ -87,7 +99,15 @@ pub(super) fn own<'a>(ask: &'a Ask<'_>) -> Result<(&'a User, &'a SessionRow), Re
 pub fn logout(ask: &Ask<'_>) -> Answer {
     let (user, session) = own(ask)?;
     ask.web.database.close_session(user.id, session.id)?;
-    Ok(Reply { cookie: Some(String::new().into()), ..Reply::to("/login") })
+    let ended = Some(String::new().into());
+    // With the provider he is signed in still, and would be here again without a word.
+    let there =
+        ask.web.oidc.as_ref().filter(|_| user.by_provider).and_then(super::oidc::Provider::end_session);
+    if let Some(there) = there {
+        let frame = super::view::Frame { user: None, network: String::new(), ..ask.frame.clone() };
+        return Ok(Reply { cookie: ended, ..Reply::page(pages::signed_out(&frame, &there)) });
+    }
+    Ok(Reply { cookie: ended, ..Reply::to("/login") })
 }
 
 /// Shows the form of a link that sets a password; looking at it spends nothing.
@@ -100,7 +120,8 @@ pub fn init_form(ask: &Ask<'_>) -> Answer {
 /// Says whom a link is about. That to make the first admin is worth nothing once there is one.
 fn about(ask: &Ask<'_>, link: &str) -> Result<String, Refused> {
     let found = ask.web.database.link(Purpose::Password, link, ask.now)?;
-    let is_admin = |user: &User| user.role == Role::Admin;
+    // Whoever signs in by a provider is no way in where that is gone.
+    let is_admin = |user: &User| user.role == Role::Admin && !user.by_provider;
     match found {
         Some(about) if about != FIRST || !ask.web.database.users()?.iter().any(is_admin) => Ok(about),
         _ => {
@@ -150,6 +171,14 @@ pub fn init(ask: &Ask<'_>) -> Answer {
 /// Checks the password of who signed in, once more, and a code where that is asked for and there is one.
 pub(super) fn proved_again(ask: &Ask<'_>, with_code: bool) -> Result<(), Refused> {
     let (user, session) = own(ask)?;
+    if user.by_provider {
+        // His password is with the provider, and so is whether he typed it.
+        if is_within(session.proved, PROVED, ask.now) {
+            return Ok(());
+        }
+        let hint = "sign in again at /oidc/login?again=yes, and type your password there";
+        return Err(Refused::new(403, "you have not proved of late who you are", hint));
+    }
     let who = Guesser { is_known: true, is_at_home: is_at_home(ask, &user.name)? };
     ask.web.throttle().begin(&user.name, ask.peer, who, ask.now)?;
     let is_proved = password::is_right(ask.field("password").unwrap_or_default(), user.password.as_deref())
@@ -173,6 +202,10 @@ pub fn node_file(ask: &Ask<'_>) -> Answer {
 
 /// The same, of what may leave of that.
 pub(super) fn spoke_file(ask: &Ask<'_>, what: Use) -> Answer {
+    // Only who signs in by a provider has none to give.
+    if ask.field("password").is_none() && !own(ask)?.0.by_provider {
+        return Err(Refused::new(400, "password is missing", ""));
+    }
     proved_again(ask, false)?;
     ask.web.database.use_up(what, &ask.caller.name(), ask.now)?;
     let name = ask.fields.required("node");

@@ -48,6 +48,13 @@ pub struct Peer {
     pub user: Option<u32>,
 }
 
+impl Peer {
+    /// Returns what it is counted as.
+    pub(super) fn counted(self) -> String {
+        of(self)
+    }
+}
+
 impl From<IpAddr> for Peer {
     fn from(address: IpAddr) -> Self {
         Self { address, connected: address, user: None }

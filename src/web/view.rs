@@ -26,6 +26,12 @@ pub struct Frame {
     pub role: Role,
     /// Whether that person may have devices of his own.
     pub has_devices: bool,
+    /// Whether that person signs in by a provider, and has no password here.
+    pub by_provider: bool,
+    /// Whether that person proved of late who he is: then keys leave.
+    pub is_proved: bool,
+    /// What the provider is called by which one signs in; `None`: there is none.
+    pub provider: Option<String>,
     /// What forms send back as `csrf`.
     pub csrf: String,
     /// Path of this page, to mark it in the menu: `/nodes`.

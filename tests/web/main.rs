@@ -12,6 +12,7 @@ mod faults;
 mod language;
 mod live;
 mod notifying;
+mod oidc;
 mod over_sockets;
 mod promises;
 mod rig;

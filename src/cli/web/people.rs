@@ -135,8 +135,9 @@ pub(super) fn user(
                     0 => String::new(),
                     most => format!(", {most} devices at most"),
                 };
+                let by = if user.by_provider { ", by the provider" } else { "" };
                 ctx.out.prose(&format!(
-                    "{}: {}{devices}{codes}",
+                    "{}: {}{devices}{codes}{by}",
                     ctx.out.paint(Role::Name, &user.name),
                     user.role.as_str()
                 ))?;

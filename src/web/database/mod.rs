@@ -7,6 +7,7 @@ mod allowance;
 mod audit;
 mod devices;
 mod enrollments;
+mod identities;
 mod links;
 mod own;
 mod sessions;
@@ -24,6 +25,7 @@ pub use allowance::Use;
 pub use audit::{BY_TUNNEL, Entry, LOGIN_FAILED, NOBODY, SIGNED_IN, TERMINAL};
 pub use devices::MOST_DEVICES;
 pub use enrollments::{Enrollment, Spent};
+pub use identities::Identity;
 pub use links::{FIRST, Purpose};
 pub use own::Own;
 pub use sessions::{Opened, SessionRow};
@@ -36,7 +38,7 @@ use crate::store::owned::open_own;
 use crate::store::traffic::replace_database;
 
 /// What each version adds; the file's `user_version` says how many it has.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("1.sql"),
     include_str!("2.sql"),
     include_str!("3.sql"),
@@ -47,6 +49,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("8.sql"),
     include_str!("9.sql"),
     include_str!("10.sql"),
+    include_str!("11.sql"),
 ];
 
 /// The file.

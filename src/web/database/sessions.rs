@@ -94,12 +94,12 @@ impl Database {
         let found = connection
             .query_row(&text, params![hashed, IDLE, WHOLE, now, AHEAD], |row| {
                 let session = SessionRow {
-                    id: row.get(7)?,
-                    csrf: row.get(8)?,
-                    made: row.get(9)?,
-                    seen: row.get(10)?,
-                    proved: row.get(11)?,
-                    address: row.get(12)?,
+                    id: row.get(8)?,
+                    csrf: row.get(9)?,
+                    made: row.get(10)?,
+                    seen: row.get(11)?,
+                    proved: row.get(12)?,
+                    address: row.get(13)?,
                 };
                 Ok((user(row)?, session))
             })

@@ -26,10 +26,12 @@ pub struct User {
     pub totp_step: u64,
     /// How many devices of its own it may have.
     pub devices: u64,
+    /// Whether it signs in by a provider, and has no password here.
+    pub by_provider: bool,
 }
 
 pub(super) const COLUMNS: &str = "user.id, user.name, user.role, user.password, user.totp, user.totp_step, \
-                                  user.devices";
+                                  user.devices, EXISTS (SELECT 1 FROM identity WHERE identity.user = user.id)";
 
 pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
     let role: String = row.get(2)?;
@@ -42,6 +44,7 @@ pub(super) fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         totp: row.get(4)?,
         totp_step: row.get(5)?,
         devices: row.get(6)?,
+        by_provider: row.get(7)?,
     })
 }
 
@@ -135,13 +138,18 @@ impl Database {
     ) -> Result<(), Refused> {
         let mut connection = self.now();
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        // Whoever signs in by a provider is no way in where that is gone.
         let others: i64 = transaction.query_row(
-            "SELECT count(*) FROM user WHERE role = 'admin' AND name <> ?1",
+            "SELECT count(*) FROM user WHERE role = 'admin' AND name <> ?1 AND id NOT IN (SELECT user FROM identity)",
             [name],
             |row| row.get(0),
         )?;
         let is_admin: Option<bool> = transaction
-            .query_row("SELECT role = 'admin' FROM user WHERE name = ?1", [name], |row| row.get(0))
+            .query_row(
+                "SELECT role = 'admin' AND id NOT IN (SELECT user FROM identity) FROM user WHERE name = ?1",
+                [name],
+                |row| row.get(0),
+            )
             .optional()?;
         match is_admin {
             None => return Err(Refused::new(404, format!("there is no user {name}"), "")),
@@ -163,6 +171,13 @@ impl Database {
     pub fn set_password(&self, name: &str, hashed: &str) -> Result<(), Refused> {
         let mut connection = self.now();
         let change = connection.transaction()?;
+        let text =
+            "SELECT EXISTS (SELECT 1 FROM identity JOIN user ON user.id = identity.user WHERE name = ?1)";
+        if change.query_row(text, [name], |row| row.get(0))? {
+            // There would be a second way in, which nobody there takes away.
+            let hint = "his password is with the provider; another user may have one here";
+            return Err(Refused::new(409, format!("{name} signs in by a provider"), hint));
+        }
         change.execute("UPDATE user SET password = ?2 WHERE name = ?1", [name, hashed])?;
         change.execute("DELETE FROM session WHERE user = (SELECT id FROM user WHERE name = ?1)", [name])?;
         change.commit()?;

@@ -38,10 +38,13 @@ pub fn account(frame: &Frame, has_codes: bool, sessions: &[Session], view: &Acco
             AccountView::Begun { svg, secret, is_wrong } => (begun(frame, svg, secret, *is_wrong)),
             AccountView::Recovery { codes } => (recovery(frame, codes)),
         }
-        @if !matches!(view, AccountView::Begun { .. }) { (codes(frame, has_codes)) }
-        (password(frame, has_codes))
+        @if !frame.by_provider {
+            @if !matches!(view, AccountView::Begun { .. }) { (codes(frame, has_codes)) }
+            (password(frame, has_codes))
+        }
         @if !sessions.is_empty() { (listed(frame, sessions)) }
     };
+    let said = if frame.by_provider { text::IN_BY_PROVIDER } else { said };
     page(frame, None, frame.say(text::ACCOUNT), &html! { (frame.say(said)) }, &body)
 }
 

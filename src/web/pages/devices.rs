@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::form::{Input, bytes, hidden, select};
 use super::layout::{Section, page};
+use super::login::proof;
 use super::{table, text};
 use crate::model::{Platform, Timestamp};
 use crate::status::duration;
@@ -64,8 +65,8 @@ fn one(frame: &Frame, device: &Device) -> Markup {
             }
             form.row method="post" action=(url("file")) {
                 (hidden(frame, &[]))
-                (Input::text("password", text::YOUR_PASSWORD, "").hint(text::KEY_LEAVES).required().kind("password", "current-password").markup(frame, &form))
-                button type="submit" { (frame.say(text::SHOW_FILE)) }
+                (proof(frame, &form, Some(text::KEY_LEAVES), "/devices"))
+                @if !frame.by_provider || frame.is_proved { button type="submit" { (frame.say(text::SHOW_FILE)) } }
             }
             form.inline method="post" action=(url("remove")) {
                 (hidden(frame, &[]))

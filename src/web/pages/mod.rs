@@ -35,7 +35,7 @@ pub use enroll::{Enrolled, enroll, enrolled, links};
 pub use file::file;
 pub use history::node_history;
 pub use layout::refused;
-pub use login::{LoginView, first_admin, login};
+pub use login::{LoginView, first_admin, login, signed_in, signed_out};
 pub use matrix::matrix;
 pub use node::{NodeFile, node, node_file, node_live};
 pub use node_form::{add_form, edit_form};

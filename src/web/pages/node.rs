@@ -4,6 +4,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::form::{Input, bytes, change_button, hidden, or_none};
 use super::layout::{Section, page};
+use super::login::proof;
 use super::nodes::handshake;
 use super::{table, text};
 use crate::status::{PeerStatus, Status};
@@ -192,8 +193,8 @@ fn configuration(frame: &Frame, node: &Shown) -> Markup {
             p.hint { (frame.say(text::KEY_LEAVES)) }
             form.row method="post" action=(format!("{}/file", table::node_url(frame, &node.name))) {
                 (hidden(frame, &[]))
-                (Input::text("password", text::YOUR_PASSWORD, "").required().kind("password", "current-password").markup(frame, "file"))
-                button type="submit" { (frame.say(text::SHOW_FILE)) }
+                (proof(frame, "file", None, &format!("/nodes/{}", node.name)))
+                @if !frame.by_provider || frame.is_proved { button type="submit" { (frame.say(text::SHOW_FILE)) } }
             }
         }
     }

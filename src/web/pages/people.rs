@@ -47,7 +47,10 @@ fn users(frame: &Frame, people: &People) -> Markup {
                     tr {
                         th scope="row" { (user.name) }
                         td { (frame.say(role_name(user.role))) }
-                        td { (frame.say(if user.has_second_factor { text::YES } else { text::NO })) }
+                        td {
+                            @if user.by_provider { (frame.say(text::BY_PROVIDER)) }
+                            @else { (frame.say(if user.has_second_factor { text::YES } else { text::NO })) }
+                        }
                         td.num {
                             @if !user.devices.is_empty() || user.most_devices > 0 {
                                 (user.devices.len()) "/" (user.most_devices)

@@ -112,6 +112,18 @@ texts! {
     CODE_HINT: "six digits, or a recovery code; empty where none was set up", "六位数字或恢复码；未设置则留空";
     LOGIN_TITLE: "Log in to {0}", "登录 {0}";
     LOGIN_FAILED: "User, password or code is wrong.", "用户名、密码或验证码不正确。";
+    LOGIN_BY: "Sign in with {0}", "使用 {0} 登录";
+    LOGIN_NOT_BELIEVED: "The sign-in did not succeed. Start it again here.", "登录未成功。请在此重新开始。";
+    LOGIN_NOT_THERE: "The provider cannot be reached now.", "目前无法连接到登录服务。";
+    LOGIN_MAY_NOTHING: "You signed in there, and may nothing here: ask an admin.", "您已在登录服务登录，但在此没有任何权限：请联系管理员。";
+    SIGNED_IN_TITLE: "Signed in", "已登录";
+    GO_ON: "Go on", "继续";
+    SIGNED_OUT: "Signed out", "已退出登录";
+    SIGNED_OUT_HERE: "You are signed out here, and with {0} still signed in.", "您已在此退出，但在 {0} 仍处于登录状态。";
+    SIGN_OUT_THERE: "Sign out there, too", "也在那里退出登录";
+    PROVE_AGAIN: "Sign in again, and type your password there", "重新登录，并在那里输入密码";
+    IN_BY_PROVIDER: "You sign in by the provider: your password is there.", "您通过登录服务登录：密码由其保管。";
+    BY_PROVIDER: "by the provider", "通过登录服务";
     LOGIN_WAIT: "Too many attempts: try again in {0} s.", "尝试次数过多：请在 {0} 秒后重试。";
     FIRST_ADMIN: "First administrator", "首位管理员";
     FIRST_ADMIN_HINT: "This link works once. There is no default password.", "此链接只能使用一次。没有默认密码。";

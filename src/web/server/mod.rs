@@ -2,10 +2,12 @@
 //! that may wait. tokio lives here.
 #![expect(clippy::disallowed_methods, reason = "sockets, files of TLS, and the clock")]
 
+mod connect;
 mod connection;
 mod listen;
 mod local_user;
 mod notifier;
+mod provider;
 mod stream;
 mod tls;
 
@@ -14,6 +16,7 @@ use std::path::PathBuf;
 
 pub use listen::Bounds;
 pub use notifier::Notify;
+pub use provider::{Asking, client_secret};
 
 use super::Web;
 use super::procedure::Refused;

@@ -62,6 +62,8 @@ pub struct User {
     pub name: String,
     /// What that person may do.
     pub role: Role,
+    /// Whether that person signs in by a provider.
+    pub by_provider: bool,
     /// Whether a one-time code is asked for.
     pub has_second_factor: bool,
     /// How many devices of his own that person may have.

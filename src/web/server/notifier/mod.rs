@@ -1,7 +1,6 @@
 //! Sends what is to be sent: a thread of its own, so that whoever answers slowly, or a resolver that does not, keeps nobody waiting who
 //! looks at a page.
 
-mod connect;
 mod post;
 mod submit;
 
@@ -21,6 +20,8 @@ use crate::web::{Due, Watching, Web};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(5);
+/// What allows an address, for whoever is told that one is not.
+const ALLOWED_BY: &str = " (`wgrelay web --notify-allow ADDRESS` allows one)";
 /// So long may a message take in all.
 const WHOLE: Duration = Duration::from_secs(30);
 

@@ -6,8 +6,8 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Means;
-use super::connect::{connect, secure};
+use super::super::connect::{connect, secure};
+use super::{ALLOWED_BY, Means};
 use crate::web::notify::{Message, Scheme, Target, Url};
 
 /// An answer's head may be so long, and have so many lines.
@@ -59,7 +59,7 @@ async fn post(url: &Url, means: &Means, headers: &[(&str, String)], body: String
     // What is in it is said to nobody: there may be a token.
     let request =
         request.body(Full::new(Bytes::from(body))).map_err(|_| "this cannot be asked".to_owned())?;
-    let stream = connect(url, &means.reach).await?;
+    let stream = connect(url, &means.reach, ALLOWED_BY).await?;
     let status = match url.scheme {
         Scheme::Https => exchange(secure(stream, url, &means.tls).await?, request).await?,
         _ => exchange(stream, request).await?,

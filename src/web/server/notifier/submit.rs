@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
-use super::Means;
-use super::connect::{connect, secure};
+use super::super::connect::{connect, secure};
+use super::{ALLOWED_BY, Means};
 use crate::web::notify::{Message, Scheme, Target, mail as written};
 
 /// A line of a server's may be so long, and an answer have so many.
@@ -16,7 +16,7 @@ const LINES: usize = 64;
 
 /// Hands it in.
 pub(super) async fn mail(message: &Message<'_>, target: &Target, means: &Means) -> Result<(), String> {
-    let stream = connect(&target.url, &means.reach).await?;
+    let stream = connect(&target.url, &means.reach, ALLOWED_BY).await?;
     let own = stream.local_addr().map_err(|e| e.to_string())?.ip().to_canonical();
     let peer = stream.peer_addr().map_err(|e| e.to_string())?.ip().to_canonical();
     let own = if own.is_ipv6() { format!("[IPv6:{own}]") } else { format!("[{own}]") };

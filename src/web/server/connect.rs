@@ -1,4 +1,4 @@
-//! A connection to where a message goes: its name is resolved once, and what was judged is what is connected to.
+//! A connection to others, to where a message goes or to a provider: its name is resolved once, and what was judged is what is connected to.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -18,11 +18,11 @@ const CONNECT: Duration = Duration::from_secs(8);
 /// So many addresses of a name are looked at.
 const ADDRESSES: usize = 8;
 
-/// Connects to the first address that may be reached, and answers.
+/// Connects to the first address that may be reached, and answers. `allowed_by`: what is said behind an address that may not.
 ///
 /// # Errors
 /// Why there is none.
-pub(super) async fn connect(url: &Url, reach: &Reach) -> Result<TcpStream, String> {
+pub(super) async fn connect(url: &Url, reach: &Reach, allowed_by: &str) -> Result<TcpStream, String> {
     let resolved =
         tokio::time::timeout(CONNECT, tokio::net::lookup_host((url.host.as_str(), url.port))).await;
     let found = resolved
@@ -38,7 +38,7 @@ pub(super) async fn connect(url: &Url, reach: &Reach) -> Result<TcpStream, Strin
             }
         };
         if let Err(no) = reach.may(at.ip(), at.port(), url.scheme, is_own) {
-            why = format!("{at} is not sent to: {no} (`wgrelay web --notify-allow ADDRESS` allows one)");
+            why = format!("{at} is not sent to: {no}{allowed_by}");
             continue;
         }
         match tokio::time::timeout(CONNECT, TcpStream::connect(at)).await {
@@ -157,7 +157,7 @@ mod tests {
         ] {
             for scheme in ["http", "https", "smtp", "smtps"] {
                 let url = Url::read(&format!("{scheme}://{host}:{port}")).unwrap();
-                let refused = connect(&url, &Reach::default()).await.unwrap_err();
+                let refused = connect(&url, &Reach::default(), "").await.unwrap_err();
                 assert!(
                     refused.contains("not sent to") || refused.contains("not resolved"),
                     "{host}: {refused}"
@@ -172,7 +172,7 @@ mod tests {
         let allowed = Reach { allowed: vec!["127.0.0.1/32".parse().unwrap()], ..Reach::default() };
         let url = Url::read(&format!("http://localhost:{port}/")).unwrap();
         assert_eq!(url.scheme, Scheme::Http);
-        connect(&url, &allowed).await.unwrap();
+        connect(&url, &allowed, "").await.unwrap();
         assert!(listener.accept().is_ok());
     }
 }
