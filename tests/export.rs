@@ -24,7 +24,7 @@ use networks::{
 use wgrelay::export::qr::{Code, Style};
 use wgrelay::export::{ExportError, Exported, Hooks, Keys, node_conf};
 use wgrelay::firewall::hooks;
-use wgrelay::model::{NodeName, Platform, PresharedKey, Problem};
+use wgrelay::model::{NodeName, Platform, PresharedKey, Problem, Routes};
 use wgrelay::wgconf::{self, Client, Comments, Document, Key};
 
 /// Exports with hooks of the tests' own, so that a changed firewall changes no kept file.
@@ -328,6 +328,36 @@ fn hooks_find_their_script_in_the_file() {
 
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// Whatever a node's file does besides, the interface's name reaches each command: bash fills it in nowhere between single quotes.
+#[test]
+fn a_gateway_with_a_table_of_its_own_names_its_interface() {
+    let mut network = home().network;
+    let node = node_mut(&mut network, "docker");
+    node.routes = Routes::Full;
+    node.except = vec!["203.0.113.0/24".parse().unwrap()];
+    let case = Case { network, ..home() };
+    let exported =
+        export_with(&case, "docker", &hooks(&case.network, &case.network.nodes["docker"], NOW)).unwrap();
+    let script = exported.document.script.join("\n");
+    assert!(script.contains("table inet wgrelay-q-$i-m {"), "{script}");
+    let said = std::process::Command::new("bash")
+        .args([
+            "-c",
+            &format!(
+                "nft() {{ cat; }}; ip() {{ :; }}; sysctl() {{ :; }}; i=wg9; {}",
+                line_of(&script, "-m {")
+            ),
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&said.stdout);
+    assert!(said.contains("table inet wgrelay-q-wg9-m {") && !said.contains("$i"), "{said}");
+}
+
+fn line_of<'a>(text: &'a str, part: &str) -> &'a str {
+    text.lines().find(|line| line.contains(part)).unwrap_or_default()
 }
 
 #[test]

@@ -25,13 +25,14 @@ pub(super) fn into_own_table(up: bool) -> Vec<String> {
         let table = format!("! command -v nft >/dev/null || nft delete table inet {name} 2>/dev/null || :");
         return vec![format!("{}; {table}", rules("del", " 2>/dev/null || :"))];
     }
+    // Double quotes: in a script the interface's name is a variable.
     let marks = format!(
         "table inet {name} {{ chain incoming {{ type filter hook prerouting priority -150; meta l4proto udp meta mark set ct mark; }}; \
          chain outgoing {{ type filter hook postrouting priority -150; meta l4proto udp meta mark {FULL_TUNNEL} ct mark set meta mark; \
          }}; }}"
     );
     vec![format!(
-        "{}; ! command -v nft >/dev/null || nft -f - <<< '{marks}'; sysctl -q net.ipv4.conf.all.src_valid_mark=1",
+        "{}; ! command -v nft >/dev/null || nft -f - <<< \"{marks}\"; sysctl -q net.ipv4.conf.all.src_valid_mark=1",
         rules("add", " || :")
     )]
 }
@@ -56,7 +57,7 @@ pub(super) fn written(
         return Ok(Vec::new());
     }
     let mut parts = Vec::new();
-    for ((hooks, commands), name) in hooks.into_iter().zip(&all).zip(["pre_up", "post_up", "post_down"]) {
+    for ((hooks, commands), name) in hooks.into_iter().zip(&all).zip(script::FUNCTIONS) {
         if commands.is_empty() {
             continue;
         }

@@ -67,7 +67,7 @@ impl Hooks {
     pub(super) fn of(reading: &Reading, stem: &str) -> Self {
         let interface = &reading.document.interface;
         let mut hooks = Self { tunnel: tunnel_of(&reading.document), ..Self::default() };
-        let (mut own, mut own_place) = (String::new(), None);
+        let (mut own, mut own_place, mut call_place) = (String::new(), None, None);
         let lists = [
             (Key::PreUp, &interface.pre_up),
             (Key::PostUp, &interface.post_up),
@@ -80,6 +80,7 @@ impl Hooks {
                 if script::is_call(hook) && !reading.document.script.is_empty() {
                     hooks.own = true;
                     own_place = own_place.or(Some(place));
+                    call_place = call_place.or(Some(place));
                     continue;
                 }
                 if is_own(hook.as_str()) {
@@ -99,7 +100,7 @@ impl Hooks {
         }
         if let Some(place) = own_place {
             own.extend(reading.document.script.iter().map(String::as_str));
-            hooks.changed_script = Some(place).filter(|_| !script::is_as_sealed(&reading.document.script));
+            hooks.changed_script = call_place.filter(|_| !script::is_as_sealed(&reading.document.script));
             hooks.of_own(&own, place);
         }
         hooks
@@ -416,6 +417,7 @@ mod tests {
             "PreUp = printf %s 'x masq' > /run/wgrelay-q-%i.sh\nPreUp = printf %s 'uerade; y' >> /run/wgrelay-q-%i.sh\n",
         );
         assert!(hooks.own && hooks.lets_anything_out() && hooks.left_out.is_empty(), "{hooks:?}");
+        assert_eq!(hooks.changed_script, None, "there is no script");
     }
 
     #[test]

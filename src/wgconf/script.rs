@@ -17,9 +17,12 @@ pub fn call(function: &str) -> String {
     format!("{READ}{function} %i")
 }
 
-/// Says whether a hook calls the script of its file.
+/// The functions that hooks call.
+pub const FUNCTIONS: [&str; 3] = ["pre_up", "post_up", "post_down"];
+
+/// Says whether a hook calls the script of its file, and does nothing else.
 pub fn is_call(hook: &Hook) -> bool {
-    hook.as_str().starts_with(READ)
+    FUNCTIONS.iter().any(|function| hook.as_str() == call(function))
 }
 
 /// Ends a script with a line by which a change is known.
@@ -64,5 +67,7 @@ mod tests {
         let hook: Hook = call("post_up").parse().unwrap();
         assert!(is_call(&hook) && hook.as_str().len() < 100, "{}", hook.as_str());
         assert!(!is_call(&"post_up %i".parse().unwrap()));
+        let more = format!("{}; iptables -A FORWARD -i %i -j DROP", call("post_up"));
+        assert!(!is_call(&more.parse().unwrap()), "what somebody added is his own");
     }
 }

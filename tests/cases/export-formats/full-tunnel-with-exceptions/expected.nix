@@ -9,7 +9,7 @@
     table = "51820";
     postUp = ''
       wg set wg0 fwmark 51820
-      for f in -4 -6; do ip $f rule add pref 32400 table main suppress_prefixlength 0 || :; ip $f rule add pref 32401 not fwmark 51820 table 51820 || :; done; ! command -v nft >/dev/null || nft -f - <<< 'table inet wgrelay-q-wg0-m { chain incoming { type filter hook prerouting priority -150; meta l4proto udp meta mark set ct mark; }; chain outgoing { type filter hook postrouting priority -150; meta l4proto udp meta mark 51820 ct mark set meta mark; }; }'; sysctl -q net.ipv4.conf.all.src_valid_mark=1
+      for f in -4 -6; do ip $f rule add pref 32400 table main suppress_prefixlength 0 || :; ip $f rule add pref 32401 not fwmark 51820 table 51820 || :; done; ! command -v nft >/dev/null || nft -f - <<< "table inet wgrelay-q-wg0-m { chain incoming { type filter hook prerouting priority -150; meta l4proto udp meta mark set ct mark; }; chain outgoing { type filter hook postrouting priority -150; meta l4proto udp meta mark 51820 ct mark set meta mark; }; }"; sysctl -q net.ipv4.conf.all.src_valid_mark=1
     '';
     postDown = ''
       for f in -4 -6; do ip $f rule del pref 32400 table main suppress_prefixlength 0 2>/dev/null || :; ip $f rule del pref 32401 not fwmark 51820 table 51820 2>/dev/null || :; done; ! command -v nft >/dev/null || nft delete table inet wgrelay-q-wg0-m 2>/dev/null || :
