@@ -48,8 +48,8 @@ pub enum Message {
     },
     /// A relay to another one: the sites that both have, and whether they answer here.
     Sites {
-        /// Subnet, and whether any host answers.
-        sites: Vec<(IpNet, bool)>,
+        /// Subnet, and whether any host answers; `None`: nobody asks there.
+        sites: Vec<(IpNet, Option<bool>)>,
     },
     /// A relay to another one, for whoever types there: send your spokes away, or carry again.
     Drain {
@@ -81,7 +81,7 @@ impl Message {
 
 impl Message {
     /// Tells of sites in as many datagrams as that takes.
-    pub fn sites(sites: &[(IpNet, bool)]) -> Vec<Self> {
+    pub fn sites(sites: &[(IpNet, Option<bool>)]) -> Vec<Self> {
         /// Each entry has some 60 bytes at most.
         const IN_ONE: usize = 16;
         sites.chunks(IN_ONE).map(|chunk| Self::Sites { sites: chunk.to_vec() }).collect()
@@ -124,7 +124,12 @@ mod tests {
             Message::Answer { number: 7, epoch: 0, at: None, drains: true },
             Message::Attached { spokes: vec![(name("a"), name("eu"), 3)], drains: false },
             Message::Drains,
-            Message::Sites { sites: vec![("10.9.0.0/16".parse().unwrap(), true)] },
+            Message::Sites {
+                sites: vec![
+                    ("10.9.0.0/16".parse().unwrap(), Some(true)),
+                    ("10.8.0.0/16".parse().unwrap(), None),
+                ],
+            },
             Message::Drain { drains: true },
         ] {
             let bytes = message.to_bytes();

@@ -59,10 +59,10 @@ impl SiteHealth {
         self.health
     }
 
-    /// Takes note of a round: whether anybody answered. Returns whether the health changed.
-    pub fn round(&mut self, answered: bool, at: Duration) -> bool {
+    /// Takes note of a round: whether anybody answered, when it began and when it was over. Returns whether the health changed.
+    pub fn round(&mut self, answered: bool, began: Duration, at: Duration) -> bool {
         let before = self.health;
-        if self.last.is_some_and(|last| at.saturating_sub(last) > LATE) {
+        if self.last.is_some_and(|last| began.saturating_sub(last) > LATE) {
             (self.missed, self.well_since) = (0, None);
         }
         self.last = Some(at);
@@ -97,7 +97,7 @@ mod tests {
     fn rounds(site: &mut SiteHealth, from: &mut Duration, answered: bool, number: u32) -> Health {
         for _ in 0..number {
             *from += ROUND;
-            site.round(answered, *from);
+            site.round(answered, *from, *from);
         }
         site.health()
     }
@@ -146,6 +146,16 @@ mod tests {
     }
 
     #[test]
+    fn rounds_that_take_long_are_rounds_all_the_same() {
+        let mut site = SiteHealth::default();
+        let long = LATE + ROUND;
+        for round in 0..3 {
+            site.round(false, long * round, long * (round + 1));
+        }
+        assert_eq!(site.health(), Health::Silent);
+    }
+
+    #[test]
     fn where_a_third_of_all_rounds_is_lost_it_hardly_ever_moves() {
         // Each round asks three times; where a third of all rounds fails nonetheless, a site hardly ever comes back, and so does not move.
         for seed in 1..20_u64 {
@@ -153,7 +163,7 @@ mod tests {
             while at < Duration::from_secs(86_400) {
                 at += ROUND;
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                moves += u32::from(site.round((state >> 33) % 3 != 0, at) && at > ROUND * 3);
+                moves += u32::from(site.round((state >> 33) % 3 != 0, at, at) && at > ROUND * 3);
             }
             assert!(moves <= 4, "seed {seed}: {moves} times a day");
         }

@@ -31,18 +31,34 @@ pub struct SiteReports {
 }
 
 impl SiteReports {
-    /// Hears a relay tell which of its sites answer there; it says nothing of others'.
-    pub fn hear(&mut self, network: &Network, relay: &NodeName, sites: Vec<(IpNet, bool)>, at: Duration) {
+    /// Hears a relay tell which of its sites answer there, and of which it does not know; it says nothing of others'.
+    pub fn hear(
+        &mut self,
+        network: &Network,
+        relay: &NodeName,
+        sites: &[(IpNet, Option<bool>)],
+        at: Duration,
+    ) {
         let Some(node) = network.nodes.get(relay).filter(|node| node.is_relay()) else { return };
         let own = shared_sites(network, node);
-        let sites = sites.into_iter().map(|(net, answers)| (net.trunc(), (answers, at)));
         let heard = self.heard.entry(relay.clone()).or_default();
-        heard.extend(sites.filter(|(net, _)| own.contains(net)));
+        for (net, answers) in sites.iter().map(|(net, answers)| (net.trunc(), answers)) {
+            match answers {
+                Some(answers) if own.contains(&net) => heard.insert(net, (*answers, at)),
+                _ => heard.remove(&net),
+            };
+        }
     }
 
-    /// Forgets relays that are no more.
+    /// Forgets relays that are no more, and sites that are no more shared or that nobody asks after any more: that they are not told
+    /// of says nothing of them.
     pub fn retain(&mut self, network: &Network) {
-        self.heard.retain(|relay, _| network.nodes.get(relay).is_some_and(Node::is_relay));
+        self.heard.retain(|relay, heard| {
+            let Some(node) = network.nodes.get(relay).filter(|node| node.is_relay()) else { return false };
+            let own = shared_sites(network, node);
+            heard.retain(|net, _| own.contains(net) && !network.expected_in(net).is_empty());
+            !heard.is_empty()
+        });
     }
 
     /// Says whether nobody has told of anything.
@@ -94,6 +110,10 @@ mod tests {
 
     /// eu, us and ap are relays; eu and us have 10.9.0.0/16, the first of them carries it; ap has a site of its own.
     fn network() -> Network {
+        with("")
+    }
+
+    fn with(more: &str) -> Network {
         let mut text = "[network]\nname = \"wg0\"\nsubnet = \"10.0.0.0/24\"\n".to_owned();
         for (n, relay) in ["eu", "us", "ap"].iter().enumerate() {
             let key = crate::model::PrivateKey::from_random([n as u8 + 1; 32]).public_key();
@@ -106,6 +126,7 @@ mod tests {
             text += &format!("[[node.{relay}.site]]\nsubnet = \"10.9.0.0/16\"\npreference = {preference}\n");
         }
         text += "[[node.ap.site]]\nsubnet = \"10.8.0.0/16\"\n";
+        text += more;
         crate::config::parse_network(text.as_bytes(), "f").value.unwrap()
     }
 
@@ -113,7 +134,7 @@ mod tests {
         let network = network();
         let mut reports = SiteReports::default();
         for (relay, site, answers) in said {
-            reports.hear(&network, &name(relay), vec![(site.parse().unwrap(), *answers)], Duration::ZERO);
+            reports.hear(&network, &name(relay), &[(site.parse().unwrap(), Some(*answers))], Duration::ZERO);
         }
         let given = reports.given_over(&network, Duration::from_secs(at));
         let all = given.iter().flat_map(|(relay, nets)| nets.iter().map(move |net| format!("{relay} {net}")));
@@ -145,12 +166,36 @@ mod tests {
         let site: IpNet = "10.9.0.0/16".parse().unwrap();
         let mut reports = SiteReports::default();
         let second = Duration::from_secs;
-        reports.hear(&network, &name("eu"), vec![(site, true)], second(0));
-        reports.hear(&network, &name("us"), vec![(site, true)], second(20));
+        reports.hear(&network, &name("eu"), &[(site, Some(true))], second(0));
+        reports.hear(&network, &name("us"), &[(site, Some(true))], second(20));
         assert_eq!(reports.given_over(&network, second(25)), GivenOver::new());
         let given = reports.given_over(&network, second(26));
         assert_eq!(given.keys().map(NodeName::as_str).collect::<Vec<_>>(), ["eu"]);
         // Where all are silent, the file says who carries it.
         assert_eq!(reports.given_over(&network, second(60)), GivenOver::new());
+    }
+
+    #[test]
+    fn that_nobody_asks_any_more_says_nothing_of_a_site() {
+        let site: IpNet = "10.9.0.0/16".parse().unwrap();
+        let second = Duration::from_secs;
+        let given = |reports: &SiteReports, network: &Network| {
+            reports.given_over(network, second(60)).keys().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let asks = with("[[expect]]\nfrom = \"ap\"\nto = \"10.9.0.1\"\nverdict = \"reaches\"\n");
+        let asks_not = network();
+        let mut reports = SiteReports::default();
+        reports.hear(&asks, &name("eu"), &[(site, Some(true))], second(0));
+        reports.hear(&asks, &name("us"), &[(site, Some(true))], second(50));
+        reports.retain(&asks);
+        assert_eq!(given(&reports, &asks), ["eu"], "not heard of");
+        // The relay says itself that it does not know.
+        let mut unknown = reports.clone();
+        unknown.hear(&asks, &name("eu"), &[(site, None)], second(51));
+        assert_eq!(given(&unknown, &asks), Vec::<String>::new());
+        // The file says that nothing of it is expected.
+        reports.retain(&asks_not);
+        assert!(reports.is_empty());
+        assert_eq!(given(&reports, &asks_not), Vec::<String>::new());
     }
 }

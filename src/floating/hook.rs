@@ -55,7 +55,9 @@ pub struct Hook {
     /// When it is to be run; `None`: not again.
     due: Option<Duration>,
     tries: u32,
-    /// Since when, and when last, it failed.
+    /// What is wanted was done once: later runs only repeat it.
+    is_done: bool,
+    /// Since when, and when last, the address could not be taken; giving it up forgets nothing of that.
     failed: Option<(Duration, Duration)>,
 }
 
@@ -63,7 +65,8 @@ impl Hook {
     /// Says what happened; what is known already changes nothing.
     pub fn is(&mut self, moved: Moved, at: Duration) {
         if self.wanted != Some(moved) {
-            *self = Self { wanted: Some(moved), due: Some(at), tries: 0, failed: None };
+            *self =
+                Self { wanted: Some(moved), due: Some(at), tries: 0, is_done: false, failed: self.failed };
         }
     }
 
@@ -83,22 +86,29 @@ impl Hook {
             return;
         }
         if is_done {
-            (self.tries, self.failed) = (0, None);
-            self.due = (moved == Moved::Take).then_some(at + ANEW);
+            (self.tries, self.is_done) = (0, true);
+            self.due = None;
+            if moved == Moved::Take {
+                (self.due, self.failed) = (Some(at + ANEW), None);
+            }
             return;
         }
         let pause = AGAIN.0.saturating_mul(1_u32.checked_shl(self.tries).unwrap_or(u32::MAX)).min(AGAIN.1);
         self.tries = self.tries.saturating_add(1);
         self.due = Some(at + pause);
-        self.failed = Some((self.failed.map_or(at, |(first, _)| first), at));
+        // The address is here: that it could not be taken once more is told, and is no reason to give it up.
+        if moved == Moved::Take && !self.is_done {
+            let of_late = self.failed.filter(|(_, last)| at.saturating_sub(*last) < UNABLE.1);
+            self.failed = Some((of_late.map_or(at, |(first, _)| first), at));
+        }
     }
 
-    /// Says whether the address could not be brought here, for some time and not long ago.
+    /// Says whether the address could not be brought here, for some time and not long ago. That holds on after it was given up:
+    /// two hosts that both cannot would else hand it to each other every few seconds.
     pub fn is_unable(&self, at: Duration) -> bool {
-        self.wanted == Some(Moved::Take)
-            && self.failed.is_some_and(|(first, last)| {
-                last.saturating_sub(first) >= UNABLE.0 && at.saturating_sub(last) < UNABLE.1
-            })
+        self.failed.is_some_and(|(first, last)| {
+            last.saturating_sub(first) >= UNABLE.0 && at.saturating_sub(last) < UNABLE.1
+        })
     }
 }
 
@@ -166,5 +176,53 @@ mod tests {
         hook.ended(Moved::Release, false, S * 6);
         hook.ended(Moved::Release, false, S * 9);
         assert!(!hook.is_unable(S * 9));
+    }
+
+    #[test]
+    fn a_repeat_that_fails_takes_nothing_from_a_host_that_has_the_address() {
+        let mut hook = taken(S);
+        hook.ended(Moved::Take, true, S * 2);
+        for at in [62, 65, 80, 110, 140] {
+            hook.ended(Moved::Take, false, S * at);
+            assert!(!hook.is_unable(S * at));
+        }
+        // Given up and taken anew, it has to be brought here anew.
+        hook.is(Moved::Release, S * 150);
+        hook.is(Moved::Take, S * 160);
+        hook.ended(Moved::Take, false, S * 160);
+        hook.ended(Moved::Take, false, S * 163);
+        assert!(hook.is_unable(S * 163));
+    }
+
+    #[test]
+    fn two_hosts_that_both_cannot_exchange_it_rarely() {
+        // As the lease does: who cannot carry gives it to another one that counts as able, and to nobody else.
+        let mut hosts = [Hook::default(), Hook::default()];
+        let (mut holder, mut moves) = (0, 0);
+        hosts[0].is(Moved::Take, S);
+        for second in 1..600 {
+            let at = S * second;
+            for hook in &mut hosts {
+                if let Some((moved, due)) = hook.next()
+                    && due <= at
+                {
+                    hook.ended(moved, moved == Moved::Release, at);
+                }
+            }
+            if hosts[holder].is_unable(at) && !hosts[1 - holder].is_unable(at) {
+                hosts[holder].is(Moved::Release, at);
+                holder = 1 - holder;
+                hosts[holder].is(Moved::Take, at);
+                moves += 1;
+            }
+        }
+        assert!((2..=20).contains(&moves), "{moves} times in ten minutes");
+        // One failure long ago is no reason not to try it for as long as anybody.
+        let mut hook = taken(S);
+        hook.ended(Moved::Take, false, S);
+        hook.is(Moved::Release, S * 2);
+        hook.is(Moved::Take, S * 500);
+        hook.ended(Moved::Take, false, S * 500);
+        assert!(!hook.is_unable(S * 501));
     }
 }

@@ -5,6 +5,7 @@
 mod applier;
 mod drain;
 mod relay;
+mod site_links;
 mod sites;
 mod spoke;
 mod told;
@@ -226,7 +227,7 @@ impl Agent {
                             (Side::Relay(side), Message::Sites { sites }) => {
                                 if let (Some(from), Some(known)) = (side.speaker(from.ip()), &mut self.sites)
                                 {
-                                    known.heard(network, from, sites, at);
+                                    known.heard(network, from, &sites, at);
                                 }
                                 Letters::new()
                             }

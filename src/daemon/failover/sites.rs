@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::Letters;
+use super::site_links::SiteLinks;
 use crate::daemon::agent::Looking;
 use crate::failover::site_health::{PATIENCE, ROUND, TRIES};
 use crate::failover::{Health, Message, SiteHealth, SiteReports, shared_sites};
-use crate::host::site_probe::{Probe, any_answers, link_in};
-use crate::model::{GivenOver, Network, NodeName, Timestamp};
+use crate::host::site_probe::{Probe, Question, answering};
+use crate::model::{GivenOver, Network, Node, NodeName, Timestamp};
 
 /// How often all is told again, and how soon what is new is told once more.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -43,10 +44,10 @@ impl OwnSites {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reports(&self) -> Vec<(IpNet, bool)> {
+    fn reports(&self) -> Vec<(IpNet, Option<bool>)> {
         let known = |(net, site): (&IpNet, &OwnSite)| match site.health.health() {
             Health::Unknown => None,
-            health => Some((*net, health == Health::Answers)),
+            health => Some((*net, Some(health == Health::Answers))),
         };
         self.lock().iter().filter_map(known).collect()
     }
@@ -63,9 +64,10 @@ impl OwnSites {
 pub(super) fn keep(looking: Looking) {
     let work = move || {
         let began = Instant::now();
+        let mut links = SiteLinks::default();
         loop {
             let round = Instant::now();
-            ask(&looking, began);
+            ask(&looking, &mut links, began);
             std::thread::sleep(ROUND.saturating_sub(round.elapsed()));
         }
     };
@@ -74,32 +76,37 @@ pub(super) fn keep(looking: Looking) {
     }
 }
 
-fn ask(looking: &Looking, began: Instant) {
+fn ask(looking: &Looking, links: &mut SiteLinks, began: Instant) {
     let own = &looking.told.sites;
     let now = looking.session.later().now;
     let target = looking.target().filter(|target| target.network.failover && target.this().is_active(now));
-    let asked: BTreeMap<IpNet, Vec<Probe>> = target.as_ref().map_or_else(BTreeMap::new, |target| {
-        let shared = shared_sites(&target.network, target.this()).into_iter();
-        let asked = shared.map(|site| (site, target.network.expected_in(&site)));
-        let probe = |(address, port)| Probe { address, port };
-        asked
-            .map(|(site, hosts)| (site, hosts.into_iter().take(HOSTS).map(probe).collect::<Vec<_>>()))
-            .filter(|(_, probes)| !probes.is_empty())
-            .collect()
-    });
-    own.lock().retain(|site, _| asked.contains_key(site));
-    for (site, probes) in asked {
+    let asked = target.as_ref().map_or_else(BTreeMap::new, |target| whom(&target.network, target.this()));
+    let mut questions: Vec<(IpNet, Question)> = Vec::new();
+    if let Some(target) = target.as_ref().filter(|_| !asked.is_empty()) {
+        let given_over = looking.given_over().remove(&target.this().name).unwrap_or_default();
+        let sites = target.this().written_sites().into_iter();
+        let sites = sites.filter(|site| asked.contains_key(&site.subnet.trunc()));
+        let found = links.find(&sites.collect::<Vec<_>>(), looking.name.as_str(), &given_over);
         // Without a link there nobody answers.
-        let link = link_in(&site, looking.name.as_str());
-        let answers = link.is_some_and(|link| any_answers(&link, &probes, TRIES, PATIENCE));
+        let question = |(net, link): (IpNet, Option<String>)| {
+            let probes = link.is_some().then(|| asked.get(&net).cloned()).flatten();
+            (net, (link.unwrap_or_default(), probes.unwrap_or_default()))
+        };
+        questions.extend(found.into_iter().map(question));
+    }
+    own.lock().retain(|site, _| questions.iter().any(|(net, _)| net == site));
+    let (nets, questions): (Vec<IpNet>, Vec<Question>) = questions.into_iter().unzip();
+    let since = began.elapsed();
+    let answers = answering(&questions, TRIES, PATIENCE);
+    for (site, answers) in nets.into_iter().zip(answers) {
         let mut all = own.lock();
         let entry = all.entry(site).or_default();
         let words = |probe: &Probe| match probe.port {
             Some(port) => format!("{} (tcp/{port})", probe.address),
             None => probe.address.to_string(),
         };
-        entry.asked = probes.iter().map(words).collect();
-        if entry.health.round(answers, began.elapsed()) {
+        entry.asked = asked.get(&site).into_iter().flatten().map(words).collect();
+        if entry.health.round(answers, since, began.elapsed()) {
             entry.since = Some(now);
             if entry.health.health() == Health::Silent {
                 tracing::warn!("{site} does not answer here: asked {}", entry.asked.join(", "));
@@ -110,12 +117,23 @@ fn ask(looking: &Looking, began: Instant) {
     }
 }
 
+/// Returns the sites that other relays have as well, with the hosts that are expected to answer there.
+fn whom(network: &Network, this: &Node) -> BTreeMap<IpNet, Vec<Probe>> {
+    let shared = shared_sites(network, this).into_iter();
+    let hosts = shared.map(|site| (site, network.expected_in(&site)));
+    let probe = |(address, port)| Probe { address, port };
+    hosts
+        .map(|(site, hosts)| (site, hosts.into_iter().take(HOSTS).map(probe).collect::<Vec<_>>()))
+        .filter(|(_, probes)| !probes.is_empty())
+        .collect()
+}
+
 /// What relays say, and what follows.
 pub(super) struct SiteSide {
     reports: SiteReports,
     recorded: GivenOver,
     given: GivenOver,
-    said: Vec<(IpNet, bool)>,
+    said: Vec<(IpNet, Option<bool>)>,
     all_told: Duration,
     tell_again: Option<Duration>,
     began: Duration,
@@ -143,7 +161,13 @@ impl SiteSide {
     }
 
     /// Hears another relay.
-    pub fn heard(&mut self, network: &Network, from: &NodeName, sites: Vec<(IpNet, bool)>, at: Duration) {
+    pub fn heard(
+        &mut self,
+        network: &Network,
+        from: &NodeName,
+        sites: &[(IpNet, Option<bool>)],
+        at: Duration,
+    ) {
         self.reports.hear(network, from, sites, at);
     }
 
@@ -154,13 +178,19 @@ impl SiteSide {
             return Letters::new();
         }
         self.worked_out = Some(at);
-        let sites = own.reports();
+        let mut sites = own.reports();
+        // What was told before and is not known any more is told as that.
+        let unknown =
+            self.said.iter().map(|(net, _)| *net).filter(|net| !sites.iter().any(|(of, _)| of == net));
+        let unknown: Vec<_> = unknown.map(|net| (net, None)).collect();
+        sites.extend(unknown);
+        sites.sort();
         if sites.is_empty() && self.said.is_empty() && self.reports.is_empty() && self.given.is_empty() {
             return Letters::new();
         }
         self.reports.retain(network);
         if !sites.is_empty() || !self.said.is_empty() {
-            self.reports.hear(network, this, sites.clone(), at);
+            self.reports.hear(network, this, &sites, at);
         }
         let mut given = self.reports.given_over(network, at);
         if at.saturating_sub(self.began) < RECORDED {
@@ -218,6 +248,7 @@ mod tests {
         for (relay, preference) in [("eu", 2), ("us", 1)] {
             text += &format!("[[node.{relay}.site]]\nsubnet = \"{SITE}\"\npreference = {preference}\n");
         }
+        text += "[[expect]]\nfrom = \"ap\"\nto = \"10.9.0.1\"\nverdict = \"reaches\"\n";
         crate::config::parse_network(text.as_bytes(), "f").value.unwrap()
     }
 
@@ -225,7 +256,8 @@ mod tests {
         let own = OwnSites::default();
         let mut site = OwnSite::default();
         for round in 1..=3 {
-            site.health.round(answers, Duration::from_secs(round));
+            let at = Duration::from_secs(round);
+            site.health.round(answers, at, at);
         }
         own.lock().insert(SITE.parse().unwrap(), site);
         own
@@ -251,6 +283,23 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_asks_any_more_is_told_as_unknown_and_given_over_by_nobody() {
+        let (network, eu) = (network(), "eu".parse().unwrap());
+        let site: IpNet = SITE.parse().unwrap();
+        let second = Duration::from_secs;
+        let mut side = SiteSide::new(GivenOver::new(), Duration::ZERO);
+        side.poll(&network, &eu, &own(true), second(20));
+        side.heard(&network, &"us".parse().unwrap(), &[(site, Some(true))], second(50));
+        let letters = side.poll(&network, &eu, &OwnSites::default(), second(55));
+        assert!(
+            letters.iter().all(|(_, letter)| *letter == Message::Sites { sites: vec![(site, None)] })
+                && letters.len() == 2,
+            "{letters:?}"
+        );
+        assert_eq!(*side.given(), GivenOver::new());
+    }
+
+    #[test]
     fn what_was_on_record_holds_until_somebody_says_otherwise() {
         let (network, eu) = (network(), "eu".parse().unwrap());
         let site: IpNet = SITE.parse().unwrap();
@@ -260,7 +309,7 @@ mod tests {
         side.poll(&network, &eu, &OwnSites::default(), second(101));
         assert_eq!(*side.given(), recorded);
         // Silent here, and answered there.
-        side.heard(&network, &"us".parse().unwrap(), vec![(site, true)], second(110));
+        side.heard(&network, &"us".parse().unwrap(), &[(site, Some(true))], second(110));
         side.poll(&network, &eu, &own(false), second(111));
         assert_eq!(*side.given(), recorded);
         // Answered here.

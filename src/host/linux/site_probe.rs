@@ -1,9 +1,11 @@
 //! Asks hosts of a site by the link that leads to it, whatever routes say: whether any of them answers at all. A port that is closed
 //! is an answer.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -13,6 +15,9 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, connect, getsockopt, recv,
     send, setsockopt, socket, sockopt,
 };
+
+use super::docker::Engine;
+use crate::firewall::foreign::{Facts, Link};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,30 +31,61 @@ pub struct Probe {
 /// What every echo of ours has in it.
 const TOKEN: &[u8] = b"wgrelay site";
 
-/// Returns the link on which this host has an address of a subnet, other than the tunnel's.
-pub fn link_in(subnet: &IpNet, tunnel: &str) -> Option<String> {
-    let all = nix::ifaddrs::getifaddrs().ok()?;
-    let address = |of: Option<SockaddrStorage>| -> Option<IpAddr> {
-        let of = of?;
+/// A site: the link to ask by, and whom.
+pub type Question = (String, Vec<Probe>);
+
+/// So many sites are asked at a time: a process may have 1,024 files, and each host that is asked is one.
+const AT_A_TIME: usize = 64;
+
+/// Returns what is known of this host's links: their names, addresses, and which is a bridge; with Docker's networks where they are
+/// asked for.
+pub fn links(tunnel: &str, with_docker: bool) -> Facts {
+    let mut links: BTreeMap<String, Link> = BTreeMap::new();
+    for one in nix::ifaddrs::getifaddrs().into_iter().flatten().filter(|one| one.interface_name != tunnel) {
+        let link = links.entry(one.interface_name).or_insert_with_key(|name| Link {
+            kind: if is_bridge(name) { "bridge".into() } else { String::new() },
+            ..Link::default()
+        });
+        link.addresses.extend(subnet(one.address, one.netmask));
+    }
+    let docker = with_docker.then(Engine::here).flatten().and_then(|engine| engine.networks());
+    Facts { links, docker, ..Facts::default() }
+}
+
+fn is_bridge(link: &str) -> bool {
+    Path::new("/sys/class/net").join(link).join("bridge").exists()
+}
+
+fn subnet(address: Option<SockaddrStorage>, mask: Option<SockaddrStorage>) -> Option<IpNet> {
+    let ip = |of: SockaddrStorage| -> Option<IpAddr> {
         let v4 = of.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
         v4.or_else(|| of.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
     };
-    let mut found = all.filter(|one| address(one.address).is_some_and(|ip| subnet.contains(&ip)));
-    found.find(|one| one.interface_name != tunnel).map(|one| one.interface_name)
+    IpNet::with_netmask(ip(address?)?, ip(mask?)?).ok()
 }
 
-/// Asks all of them at once, `tries` times. Returns whether any answered, each time within `patience`.
-pub fn any_answers(link: &str, probes: &[Probe], tries: u32, patience: Duration) -> bool {
-    (0..tries).any(|_| {
+/// Says for each site whether any of its hosts answers, each asked up to `tries` times and waited for within `patience`. All are asked
+/// at once: one that is silent keeps nobody waiting.
+pub fn answering(sites: &[Question], tries: u32, patience: Duration) -> Vec<bool> {
+    sites.chunks(AT_A_TIME).flat_map(|some| at_once(some, tries, patience)).collect()
+}
+
+fn at_once(sites: &[Question], tries: u32, patience: Duration) -> Vec<bool> {
+    let mut answered = vec![false; sites.len()];
+    for _ in 0..tries {
         let end = Instant::now() + patience;
-        let asked: Vec<Asked> = probes.iter().filter_map(|probe| Asked::begin(link, probe).ok()).collect();
-        let is_answered = wait(&asked, end);
-        if !is_answered {
-            // Nobody is asked more often because a socket could not be had, or an answer was an error.
-            std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        let silent = sites.iter().enumerate().filter(|(site, _)| !answered[*site]);
+        let asked = silent.flat_map(|(site, (link, probes))| {
+            probes.iter().filter_map(move |probe| Some((site, Asked::begin(link, probe).ok()?)))
+        });
+        wait(&asked.collect::<Vec<_>>(), end, &mut answered);
+        if answered.iter().all(|answered| *answered) {
+            break;
         }
-        is_answered
-    })
+        // Nobody is asked more often because a socket could not be had, or an answer was an error.
+        std::thread::sleep(end.saturating_duration_since(Instant::now()));
+    }
+    answered
 }
 
 struct Asked {
@@ -124,13 +160,13 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(((folded & 0xffff) + (folded >> 16)) as u16)
 }
 
-/// Waits until one is answered, or the time is over.
-fn wait(asked: &[Asked], end: Instant) -> bool {
-    let mut open: Vec<&Asked> = asked.iter().collect();
+/// Waits until each site has an answer, or none can come any more, or the time is over.
+fn wait(asked: &[(usize, Asked)], end: Instant, answered: &mut [bool]) {
+    let mut open: Vec<&(usize, Asked)> = asked.iter().collect();
     while !open.is_empty() && Instant::now() < end {
-        let wanted = |one: &&Asked| if one.is_echo { PollFlags::POLLIN } else { PollFlags::POLLOUT };
+        let wanted = |one: &Asked| if one.is_echo { PollFlags::POLLIN } else { PollFlags::POLLOUT };
         let mut fds: Vec<PollFd<'_>> =
-            open.iter().map(|one| PollFd::new(one.socket.as_fd(), wanted(one))).collect();
+            open.iter().map(|(_, one)| PollFd::new(one.socket.as_fd(), wanted(one))).collect();
         let left = end.saturating_duration_since(Instant::now());
         if poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)).is_err() {
             continue;
@@ -138,15 +174,15 @@ fn wait(asked: &[Asked], end: Instant) -> bool {
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         let mut left = Vec::new();
         for (one, is_ready) in open.into_iter().zip(ready) {
-            match is_ready.then(|| one.is_answered()).flatten() {
-                Some(true) => return true,
+            match is_ready.then(|| one.1.is_answered()).flatten() {
+                Some(true) => answered[one.0] = true,
                 Some(false) => {}
                 None => left.push(one),
             }
         }
+        left.retain(|(site, _)| !answered[*site]);
         open = left;
     }
-    false
 }
 
 #[cfg(test)]
@@ -155,8 +191,12 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(300);
 
+    fn question(link: &str, address: &str, port: Option<u16>) -> Question {
+        (link.into(), vec![Probe { address: address.parse().unwrap(), port }])
+    }
+
     fn asks(address: &str, port: Option<u16>) -> bool {
-        any_answers("lo", &[Probe { address: address.parse().unwrap(), port }], 1, PATIENCE)
+        answering(&[question("lo", address, port)], 1, PATIENCE) == [true]
     }
 
     #[test]
@@ -167,13 +207,9 @@ mod tests {
         drop(listener);
         assert!(asks("127.0.0.1", Some(open)), "closed is answered too");
         // Behind no link of that name, and nothing to ask.
-        assert!(!any_answers(
-            "no-such-link",
-            &[Probe { address: [127, 0, 0, 1].into(), port: Some(open) }],
-            1,
-            PATIENCE
-        ));
-        assert!(!any_answers("lo", &[], 2, Duration::from_millis(10)));
+        assert_eq!(answering(&[question("no-such-link", "127.0.0.1", Some(open))], 1, PATIENCE), [false]);
+        assert_eq!(answering(&[("lo".into(), vec![])], 2, Duration::from_millis(10)), [false]);
+        assert!(answering(&[], 2, PATIENCE).is_empty());
         // Not by this link.
         assert!(!asks("198.51.100.77", Some(open)));
     }
@@ -188,9 +224,23 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_found_by_the_address_that_it_has() {
-        assert_eq!(link_in(&"127.0.0.0/8".parse().unwrap(), "wg0"), Some("lo".into()));
-        assert_eq!(link_in(&"127.0.0.0/8".parse().unwrap(), "lo"), None);
-        assert_eq!(link_in(&"198.51.100.0/24".parse().unwrap(), "wg0"), None);
+    fn many_that_are_silent_keep_nobody_waiting() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap().port();
+        let mut sites: Vec<Question> = (0..40).map(|_| question("lo", "198.51.100.77", Some(open))).collect();
+        sites.push(question("lo", "127.0.0.1", Some(open)));
+        let began = Instant::now();
+        let answered = answering(&sites, 3, PATIENCE);
+        assert_eq!(answered.iter().filter(|answered| **answered).count(), 1);
+        assert!(answered[40]);
+        // Three times 300 ms, and no more for forty than for one; ten times that would be one after the other.
+        assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn links_have_their_addresses_and_the_tunnel_is_none() {
+        let facts = links("wg0", false);
+        assert!(facts.links["lo"].addresses.contains(&"127.0.0.1/8".parse().unwrap()));
+        assert!(!links("lo", false).links.contains_key("lo"));
     }
 }
