@@ -12,7 +12,7 @@ use crate::host::sysctl;
 use crate::host::wireguard::{KernelWireGuard, WireGuard as _};
 use crate::host::{legacy_extent, name_servers};
 use crate::model::{InterfaceName, Timestamp};
-use crate::plan::Backend;
+use crate::plan::{Backend, Device};
 use crate::store::folder::Folder;
 
 /// Sums up the switches of what was applied, how much iptables-legacy keeps where rules of ours are in it, what the host's resolver has of it, which nodes have expired and, of the kernel's WireGuard, how it is set. Two that differ: something changed
@@ -42,20 +42,23 @@ pub fn glance(
         if applied.configuration.backend == Backend::Kernel
             && let Ok(Some(report)) = KernelWireGuard::open().and_then(|mut kernel| kernel.report(network))
         {
-            settings(&report, &mut sum);
+            settings(&report, applied.state.device.as_ref(), &mut sum);
         }
     }
     sum.finish()
 }
 
-/// What is set of a device, without what comes and goes with its sessions.
-fn settings(report: &DeviceReport, sum: &mut DefaultHasher) {
+/// What is set of a device, without what comes and goes with its sessions. A peer that was given its endpoint never loses it to a
+/// session: where it has none, it was taken away and added again.
+fn settings(report: &DeviceReport, wanted: Option<&Device>, sum: &mut DefaultHasher) {
     report.private_key.as_ref().map(|key| *key.expose()).hash(sum);
     (report.listen_port, report.fwmark, report.peers.len()).hash(sum);
     for peer in &report.peers {
         peer.public_key.as_bytes().hash(sum);
         peer.preshared_key.as_ref().map(|key| *key.expose()).hash(sum);
         (peer.keepalive, &peer.allowed_ips).hash(sum);
+        let given = wanted.and_then(|device| device.peers.get(&peer.public_key)?.endpoint);
+        (given.is_some() && peer.endpoint.is_none()).hash(sum);
     }
 }
 
@@ -66,8 +69,12 @@ mod tests {
     use crate::model::{PresharedKey, PublicKey};
 
     fn sum(report: &DeviceReport) -> u64 {
+        sum_beside(report, None)
+    }
+
+    fn sum_beside(report: &DeviceReport, wanted: Option<&Device>) -> u64 {
         let mut sum = DefaultHasher::new();
-        settings(report, &mut sum);
+        settings(report, wanted, &mut sum);
         sum.finish()
     }
 
@@ -104,5 +111,30 @@ mod tests {
         }
         assert!(!changed(|r| r.peers[0].endpoint = Some("192.0.2.1:9".parse().unwrap())));
         assert!(!changed(|r| r.peers[0].rx_bytes = 9));
+        // Who was given an endpoint and has none was added anew.
+        let given = crate::plan::Peer {
+            preshared_key: None,
+            endpoint: Some("192.0.2.1:9".parse().unwrap()),
+            keepalive: None,
+            allowed_ips: std::collections::BTreeSet::new(),
+        };
+        let wanted = Device {
+            backend: Backend::Kernel,
+            private_key: None,
+            listen_port: None,
+            fwmark: 0,
+            mtu: 1420,
+            up: true,
+            addresses: std::collections::BTreeSet::new(),
+            detached: std::collections::BTreeSet::new(),
+            peers: [(report.peers[0].public_key, given)].into(),
+        };
+        let mut called = report.clone();
+        called.peers[0].endpoint = Some("192.0.2.7:9".parse().unwrap());
+        let mut roamed = called.clone();
+        roamed.peers[0].endpoint = Some("192.0.2.8:9".parse().unwrap());
+        let sum = |report: &DeviceReport| sum_beside(report, Some(&wanted));
+        assert_ne!(sum(&called), sum(&report));
+        assert_eq!(sum(&called), sum(&roamed));
     }
 }

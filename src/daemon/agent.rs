@@ -428,10 +428,12 @@ impl Looking {
                 app::reconcile(&mut host, dir, name, &self.runtime, &self.cache, now, extent)
             };
             let repair = match look() {
-                Ok(Reconciled::Nothing) => return Looked::Right,
-                Ok(Reconciled::Busy) => return Looked::Busy,
+                Ok(Reconciled::Nothing) => return (Looked::Right, false),
+                Ok(Reconciled::Busy) => return (Looked::Busy, false),
                 Ok(Reconciled::Looked(repair)) => repair,
-                Err(error) => return Looked::Failed { why: error.to_string(), restricted: false },
+                Err(error) => {
+                    return (Looked::Failed { why: error.to_string(), restricted: false }, false);
+                }
             };
             let by = |line: &Line| match line.kind.as_str() {
                 "nft-table" | "nft-set" => table.clone(),
@@ -439,16 +441,17 @@ impl Looking {
                 "interface" if line.target == "settings" => device.clone(),
                 _ => None,
             };
-            let first = repair.lines.first().and_then(&by);
+            let (first, repaired) = (repair.lines.first().and_then(&by), !repair.lines.is_empty());
             self.repairs().note(&repair.lines, first, self.session.later().now);
             for line in repair.lines {
                 let by = by(&line).unwrap_or_else(|| "unknown".into());
                 tracing::info!(kind = line.kind, target = line.target, changed_by = by, "repaired");
             }
-            match repair.failed {
+            let looked = match repair.failed {
                 None => Looked::Right,
                 Some(error) => Looked::Failed { why: error.to_string(), restricted: repair.restricted },
-            }
+            };
+            (looked, repaired)
         })
     }
 }

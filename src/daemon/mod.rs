@@ -19,6 +19,7 @@ mod pace;
 pub mod protocol;
 pub mod supervise;
 mod traffic;
+mod untold;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use crate::plan::table_name;
 use crate::status::State;
 
 use self::pace::Pace;
+use self::untold::LookedAt;
 
 /// How often the host is compared with what was applied, in seconds. A rule of iptables-legacy that somebody
 /// replaced by one of its size, for one, nobody tells of, so something has to look.
@@ -69,9 +71,10 @@ pub enum End {
 }
 
 /// What the agent does at each look: compares and repairs. Blocking; what fails is logged and tried again.
-pub type Reconcile = Arc<dyn Fn(Extent) -> Looked + Send + Sync>;
+/// Says also whether anything was changed.
+pub type Reconcile = Arc<dyn Fn(Extent) -> (Looked, bool) + Send + Sync>;
 
-/// Sums up what nobody tells of; blocking, and cheap. Two that differ are news.
+/// Sums up what nobody tells of; blocking, and cheap. See [`untold`].
 pub type Glance = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// A status as `status --json` prints it.
@@ -166,7 +169,8 @@ async fn events(serving: Serving) -> std::io::Result<End> {
     if let Ok(news) = NetlinkMonitor::of_filters(table_name(&serving.network), serving.author.clone()) {
         watch_kernel(news, changed.clone());
     }
-    watch_the_untold(Arc::clone(&serving.glance), changed.clone());
+    let looked_at = LookedAt::default();
+    watch_the_untold(Arc::clone(&serving.glance), looked_at.clone(), changed.clone());
     watch("a shared store", serving.follow);
     if let Some(engine) = Engine::here() {
         watch_engine(engine, changed);
@@ -191,10 +195,20 @@ async fn events(serving: Serving) -> std::io::Result<End> {
             () = tokio::time::sleep_until(began + pace.next().unwrap_or_default()), if pace.next().is_some() => {}
             _ = tick.tick() => {}
         }
-        let reconcile = Arc::clone(&serving.reconcile);
+        let (reconcile, glance) = (Arc::clone(&serving.reconcile), Arc::clone(&serving.glance));
         let extent = pace.extent(began.elapsed());
-        let looked = tokio::task::spawn_blocking(move || reconcile(extent)).await.unwrap_or_else(|error| {
-            Looked::Failed { why: format!("a look at the host ended badly: {error}"), restricted: false }
+        let looked_at = looked_at.clone();
+        let look = move || {
+            let before = glance();
+            let (looked, repaired) = reconcile(extent);
+            if looked != Looked::Busy {
+                looked_at.looked(before, repaired);
+            }
+            looked
+        };
+        let looked = tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Looked::Failed {
+            why: format!("a look at the host ended badly: {error}"),
+            restricted: false,
         });
         match &looked {
             // What goes on failing is told once.
@@ -262,19 +276,16 @@ fn watch_kernel(news: NetlinkMonitor, tell: mpsc::Sender<()>) {
     });
 }
 
-/// Tells when a glance sees something else than the one before.
-fn watch_the_untold(glance: Glance, tell: mpsc::Sender<()>) {
+/// Tells when a glance sees something that no look was made of.
+fn watch_the_untold(glance: Glance, looked_at: LookedAt, tell: mpsc::Sender<()>) {
     watch("what nobody announces", move || {
-        let mut last = glance();
         loop {
             std::thread::sleep(GLANCE);
-            let now = glance();
-            if now != last
+            if looked_at.is_news(glance())
                 && let Err(mpsc::error::TrySendError::Closed(())) = tell.try_send(())
             {
                 return;
             }
-            last = now;
         }
     });
 }

@@ -56,4 +56,24 @@ fn what_somebody_sets_on_the_kernels_wireguard_is_put_back_within_seconds() {
         }
         println!("{name:<16} {:>5} ms", began.elapsed().as_millis());
     }
+    // Again, as soon as it was put back: between two glances nothing has changed.
+    let line = format!("wg set wg0 peer {peer} remove");
+    for round in 0..6 {
+        assert_ne!(
+            shell(&format!("{line}; wg showconf wg0 | sort")),
+            whole,
+            "round {round}: it has no effect"
+        );
+        let began = Instant::now();
+        while shown() != whole {
+            assert!(
+                began.elapsed() < BOUND,
+                "round {round}: {}\n{}",
+                shown(),
+                shell(&format!("cat {PLACE}/agent.log"))
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        println!("again, round {round} {:>5} ms", began.elapsed().as_millis());
+    }
 }
