@@ -164,7 +164,11 @@ fn kept_apart(lab: &Lab) -> Vec<Flow> {
         };
         let far = nodes(question.target_space);
         let both = nodes(question.space).into_iter().filter(|node| far.contains(node));
-        let guards = both.map(Guard::Beside).chain([Guard::Policy]).collect();
+        // A node with an address beside the target is its neighbour, while its network is down.
+        let sender = &lab.topology.spaces[question.space];
+        let beside = sender.addresses.iter().any(|(_, net)| net.trunc().contains(&question.target));
+        let down = (sender.node.is_some() && beside).then_some(Guard::Full(question.space));
+        let guards = both.map(Guard::Beside).chain(down).chain([Guard::Policy]).collect();
         flows.push(Flow {
             what: format!("{} to {}, which no rule allows", question.from, question.target),
             from: From::Place(question.space),
@@ -205,7 +209,7 @@ fn kept_inside(lab: &Lab) -> Vec<Flow> {
     for place in &lab.topology.places {
         let PlaceKind::HostBehind(node) = &place.kind else { continue };
         let mut sites = lab.network.nodes[node].sites.iter();
-        if place.address.is_ipv6() || sites.any(|s| s.egress && s.subnet.contains(&place.address)) {
+        if place.address.is_ipv6() || sites.any(|s| s.egress && s.prefix().contains(&place.address)) {
             continue;
         }
         if let Some(behind) = space_of(lab, node) {
