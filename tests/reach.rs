@@ -27,7 +27,7 @@ use wgrelay::firewall::foreign::forward::{Asks, Does, ForwardChain, ForwardRule,
 use wgrelay::firewall::foreign::routing_rule::{Leads, RoutingRule, RuleDoes, TableRoute};
 use wgrelay::firewall::foreign::{Iptables, IptablesFacts, LocalFilter, NftForward};
 use wgrelay::model::{
-    AllowRule, Nat, Network, Node, NodeName, PlaceRef, Problem, PublicKey, Role, Site, Timestamp, Verdict,
+    AllowRule, Network, Node, NodeName, PlaceRef, Problem, PublicKey, Role, Site, Timestamp, Verdict,
 };
 use wgrelay::plan::{Backend, DockerEngine, Facts, ForeignRoute, HostState, Keys, Link, wanted};
 use wgrelay::reach::{
@@ -447,14 +447,8 @@ fn large() -> Network {
         }
         if (1..=100).contains(&i) {
             node.sites = vec![Site {
-                subnet: format!("172.{}.{}.0/24", 16 + i / 50, i).parse().unwrap(),
-                interface: None,
-                nat: Nat::Auto,
                 gateway: i % 2 == 0,
-                address: None,
-                egress: false,
-                preference: None,
-                alias: None,
+                ..Site::new(format!("172.{}.{}.0/24", 16 + i / 50, i).parse().unwrap())
             }];
         }
         nodes.insert(name, node);

@@ -9,7 +9,7 @@ use super::rules::{allow_table, expect_table};
 use super::section::{At, Section};
 use super::source::{Holds, Parsed, Source};
 use crate::model::validate::{self, Mark, Marks};
-use crate::model::{DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, NodeName, Nodes};
+use crate::model::{InterfaceName, Network, NodeName};
 
 /// The format that this program writes, and the only one it reads.
 pub(super) const FORMAT: i64 = 1;
@@ -86,20 +86,8 @@ pub(super) fn read_network(top: &Section<'_>, source: &mut Source<'_>) -> (Netwo
 
 /// Reads the fields, each by itself.
 fn network_of(top: &Section<'_>, source: &mut Source<'_>) -> (Network, Marks) {
-    let mut network = Network {
-        // Placeholders: a network with an error is never handed out.
-        name: "wg0".parse().expect("wg0 is an interface name"),
-        subnet: Ipv4Net::default(),
-        subnet6: None,
-        keepalive: DEFAULT_KEEPALIVE,
-        mtu: DEFAULT_MTU,
-        preshared_keys: true,
-        failover: true,
-        nodes: Nodes::default(),
-        allow: Vec::new(),
-        forward: Vec::new(),
-        expect: Vec::new(),
-    };
+    // Placeholders: a network with an error is never handed out.
+    let mut network = Network::new("wg0".parse().expect("wg0 is an interface name"), Ipv4Net::default(), []);
     let mut marks = Marks { complete: !source.torn, ..Marks::default() };
     match top.table("network", source) {
         Some(section) => network_table(&section, &mut network, &mut marks, source),

@@ -358,22 +358,8 @@ mod tests {
         let node = |name: &str, role, n: u8| {
             Node::new(name.parse().unwrap(), role, [10, 0, 0, n].into(), key(n).public_key())
         };
-        Network {
-            name: "wg0".parse().unwrap(),
-            subnet: "10.0.0.0/24".parse().unwrap(),
-            subnet6: None,
-            keepalive: 25,
-            mtu: 1420,
-            preshared_keys: true,
-            failover: true,
-            nodes: [node("hub", Role::Relay, 1), node("a", Role::Spoke, 2), node("b", Role::Spoke, 3)]
-                .into_iter()
-                .map(|n| (n.name.clone(), n))
-                .collect(),
-            allow: vec![],
-            forward: Vec::new(),
-            expect: vec![],
-        }
+        let nodes = [node("hub", Role::Relay, 1), node("a", Role::Spoke, 2), node("b", Role::Spoke, 3)];
+        Network::new("wg0".parse().unwrap(), "10.0.0.0/24".parse().unwrap(), nodes)
     }
 
     fn secrets() -> Secrets {

@@ -32,8 +32,8 @@ use crate::config::{Secrets, parse_network, render_network};
 use crate::firewall::foreign::docker::DockerNetwork;
 use crate::model::validate::validate_network;
 use crate::model::{
-    DEFAULT_KEEPALIVE, DEFAULT_MTU, InterfaceName, Network, Node, NodeName, Nodes, Platform, PresharedKey,
-    Problem, PublicKey, Role, Timestamp, masked_to_pieces,
+    InterfaceName, Network, Node, NodeName, Platform, PresharedKey, Problem, PublicKey, Role, Timestamp,
+    masked_to_pieces,
 };
 use crate::wgconf::{Document, Key, Reading};
 use finding::Findings;
@@ -346,17 +346,9 @@ fn behind(text: &str, reading: &Reading) -> BTreeMap<usize, String> {
 fn empty(sources: &[Source<'_>], relay: usize, name: Option<InterfaceName>) -> (Network, subnet::Origin) {
     let (subnet, origin) = subnet::v4(sources, relay);
     let network = Network {
-        name: name.unwrap_or_else(|| names::network(sources, relay)),
-        subnet,
         subnet6: subnet::v6(sources, relay),
-        keepalive: DEFAULT_KEEPALIVE,
-        mtu: DEFAULT_MTU,
         preshared_keys: false,
-        failover: true,
-        nodes: Nodes::default(),
-        allow: Vec::new(),
-        forward: Vec::new(),
-        expect: Vec::new(),
+        ..Network::new(name.unwrap_or_else(|| names::network(sources, relay)), subnet, [])
     };
     (network, origin)
 }

@@ -337,7 +337,7 @@ pub(super) fn site(subnet: IpNet, hooks: &Hooks, engine: Engine<'_>) -> Site {
     let nat = if hooks.masquerades(&subnet) { Nat::Masquerade } else { Nat::Auto };
     // Containers have their bridge as the gateway; of a Docker network by name that goes without saying.
     let gateway = matches!(&interface, Some(SiteInterface::Link(link)) if is_named_by_id(link));
-    Site { subnet, interface, nat, gateway, address: None, egress: false, preference: None, alias: None }
+    Site { interface, nat, gateway, ..Site::new(subnet) }
 }
 
 pub(super) fn docker_bridge(

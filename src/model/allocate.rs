@@ -71,17 +71,9 @@ mod tests {
             .map(|n| (n.name.clone(), n))
             .collect();
         Network {
-            name: "wg0".parse().unwrap(),
-            subnet: subnet.parse().unwrap(),
-            subnet6: subnet6.map(|s| s.parse().unwrap()),
-            keepalive: 25,
-            mtu: 1420,
-            preshared_keys: true,
-            failover: true,
             nodes,
-            allow: vec![],
-            forward: Vec::new(),
-            expect: vec![],
+            subnet6: subnet6.map(|s| s.parse().unwrap()),
+            ..Network::new("wg0".parse().unwrap(), subnet.parse().unwrap(), [])
         }
     }
 

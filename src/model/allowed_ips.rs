@@ -148,34 +148,13 @@ mod tests {
             Node::new(name.parse().unwrap(), role, [10, 0, 0, last].into(), key)
         };
         let nodes = [node("hub", 1), node("a", 2), node("b", 3), node("c", 4)];
-        Network {
-            name: "wg0".parse().unwrap(),
-            subnet: "10.0.0.0/24".parse().unwrap(),
-            subnet6: None,
-            keepalive: 25,
-            mtu: 1420,
-            preshared_keys: true,
-            failover: true,
-            nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
-            allow: vec![],
-            forward: Vec::new(),
-            expect: vec![],
-        }
+        Network::new("wg0".parse().unwrap(), "10.0.0.0/24".parse().unwrap(), nodes)
     }
 
     #[test]
     fn a_site_inside_an_own_one_is_sent_for_unless_it_is_attached() {
         let mut network = network();
-        let site = |subnet: &str| Site {
-            subnet: subnet.parse().unwrap(),
-            interface: None,
-            nat: crate::model::Nat::Auto,
-            gateway: false,
-            address: None,
-            egress: false,
-            preference: None,
-            alias: None,
-        };
+        let site = |subnet: &str| Site::new(subnet.parse().unwrap());
         network.nodes.get_mut("a").unwrap().sites = vec![site("10.1.0.0/24")];
         network.nodes.get_mut("b").unwrap().sites = vec![site("10.1.0.64/26")];
         let of = |network: &Network| derive_for_spoke(network, &network.nodes["a"], Timestamp(0));

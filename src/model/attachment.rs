@@ -127,17 +127,10 @@ mod tests {
             ("b", Role::Spoke, &["us"]),
         ];
         Network {
-            name: "wg0".parse().unwrap(),
-            subnet: "10.0.0.0/24".parse().unwrap(),
-            subnet6: None,
-            keepalive: 25,
-            mtu: 1420,
+            nodes: (1..).zip(nodes).map(node).collect(),
             preshared_keys: false,
             failover,
-            nodes: (1..).zip(nodes).map(node).collect(),
-            allow: Vec::new(),
-            forward: Vec::new(),
-            expect: Vec::new(),
+            ..Network::new("wg0".parse().unwrap(), "10.0.0.0/24".parse().unwrap(), [])
         }
     }
 

@@ -43,6 +43,25 @@ pub struct Network {
     pub expect: Vec<Expectation>,
 }
 
+impl Network {
+    /// Makes a network with every optional field at its default.
+    pub fn new(name: InterfaceName, subnet: Ipv4Net, nodes: impl IntoIterator<Item = Node>) -> Self {
+        Self {
+            name,
+            subnet,
+            subnet6: None,
+            keepalive: DEFAULT_KEEPALIVE,
+            mtu: DEFAULT_MTU,
+            preshared_keys: true,
+            failover: true,
+            nodes: nodes.into_iter().map(|node| (node.name.clone(), node)).collect(),
+            allow: Vec::new(),
+            forward: Vec::new(),
+            expect: Vec::new(),
+        }
+    }
+}
+
 /// What a node does in the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -159,6 +178,19 @@ pub struct Site {
 }
 
 impl Site {
+    /// Makes a site with every optional field at its default.
+    pub const fn new(subnet: IpNet) -> Self {
+        Self {
+            subnet,
+            interface: None,
+            nat: Nat::Auto,
+            gateway: false,
+            address: None,
+            egress: false,
+            preference: None,
+            alias: None,
+        }
+    }
     /// Says whether packets into this site get the gateway's address.
     pub const fn is_masqueraded(&self) -> bool {
         match self.nat {

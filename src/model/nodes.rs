@@ -100,17 +100,8 @@ mod tests {
             )
         };
         let mut network = Network {
-            name: "wg0".parse().unwrap(),
-            subnet: "10.0.0.0/24".parse().unwrap(),
-            subnet6: None,
-            keepalive: 25,
-            mtu: 1420,
             preshared_keys: false,
-            failover: true,
-            nodes: (1..200).map(node).map(|n| (n.name.clone(), n)).collect(),
-            allow: Vec::new(),
-            forward: Vec::new(),
-            expect: Vec::new(),
+            ..Network::new("wg0".parse().unwrap(), "10.0.0.0/24".parse().unwrap(), (1..200).map(node))
         };
         let ask = |network: &Network| {
             let now = Timestamp(0);

@@ -104,16 +104,7 @@ mod tests {
 
     fn network() -> Network {
         let mut us = node("us", Role::Relay, 2, &[]);
-        us.sites.push(Site {
-            subnet: "10.2.0.0/16".parse().unwrap(),
-            interface: None,
-            nat: crate::model::Nat::Auto,
-            gateway: false,
-            address: None,
-            egress: false,
-            preference: None,
-            alias: None,
-        });
+        us.sites.push(Site::new("10.2.0.0/16".parse().unwrap()));
         let nodes = [
             node("eu", Role::Relay, 1, &[]),
             us,
@@ -121,17 +112,8 @@ mod tests {
             node("b", Role::Spoke, 4, &["us", "eu"]),
         ];
         let mut network = Network {
-            name: "wg0".parse().unwrap(),
-            subnet: "10.0.0.0/24".parse().unwrap(),
-            subnet6: None,
-            keepalive: 25,
-            mtu: 1420,
             preshared_keys: false,
-            failover: true,
-            nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
-            allow: Vec::new(),
-            forward: Vec::new(),
-            expect: Vec::new(),
+            ..Network::new("wg0".parse().unwrap(), "10.0.0.0/24".parse().unwrap(), nodes)
         };
         network.nodes.get_mut("us").unwrap().rank = 1;
         network

@@ -207,17 +207,8 @@ mod tests {
             node("c", Role::Spoke, 4, vec![shared(2)]),
         ];
         Network {
-            name: "wg0".parse().unwrap(),
-            subnet: "10.0.0.0/24".parse().unwrap(),
-            subnet6: None,
-            keepalive: 25,
-            mtu: 1420,
             preshared_keys: false,
-            failover: true,
-            nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
-            allow: Vec::new(),
-            forward: Vec::new(),
-            expect: Vec::new(),
+            ..Network::new("wg0".parse().unwrap(), "10.0.0.0/24".parse().unwrap(), nodes)
         }
     }
 

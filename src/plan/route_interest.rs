@@ -66,21 +66,12 @@ impl RouteInterest {
 mod tests {
     use super::*;
     use crate::firewall::fixture::relay_alone;
-    use crate::model::{Nat, Site};
+    use crate::model::Site;
 
     #[test]
     fn what_leads_elsewhere_does_not_matter() {
         let (mut network, relay) = relay_alone();
-        let site = Site {
-            subnet: "172.19.0.0/16".parse().unwrap(),
-            interface: None,
-            nat: Nat::Auto,
-            gateway: false,
-            address: None,
-            egress: false,
-            preference: None,
-            alias: None,
-        };
+        let site = Site::new("172.19.0.0/16".parse().unwrap());
         network.nodes.get_mut(&relay).unwrap().sites = vec![site];
         let called = ["198.51.100.7".parse().unwrap()];
         let interest =

@@ -186,20 +186,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::Nat;
     use crate::plan::{DockerNetwork, Link};
 
     fn site(interface: Option<SiteInterface>) -> Site {
-        Site {
-            subnet: "172.19.0.0/16".parse().unwrap(),
-            interface,
-            nat: Nat::Auto,
-            gateway: false,
-            address: None,
-            egress: false,
-            preference: None,
-            alias: None,
-        }
+        Site { interface, ..Site::new("172.19.0.0/16".parse().unwrap()) }
     }
 
     fn facts() -> Facts {

@@ -33,31 +33,13 @@ fn node(name: &str, role: Role, last: u8) -> Node {
 }
 
 fn site(subnet: &str, nat: Nat, gateway: bool) -> Site {
-    Site {
-        subnet: subnet.parse().unwrap(),
-        interface: None,
-        nat,
-        gateway,
-        address: None,
-        egress: false,
-        preference: None,
-        alias: None,
-    }
+    Site { nat, gateway, ..Site::new(subnet.parse().unwrap()) }
 }
 
 fn network(nodes: Vec<Node>) -> Network {
     Network {
-        name: "wg0".parse().unwrap(),
-        subnet: "10.88.0.0/24".parse().unwrap(),
-        subnet6: None,
-        keepalive: 25,
-        mtu: 1420,
         preshared_keys: false,
-        failover: true,
-        nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
-        allow: Vec::new(),
-        forward: Vec::new(),
-        expect: Vec::new(),
+        ..Network::new("wg0".parse().unwrap(), "10.88.0.0/24".parse().unwrap(), nodes)
     }
 }
 

@@ -4,8 +4,7 @@ use std::net::Ipv4Addr;
 
 use wgrelay::export::Hooks;
 use wgrelay::model::{
-    Nat, Network, Node, NodeName, Platform, PresharedKey, PrivateKey, Role, Routes, Site, SiteInterface,
-    Timestamp,
+    Network, Node, NodeName, Platform, PresharedKey, PrivateKey, Role, Routes, Site, SiteInterface, Timestamp,
 };
 
 pub const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -53,19 +52,7 @@ fn bytes(seed: &str) -> [u8; 32] {
 }
 
 fn network(name: &str, subnet: &str, nodes: Vec<Node>) -> Network {
-    Network {
-        name: name.parse().unwrap(),
-        subnet: subnet.parse().unwrap(),
-        subnet6: None,
-        keepalive: 25,
-        mtu: 1420,
-        preshared_keys: true,
-        failover: true,
-        nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
-        allow: Vec::new(),
-        forward: Vec::new(),
-        expect: Vec::new(),
-    }
+    Network::new(name.parse().unwrap(), subnet.parse().unwrap(), nodes)
 }
 
 fn node(name: &str, role: Role, platform: Platform, address: &str) -> Node {
@@ -76,16 +63,7 @@ fn node(name: &str, role: Role, platform: Platform, address: &str) -> Node {
 }
 
 fn site(subnet: &str, interface: Option<SiteInterface>) -> Site {
-    Site {
-        subnet: subnet.parse().unwrap(),
-        interface,
-        nat: Nat::Auto,
-        gateway: false,
-        address: None,
-        egress: false,
-        preference: None,
-        alias: None,
-    }
+    Site { interface, ..Site::new(subnet.parse().unwrap()) }
 }
 
 pub fn node_mut<'a>(network: &'a mut Network, name: &str) -> &'a mut Node {

@@ -47,14 +47,10 @@ fn with_keys(mut network: Network) -> Network {
 fn spoke(index: u8) -> impl Strategy<Value = Node> {
     let site =
         (0u8..4, any::<bool>(), 0..3usize, any::<bool>()).prop_map(move |(n, named, nat, gateway)| Site {
-            subnet: format!("10.{}.{n}.0/24", 100 + index).parse().unwrap(),
             interface: named.then(|| SiteInterface::Link(format!("eth{n}"))),
             nat: [Nat::Auto, Nat::Masquerade, Nat::None][nat],
             gateway,
-            address: None,
-            egress: false,
-            preference: None,
-            alias: None,
+            ..Site::new(format!("10.{}.{n}.0/24", 100 + index).parse().unwrap())
         });
     let routes = prop_oneof![
         4 => Just(Routes::Split),
@@ -134,17 +130,13 @@ fn network() -> impl Strategy<Value = Network> {
                 survives: false,
             };
             with_keys(Network {
-                name: "wg7".parse().unwrap(),
-                subnet: "10.9.0.0/24".parse().unwrap(),
                 subnet6: v6.then(|| "fd09::/64".parse().unwrap()),
                 keepalive,
                 mtu,
                 preshared_keys: psk,
-                failover: true,
-                nodes: nodes.into_iter().map(|n| (n.name.clone(), n)).collect(),
-                forward: Vec::new(),
                 allow: policy.then(rule).into_iter().collect(),
                 expect: promise.then(expect).into_iter().collect(),
+                ..Network::new("wg7".parse().unwrap(), "10.9.0.0/24".parse().unwrap(), nodes)
             })
         },
     )

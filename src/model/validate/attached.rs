@@ -72,19 +72,7 @@ mod tests {
                 node.local = local;
                 (named(number), node)
             }).collect();
-            let network = Network {
-                name: "wg0".parse().unwrap(),
-                subnet: "10.0.0.0/24".parse().unwrap(),
-                subnet6: None,
-                keepalive: 25,
-                mtu: 1420,
-                preshared_keys: false,
-                failover: true,
-                nodes,
-                allow: Vec::new(),
-                forward: Vec::new(),
-                expect: Vec::new(),
-            };
+            let network = Network { nodes, preshared_keys: false, ..Network::new("wg0".parse().unwrap(), "10.0.0.0/24".parse().unwrap(), []) };
             let attached = Attached::of(&network);
             for node in network.nodes.keys() {
                 let others = network.nodes.values().filter(|other| other.name != *node);

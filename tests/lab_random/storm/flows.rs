@@ -154,7 +154,11 @@ fn kept_apart(lab: &Lab) -> Vec<Flow> {
         let second_home = |place: &Place| {
             matches!(place.kind, PlaceKind::SecondHome(_)) && place.address == question.target
         };
-        if !denied || question.port != any || lab.topology.places.iter().any(second_home) {
+        // Of a node with an address beside the target too, whenever its tunnel is away.
+        let sender = &lab.topology.spaces[question.space];
+        let beside = sender.node.is_some()
+            && sender.addresses.iter().any(|(_, net)| net.trunc().contains(&question.target));
+        if !denied || question.port != any || beside || lab.topology.places.iter().any(second_home) {
             continue;
         }
         // Who is attached to both sides forwards his own flows, where the host forwarded before.
@@ -164,11 +168,7 @@ fn kept_apart(lab: &Lab) -> Vec<Flow> {
         };
         let far = nodes(question.target_space);
         let both = nodes(question.space).into_iter().filter(|node| far.contains(node));
-        // A node with an address beside the target is its neighbour, while its network is down.
-        let sender = &lab.topology.spaces[question.space];
-        let beside = sender.addresses.iter().any(|(_, net)| net.trunc().contains(&question.target));
-        let down = (sender.node.is_some() && beside).then_some(Guard::Full(question.space));
-        let guards = both.map(Guard::Beside).chain(down).chain([Guard::Policy]).collect();
+        let guards = both.map(Guard::Beside).chain([Guard::Policy]).collect();
         flows.push(Flow {
             what: format!("{} to {}, which no rule allows", question.from, question.target),
             from: From::Place(question.space),

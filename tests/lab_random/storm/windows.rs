@@ -11,7 +11,7 @@ pub enum Guard {
     Beside(usize),
     /// Nothing of others enters this node's tunnel.
     Tunnel(usize),
-    /// What this node sends by its tunnel leaves by nothing else.
+    /// What this node sends by its full tunnel leaves by nothing else.
     Full(usize),
     /// `[[allow]]`, on whichever node it is judged.
     Policy,
