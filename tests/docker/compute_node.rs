@@ -336,6 +336,13 @@ fn compute_node_by_compose() {
     let place = Place::new();
     let cloud = cloud(&place);
     client_image(&place);
+    // One network more that it is on, without a bridge, and first by its name.
+    cloud.engine.ok(&["network", "create", "--subnet", "172.21.0.0/16", "a_lab"]);
+    cloud.relay.edit(|text| {
+        let text = text.replace("local = [\"172.19.0.0/16\"]", "local = [\"172.19.0.0/16\", \"172.21.0.0/16\"]");
+        text + "\n[[node.wsl.site]]\nsubnet = \"172.21.0.0/16\"\ninterface = \"docker:a_lab\"\nnat = \"masquerade\"\n"
+    });
+    cloud.relay.up().ok();
     let export = [
         &format!("{SHARED}/wgrelay"),
         "--dir",
@@ -371,6 +378,8 @@ fn compute_node_by_compose() {
             std::thread::sleep(Duration::from_millis(200));
         }
         cloud.assert_stands("docker");
+        let third = cloud.inside("docker", "ip -4 -o addr show dev eth2");
+        assert!(third.iter().any(|line| line.contains(" 172.21.0.")), "{when}: {third:?}");
         cloud.assert_flows("docker", &cloud.machine("docker"));
     };
     is_up("after up -d");

@@ -1,6 +1,7 @@
 //! A compose file that runs a node in a container: its Docker networks, what virtual machines need, and its network brought up
 //! at each start, so that it is there again after `docker restart`. The bundle is mounted, not copied: the file holds no key.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -14,6 +15,8 @@ use crate::model::{Network, Node, SiteInterface};
 const OWN: &str = "bridge";
 /// Who answers names where the node says nothing: as in `docker run --dns 8.8.8.8`.
 const RESOLVER: &str = "8.8.8.8";
+/// By what an engine is told the name of a container's link, from 28 on.
+const IFNAME: &str = "com.docker.network.endpoint.ifname";
 /// Seconds that the start waits for the container's second link.
 const PATIENCE: u32 = 10;
 
@@ -81,6 +84,11 @@ pub fn compose(network: &Network, node: &Node, program: &str, bundle: &str) -> N
         text += "    # An address of one's own takes a network whose subnet was asked for (`docker network create --subnet`; in the compose\n    \
                  # file that makes it, below networks: default: ipam: config: - subnet: …). Else the engine refuses it.\n";
     }
+    let names = link_names(&named, own.first().and_then(|home| home.port.as_deref()));
+    if !names.is_empty() {
+        text += "    # Each link gets its name here, and one network the default route (Docker Engine 28, compose 2.33 and later): else the engine\n    \
+                 # decides both, by whatever order it joins the networks in.\n";
+    }
     if !named.is_empty() {
         text += "    networks:\n";
     }
@@ -90,16 +98,22 @@ pub fn compose(network: &Network, node: &Node, program: &str, bundle: &str) -> N
             let word = if address.is_ipv6() { "ipv6_address" } else { "ipv4_address" };
             let _ = writeln!(text, "        {word}: {}", quoted(address));
         }
+        if let Some(link) = names.get(home.network.as_str()) {
+            let _ = write!(text, "        driver_opts:\n          {IFNAME}: {}\n", quoted(link));
+        }
+        if !names.is_empty() && own.is_empty() && priority == named.len() {
+            text += "        gw_priority: 1\n";
+        }
         if named.len() > 1 {
             // The highest is the container's first link.
             let _ = writeln!(text, "        priority: {priority}");
-        } else if home.address.is_none() {
+        } else if names.is_empty() && home.address.is_none() {
             text.truncate(text.len() - 1);
             text += " {}\n";
         }
     }
     if let Some(home) = own.first() {
-        text += &second_home(node, home.port.as_deref());
+        text += &second_home(node, home.port.as_deref(), !names.is_empty());
     }
     if !named.is_empty() {
         text += "networks:\n";
@@ -111,13 +125,34 @@ pub fn compose(network: &Network, node: &Node, program: &str, bundle: &str) -> N
     NamedFile { name: format!("{name}.yaml"), text: Zeroizing::new(text), secret: false }
 }
 
+/// Returns the name of each link by its network, where the engine's own names are not certain: there are several, or a bridge's port
+/// is not the first one. `own` is the port in Docker's own network.
+fn link_names<'n>(named: &[&'n Home], own: Option<&'n str>) -> BTreeMap<&'n str, String> {
+    let is_certain = match named {
+        [] => true,
+        [only] => only.port.as_deref().is_none_or(|port| port == "eth0"),
+        _ => false,
+    };
+    if is_certain {
+        return BTreeMap::new();
+    }
+    let ports: BTreeSet<&str> = named.iter().filter_map(|home| home.port.as_deref()).chain(own).collect();
+    let mut free = (0_u32..).map(|n| format!("eth{n}")).filter(|name| !ports.contains(name.as_str()));
+    let name = |home: &&'n Home| {
+        let link = home.port.clone().or_else(|| free.next()).unwrap_or_default();
+        (home.network.as_str(), link)
+    };
+    named.iter().map(name).collect()
+}
+
 /// What connects the container with Docker's own network, once: the engine remembers it. The link gets its name here, because an
 /// engine joins the networks in whatever order at the next start, and the other link has the name that is left.
-fn second_home(node: &Node, port: Option<&str>) -> String {
+/// Among several others it has to be said that the container's default route goes out there.
+fn second_home(node: &Node, port: Option<&str>, among_several: bool) -> String {
     let name = &node.name;
-    let named = port
-        .map_or_else(String::new, |port| format!("--driver-opt com.docker.network.endpoint.ifname={port} "));
-    let connect = format!("docker network connect {named}{OWN} {name}");
+    let named = port.map_or_else(String::new, |port| format!("--driver-opt {IFNAME}={port} "));
+    let way_out = if among_several { "--gw-priority 1 " } else { "" };
+    let connect = format!("docker network connect {named}{way_out}{OWN} {name}");
     format!(
         "  # Compose cannot put a service on Docker's own network beside others: this does, and ends. The same by hand:\n\
          \x20 #   {connect}\n\
@@ -221,6 +256,30 @@ mod tests {
         assert_eq!(homes_of(&network), [owned("webvirtcloud_default", None, None)]);
         network.nodes.get_mut("docker").unwrap().local.clear();
         assert_eq!(homes_of(&network), []);
+    }
+
+    #[test]
+    fn links_have_names_where_the_order_is_not_certain() {
+        let home = |network: &str, port: Option<&str>| Home {
+            network: network.into(),
+            address: None,
+            port: port.map(Into::into),
+        };
+        let names = |homes: &[Home], own| {
+            let all = link_names(&homes.iter().collect::<Vec<_>>(), own);
+            all.into_iter().map(|(network, link)| format!("{network}={link}")).collect::<Vec<_>>()
+        };
+        let none = Vec::<String>::new();
+        assert_eq!(names(&[], Some("eth1")), none);
+        assert_eq!(names(&[home("a", Some("eth0"))], Some("eth1")), none);
+        assert_eq!(names(&[home("a", None)], None), none);
+        assert_eq!(names(&[home("a", Some("lan0"))], None), ["a=lan0"]);
+        // The one without a bridge takes nobody's name.
+        assert_eq!(names(&[home("b", Some("eth0")), home("a", None)], Some("eth1")), ["a=eth2", "b=eth0"]);
+        assert_eq!(
+            names(&[home("b", Some("eth1")), home("a", None), home("c", None)], None),
+            ["a=eth0", "b=eth1", "c=eth2"]
+        );
     }
 
     #[test]
