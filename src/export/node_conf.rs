@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::hooks::{IPV6_BACK, IPV6_ON, into_own_table, written};
+use super::hooks::written;
 use crate::config::network_as_comments;
 pub use crate::firewall::Hooks;
+use crate::firewall::hooks::plain::{IPV6_BACK, IPV6_ON, into_own_table};
 use crate::model::{
     DEFAULT_MTU, Derivation, Endpoint, EndpointHost, FULL_TUNNEL, Network, Node, NodeName, Platform,
     PresharedKey, PrivateKey, Problem, Timestamp, ascii_domain, conf_mark, has_own_table,

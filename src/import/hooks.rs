@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::filter::Filter;
 use super::masquerade::{Masquerade, tunnel_of};
 use super::{command, names};
+use crate::firewall::hooks::plain::is_plain;
 use crate::wgconf::{Key, Reading, script};
 
 /// Where a command stands: its key, its line and column.
@@ -67,7 +68,7 @@ impl Hooks {
     pub(super) fn of(reading: &Reading, stem: &str) -> Self {
         let interface = &reading.document.interface;
         let mut hooks = Self { tunnel: tunnel_of(&reading.document), ..Self::default() };
-        let (mut own, mut own_place, mut call_place) = (String::new(), None, None);
+        let mut own_place = None;
         let lists = [
             (Key::PreUp, &interface.pre_up),
             (Key::PostUp, &interface.post_up),
@@ -80,13 +81,10 @@ impl Hooks {
                 if script::is_call(hook) && !reading.document.script.is_empty() {
                     hooks.own = true;
                     own_place = own_place.or(Some(place));
-                    call_place = call_place.or(Some(place));
                     continue;
                 }
-                if is_own(hook.as_str()) {
+                if is_plain(hook.as_str()) {
                     hooks.own = true;
-                    own.push_str(piece(hook.as_str()));
-                    own_place = own_place.or(Some(place));
                     continue;
                 }
                 for words in command::split(hook.as_str()) {
@@ -99,9 +97,8 @@ impl Hooks {
             }
         }
         if let Some(place) = own_place {
-            own.extend(reading.document.script.iter().map(String::as_str));
-            hooks.changed_script = call_place.filter(|_| !script::is_as_sealed(&reading.document.script));
-            hooks.of_own(&own, place);
+            hooks.changed_script = (!script::is_as_sealed(&reading.document.script)).then_some(place);
+            hooks.of_own(&reading.document.script.concat(), place);
         }
         hooks
     }
@@ -249,17 +246,6 @@ impl Hooks {
     pub(super) fn lets_anything_out(&self) -> bool {
         self.masquerades.iter().any(|m| m.to.is_none())
     }
-}
-
-/// What a line of `wgrelay export` says: itself, or the piece of a long command that it writes (`firewall::hooks`).
-fn piece(hook: &str) -> &str {
-    let quoted = hook.strip_prefix("printf %s '").and_then(|rest| rest.rsplit_once("' >"));
-    quoted.map_or(hook, |(piece, _)| piece.trim_end_matches("' >"))
-}
-
-/// A line that `wgrelay export` wrote: its table, its chains and its notes have names of their own.
-fn is_own(hook: &str) -> bool {
-    hook.contains("wgrelay-q-") || hook.contains("/proc/sys/net/ipv4/conf/%i/forwarding")
 }
 
 #[cfg(test)]
@@ -412,12 +398,21 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_an_export_are_read_together() {
-        let hooks = of(
-            "PreUp = printf %s 'x masq' > /run/wgrelay-q-%i.sh\nPreUp = printf %s 'uerade; y' >> /run/wgrelay-q-%i.sh\n",
-        );
-        assert!(hooks.own && hooks.lets_anything_out() && hooks.left_out.is_empty(), "{hooks:?}");
-        assert_eq!(hooks.changed_script, None, "there is no script");
+    fn a_line_that_names_what_is_ours_hides_nothing() {
+        for line in [
+            "iptables -A INPUT -i eth0 -j DROP; : wgrelay-q-%i",
+            ": wgrelay-q-%i; iptables -A INPUT -i eth0 -j DROP",
+            "iptables -A INPUT -i eth0 -m comment --comment wgrelay-q-%i -j DROP",
+            "iptables -A INPUT -i eth0 -j DROP && echo 1 > /proc/sys/net/ipv4/conf/%i/forwarding",
+            "printf %s 'iptables -A INPUT -j DROP' > /run/wgrelay-q-%i.sh; iptables -A INPUT -i eth0 -j DROP",
+        ] {
+            // Also beside a script, which the line does not call.
+            for more in ["", "\n[Peer]\n\n#| post_up() {\n#| }\n"] {
+                let hooks = of(&format!("PostUp = {line}\n{more}"));
+                assert!(!hooks.own, "{line}");
+                assert!(hooks.left_out.iter().any(|l| l.does == Does::Drops), "{line}: {hooks:?}");
+            }
+        }
     }
 
     #[test]

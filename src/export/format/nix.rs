@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 use zeroize::Zeroizing;
 
 use super::{Files, NamedFile, has_own_table};
-use crate::export::hooks::into_own_table;
 use crate::export::wiped::wiped;
+use crate::firewall::hooks::plain::into_own_table;
 use crate::wgconf::{Document, Table};
 
 /// Where the keys belong on the host.

@@ -8,6 +8,7 @@
 mod about;
 mod bridges;
 mod forwarding;
+pub(crate) mod plain;
 pub(crate) mod shell;
 
 use super::Surroundings;
