@@ -154,6 +154,52 @@ fn network_manager_reads_all_of_its_file() {
     }
 }
 
+/// Nix itself evaluates the module: what it makes of it is what the `.conf` says, and no key is in it.
+#[test]
+fn nix_evaluates_its_module() {
+    let Some(nix) = tool("nix-instantiate") else { return };
+    for case in cases() {
+        let dir = installed(&case);
+        for node in ["laptop", "wsl"] {
+            let folder = tempfile::tempdir().unwrap();
+            done(&export(dir.path(), &[node, "--format", "nix", "-o", folder.path().to_str().unwrap()]));
+            let file = folder.path().join("wg0.nix");
+            let evaluated = || {
+                let import = format!("import {} {{ }}", file.display());
+                let mut command = Command::new(&nix);
+                command.args(["--eval", "--strict", "--json", "--store", "dummy://", "-E", &import]);
+                command.env("HOME", folder.path()).env("NIX_STATE_DIR", folder.path().join("state"));
+                command.output().unwrap()
+            };
+            let text = done(&evaluated());
+            let module: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let interface = &module["networking"]["wg-quick"]["interfaces"]["wg0"];
+            let conf = done(&export(dir.path(), &[node]));
+            let conf = wgrelay::wgconf::read(&conf, "wg0.conf").document;
+            let list = |value: &serde_json::Value| -> Vec<String> {
+                value.as_array().into_iter().flatten().filter_map(|v| Some(v.as_str()?.to_owned())).collect()
+            };
+            let written = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let what = format!("{}, {node}: {text}", case.display());
+            assert_eq!(list(&interface["address"]), written(&conf.interface.addresses), "{what}");
+            let peers = interface["peers"].as_array().unwrap();
+            assert_eq!(peers.len(), conf.peers.len(), "{what}");
+            for (peer, said) in peers.iter().zip(&conf.peers) {
+                assert_eq!(peer["publicKey"], said.public_key.to_string(), "{what}");
+                assert_eq!(list(&peer["allowedIPs"]), written(&said.allowed_ips), "{what}");
+                let endpoint = said.endpoint.as_ref().map(ToString::to_string);
+                assert_eq!(peer.get("endpoint").and_then(|e| e.as_str()), endpoint.as_deref(), "{what}");
+            }
+            let secrets = fs::read_to_string(case.join("secrets.toml")).unwrap();
+            let keys = secrets.split('"').filter(|part| part.len() == 44);
+            assert!(keys.clone().count() > 2 && !keys.into_iter().any(|key| text.contains(key)), "{what}");
+            // The control: what is no module is refused.
+            fs::write(&file, fs::read_to_string(&file).unwrap().replacen("];", "]", 1)).unwrap();
+            assert!(!evaluated().status.success(), "Nix takes anything");
+        }
+    }
+}
+
 #[test]
 fn prometheus_takes_the_targets() {
     let Some(promtool) = tool("promtool") else { return };
