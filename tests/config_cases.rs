@@ -76,7 +76,7 @@ fn edits_of_every_case() {
 }
 
 fn edit(document: &mut NetworkDocument, line: &str) -> Result<(), wgrelay::config::EditError> {
-    use wgrelay::config::Setting;
+    use wgrelay::config::{Setting, SiteWords};
     use wgrelay::model::{Node, Role};
     let words: Vec<&str> = line.split(' ').collect();
     let name = |i: usize| words[i].parse::<NodeName>().unwrap();
@@ -92,6 +92,13 @@ fn edit(document: &mut NetworkDocument, line: &str) -> Result<(), wgrelay::confi
         "set" => document.set_value(&name(1), words[2], Some(&Setting::Text(words[3].into()))),
         "number" => document.set_value(&name(1), words[2], Some(&Setting::Number(words[3].parse().unwrap()))),
         "unset" => document.set_value(&name(1), words[2], None),
+        "site" => {
+            for site in SiteWords::read(&words[2..]).unwrap() {
+                document.set_site(&name(1), &site)?;
+            }
+            Ok(())
+        }
+        "unsite" => document.remove_site(&name(1), words[2].parse().unwrap()).map(drop),
         "network" => document.set_network_value(words[1], Some(&Setting::Text(words[2].into()))),
         other => panic!("no such edit: {other}"),
     }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::event::Event;
 use super::fault::{Fault, FaultKind};
 use super::session::{Loaded, Session};
-use crate::config::{EditError, NetworkDocument, Secrets, parse_network};
+use crate::config::{EditError, NetworkDocument, NoSite, Secrets, parse_network};
 use crate::host::random;
 use crate::model::{Network, Node, NodeName, Problem};
 use crate::store::{Contents, Digest, Store as _};
@@ -163,5 +163,11 @@ impl From<EditError> for Fault {
             _ => "",
         };
         Self::failed(error, hint)
+    }
+}
+
+impl From<NoSite> for Fault {
+    fn from(no: NoSite) -> Self {
+        Self::usage(no.message, no.hint)
     }
 }

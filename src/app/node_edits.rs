@@ -2,11 +2,10 @@
 
 use super::fault::Fault;
 use super::session::{Loaded, find_node};
-use crate::config::{NetworkDocument, Secrets, Setting};
+use crate::config::{NetworkDocument, Secrets, Setting, SiteWords};
 use crate::host::random;
 use crate::model::{
-    Exhausted, Nat, Network, Node, NodeName, Platform, PublicKey, Role, Site, SiteInterface, nearest,
-    next_address, next_address6,
+    Exhausted, Network, Node, NodeName, Platform, PublicKey, Role, nearest, next_address, next_address6,
 };
 
 /// A spoke to add, as typed.
@@ -16,7 +15,7 @@ pub struct NewNode {
     pub name: NodeName,
     /// What it runs on, by name.
     pub platform: String,
-    /// Subnets behind it, as `CIDR` or `CIDR@IFACE`.
+    /// Subnets behind it, as [`SiteWords`] reads them.
     pub sites: Vec<String>,
     /// Its tunnel address; `None`: the lowest free one.
     pub address: Option<std::net::Ipv4Addr>,
@@ -71,7 +70,8 @@ fn new_node(network: &Network, asked: &NewNode, secrets: &mut Secrets) -> Result
     let mut node = Node::new(asked.name.clone(), Role::Spoke, address, public_key);
     node.platform = platform;
     node.address6 = next_address6(network, address).transpose().map_err(full)?;
-    node.sites = asked.sites.iter().map(|text| site(text)).collect::<Result<_, _>>()?;
+    let sites = SiteWords::read(&asked.sites)?;
+    node.sites = sites.iter().map(SiteWords::site).collect::<Result<_, _>>()?;
     if network.preshared_keys {
         for relay in network.relays() {
             let keys = secrets.preshared_keys.entry(relay.name.clone()).or_default();
@@ -90,28 +90,6 @@ fn no_secret(key: PublicKey, secrets: &Secrets) -> Result<PublicKey, Fault> {
         ));
     }
     Ok(key)
-}
-
-/// Reads `CIDR` or `CIDR@IFACE`.
-fn site(text: &str) -> Result<Site, Fault> {
-    let (subnet, interface) = text.split_once('@').map_or((text, None), |(s, i)| (s, Some(i)));
-    let subnet: ipnet::IpNet = subnet.parse().map_err(|_| {
-        Fault::usage(format!("--site {text:?}: {subnet:?} is no prefix"), "such as 10.20.0.0/16@eth1")
-    })?;
-    let interface = interface.map(|name| match name.strip_prefix("docker:") {
-        Some(network) => SiteInterface::Docker(network.into()),
-        None => SiteInterface::Link(name.into()),
-    });
-    Ok(Site {
-        subnet,
-        interface,
-        nat: Nat::Auto,
-        gateway: false,
-        address: None,
-        egress: false,
-        preference: None,
-        alias: None,
-    })
 }
 
 /// Removes a node and its keys.

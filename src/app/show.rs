@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::fault::Fault;
 use super::session::find_node;
+use crate::config::SiteWords;
 use crate::model::{AllowRule, Network, Node, NodeName, Platform, Routes, Site, Timestamp};
 
 /// A node as `show --json` tells it.
@@ -61,6 +62,8 @@ pub struct ShownSite {
     pub preference: Option<u32>,
     /// The prefix under which the others see it.
     pub alias: Option<String>,
+    /// All that the file has of it, as `add --site` and `set NODE site` take it.
+    pub typed: String,
     /// Who carries it, where this node stands by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carried_by: Option<NodeName>,
@@ -167,10 +170,12 @@ fn no_proxy(network: &Network, node: &Node) -> Option<String> {
 
 /// What the node carries, then what it stands by for.
 fn shown_sites(network: &Network, node: &Node, now: Timestamp) -> Vec<ShownSite> {
-    let ready = node.ready();
+    let (ready, written) = (node.ready(), node.written_sites());
     let carrier = |(index, site): (usize, &Site)| {
         let other = network.carrier_of(site.subnet, now).filter(|_| index >= node.sites.len());
-        ShownSite { carried_by: other.map(|other| other.name.clone()), ..shown_site(site) }
+        let written = written.iter().find(|written| written.subnet == site.subnet);
+        let typed = SiteWords::of(written.copied().unwrap_or(site));
+        ShownSite { carried_by: other.map(|other| other.name.clone()), typed, ..shown_site(site) }
     };
     ready.sites.iter().enumerate().map(carrier).collect()
 }
@@ -180,6 +185,7 @@ fn shown_site(site: &Site) -> ShownSite {
         preference: site.preference,
         alias: site.alias.map(|net| net.to_string()),
         carried_by: None,
+        typed: String::new(),
         subnet: site.subnet.to_string(),
         interface: site.interface.as_ref().map(ToString::to_string),
         masqueraded: site.is_masqueraded(),

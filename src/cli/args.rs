@@ -129,6 +129,7 @@ pub enum Command {
     /// Add a spoke, with its keys
     #[command(after_help = "Examples:\n  wgrelay add phone --platform android\n  \
                             wgrelay add office --site 10.20.0.0/16@eth1 --up\n  \
+                            wgrelay add annex --site 192.168.1.0/24,alias=10.99.1.0/24\n  \
                             wgrelay add laptop --public-key KEY     its private key never leaves it")]
     Add(Add),
     /// Remove a node and its keys
@@ -149,7 +150,9 @@ pub enum Command {
                             wgrelay set phone keepalive 0\n  wgrelay set laptop routes full --up\n  \
                             wgrelay set laptop dns 9.9.9.9 149.112.112.112\n  \
                             wgrelay set phone expires 2027-01-31T00:00:00Z\n  \
-                            wgrelay set phone mtu --unset\n  wgrelay set network keepalive 20"
+                            wgrelay set phone mtu --unset\n  wgrelay set network keepalive 20\n  \
+                            wgrelay set office site 192.168.1.0/24 alias=10.99.1.0/24 preference=2\n  \
+                            wgrelay set office site 192.168.1.0/24 alias --unset"
     )]
     Set(Set),
     /// Give a node new keys
@@ -356,8 +359,8 @@ pub struct Add {
     /// What it runs on: linux, windows, macos, android, ios, openwrt, mikrotik, docker
     #[arg(long, value_name = "PLATFORM", default_value = "linux")]
     pub platform: String,
-    /// A subnet behind it, and the interface there
-    #[arg(long, value_name = "CIDR[@IFACE]")]
+    /// A subnet behind it, the interface there, and keys of the site: alias=, preference=, nat=, gateway= …
+    #[arg(long, value_name = "CIDR[@IFACE][,KEY=VALUE…]")]
     pub site: Vec<String>,
     /// Its tunnel address; by default the lowest free one
     #[arg(long, value_name = "ADDRESS")]
@@ -402,8 +405,8 @@ pub struct Set {
     /// The value; several for a list
     #[arg(required_unless_present = "unset", num_args = 1..)]
     pub value: Vec<String>,
-    /// Take the key out: its default holds again
-    #[arg(long, conflicts_with = "value")]
+    /// Take the key out: its default holds again; of a site the keys that are named, or all of it
+    #[arg(long)]
     pub unset: bool,
     /// Apply at once
     #[arg(long)]

@@ -6,7 +6,7 @@ use super::edit::edit;
 use super::exit::Exit;
 use super::fault::Fault;
 use super::output::Role;
-use crate::app::find_node;
+use crate::app::{find_node, set_sites, unset_site};
 use crate::config::Setting;
 use crate::model::{Network, nearest, quoted};
 
@@ -21,6 +21,8 @@ enum Kind {
     List,
     /// `split`, `full`, or a list of prefixes.
     Routes,
+    /// A subnet, and keys of the site.
+    Site,
     /// Not by `set`: what does it, with NAME and VALUE for what was typed.
     Elsewhere(&'static str),
 }
@@ -59,7 +61,7 @@ const NODE_KEYS: &[(&str, Kind)] = &[
     ("routes", Kind::Routes),
     ("sealing_key", Kind::Text),
     ("signing_key", Kind::Elsewhere("`wgrelay cluster join` on that relay makes it")),
-    ("site", Kind::Elsewhere("edit [[node.NAME.site]] in the file")),
+    ("site", Kind::Site),
     ("via", Kind::Text),
 ];
 
@@ -97,6 +99,17 @@ pub fn set(ctx: &Context, args: &Set) -> Result<Exit, Fault> {
             let how = how.replace("NAME", args.name.as_str()).replace("VALUE", &value);
             return Err(Fault::usage(format!("{key} is not for `set`"), how));
         }
+        let verb = ctx.out.paint(Role::Good, if args.unset { "unset" } else { "set" });
+        if kind == Kind::Site {
+            let edit = if args.unset { unset_site } else { set_sites };
+            return Ok(format!("{verb} {}", edit(loaded, document, &args.name, &args.value)?));
+        }
+        if args.unset && !args.value.is_empty() {
+            return Err(Fault::usage(
+                format!("--unset takes {key} out, and a value was given as well"),
+                "give one of the two",
+            ));
+        }
         let value = if args.unset { None } else { Some(setting(key, kind, &args.value)?) };
         let done = if of_network {
             document.set_network_value(key, value.as_ref())
@@ -104,7 +117,6 @@ pub fn set(ctx: &Context, args: &Set) -> Result<Exit, Fault> {
             document.set_value(&args.name, key, value.as_ref())
         };
         done?;
-        let verb = ctx.out.paint(Role::Good, if args.unset { "unset" } else { "set" });
         let to = if args.unset { String::new() } else { format!(" to {}", args.value.join(", ")) };
         Ok(format!("{verb} {key} of {}{to}", args.name))
     })
@@ -150,7 +162,7 @@ fn setting(key: &str, kind: Kind, values: &[String]) -> Result<Setting, Fault> {
             [word] if !word.contains('/') => Setting::Text(word.clone()),
             _ => Setting::List(list()),
         },
-        Kind::Text | Kind::Elsewhere(_) => Setting::Text(one()?.into()),
+        Kind::Text | Kind::Site | Kind::Elsewhere(_) => Setting::Text(one()?.into()),
     })
 }
 

@@ -2,9 +2,12 @@
 //!
 //! What an edit changes is worked out in [`super::edits`], of a large file on the part that it is about ([`super::excerpt`]).
 
+use ipnet::IpNet;
+
 use super::edits::{Splice, Typed, read, spliced};
 use super::excerpt::Excerpt;
 use super::render::{list, text};
+use super::site_words::SiteWords;
 use crate::model::{Node, NodeName, PublicKey};
 
 /// Why an edit was not made.
@@ -129,6 +132,27 @@ impl NetworkDocument {
         value: Option<&Setting>,
     ) -> Result<(), EditError> {
         self.edit(&[name], |typed| typed.set_value(name, key, value))
+    }
+
+    /// Sets keys of a site of a node; one that is not there is added below what the node has.
+    pub fn set_site(&mut self, name: &NodeName, site: &SiteWords) -> Result<(), EditError> {
+        let mut done = self.clone();
+        // A line that goes and one that comes may be neighbours: one after the other, where the site is there already.
+        let is_there = Typed::of(&self.text).has_site(name, site.subnet)?;
+        let each = site.keys.iter().map(|key| SiteWords { keys: vec![key.clone()], ..site.clone() });
+        let steps: Vec<SiteWords> = if is_there { each.collect() } else { vec![site.clone()] };
+        for step in &steps {
+            done.edit(&[name], |typed| typed.set_site(name, step))?;
+        }
+        *self = done;
+        Ok(())
+    }
+
+    /// Removes a site of a node, with the comments right above and below it; says whether there was one.
+    pub fn remove_site(&mut self, name: &NodeName, subnet: IpNet) -> Result<bool, EditError> {
+        let before = self.text.len();
+        self.edit(&[name], |typed| typed.remove_site(name, subnet))?;
+        Ok(self.text.len() != before)
     }
 
     /// Sets where a node calls another one, of which it has an endpoint of its own already.

@@ -16,7 +16,7 @@ use crate::model::{Node, NodeName};
 pub(super) type Splice = (Range<usize>, String);
 
 /// How a node's own keys are written.
-enum Spelling<'d> {
+pub(super) enum Spelling<'d> {
     /// Under `[node.NAME]`.
     Header(&'d Block),
     /// `NAME = { … }`; where the braces are.
@@ -33,6 +33,10 @@ pub(super) struct Typed<'t> {
 impl<'t> Typed<'t> {
     pub(super) const fn of(text: &'t str) -> Self {
         Self { text }
+    }
+
+    pub(super) const fn text(&self) -> &'t str {
+        self.text
     }
 
     /// Adds a node below the last one.
@@ -115,15 +119,35 @@ impl<'t> Typed<'t> {
     ) -> Result<Vec<Splice>, EditError> {
         let document = &read(self.text)?;
         let what = format!("set {key} of {}", path.join("."));
-        let by_hand = |at: usize| EditError::ByHand { what: what.clone(), line: self.line(at) };
-        let table = item_at(document, path).and_then(Item::as_table_like).ok_or_else(|| by_hand(0))?;
+        let by_hand = || EditError::ByHand { what: what.clone(), line: self.line(0) };
+        let table = item_at(document, path).and_then(Item::as_table_like).ok_or_else(by_hand)?;
         let layout = Layout::of(self.text, document);
         let spelling = spelling(document, path, &layout);
+        let Some(edit) = self.set_in(&what, table, &spelling, &layout, (key, value))? else {
+            return Ok(Vec::new());
+        };
+        let at = edit.0.start;
+        let wanted = value.is_some();
+        self.checked(vec![edit], &what, at, |d| {
+            item_at(d, path).and_then(Item::as_table_like).is_some_and(|t| t.contains_key(key) == wanted)
+        })
+    }
+
+    /// What sets a key of a table, or takes it away with its line; `None`: nothing does, it is not there.
+    pub(super) fn set_in(
+        &self,
+        what: &str,
+        table: &dyn TableLike,
+        spelling: &Spelling<'_>,
+        layout: &Layout<'_>,
+        (key, value): (&str, Option<&Setting>),
+    ) -> Result<Option<Splice>, EditError> {
         let old = table.get(key).filter(|i| !i.is_none());
         let start = table.key(key).and_then(toml_edit::Key::span).map_or(0, |s| s.start);
-        let old_span = || old.and_then(Item::as_value).and_then(Value::span).ok_or_else(|| by_hand(start));
-        let edit = match (old, value) {
-            (None, None) => return Ok(Vec::new()),
+        let by_hand = || EditError::ByHand { what: what.to_owned(), line: self.line(start) };
+        let old_span = || old.and_then(Item::as_value).and_then(Value::span).ok_or_else(by_hand);
+        Ok(Some(match (old, value) {
+            (None, None) => return Ok(None),
             (Some(_), Some(value)) => (old_span()?, value.render()),
             (Some(_), None) => {
                 let span = old_span()?;
@@ -135,14 +159,9 @@ impl<'t> Typed<'t> {
             }
             (None, Some(value)) => {
                 let assign = format!("{} = {}", key_text(key), value.render());
-                self.insertion(table, &spelling, &layout, &assign, key == "enabled")
+                self.insertion(table, spelling, layout, &assign, key == "enabled")
             }
-        };
-        let at = edit.0.start;
-        let wanted = value.is_some();
-        self.checked(vec![edit], &what, at, |d| {
-            item_at(d, path).and_then(Item::as_table_like).is_some_and(|t| t.contains_key(key) == wanted)
-        })
+        }))
     }
 
     /// Gives a node another name, also where rules name it.
@@ -182,7 +201,7 @@ impl<'t> Typed<'t> {
         })
     }
 
-    fn table<'d>(
+    pub(super) fn table<'d>(
         &self,
         document: &'d Document<String>,
         name: &NodeName,
@@ -260,7 +279,7 @@ impl<'t> Typed<'t> {
     }
 
     /// The range of an entry of an inline table with one of its commas.
-    fn inline_entry(&self, key: usize, end: usize) -> Range<usize> {
+    pub(super) fn inline_entry(&self, key: usize, end: usize) -> Range<usize> {
         let before = self.text[..key].trim_end();
         let after = &self.text[end..];
         let comma = after.len() - after.trim_start().len();
@@ -271,12 +290,12 @@ impl<'t> Typed<'t> {
         start..end
     }
 
-    fn line(&self, offset: usize) -> usize {
+    pub(super) fn line(&self, offset: usize) -> usize {
         self.text[..offset.min(self.text.len())].bytes().filter(|b| *b == b'\n').count() + 1
     }
 
     /// Returns the edits in order, if the outcome is TOML and `holds`.
-    fn checked(
+    pub(super) fn checked(
         &self,
         mut edits: Vec<Splice>,
         what: &str,
@@ -321,11 +340,11 @@ fn item_at<'d>(document: &'d Document<String>, path: &[&str]) -> Option<&'d Item
     table.get(last)
 }
 
-fn node_of<'d>(document: &'d Document<String>, name: &NodeName) -> Option<&'d Item> {
+pub(super) fn node_of<'d>(document: &'d Document<String>, name: &NodeName) -> Option<&'d Item> {
     item_at(document, &["node", name.as_str()])
 }
 
-fn is_of(block: &Block, name: &NodeName) -> bool {
+pub(super) fn is_of(block: &Block, name: &NodeName) -> bool {
     block.path.len() >= 2 && block.path[0] == "node" && block.path[1] == name.as_str()
 }
 

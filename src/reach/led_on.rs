@@ -17,8 +17,10 @@ pub(super) fn ways(world: &World, flow: &Flow) -> Vec<(Flow, String)> {
     let there = world.addresses(&flow.to);
     let of = |id: NodeId| {
         let name = world.name(id);
-        let ports = ports(world, id).into_iter().filter(|(to, ..)| there.contains(to));
-        ports.filter_map(move |(_, called, inside)| {
+        // A gateway leads to what its site's hosts have; others know them by the site's alias.
+        let is_there = |to: &IpAddr| there.contains(&world.seen_at(id, *to));
+        let ports: Vec<_> = ports(world, id).into_iter().filter(|(to, ..)| is_there(to)).collect();
+        ports.into_iter().filter_map(move |(_, called, inside)| {
             let called = called_for(called, inside, flow.port)?;
             let led = Flow { from: flow.from.clone(), to: Place::Node(name.clone()), port: Some(called) };
             Some((led, format!("by {called} of {name}, which leads there")))

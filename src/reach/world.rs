@@ -356,10 +356,13 @@ impl World {
             of.sites.iter().any(|s| s.subnet.contains(&a.addr()))
                 && !of.local.iter().any(|l| l.contains(&a.addr()))
         };
-        // So is one in a site that it stands by for.
+        // So is one in a site that it stands by for, unless this one lies in that and the address has another prefix.
         let stands_by = |a: &IpNet| {
             let mut others = of.standby.iter().map(|s| s.site.subnet).filter(|s| s.trunc() != subnet.trunc());
-            others.any(|s| s.contains(&a.addr()))
+            others.any(|s| {
+                s.contains(&a.addr())
+                    && (s.prefix_len() > subnet.prefix_len() || s.prefix_len() == a.prefix_len())
+            })
         };
         let is_elsewhere = |a: &IpNet| is_elsewhere(a) || stands_by(a);
         self.facts(node).links.get(link).is_some_and(|l| {

@@ -4,7 +4,7 @@
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value};
 
 use super::view::Mend;
-use crate::config::{NetworkDocument, Setting, parse_network};
+use crate::config::{EditError, NetworkDocument, NoSite, Setting, SiteWords, parse_network};
 use crate::model::{
     Destination, DestinationError, ForwardSource, Network, Node, NodeName, PlaceRef, PortSpec, Routes,
     Timestamp, Verdict,
@@ -219,7 +219,33 @@ fn edit<'f>(text: &str, field: &dyn Fn(&str) -> &'f str) -> Result<String, NoEdi
             set(&mut document, &name, key, kind, field(key))?;
         }
     }
+    sites(&mut document, node, field("sites"))?;
     Ok(document.to_string())
+}
+
+/// Makes the sites of a node what was typed: what differs alone.
+fn sites(document: &mut NetworkDocument, node: &Node, typed: &str) -> Result<(), NoEdit> {
+    let by_hand = |why: EditError| no(why.to_string(), "edit the file");
+    let not_one = |why: NoSite| no(why.message, why.hint);
+    let wanted = SiteWords::read(&[typed]).map_err(not_one)?;
+    for site in node.written_sites() {
+        match wanted.iter().find(|words| words.subnet == site.subnet) {
+            None => _ = document.remove_site(&node.name, site.subnet).map_err(by_hand)?,
+            Some(words) => {
+                let had = SiteWords::read(&[SiteWords::of(site)]).map_err(not_one)?;
+                let keys = words.since(had.first());
+                if words.site().map_err(not_one)? != *site {
+                    let words = SiteWords { keys, ..words.clone() };
+                    document.set_site(&node.name, &words).map_err(by_hand)?;
+                }
+            }
+        }
+    }
+    for words in wanted.iter().filter(|w| node.written_sites().iter().all(|site| site.subnet != w.subnet)) {
+        words.site().map_err(not_one)?;
+        document.set_site(&node.name, words).map_err(by_hand)?;
+    }
+    Ok(())
 }
 
 fn current(node: &Node, key: &str) -> String {
@@ -416,6 +442,37 @@ mod tests {
         let after = parse_network(asked(&text(), &other).unwrap().as_bytes(), "n").value.unwrap();
         let node = &after.nodes["windows"];
         assert_eq!((node.groups.len(), node.dns.as_slice()), (2, ["9.9.9.9".to_string()].as_slice()));
+    }
+
+    #[test]
+    fn sites_are_edited_as_they_are_typed_and_come_back() {
+        let parsed = |text: &str| parse_network(text.as_bytes(), "n").value.unwrap();
+        let network = parsed(&text());
+        let node = &network.nodes["docker"];
+        let typed: Vec<String> = node.written_sites().into_iter().map(SiteWords::of).collect();
+        let (routes, groups) = (current(node, "routes"), current(node, "groups"));
+        let (address, platform) = (current(node, "address"), current(node, "platform"));
+        let with = |sites: &str| {
+            let fields = [
+                ("do", "edit"),
+                ("name", "docker"),
+                ("platform", platform.as_str()),
+                ("address", address.as_str()),
+                ("routes", routes.as_str()),
+                ("groups", groups.as_str()),
+                ("sites", sites),
+            ];
+            asked(&text(), &fields)
+        };
+        assert_eq!(with(&typed.join(", ")).unwrap(), text());
+        let more = format!("{} alias=10.99.1.0/24, 10.7.0.0/24@eth7 preference=3", typed.join(", "));
+        let after = parsed(&with(&more).unwrap());
+        let sites = after.nodes["docker"].written_sites();
+        assert_eq!(sites.len(), typed.len() + 1);
+        assert_eq!(sites[typed.len() - 1].alias.map(|net| net.to_string()).as_deref(), Some("10.99.1.0/24"));
+        assert_eq!(SiteWords::of(sites[typed.len()]), "10.7.0.0/24@eth7 preference=3");
+        assert!(parsed(&with("").unwrap()).nodes["docker"].written_sites().is_empty());
+        assert!(with("10.7.0.0/24 alias=x").is_err() && with("alias=10.7.0.0/24").is_err());
     }
 
     #[test]

@@ -48,6 +48,7 @@ const CHANGE: &[Field] = &[
     may("address", NAME),
     may("endpoint", LINE),
     may("site", LINE),
+    may("sites", Kind::Text(4096)),
     may("public_key", NAME),
     may("routes", LINE),
     may("dns", LINE),

@@ -465,6 +465,9 @@ pub struct ShownSite {
     pub subnet: String,
     /// The prefix under which the others see it.
     pub alias: Option<String>,
+    /// All that the file has of it, in a line.
+    #[serde(default)]
+    pub typed: String,
     /// The link, or `docker:NETWORK`.
     pub interface: Option<String>,
     /// Whether what enters it gets the node's address.

@@ -11,6 +11,7 @@ use crate::rig::net::{End, bridge, cable, up};
 use crate::rig::node::Node;
 use crate::rig::probe::{no_ping, no_tcp_known_as, ping, tcp, tcp_known_as, udp_known_as};
 use crate::rig::snapshot::Snapshot;
+use crate::services::called;
 
 const NETWORK: &str = r#"[network]
 name = "wg0"
@@ -201,4 +202,33 @@ fn exported_files_translate_with_nft() {
 #[test]
 fn exported_files_translate_with_iptables() {
     exported(false);
+}
+
+/// The owner of a gateway leads a port of it to a host of its aliased site, by the address that the host has there.
+#[test]
+fn an_owners_port_leads_into_an_aliased_site_and_trace_follows() {
+    let Some(t) = Trial::possible() else { return };
+    let hub = Wgrelay::on(&t.hub);
+    hub.write_network(NETWORK);
+    hub.up().ok();
+    let a = Wgrelay::on(&t.a.gateway);
+    a.up_with(&hub, "a").ok();
+    Wgrelay::on(&t.b.gateway).up_with(&hub, "b").ok();
+    let lead = |node: &Node, address: &str, port: u16, to: &str| {
+        let rule = format!("add rule ip owner pre ip daddr {address} tcp dport {port} dnat to {to}");
+        let chain = "add chain ip owner pre { type nat hook prerouting priority -100; }";
+        node.run(&["nft", &format!("add table ip owner; {chain}; {rule}")]).ok();
+    };
+    lead(&t.a.gateway, "10.46.0.2", 8080, "192.168.1.5:80");
+    for (by, who, from, to, address, port) in
+        [(&a, &t.hub, "hub", "a", "10.46.0.2", 8080), (&a, &t.b.host, HOST_B, "a", "10.46.0.2", 8080)]
+    {
+        let arrives = called(who, &t.a.host, address, port, 80).is_some();
+        // By the host it is asked for its own port, by the gateway for the one that is called.
+        let asked = if to == HOST_A { 80 } else { port };
+        let traced = by.call(&["trace", from, to, "--port", &format!("tcp/{asked}"), "--live"]);
+        assert_eq!(traced.code == Some(0), arrives, "{from} to {address}:{port}: {arrives}, but {traced}");
+        assert!(traced.stdout.contains("dnat") && !traced.stdout.contains("uncertain"), "{traced}");
+        assert!(arrives, "{from} to {address}:{port}: {traced}");
+    }
 }

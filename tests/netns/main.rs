@@ -28,6 +28,7 @@ mod own_filters;
 mod own_nodes;
 mod packet;
 mod path_mtu;
+mod podman;
 mod policy_rules;
 mod promises;
 mod refused;

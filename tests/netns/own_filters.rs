@@ -127,3 +127,50 @@ fn tailscales_input_chain_is_told_to_a_network_in_its_range() {
         relay.ok(&["down"]);
     }
 }
+
+/// All that Tailscale keeps on a subnet router (util/linuxfw/iptables_runner.go, wgengine/router), retyped: chains, marks, policy rules.
+/// A gateway beside it forwards as before, with FORWARD open and closed, is said to, and leaves it as it was.
+#[test]
+fn a_gateway_beside_tailscales_chains_and_rules_forwards_and_says_so() {
+    let Some(t) = Inet::possible() else { return };
+    let (relay, spoke) = (Wgrelay::on(&t.relay), Wgrelay::on(&t.spoke));
+    let chains = "ip link add tailscale0 type veth peer name tsx; ip link set tsx up; ip addr add 100.101.102.103/32 dev tailscale0
+        ip link set tailscale0 up; for pref in 5210 5230 5250 5270; do case $pref in
+        5210) ip rule add pref 5210 fwmark 0x80000/0xff0000 lookup main ;;
+        5230) ip rule add pref 5230 fwmark 0x80000/0xff0000 lookup default ;;
+        5250) ip rule add pref 5250 fwmark 0x80000/0xff0000 unreachable ;;
+        5270) ip rule add pref 5270 lookup 52; ip route add 100.100.100.100 dev tailscale0 table 52 ;; esac; done
+        for chain in ts-input ts-forward; do iptables -N $chain; done; iptables -t nat -N ts-postrouting
+        iptables -I INPUT -j ts-input; iptables -I FORWARD -j ts-forward; iptables -t nat -I POSTROUTING -j ts-postrouting
+        iptables -A ts-input -s 100.101.102.103/32 -i lo -j ACCEPT
+        iptables -A ts-input -s 100.115.92.0/23 ! -i tailscale0 -j RETURN; iptables -A ts-input -s 100.64.0.0/10 ! -i tailscale0 -j DROP
+        iptables -A ts-input -i tailscale0 -j ACCEPT; iptables -A ts-input -p udp -m udp --dport 41641 -j ACCEPT
+        iptables -A ts-forward -i tailscale0 -j MARK --set-mark 0x40000/0xff0000
+        iptables -A ts-forward -m mark --mark 0x40000/0xff0000 -j ACCEPT
+        iptables -A ts-forward -s 100.64.0.0/10 -o tailscale0 -j DROP; iptables -A ts-forward -o tailscale0 -j ACCEPT
+        iptables -t nat -A ts-postrouting -m mark --mark 0x40000/0xff0000 -j MASQUERADE";
+    t.spoke.run(&["bash", "-ec", chains]).ok();
+    let theirs = || {
+        let all = t.spoke.run(&["bash", "-c", "iptables-save | grep -- ts-; ip rule | grep 52"]);
+        all.ok().stdout
+    };
+    let before = theirs();
+    let site = "[[node.laptop.site]]\nsubnet = \"192.168.16.64/26\"\ninterface = \"eth1\"\ngateway = true\n";
+    relay.write_network(&(network("split") + site));
+    relay.up().ok();
+    for policy in ["ACCEPT", "DROP"] {
+        t.spoke.run(&["iptables", "-P", "FORWARD", policy]).ok();
+        spoke.up_with(&relay, "laptop").ok();
+        assert!(ping(&t.relay, "192.168.16.77") && ping(&t.host, "10.88.0.1"), "{policy}");
+        for (from, to) in [("relay", "192.168.16.77"), ("192.168.16.77", "relay")] {
+            let traced = spoke.call(&["trace", from, to, "--port", "icmp", "--live"]);
+            assert_eq!(traced.code, Some(0), "{policy}: {traced}");
+            assert!(!traced.stdout.contains("uncertain"), "{policy}: {traced}");
+        }
+        assert_eq!(spoke.status()["state"], "up", "{policy}: {}", spoke.status());
+        assert_eq!(theirs(), before, "{policy}");
+        spoke.ok(&["down"]);
+        assert_eq!(theirs(), before, "{policy}: after down");
+    }
+    relay.ok(&["down"]);
+}

@@ -143,6 +143,13 @@ enum Meets {
     Always,
 }
 
+/// Rules that may decide: what would not pass then, and what would.
+#[derive(Default)]
+struct Doubts {
+    closing: BTreeSet<String>,
+    opening: BTreeSet<String>,
+}
+
 enum End {
     Accepted,
     Dropped(String),
@@ -221,24 +228,23 @@ impl ForwardChain {
 
     /// Sends a packet through.
     pub fn judge(&self, packet: Forwarded<'_>) -> Judged {
-        let mut judged = Judged::default();
-        match self.run(&self.base, packet, 0, &mut judged.doubts) {
+        let (mut judged, mut doubts) = (Judged::default(), Doubts::default());
+        match self.run(&self.base, packet, 0, &mut doubts) {
             Some(End::Dropped(by)) => judged.drop = Some(by),
             Some(End::Led(to, port, by)) => judged.led = Some((to, port, by)),
             Some(End::Accepted) => {}
             None if self.drops => judged.drop = Some(format!("{} (policy drop)", self.base)),
             None => {}
         }
+        judged.doubts = doubts.closing;
+        // What passes all the same is none the worse for a rule that may let it through before.
+        if judged.drop.is_some() || judged.led.is_some() {
+            judged.doubts.extend(doubts.opening);
+        }
         judged
     }
 
-    fn run(
-        &self,
-        chain: &str,
-        packet: Forwarded<'_>,
-        depth: usize,
-        doubts: &mut BTreeSet<String>,
-    ) -> Option<End> {
+    fn run(&self, chain: &str, packet: Forwarded<'_>, depth: usize, doubts: &mut Doubts) -> Option<End> {
         for rule in self.chains.get(chain).into_iter().flatten() {
             let meets = rule.asks.meets(packet);
             let words = || format!("{chain} ({})", rule.text);
@@ -246,23 +252,30 @@ impl ForwardChain {
                 (Meets::Never, _) => {}
                 (Meets::Maybe, Does::Jump(to) | Does::Goto(to)) => {
                     // Only what could end there is a doubt.
-                    let mut inside = BTreeSet::new();
+                    let mut inside = Doubts::default();
+                    let end =
+                        if depth < DEEPEST { self.run(to, packet, depth + 1, &mut inside) } else { None };
                     if depth >= DEEPEST
-                        || self.run(to, packet, depth + 1, &mut inside).is_some()
-                        || !inside.is_empty()
+                        || matches!(end, Some(End::Dropped(_) | End::Led(..)))
+                        || !inside.closing.is_empty()
                     {
-                        doubts.insert(words());
+                        doubts.closing.insert(words());
+                    } else if end.is_some() || !inside.opening.is_empty() {
+                        doubts.opening.insert(words());
                     }
                 }
+                (Meets::Maybe, Does::Accept) => {
+                    doubts.opening.insert(words());
+                }
                 (Meets::Maybe, _) | (_, Does::Unknown) => {
-                    doubts.insert(words());
+                    doubts.closing.insert(words());
                 }
                 (Meets::Always, Does::Accept) => return Some(End::Accepted),
                 (Meets::Always, Does::Dnat(to, port)) => return Some(End::Led(*to, *port, words())),
                 (Meets::Always, Does::Drop) => return Some(End::Dropped(words())),
                 (Meets::Always, Does::Return) => return None,
                 (Meets::Always, Does::Jump(_) | Does::Goto(_)) if depth >= DEEPEST => {
-                    doubts.insert(words());
+                    doubts.closing.insert(words());
                 }
                 (Meets::Always, Does::Jump(to)) => {
                     if let Some(end) = self.run(to, packet, depth + 1, doubts) {
@@ -343,6 +356,31 @@ mod tests {
         -A LIBVIRT_FWO -i virbr0 -j REJECT --reject-with icmp-port-unreachable\n\
         -A LIBVIRT_FWX -i virbr0 -o virbr0 -j ACCEPT\nCOMMIT\n";
 
+    /// What Tailscale keeps in FORWARD (util/linuxfw/iptables_runner.go, AddBase4).
+    const TAILSCALE: &str = "*filter\n:FORWARD ACCEPT [0:0]\n:ts-forward - [0:0]\n-A FORWARD -j ts-forward\n\
+        -A ts-forward -i tailscale0 -j MARK --set-xmark 0x40000/0xff0000\n\
+        -A ts-forward -m mark --mark 0x40000/0xff0000 -j ACCEPT\n\
+        -A ts-forward -s 100.64.0.0/10 -o tailscale0 -j DROP\n-A ts-forward -o tailscale0 -j ACCEPT\nCOMMIT\n";
+
+    #[test]
+    fn a_rule_that_may_let_through_is_no_doubt_of_what_passes_anyway() {
+        for (policy, drops, doubts) in [("ACCEPT", false, 0), ("DROP", true, 1)] {
+            let text = TAILSCALE.replace("FORWARD ACCEPT", &format!("FORWARD {policy}"));
+            let judged = of_iptables(&parse(&text)).judge(packet("wg0", "eth1", "192.168.1.5", false));
+            assert_eq!((judged.drop.is_some(), judged.doubts.len()), (drops, doubts), "{judged:?}");
+        }
+        // By Tailscale's own link it is its matter, and what may drop is a doubt as ever.
+        let may_drop = TAILSCALE.replace("0xff0000 -j ACCEPT", "0xff0000 -j DROP");
+        let judged = of_iptables(&parse(&may_drop)).judge(packet("wg0", "eth1", "192.168.1.5", false));
+        assert_eq!((judged.drop.is_some(), judged.doubts.len()), (false, 1), "{judged:?}");
+        // The mark is a condition of one of its jumps as well as of its end.
+        let jumps = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m mark --mark 1 -j one\n-A one -j ACCEPT\n\
+            -A FORWARD -m mark --mark 2 -j two\n-A two -j DROP\nCOMMIT\n";
+        let judged = of_iptables(&parse(jumps)).judge(packet("wg0", "eth1", "192.168.1.5", false));
+        assert_eq!(judged.doubts.len(), 1, "{judged:?}");
+        assert!(judged.doubts.iter().all(|doubt| doubt.contains("two")), "{judged:?}");
+    }
+
     #[test]
     fn libvirts_chains_are_followed() {
         let chain = of_iptables(&parse(LIBVIRT));
@@ -359,12 +397,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_a_doubt() {
+    fn what_is_not_understood_is_a_doubt_where_it_may_decide() {
         let text = "*filter\n:FORWARD DROP [0:0]\n:mine - [0:0]\n-A FORWARD -m set --match-set good src -j ACCEPT\n\
             -A FORWARD -i wg+ -o eth0 -j mine\n-A mine -m limit --limit 3/min -j LOG\n-A mine ! -d 10.0.0.0/8 -j ACCEPT\nCOMMIT\n";
         let chain = of_iptables(&parse(text));
         let out = chain.judge(packet("wg0", "eth0", "192.0.2.80", false));
-        assert!(out.drop.is_none() && out.doubts.len() == 1, "{out:?}");
+        assert!(out.drop.is_none() && out.doubts.is_empty(), "{out:?}");
         let inside = chain.judge(packet("wg0", "eth0", "10.1.1.1", false));
         assert_eq!((inside.drop.as_deref(), inside.doubts.len()), (Some("FORWARD (policy drop)"), 1));
     }

@@ -153,6 +153,10 @@ impl Walk<'_> {
         if let Some((id, dev)) = self.world.attached_at(site, dst) {
             return Some(Next::Node(id, dev));
         }
+        // A node that is attached here answers for every address of its own, on whichever of its links that is.
+        if let Some((id, dev)) = self.world.answers_arp(site, dst) {
+            return Some(Next::Node(id, dev));
+        }
         // Another site of the same node may be on the same link.
         let is_here = |other: &SiteId| {
             let link = |of: SiteId| self.world.site_link(of);
@@ -163,7 +167,7 @@ impl Walk<'_> {
         {
             return Some(Next::Host(other, dst));
         }
-        self.world.answers_arp(site, dst).map(|(id, dev)| Next::Node(id, dev))
+        None
     }
 
     pub(super) fn over_link(

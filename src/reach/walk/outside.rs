@@ -115,7 +115,7 @@ impl Walk<'_> {
             if is_dockers {
                 self.notes
                     .push(format!("Docker of {name} sends it on to {shown}, and lets it through itself"));
-            } else if self.world.is_place(to) {
+            } else if self.world.is_place(self.world.seen_at(id, to)) {
                 self.rewrite(id, at, (to, port), Step::Dnat, rule);
             } else {
                 self.uncertain.push(format!(

@@ -40,6 +40,8 @@ pub fn edit_form(frame: &Frame, node: &Shown, typed: Typed<'_>, wrong: Option<(&
     let (routes, dns) = (has("routes", node.routes.join(", ")), has("dns", node.dns.join(", ")));
     let (groups, expires) =
         (has("groups", node.groups.join(", ")), has("expires", node.expires.clone().unwrap_or_default()));
+    let sites =
+        has("sites", node.sites.iter().map(|site| site.typed.as_str()).collect::<Vec<_>>().join(", "));
     let platform = has("platform", node.platform.clone());
     let body = html! {
         form.narrow method="post" action=(frame.url("/review")) {
@@ -50,6 +52,7 @@ pub fn edit_form(frame: &Frame, node: &Shown, typed: Typed<'_>, wrong: Option<(&
             (Input::text("routes", text::ROUTES, &routes).hint(text::ROUTES_HINT).markup(frame, "edit"))
             (Input::text("dns", text::DNS, &dns).hint(text::LIST_HINT).markup(frame, "edit"))
             (Input::text("groups", text::GROUPS, &groups).hint(text::LIST_HINT).markup(frame, "edit"))
+            (Input::text("sites", text::SITES, &sites).hint(text::SITES_HINT).markup(frame, "edit"))
             (Input::text("expires", text::EXPIRES, &expires).hint(text::EXPIRES_HINT).markup(frame, "edit"))
             button.main type="submit" { (frame.say(text::REVIEW)) "…" }
         }

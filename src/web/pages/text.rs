@@ -171,6 +171,7 @@ texts! {
     SITES: "Sites", "站点";
     SITE: "Site", "站点";
     SITE_HINT: "a subnet behind it, such as 192.168.33.0/24@br-ext", "其后的子网，如 192.168.33.0/24@br-ext";
+    SITES_HINT: "each as 192.168.1.0/24@eth1 alias=10.99.1.0/24 preference=2, commas between", "每个如 192.168.1.0/24@eth1 alias=10.99.1.0/24 preference=2，以逗号分隔";
     GROUPS: "Groups", "组";
     HEALTH: "Health", "健康";
     ONLINE: "online", "在线";
