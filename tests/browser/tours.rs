@@ -45,8 +45,13 @@ const WORDS: [&str; 3] = ["web", "--user", "nobody"];
 
 impl<'a> Page<'a> {
     fn of(relay: Wgrelay<'a>) -> Self {
+        Self::with(relay, &[])
+    }
+
+    fn with(relay: Wgrelay<'a>, more: &[&str]) -> Self {
         let mut command = relay.command(&WORDS);
-        command.args(["--listen", AT, "--database", &database()]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["--listen", AT, "--database", &database()]).args(more);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut serving = relay.node.spawn(&mut command);
         let mut line = String::new();
         let said = BufReader::new(serving.stdout.take().expect("it is piped")).read_line(&mut line);
@@ -129,4 +134,25 @@ fn a_blocked_pair_is_mended_and_all_of_it_goes_by_keyboard() {
     let page = Page::with_admin(Wgrelay::relay_of(&t, Families::V4));
     page.relay.edit(|text| text + "\n[[allow]]\nfrom = [\"windows\"]\nto = [\"172.19.0.0/16\"]\n");
     page.tour("flow", &[&format!("http://{AT}"), "anna", PASSWORD]);
+}
+
+#[test]
+fn a_real_provider_lets_in_whom_its_groups_let_in() {
+    const PORT: &str = "8490";
+    // Both have what is written otherwise in a form.
+    const CLIENT: &str = "wg relay";
+    const SECRET: &str = "a:b&c+d=%25";
+    let Some(t) = possible() else { return };
+    let secret = format!("{PLACE}/oidc.secret");
+    t.relay.write(&secret, SECRET);
+    // The half that speaks HTTP is nobody's.
+    t.relay.run(&["chown", "nobody:", &secret]).ok();
+    t.relay.run(&["chmod", "0400", &secret]).ok();
+    let issuer = format!("http://127.0.0.1:{PORT}");
+    let relay = Wgrelay::relay_of(&t, Families::V4);
+    let said =
+        ["--oidc", &issuer, "--oidc-client", CLIENT, "--oidc-secret", &secret, "--oidc-scope", "groups"];
+    let roles = ["--oidc-role", "wg-admins=admin", "--oidc-role", "ops=operator"];
+    let page = Page::with(relay, &[said.as_slice(), &roles].concat());
+    page.tour("sign-in", &[&format!("http://{AT}"), PORT, CLIENT, SECRET]);
 }
