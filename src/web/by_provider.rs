@@ -54,11 +54,14 @@ pub fn callback(ask: &Ask<'_>) -> Answer {
         code: ask.field("code").filter(|_| ask.field("error").is_none()),
         issuer: ask.field("iss"),
     };
+    // Whatever a stranger makes up as a code, the provider is asked about it, as this page.
+    ask.web.throttle().may_have_asked(ask.peer, ask.now)?;
     let person = match provider.finish(brought, ask.now) {
         Ok(person) => person,
         Err(failed) => {
-            if !matches!(failed, Failed::NotThere(_)) {
-                ask.web.throttle().wrong_secret(ask.peer, ask.now)?;
+            match failed {
+                Failed::NotBegun => ask.web.throttle().wrong_secret(ask.peer, ask.now)?,
+                _ => ask.web.throttle().asked_in_vain(ask.peer, ask.now),
             }
             return not_let_in(ask, NOBODY, &failed);
         }
@@ -94,5 +97,7 @@ fn not_let_in(ask: &Ask<'_>, who: &str, failed: &Failed) -> Answer {
     let status = if view == LoginView::NotThere { 503 } else { 401 };
     let next = ask.field("next").filter(|path| is_own_path(path)).unwrap_or("/");
     let page = Reply::page(pages::login(&frame(ask), view, next)).status(status);
-    Ok(Reply { begun: Some(String::new().into()), ..page })
+    // By a stranger's link the browser loses nothing that it began.
+    let begun = (*failed != Failed::NotBegun).then(|| String::new().into());
+    Ok(Reply { begun, ..page })
 }

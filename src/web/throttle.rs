@@ -125,6 +125,20 @@ impl Throttle {
         Ok(())
     }
 
+    /// Refuses whoever had a provider asked in vain too often of late: by its address alone.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn may_have_asked(&self, peer: impl Into<Peer>, now: u64) -> Result<(), Refused> {
+        self.is_below(&format!("asked {}", of(peer.into())), EITHER, now)
+    }
+
+    /// Counts that somebody had a provider asked in vain.
+    pub fn asked_in_vain(&mut self, peer: impl Into<Peer>, now: u64) {
+        self.count(format!("asked {}", of(peer.into())), false, now);
+        self.forget(now);
+    }
+
     /// Takes back a guess that was right, and forgets the failures of the account from this address.
     pub fn passed(&mut self, account: &str, peer: impl Into<Peer>) {
         let [(both, _), others @ ..] = keys(account, peer.into());

@@ -173,11 +173,15 @@ impl Signing {
     }
 
     fn get(&self, url: &str, cookie: Option<&str>, now: u64) -> Outgoing {
+        self.get_from(PEER, url, cookie, now)
+    }
+
+    fn get_from(&self, peer: [u8; 4], url: &str, cookie: Option<&str>, now: u64) -> Outgoing {
         let mut asked: Asked = self.rig.request(&Who::default(), "GET", url, b"");
         asked.headers.extend(cookie.map(|cookie| ("cookie".to_owned(), cookie.to_owned())));
         // As a browser says that comes from the provider.
         asked.headers.push(("sec-fetch-site".into(), "cross-site".into()));
-        self.rig.send_from(&asked, PEER.into(), now)
+        self.rig.send_from(&asked, peer.into(), now)
     }
 
     fn begin_at(&self, url: &str, now: u64) -> Begun {
@@ -469,6 +473,46 @@ fn what_a_browser_did_not_begin_or_brings_twice_lets_nobody_in() {
     let none = Rig::new();
     assert_eq!(none.get(&Who::default(), "/oidc/login").status, 404);
     assert!(!body(&none.get(&Who::default(), "/login")).contains("/oidc/login"));
+}
+
+#[test]
+fn a_stranger_has_the_provider_asked_so_often_and_no_more() {
+    let signing = Signing::new();
+    let garbage = |peer: [u8; 4], now: u64| {
+        let begun = signing.begin_at("/oidc/login", now);
+        let state = &begun.query["state"];
+        let url = format!("/oidc/callback?code=garbage&state={state}&iss=https%3A%2F%2Fid.example");
+        signing.get_from(peer, &url, Some(&begun.cookie), now).status
+    };
+    let asked = || signing.fake.0.lock().unwrap().asked.iter().filter(|path| *path == "/token").count();
+    // Links of strangers count for nothing there: whoever follows them began nothing.
+    for n in 0..100 {
+        let begun = signing.begin();
+        signing.get(&format!("/oidc/callback?code=c&state={n}"), Some(&begun.cookie), NOW);
+    }
+    assert_eq!(asked(), 0);
+    let (_, who) = signing.signed_in();
+    assert_eq!(signing.rig.get(&who, "/api/v1/nodes").status, 200);
+    let statuses: Vec<u16> = (0..100).map(|_| garbage(PEER, NOW)).collect();
+    assert!(asked() <= 31 && statuses.last() == Some(&429), "{} times: {statuses:?}", asked());
+    // Others are kept from nothing by it, and he for a while.
+    let before = asked();
+    assert_ne!(garbage([10, 0, 0, 10], NOW), 429);
+    assert_ne!(garbage(PEER, NOW + 900), 429);
+    assert_eq!(asked(), before + 2);
+}
+
+#[test]
+fn a_strangers_link_spoils_no_sign_in_that_was_begun() {
+    let signing = Signing::new();
+    let begun = signing.begin();
+    for link in ["code=x&state=x", "error=access_denied&state=x", "code=x&state="] {
+        let answer = signing.get(&format!("/oidc/callback?{link}"), Some(&begun.cookie), NOW);
+        signing.refused(&answer, link);
+        assert_eq!(header(&answer, "set-cookie"), None, "the browser keeps what it began");
+    }
+    let answer = signing.get(&signing.let_in(&begun, "c"), Some(&begun.cookie), NOW);
+    assert!(Signing::session(&answer).is_some(), "{}", body(&answer));
 }
 
 #[test]

@@ -91,7 +91,9 @@ fn add(change: &Transaction<'_>, who: Identity<'_>, role: Role, now: u64) -> Res
     for n in 1..=NAMES {
         let name = if n == 1 { wanted.to_owned() } else { format!("{wanted}-{n}") };
         let added = change.execute(
-            "INSERT OR IGNORE INTO user (name, role, made, devices) VALUES (?1, ?2, ?3, ?4)",
+            // Nobody reads `Anna` as somebody else than `anna`.
+            "INSERT INTO user (name, role, made, devices) SELECT ?1, ?2, ?3, ?4
+             WHERE NOT EXISTS (SELECT 1 FROM user WHERE name = ?1 COLLATE NOCASE)",
             params![name, role.as_str(), now, role.usual_devices()],
         )?;
         if added == 1 {
@@ -125,6 +127,7 @@ mod tests {
         assert_eq!(name(who("1", "otto")), "anna-2", "he is the same, whatever he is called by now");
         assert_eq!(name(who("2", "anna")), "anna-3");
         assert_eq!(name(Identity { issuer: "https://other.example", ..who("1", "anna") }), "anna-4");
+        assert_eq!(name(who("3", "ANNA")), "ANNA-5", "nobody reads that as somebody else");
         let local = database.user("anna").unwrap().unwrap();
         assert_eq!(
             (local.role, local.by_provider, database.sessions_of(local.id, 1000).unwrap().len()),

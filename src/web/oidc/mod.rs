@@ -34,6 +34,9 @@ const AGAIN: u64 = 20;
 /// So many wait for the provider at once: whoever answers slowly keeps nobody waiting who looks at a page.
 const AT_ONCE: usize = 3;
 
+/// What is said to whoever is one too many.
+const BUSY: &str = "too many sign in at once; once more in a moment";
+
 /// A question to the provider.
 #[derive(Clone)]
 pub struct Question {
@@ -203,9 +206,9 @@ impl Provider {
     /// # Errors
     /// Nobody is believed to be.
     pub fn finish(&self, brought: Brought<'_>, now: u64) -> Result<Person, Failed> {
-        let pending = brought.cookie.and_then(|cookie| locked(&self.waiting).take(cookie, now));
         let pending =
-            pending.filter(|own| secret::same(&own.state, brought.state)).ok_or(Failed::NotBegun)?;
+            brought.cookie.and_then(|cookie| locked(&self.waiting).take(cookie, brought.state, now));
+        let pending = pending.ok_or(Failed::NotBegun)?;
         let metadata = self.metadata(now)?;
         // Whose code it is is seen before it goes anywhere (RFC 9207).
         let is_ours = match brought.issuer {
@@ -259,7 +262,7 @@ impl Provider {
         let before = self.asking.fetch_add(1, Ordering::SeqCst);
         let _asking = Asking(&self.asking);
         if before >= AT_ONCE {
-            return Err(Failed::NotThere("too many sign in at once; once more in a moment".into()));
+            return Err(Failed::NotThere(BUSY.into()));
         }
         self.fetch.fetch(question).map_err(Failed::NotThere)
     }
@@ -289,7 +292,10 @@ impl Provider {
                 Ok(metadata)
             }
             Err(failed) => {
-                known.failed = Some((now, failed.to_string()));
+                // Where it was not asked, that is not known of it.
+                if failed != Failed::NotThere(BUSY.into()) {
+                    known.failed = Some((now, failed.to_string()));
+                }
                 Err(failed)
             }
         }
@@ -370,4 +376,33 @@ impl Provider {
 struct Tokens {
     id_token: String,
     access_token: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Good;
+
+    impl Fetch for Good {
+        fn fetch(&self, _: &Question) -> Result<Vec<u8>, String> {
+            let place = |path: &str| format!("https://id.example/{path}");
+            let said = serde_json::json!({"issuer": "https://id.example", "authorization_endpoint": place("auth"),
+                "token_endpoint": place("token"), "jwks_uri": place("jwks")});
+            Ok(said.to_string().into_bytes())
+        }
+    }
+
+    #[test]
+    fn that_too_many_ask_at_once_is_over_when_they_do_not() {
+        let roles = ["x=viewer".to_owned()];
+        let given =
+            Given { issuer: "https://id.example", client: Some("c"), roles: &roles, ..Given::default() };
+        let provider = Provider::new(Settings::read(&given).unwrap(), Box::new(Good));
+        let begin = Begin { redirect: String::new(), next: "/".into(), again: false, from: "::1".into() };
+        provider.asking.store(AT_ONCE, Ordering::SeqCst);
+        assert_eq!(provider.begin(&begin, 1000).err(), Some(Failed::NotThere(BUSY.into())));
+        provider.asking.store(0, Ordering::SeqCst);
+        assert!(provider.begin(&begin, 1000).is_ok(), "nobody waits for others who are gone");
+    }
 }

@@ -60,10 +60,11 @@ impl Waiting {
         self.0.push_back(Held { cookie: secret::hash(cookie), from, pending });
     }
 
-    /// Takes the one out that a browser began; `None`: it began none, or that is over.
-    pub(super) fn take(&mut self, cookie: &str, now: u64) -> Option<Pending> {
+    /// Takes the one out that a browser began and comes back from; `None`: it began none such, or that is over.
+    pub(super) fn take(&mut self, cookie: &str, state: &str, now: u64) -> Option<Pending> {
         let hashed = secret::hash(cookie);
-        let at = self.0.iter().position(|held| held.cookie == hashed)?;
+        let is_it = |held: &Held| held.cookie == hashed && secret::same(&held.pending.state, state);
+        let at = self.0.iter().position(is_it)?;
         self.0.remove(at).map(|held| held.pending).filter(|pending| is_within(pending.begun, GOOD, now))
     }
 
@@ -99,11 +100,12 @@ mod tests {
     fn one_is_good_once_and_for_a_while() {
         let mut waiting = Waiting::default();
         waiting.put("a", "::1".into(), pending(1000));
-        assert!(waiting.take("b", 1000).is_none());
-        assert!(waiting.take("a", 1000).is_some() && waiting.take("a", 1000).is_none());
+        assert!(waiting.take("b", "x", 1000).is_none());
+        assert!(waiting.take("a", "y", 1000).is_none() && waiting.take("a", "", 1000).is_none());
+        assert!(waiting.take("a", "x", 1000).is_some() && waiting.take("a", "x", 1000).is_none());
         for now in [1000 + GOOD, 999] {
             waiting.put("a", "::1".into(), pending(1000));
-            assert!(waiting.take("a", now).is_none(), "{now}");
+            assert!(waiting.take("a", "x", now).is_none(), "{now}");
         }
     }
 
@@ -115,11 +117,11 @@ mod tests {
             waiting.put(&n.to_string(), "192.0.2.2".into(), pending(1000));
         }
         assert_eq!(waiting.0.len(), 1 + OF_ONE);
-        assert!(waiting.take("0", 1000).is_none() && waiting.take("99", 1000).is_some());
+        assert!(waiting.take("0", "x", 1000).is_none() && waiting.take("99", "x", 1000).is_some());
         for n in 0..3 * MOST {
             waiting.put(&n.to_string(), format!("192.0.3.{}", n % 90), pending(1000));
         }
         assert!(waiting.0.len() <= MOST);
-        assert!(waiting.take("mine", 1000).is_some());
+        assert!(waiting.take("mine", "x", 1000).is_some());
     }
 }
