@@ -74,7 +74,7 @@ pub enum End {
 /// Says also whether anything was changed.
 pub type Reconcile = Arc<dyn Fn(Extent) -> (Looked, bool) + Send + Sync>;
 
-/// Sums up what nobody tells of; blocking, and cheap. See [`untold`].
+/// Sums up what nobody tells of; blocking, and cheap. Whether it is news, `untold` says.
 pub type Glance = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// A status as `status --json` prints it.

@@ -219,7 +219,10 @@ fn edit<'f>(text: &str, field: &dyn Fn(&str) -> &'f str) -> Result<String, NoEdi
             set(&mut document, &name, key, kind, field(key))?;
         }
     }
-    sites(&mut document, node, field("sites"))?;
+    // A form that showed none takes none away.
+    if !(field("sites").is_empty() && field("had_sites").is_empty()) {
+        sites(&mut document, node, field("sites"))?;
+    }
     Ok(document.to_string())
 }
 
@@ -452,6 +455,7 @@ mod tests {
         let typed: Vec<String> = node.written_sites().into_iter().map(SiteWords::of).collect();
         let (routes, groups) = (current(node, "routes"), current(node, "groups"));
         let (address, platform) = (current(node, "address"), current(node, "platform"));
+        let had = typed.join(", ");
         let with = |sites: &str| {
             let fields = [
                 ("do", "edit"),
@@ -461,6 +465,7 @@ mod tests {
                 ("routes", routes.as_str()),
                 ("groups", groups.as_str()),
                 ("sites", sites),
+                ("had_sites", had.as_str()),
             ];
             asked(&text(), &fields)
         };
@@ -472,6 +477,16 @@ mod tests {
         assert_eq!(sites[typed.len() - 1].alias.map(|net| net.to_string()).as_deref(), Some("10.99.1.0/24"));
         assert_eq!(SiteWords::of(sites[typed.len()]), "10.7.0.0/24@eth7 preference=3");
         assert!(parsed(&with("").unwrap()).nodes["docker"].written_sites().is_empty());
+        // Whoever does not speak of sites takes none away.
+        let silent = [
+            ("do", "edit"),
+            ("name", "docker"),
+            ("platform", platform.as_str()),
+            ("address", address.as_str()),
+            ("routes", routes.as_str()),
+            ("groups", groups.as_str()),
+        ];
+        assert_eq!(asked(&text(), &silent).unwrap(), text());
         assert!(with("10.7.0.0/24 alias=x").is_err() && with("alias=10.7.0.0/24").is_err());
     }
 

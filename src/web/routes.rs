@@ -49,6 +49,7 @@ const CHANGE: &[Field] = &[
     may("endpoint", LINE),
     may("site", LINE),
     may("sites", Kind::Text(4096)),
+    may("had_sites", Kind::Text(4096)),
     may("public_key", NAME),
     may("routes", LINE),
     may("dns", LINE),

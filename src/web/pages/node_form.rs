@@ -40,12 +40,12 @@ pub fn edit_form(frame: &Frame, node: &Shown, typed: Typed<'_>, wrong: Option<(&
     let (routes, dns) = (has("routes", node.routes.join(", ")), has("dns", node.dns.join(", ")));
     let (groups, expires) =
         (has("groups", node.groups.join(", ")), has("expires", node.expires.clone().unwrap_or_default()));
-    let sites =
-        has("sites", node.sites.iter().map(|site| site.typed.as_str()).collect::<Vec<_>>().join(", "));
+    let shown = node.sites.iter().map(|site| site.typed.as_str()).collect::<Vec<_>>().join(", ");
+    let sites = has("sites", shown.clone());
     let platform = has("platform", node.platform.clone());
     let body = html! {
         form.narrow method="post" action=(frame.url("/review")) {
-            (hidden(frame, &[("do", "edit"), ("name", &node.name)]))
+            (hidden(frame, &[("do", "edit"), ("name", &node.name), ("had_sites", &shown)]))
             (select(frame, "edit", "platform", text::PLATFORM, &platforms, &platform))
             (Input::text("address", text::ADDRESS, &address).required().markup(frame, "edit"))
             (Input::text("endpoint", text::ENDPOINT, &endpoint).hint(text::ENDPOINT_HINT).markup(frame, "edit"))
