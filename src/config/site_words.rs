@@ -139,16 +139,7 @@ impl SiteWords {
     /// # Errors
     /// A value is none of its key.
     pub fn site(&self) -> Result<Site, NoSite> {
-        let mut site = Site {
-            subnet: self.subnet,
-            interface: None,
-            nat: Nat::Auto,
-            gateway: false,
-            address: None,
-            egress: false,
-            preference: None,
-            alias: None,
-        };
+        let mut site = Site::new(self.subnet);
         for (key, value) in &self.keys {
             let wrong = |what: &str| NoSite {
                 message: format!("{key} of site {}: {}", self.subnet, shown(value.as_ref(), what)),

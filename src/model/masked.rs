@@ -69,8 +69,11 @@ fn could_be_piece(run: &str, padded: bool) -> bool {
     let both_cases = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
     let letters_only = run.bytes().all(|b| b.is_ascii_alphabetic());
     let is_hex = run.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    // A path has slashes and short names between them.
-    let is_path = (run.starts_with('/') || !both_cases && run.contains('/'))
+    // A path has slashes and short names between them; sysctl's begin with net/.
+    let is_of_words = || run.bytes().all(|b| b.is_ascii_alphabetic() || b == b'/');
+    let is_path = (run.starts_with('/')
+        || run.starts_with("net/")
+        || !both_cases && run.contains('/') && is_of_words())
         && run.split('/').all(|name| name.len() < 20 && is_name(name));
     let least = match (both_cases, letters_only) {
         (true, false) => 8,
@@ -85,22 +88,65 @@ fn could_be_piece(run: &str, padded: bool) -> bool {
 
 /// Says whether a part of a path is a word, a number behind it at the most: `home`, `Networks2027`, `wg0`.
 fn is_name(name: &str) -> bool {
-    let rest = name.strip_prefix(|c: char| c.is_ascii_uppercase()).unwrap_or(name);
-    let digits = rest.trim_start_matches(|c: char| c.is_ascii_lowercase());
-    let one_case =
-        !(name.bytes().any(|b| b.is_ascii_lowercase()) && name.bytes().any(|b| b.is_ascii_uppercase()));
-    one_case || digits.bytes().all(|b| b.is_ascii_digit())
+    let letters = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let rest = letters.strip_prefix(|c: char| c.is_ascii_uppercase()).unwrap_or(letters);
+    rest.bytes().all(|b| b.is_ascii_lowercase()) || rest.bytes().all(|b| b.is_ascii_uppercase())
 }
 
-/// Says whether a run is words with a capital each, such as `PersistentKeepalive`.
+/// The words that names of the field are made of, where those have a capital each and twelve letters or more together: keys
+/// of WireGuard's files and its clients', programs, our own. Guessing by the look of a word showed pieces of keys that
+/// happened to have one capital. In the order of letters, as `is_word` takes the longest first by going backwards.
+const WORDS: [&str; 40] = [
+    "Allowed",
+    "Android",
+    "Any",
+    "Applications",
+    "Auto",
+    "Config",
+    "Connection",
+    "Disallowed",
+    "Docker",
+    "Down",
+    "Dynamic",
+    "Endpoint",
+    "Excluded",
+    "Fw",
+    "Guard",
+    "Handshake",
+    "Host",
+    "IPs",
+    "Included",
+    "Interface",
+    "Keepalive",
+    "Key",
+    "Latest",
+    "Link",
+    "Listen",
+    "Manager",
+    "Mark",
+    "Network",
+    "Packet",
+    "Persistent",
+    "Port",
+    "Post",
+    "Pre",
+    "Preshared",
+    "Private",
+    "Public",
+    "Route",
+    "Save",
+    "Table",
+    "Wire",
+];
+
+/// Says whether a run is such words: `PersistentKeepalive`.
 fn is_word(run: &str) -> bool {
-    const LONGEST: usize = 30;
-    let lengths = run.split(|c: char| c.is_ascii_uppercase()).map(str::len);
-    let words: Vec<usize> =
-        lengths.skip(usize::from(run.starts_with(|c: char| c.is_ascii_uppercase()))).collect();
-    run.len() <= LONGEST
-        && run.bytes().all(|b| b.is_ascii_alphabetic())
-        && words.iter().all(|length| *length >= 3)
+    let mut rest = run;
+    while !rest.is_empty() {
+        let Some(shorter) = WORDS.iter().rev().find_map(|word| rest.strip_prefix(word)) else { return false };
+        rest = shorter;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -125,6 +171,34 @@ mod tests {
             assert!(could_be_key(text), "{text}");
         }
         assert_eq!(masked_to_pieces("a PersistentKeepalive=25"), "a PersistentKeepalive=25");
+    }
+
+    #[test]
+    fn a_piece_with_one_capital_is_no_word() {
+        for text in ["vnovciGvknhmk", "Abcdefghijklm", "KeepalivePersistentx", "abcdKeepalive"] {
+            assert!(could_be_key(text), "{text}");
+        }
+        assert!(!could_be_key("PersistentKeepalive") && !could_be_key("NetworkManager"));
+    }
+
+    /// Of 1,000 keys no piece of twelve characters or more is shown, but for letters of one case, which sentences are made of.
+    #[test]
+    fn no_piece_of_any_key_is_shown() {
+        let mut seed = 7_u64;
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        for _ in 0..1_000 {
+            let next = || {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                char::from(alphabet[(seed >> 58) as usize])
+            };
+            let key: String = std::iter::repeat_with(next).take(43).collect();
+            for (from, to) in (0..=31).flat_map(|from| (from + 12..=43).map(move |to| (from, to))) {
+                let piece = &key[from..to];
+                let of_one_case = piece.bytes().all(|b| b.is_ascii_lowercase() || b == b'/')
+                    || piece.bytes().all(|b| b.is_ascii_uppercase() || b == b'/');
+                assert!(of_one_case || could_be_key(piece), "{piece} of {key}");
+            }
+        }
     }
 
     #[test]

@@ -456,18 +456,16 @@ mod tests {
         let (routes, groups) = (current(node, "routes"), current(node, "groups"));
         let (address, platform) = (current(node, "address"), current(node, "platform"));
         let had = typed.join(", ");
+        let silent = [
+            ("do", "edit"),
+            ("name", "docker"),
+            ("platform", platform.as_str()),
+            ("address", address.as_str()),
+            ("routes", routes.as_str()),
+            ("groups", groups.as_str()),
+        ];
         let with = |sites: &str| {
-            let fields = [
-                ("do", "edit"),
-                ("name", "docker"),
-                ("platform", platform.as_str()),
-                ("address", address.as_str()),
-                ("routes", routes.as_str()),
-                ("groups", groups.as_str()),
-                ("sites", sites),
-                ("had_sites", had.as_str()),
-            ];
-            asked(&text(), &fields)
+            asked(&text(), &[&silent[..], &[("sites", sites), ("had_sites", had.as_str())]].concat())
         };
         assert_eq!(with(&typed.join(", ")).unwrap(), text());
         let more = format!("{} alias=10.99.1.0/24, 10.7.0.0/24@eth7 preference=3", typed.join(", "));
@@ -478,14 +476,6 @@ mod tests {
         assert_eq!(SiteWords::of(sites[typed.len()]), "10.7.0.0/24@eth7 preference=3");
         assert!(parsed(&with("").unwrap()).nodes["docker"].written_sites().is_empty());
         // Whoever does not speak of sites takes none away.
-        let silent = [
-            ("do", "edit"),
-            ("name", "docker"),
-            ("platform", platform.as_str()),
-            ("address", address.as_str()),
-            ("routes", routes.as_str()),
-            ("groups", groups.as_str()),
-        ];
         assert_eq!(asked(&text(), &silent).unwrap(), text());
         assert!(with("10.7.0.0/24 alias=x").is_err() && with("alias=10.7.0.0/24").is_err());
     }

@@ -179,9 +179,10 @@ impl SiteSide {
         }
         self.worked_out = Some(at);
         let mut sites = own.reports();
-        // What was told before and is not known any more is told as that.
-        let unknown =
-            self.said.iter().map(|(net, _)| *net).filter(|net| !sites.iter().any(|(of, _)| of == net));
+        // What was told before and is not known any more is told as that, as long as others have it too.
+        let shared = network.nodes.get(this).map_or_else(Vec::new, |node| shared_sites(network, node));
+        let unknown = self.said.iter().map(|(net, _)| *net);
+        let unknown = unknown.filter(|net| shared.contains(net) && !sites.iter().any(|(of, _)| of == net));
         let unknown: Vec<_> = unknown.map(|net| (net, None)).collect();
         sites.extend(unknown);
         sites.sort();
@@ -297,6 +298,16 @@ mod tests {
             "{letters:?}"
         );
         assert_eq!(*side.given(), GivenOver::new());
+        // Nobody shares it any more, and nothing is told.
+        let mut alone = network;
+        for node in alone.nodes.values_mut() {
+            node.sites.clear();
+            node.standby.clear();
+        }
+        for at in 60..70 {
+            side.poll(&alone, &eu, &OwnSites::default(), second(at));
+        }
+        assert!(side.poll(&alone, &eu, &OwnSites::default(), second(80)).is_empty());
     }
 
     #[test]

@@ -150,17 +150,22 @@ impl Failure {
             ),
             Cause::ForwardDisabled { node, came_by, ipv6 } => {
                 let switch = world.host(*node).forwarding_switch(came_by, *ipv6);
+                let dotted = switch.replace('/', ".");
                 (
                     format!(
                         "{} forwards nothing that comes in by {}: {switch} is 0",
                         name(node),
                         world.host(*node).name_of(came_by)
                     ),
-                    format!(
-                        "run wgrelay up on {} (it sets sysctl -w {}=1)",
-                        name(node),
-                        switch.replace('/', ".")
-                    ),
+                    // What `up` sets is known of the links that it plans for, and of no other.
+                    if world.host(*node).state.sysctls.contains_key(&switch) {
+                        format!("run wgrelay up on {} (it sets sysctl -w {dotted}=1)", name(node))
+                    } else {
+                        format!(
+                            "sysctl -w {dotted}=1 on {}, if what comes in there is to be forwarded",
+                            name(node)
+                        )
+                    },
                 )
             }
             Cause::Dropped { .. } => self.dropped(world),
