@@ -69,8 +69,7 @@ pub fn reconcile<H: Host>(
     }
     let Some(on_host) = runtime.try_lock_to_apply()? else { return Ok(Reconciled::Busy) };
     // Held while the files are read: nobody who edits them waits for the host.
-    let reading = folder.try_lock_to_apply().map_err(|e| HostError::new("lock", network.to_string(), e))?;
-    let Some(reading) = reading else { return Ok(Reconciled::Busy) };
+    let reading = folder.try_lock_to_apply();
     let recorded = match cache.recorded(dir, &folder, runtime) {
         // An `up` that was cut short is the next one's to make right.
         Err(_) if runtime.read_applied(dir)?.is_some_and(|a| a.configuration.network_text.is_empty()) => {
@@ -81,8 +80,26 @@ pub fn reconcile<H: Host>(
     let Some((applied, mut target)) = recorded else { return Ok(Reconciled::Nothing) };
     // An agent that was started before its folder was moved knows it by another name; the record's stays.
     target.dir.clone_from(&applied.dir);
-    drop(reading);
-    hold(host, &target, runtime, applied.configuration.backend, now, extent, &on_host).map(Reconciled::Looked)
+    let backend = applied.configuration.backend;
+    let unlocked = match reading {
+        Ok(Some(reading)) => {
+            drop(reading);
+            return hold(host, &target, runtime, backend, now, extent, &on_host).map(Reconciled::Looked);
+        }
+        Ok(None) => None,
+        Err(error) => Some(error),
+    };
+    let locked = |why: &dyn std::fmt::Display| HostError::new("lock", network.to_string(), why);
+    // Files that cannot be locked may be halfway, and tell nothing of keys. What restricts is in the record, and waits for nobody.
+    target.keys_may_be_newer = true;
+    let mut repair = hold(host, &target, runtime, backend, now, Extent::Restrictions, &on_host)?;
+    match unlocked {
+        None if repair.lines.is_empty() && repair.restricted => return Ok(Reconciled::Busy),
+        None => _ = repair.failed.get_or_insert_with(|| locked(&"another command is at work in its folder")),
+        Some(error) if repair.restricted => repair.failed = Some(locked(&error)),
+        Some(error) => _ = repair.failed.get_or_insert_with(|| locked(&error)),
+    }
+    Ok(Reconciled::Looked(repair))
 }
 
 /// Returns the names of endpoints at which nobody has answered for longer than a session lives.

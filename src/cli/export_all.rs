@@ -14,7 +14,6 @@ use crate::export::{Entry, MOST_CODES, index_page};
 use crate::model::{Derivation, Network, Node, NodeName, Platform, Problem, Timestamp};
 use crate::store::batch::Batch;
 use crate::store::files::create_private_dir;
-use crate::store::owned::folder_is_own;
 
 /// The page among the files; no node can be called so, as its files have an extension of their own.
 const INDEX: &str = "index.html";
@@ -39,8 +38,7 @@ pub(super) fn all(ctx: &Context, loaded: &Loaded, secrets: &Secrets, args: &Expo
     let workers =
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len().max(1));
     let progress = Progress::of_many(&ctx.out, "writing files", jobs.len());
-    folder_is_own(dir).map_err(out_fault)?;
-    let files = Batch::new(dir);
+    let files = Batch::new(dir).map_err(out_fault)?;
     let derivation = Derivation::of(network, ctx.now);
     let work = || -> Result<Told<'_>, Fault> {
         let mut told = Told::default();

@@ -191,7 +191,7 @@ fn write(ctx: &Context, made: &Files, node: Option<&NodeName>, args: &Export) ->
         (Some(path), [file]) => write_private(path, file.text.as_bytes()).map_err(out_fault)?,
         (Some(dir), files) => {
             create_private_dir(dir).map_err(out_fault)?;
-            let batch = Batch::new(dir);
+            let batch = Batch::new(dir).map_err(out_fault)?;
             for file in files {
                 batch.write(&file.name, mode(file), file.text.as_bytes()).map_err(out_fault)?;
             }

@@ -10,19 +10,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::files::{StoreError, io_error, sync_folder, temp_path, write_temp};
+use super::owned::Place;
 
-/// Files on their way into a folder. Several threads may write into it.
+/// Files on their way into a folder, which stays the one that was opened, whatever is done to its path. Several threads may write
+/// into it.
 #[derive(Debug)]
 pub struct Batch {
     folder: PathBuf,
-    /// Where each was written, and its place.
+    opened: Place,
+    /// Where each was written, and its place, by way of the open folder.
     files: Mutex<Vec<(PathBuf, PathBuf)>>,
 }
 
 impl Batch {
     /// Begins.
-    pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.into(), files: Mutex::new(Vec::new()) }
+    ///
+    /// # Errors
+    /// The folder, or a link on the way to it, is somebody else's; or it is not there.
+    pub fn new(folder: &Path) -> Result<Self, StoreError> {
+        let opened = Place::of_own(folder)?;
+        Ok(Self { folder: folder.into(), opened, files: Mutex::new(Vec::new()) })
     }
 
     /// Returns the folder.
@@ -35,12 +42,12 @@ impl Batch {
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, name: &str, mode: u32, content: &[u8]) -> Result<(), StoreError> {
-        let path = self.folder.join(name);
+        let (path, shown) = (self.opened.path_of(name.as_ref()), self.folder.join(name));
         if path.is_dir() {
-            return Err(io_error("write", &path)(io::ErrorKind::IsADirectory.into()));
+            return Err(io_error("write", &shown)(io::ErrorKind::IsADirectory.into()));
         }
-        let (_, new) = temp_path(&path)?;
-        let written = write_temp(&new, mode, content).map_err(io_error("write", &path));
+        let (_, new) = temp_path(&path).map_err(|error| error.about(&shown))?;
+        let written = write_temp(&new, mode, content).map_err(io_error("write", &shown));
         self.lock().push((new, path));
         written.map(drop)
     }
@@ -52,7 +59,8 @@ impl Batch {
     /// error names.
     pub fn finish(self) -> Result<Vec<String>, Unplaced> {
         let sync = io_error("sync", &self.folder);
-        let synced = File::open(&self.folder).and_then(|f| Ok(nix::unistd::syncfs(&f)?)).map_err(sync);
+        let folder = self.opened.path_of("".as_ref());
+        let synced = File::open(&folder).and_then(|f| Ok(nix::unistd::syncfs(&f)?)).map_err(sync);
         synced.map_err(|error| Unplaced { error, replaced: Vec::new() })?;
         // What is beside its place when this is dropped is removed: new files where one failed, old ones at the end.
         let files = self.lock().clone();
@@ -61,18 +69,23 @@ impl Batch {
             match place(new, path) {
                 Ok(replaced) => placed.push((new.clone(), path.clone(), replaced)),
                 Err(error) => {
-                    let replaced = undo(placed);
+                    let mut replaced = undo(placed);
                     // An old file that did not go back is kept.
                     self.lock().retain(|(new, _)| !replaced.iter().any(|r| r.kept.as_ref() == Some(new)));
-                    return Err(Unplaced { error: io_error("write", path)(error), replaced });
+                    for kept in replaced.iter_mut().filter_map(|file| file.kept.as_mut()) {
+                        *kept = self.folder.join(name(kept));
+                    }
+                    let shown = self.folder.join(name(path));
+                    return Err(Unplaced { error: io_error("write", &shown)(error), replaced });
                 }
             }
         }
         let mut names: Vec<String> = files.iter().map(|(_, path)| name(path)).collect();
         names.sort();
-        match sync_folder(&self.folder) {
+        match sync_folder(&folder) {
             Ok(()) => Ok(names),
             Err(error) => {
+                let error = error.about(&self.folder);
                 let replaced = names.into_iter().map(|name| StillNew { name, kept: None }).collect();
                 Err(Unplaced { error, replaced })
             }
@@ -207,7 +220,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "old").unwrap();
         fs::write(dir.path().join(".b.new"), "left by somebody").unwrap();
-        let batch = Batch::new(dir.path());
+        let batch = Batch::new(dir.path()).unwrap();
         batch.write("a", 0o600, b"one").unwrap();
         batch.write("b", 0o600, b"two").unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "old", "not before the end");
@@ -216,7 +229,7 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "one");
 
         fs::create_dir(dir.path().join("d")).unwrap();
-        let batch = Batch::new(dir.path());
+        let batch = Batch::new(dir.path()).unwrap();
         batch.write("a", 0o600, b"three").unwrap();
         assert!(batch.write("d", 0o600, b"a folder is in its place").is_err());
         assert!(batch.write("no/such", 0o600, b"").is_err());
@@ -225,13 +238,51 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "one");
     }
 
+    /// Whoever may rename the folder puts a link in its place, between any two steps.
+    #[test]
+    fn they_go_into_the_folder_that_was_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let swap = |back: bool| {
+            if back {
+                fs::remove_file(at("out")).unwrap();
+                fs::rename(at("away"), at("out")).unwrap();
+            } else {
+                fs::rename(at("out"), at("away")).unwrap();
+                std::os::unix::fs::symlink(at("precious"), at("out")).unwrap();
+            }
+        };
+        fs::create_dir(at("out")).unwrap();
+        fs::create_dir(at("precious")).unwrap();
+        for step in 0..3 {
+            fs::write(at("precious/a"), "kept").unwrap();
+            let batch = Batch::new(&at("out")).unwrap();
+            if step == 0 {
+                swap(false);
+            }
+            batch.write("a", 0o600, b"key").unwrap();
+            if step == 1 {
+                swap(false);
+            }
+            batch.write("b", 0o600, b"key").unwrap();
+            if step == 2 {
+                swap(false);
+            }
+            assert_eq!(batch.finish().unwrap(), ["a", "b"]);
+            assert_eq!(names(&at("precious")), ["a"], "step {step}");
+            assert_eq!(fs::read_to_string(at("precious/a")).unwrap(), "kept", "step {step}");
+            assert_eq!(names(&at("away")), ["a", "b"]);
+            swap(true);
+        }
+    }
+
     #[test]
     fn where_one_cannot_be_replaced_the_others_are_put_back() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["a", "m", "z"] {
             fs::write(dir.path().join(name), "old").unwrap();
         }
-        let batch = Batch::new(dir.path());
+        let batch = Batch::new(dir.path()).unwrap();
         for name in ["a", "b", "m", "n", "z"] {
             batch.write(name, 0o600, b"new").unwrap();
         }

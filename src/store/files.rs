@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::owned::{folder_is_own, open_own};
+use super::owned::{file_is_closed, folder_is_closed, folder_is_own, holds_what_is_ours, open_own};
 use crate::model::{InterfaceName, quoted};
 
 /// Name of the file that holds a network.
@@ -41,8 +41,8 @@ pub enum StoreError {
         /// Its permission bits.
         mode: u32,
     },
-    /// A file of secrets belongs to somebody else, who could change or read it.
-    #[error("{} holds secrets and belongs to user {owner}, not to user {user}", path.display())]
+    /// A file or folder that is believed belongs to somebody else, who could change or read it.
+    #[error("{} belongs to user {owner}, not to user {user}", path.display())]
     Owner {
         /// The file.
         path: PathBuf,
@@ -50,6 +50,22 @@ pub enum StoreError {
         owner: u32,
         /// Who we are.
         user: u32,
+    },
+    /// Others may write what is believed.
+    #[error("{} can be changed by others (mode {mode:04o})", path.display())]
+    Open {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A pipe or device that something is to be written to is somebody else's.
+    #[error("{} is a pipe or a device that belongs to user {owner}", path.display())]
+    OthersStream {
+        /// Where it is.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
     },
     /// Larger than anything that wgrelay wrote.
     #[error("{} is larger than {MAX_FILE_BYTES} bytes", path.display())]
@@ -130,6 +146,14 @@ fn by(holder: &Option<u32>) -> String {
 }
 
 impl StoreError {
+    /// Says the same of the path by which somebody knows it.
+    pub(crate) fn about(self, path: &Path) -> Self {
+        match self {
+            Self::Io { operation, source, .. } => Self::Io { operation, path: path.into(), source },
+            other => other,
+        }
+    }
+
     /// Says what to do; empty where nothing is known.
     pub fn hint(&self) -> String {
         self.hint_about("--dir")
@@ -163,7 +187,14 @@ impl StoreError {
                     shell(path)
                 )
             }
-            Self::Owner { path, user, .. } => format!("`chown {user} {}`", shell(path)),
+            Self::Owner { path, owner, user } => format!(
+                "look at what is in it first, which user {owner} may have written; `chown -R {user} {}` says that it is to be believed",
+                shell(path)
+            ),
+            Self::Open { path, .. } => {
+                format!("`chmod go-w {}`, and look at what is in it: others may have changed it", shell(path))
+            }
+            Self::OthersStream { .. } => "give the path of a file, or of a pipe of your own".into(),
             Self::Exists { path } => format!(
                 "it is kept: use another --dir or --network, or remove {} first",
                 path.parent().unwrap_or(path).display()
@@ -430,8 +461,10 @@ impl NetworkDir {
 
     /// What is in the folder is done to this host, so nobody else may be able to put anything in its place.
     fn is_own(&self) -> Result<(), StoreError> {
-        self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or(Ok(()), folder_is_own)?;
-        folder_is_own(&self.path)
+        let around = self.path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        around.map_or(Ok(()), holds_what_is_ours)?;
+        folder_is_closed(&self.path)?;
+        file_is_closed(&self.network_file())
     }
 }
 

@@ -314,8 +314,5 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let place = Place::of(folder)?;
-    files::write_atomic(&place.path_of(name), 0o600, content).map_err(|error| match error {
-        StoreError::Io { operation, source, .. } => StoreError::Io { operation, path: path.into(), source },
-        other => other,
-    })
+    files::write_atomic(&place.path_of(name), 0o600, content).map_err(|error| error.about(path))
 }

@@ -105,9 +105,56 @@ pub fn write_anew(path: &Path) -> Result<File, StoreError> {
 /// # Errors
 /// That; or it cannot be opened.
 pub fn folder_is_own(path: &Path) -> Result<(), StoreError> {
-    let folder = Place::of(path)?;
-    let about = folder.about(path)?;
-    if is_believed(about.uid()) { Ok(()) } else { Err(owner_error(path, about.uid())) }
+    Place::of_own(path).map(drop)
+}
+
+/// Says whether somebody else may write what has this mode: everybody may, or a group that is neither root's nor the owner's own.
+fn is_open(about: &Metadata) -> bool {
+    let of_a_group = about.gid() != 0 && about.gid() != about.uid();
+    about.mode() & 0o002 != 0 || (about.mode() & 0o020 != 0 && of_a_group)
+}
+
+/// Tells where a folder is not ours alone: as [`folder_is_own`], or because others may put something into it.
+///
+/// # Errors
+/// That; or it cannot be opened.
+pub fn folder_is_closed(path: &Path) -> Result<(), StoreError> {
+    let about = Place::of_own(path)?.about(path)?;
+    if is_open(&about) {
+        Err(StoreError::Open { path: path.into(), mode: about.mode() & 0o7777 })
+    } else {
+        Ok(())
+    }
+}
+
+/// Tells where others may put something in the place of a folder of ours that is in this one: they may write into it, and nothing
+/// (`/tmp` has its sticky bit) keeps them from what is not theirs.
+///
+/// # Errors
+/// That; or it cannot be opened.
+pub fn holds_what_is_ours(path: &Path) -> Result<(), StoreError> {
+    const STICKY: u32 = 0o1000;
+    match folder_is_closed(path) {
+        Err(StoreError::Open { mode, .. }) if mode & STICKY != 0 => Ok(()),
+        other => other,
+    }
+}
+
+/// Tells where a file that is believed may be written by others; links lead where whoever may write here says. One that is not there
+/// is nobody's.
+///
+/// # Errors
+/// That.
+pub fn file_is_closed(path: &Path) -> Result<(), StoreError> {
+    let Ok(about) = std::fs::metadata(path) else { return Ok(()) };
+    if !is_believed(about.uid()) {
+        return Err(owner_error(path, about.uid()));
+    }
+    if is_open(&about) {
+        Err(StoreError::Open { path: path.into(), mode: about.mode() & 0o7777 })
+    } else {
+        Ok(())
+    }
 }
 
 /// A folder that was opened, so that it stays the same one whoever renames what on the way to it.
@@ -157,6 +204,16 @@ impl Place {
             dir = openat(&dir, name.as_os_str(), flags | OFlag::O_NOFOLLOW, Mode::empty()).map_err(failed)?;
         }
         Ok(Self(dir))
+    }
+
+    /// Opens a folder of ours.
+    ///
+    /// # Errors
+    /// As [`Place::of`]; or the folder is somebody else's.
+    pub fn of_own(path: &Path) -> Result<Self, StoreError> {
+        let place = Self::of(path)?;
+        let owner = place.about(path)?.uid();
+        if is_believed(owner) { Ok(place) } else { Err(owner_error(path, owner)) }
     }
 
     /// Returns a path of a file in this folder that leads there whatever becomes of the folder's own.
@@ -228,7 +285,7 @@ pub fn target(path: &Path) -> Result<Target, StoreError> {
         return Ok(Target::Replaced);
     }
     if !is_believed(about.uid()) {
-        return Err(owner_error(path, about.uid()));
+        return Err(StoreError::OthersStream { path: path.into(), owner: about.uid() });
     }
     if !kind.is_fifo() && !kind.is_char_device() {
         return Err(StoreError::NotAFile { path: path.into() });
@@ -299,7 +356,7 @@ mod tests {
         assert!(matches!(write_anew(&at("file")), Err(StoreError::Owner { .. })));
         let reader =
             OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(at("pipe")).unwrap();
-        assert!(matches!(target(&at("pipe")), Err(StoreError::Owner { .. })));
+        assert!(matches!(target(&at("pipe")), Err(StoreError::OthersStream { .. })));
         chown(&at("pipe"), Some(Uid::from_raw(0)), None).unwrap();
         assert!(matches!(target(&at("pipe")), Ok(Target::Stream(_))));
         drop(reader);

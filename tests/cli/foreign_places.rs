@@ -41,6 +41,50 @@ fn a_folder_of_somebody_else_is_refused() {
     std::os::unix::fs::lchown(sandbox.path(""), Some(0), None).expect("root may");
 }
 
+/// Whoever may write where the network is, or the file itself, would say what root brings up.
+#[test]
+fn what_others_may_write_is_not_believed() {
+    if !met(&[Need::Root]) {
+        return;
+    }
+    let sandbox = Sandbox::with_network();
+    let chmod = |name: &str, mode| {
+        fs::set_permissions(sandbox.path(name), fs::Permissions::from_mode(mode)).expect("root may");
+    };
+    let refuses = |what: &str, says: &str| {
+        for line in [&["add", "x"][..], &["disable", "windows"], &["rotate", "windows"]] {
+            let told = sandbox.run(line).exits(1).tells(&[what, says]);
+            assert!(!told.err.contains("chown 0"), "{told:?}");
+        }
+    };
+    let before = fs::read(sandbox.path("wg0/network.toml")).expect("it is there");
+    for (name, mode, back) in [
+        ("wg0", 0o777, 0o700),
+        ("wg0", 0o1777, 0o700),
+        ("", 0o777, 0o700),
+        ("wg0/network.toml", 0o666, 0o644),
+    ] {
+        chmod(name, mode);
+        refuses(name, "can be changed by others");
+        chmod(name, back);
+    }
+    // A group of others; root's own is nobody.
+    std::os::unix::fs::chown(sandbox.path("wg0"), None, Some(SOMEBODY)).expect("root may");
+    chmod("wg0", 0o770);
+    refuses("wg0", "can be changed by others");
+    let kept = fs::read(sandbox.path("wg0/network.toml")).expect("it is there");
+    assert_eq!(kept, before);
+    std::os::unix::fs::chown(sandbox.path("wg0"), None, Some(0)).expect("root may");
+    sandbox.run(&["add", "of-roots-group"]).exits(0);
+    chmod("wg0", 0o700);
+    give_away(&sandbox.path("wg0/network.toml"));
+    sandbox.run(&["add", "x"]).exits(1).tells(&["network.toml", "belongs to user 12345"]);
+    std::os::unix::fs::lchown(sandbox.path("wg0/network.toml"), Some(0), None).expect("root may");
+    // As /tmp is.
+    chmod("", 0o1777);
+    sandbox.run(&["add", "x"]).exits(0);
+}
+
 #[test]
 fn a_private_key_goes_into_nobody_elses_pipe() {
     if !met(&[Need::Root]) {

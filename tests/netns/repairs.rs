@@ -444,6 +444,44 @@ fn an_error_of_something_else_keeps_nothing_open() {
     println!("the peer came back after {:?}", began.elapsed());
 }
 
+/// Whatever becomes of the network's folder, and whoever holds its lock: what restricts is in the record.
+#[test]
+fn a_fault_of_the_networks_folder_keeps_nothing_open() {
+    let Some(t) = Topology::possible(Families::V4) else { return };
+    let relay = Wgrelay::up_on(&t);
+    if relay.backend != "embedded" {
+        return;
+    }
+    let folder = format!("{}/wg0", relay.dir);
+    let keys_now = || t.relay.run(&["wg", "show", "wg0", "preshared-keys"]).ok().stdout;
+    let before = keys_now();
+    let harms = [
+        ("somebody else's", "chown 12345 F", "chown 0 F"),
+        ("closed to the agent", "chown 12345 F; chmod 700 F", "chown 0 F"),
+        ("open to others", "chmod 777 F", "chmod 700 F"),
+        ("a lock that is a link", "mv F/.lock F/l; ln -s l F/.lock", "mv F/l F/.lock"),
+        ("a lock that is a folder", "mv F/.lock F/l; mkdir F/.lock", "rmdir F/.lock; mv F/l F/.lock"),
+        ("a broken change", "echo { >F/.pending; chmod 600 F/.pending", "rm F/.pending"),
+        ("gone", "mv F F-away", "mv F-away F"),
+        (
+            "locked",
+            "flock F/.lock sleep 30 >/dev/null 2>&1 & echo $! >F/holder",
+            "kill $(cat F/holder); rm F/holder",
+        ),
+    ];
+    let shell = |line: &str| t.relay.run(&["bash", "-c", &line.replace('F', &folder)]).ok();
+    for (what, harm, mend) in harms {
+        shell(harm);
+        for _ in 0..2 {
+            repaired(&t.relay, &fault(what, "nft flush table inet wgrelay-wg0", TABLE));
+        }
+        let stranger = format!("wg set wg0 peer {STRANGER} allowed-ips 10.98.0.0/24");
+        repaired(&t.relay, &fault(what, stranger, DEVICE));
+        shell(mend);
+    }
+    assert_eq!(keys_now(), before);
+}
+
 /// nft fails for a while, and somebody flushes as fast as he can: the table is back as soon as they stop.
 #[test]
 fn a_failing_nft_and_a_fight_delay_nothing_afterwards() {
