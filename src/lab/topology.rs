@@ -312,7 +312,12 @@ impl<'n> Builder<'n> {
     fn free(&mut self, site: IpNet, options: &[u32]) -> Option<IpAddr> {
         let nested: Vec<IpNet> =
             prefixes(self.network).into_iter().filter(|p| site.contains(p) && *p != site).collect();
-        let candidates = options.iter().copied().chain(1..1024).filter_map(|n| host_address(site, n));
+        // From the site's beginning, and behind each narrower one in it.
+        let behind = nested.iter().map(|net| number(net.broadcast()) - number(site.network()) + 1);
+        let starts = std::iter::once(1).chain(behind);
+        let wished = options.iter().map(|n| u128::from(*n));
+        let candidates = wished.chain(starts.flat_map(|start| start..start.saturating_add(1024)));
+        let candidates = candidates.filter_map(|n| host_address(site, n));
         let found = candidates.into_iter().find(|a| {
             !self.taken.contains(a)
                 && !self.behind_aliases.contains(a)
@@ -554,15 +559,23 @@ fn default_of(ip: IpAddr) -> IpNet {
 }
 
 /// The n-th address of a prefix, where a host may have it.
-fn host_address(site: IpNet, n: u32) -> Option<IpAddr> {
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u32::from(ip).into(),
+        IpAddr::V6(ip) => ip.into(),
+    }
+}
+
+fn host_address(site: IpNet, n: u128) -> Option<IpAddr> {
     match site {
         IpNet::V4(net) => {
+            let n = u32::try_from(n).ok()?;
             let address = u32::from(net.network()).checked_add(n).map(Ipv4Addr::from)?;
             let usable = net.contains(&address) && (net.prefix_len() >= 31 || address != net.broadcast());
             usable.then_some(address.into())
         }
         IpNet::V6(net) => {
-            let address = u128::from(net.network()).checked_add(n.into()).map(Ipv6Addr::from)?;
+            let address = u128::from(net.network()).checked_add(n).map(Ipv6Addr::from)?;
             net.contains(&address).then_some(address.into())
         }
     }

@@ -119,6 +119,26 @@ fn a_site_of_one_address_has_no_room() {
     assert!(matches!(fault, TopologyError::NoRoom { .. }), "{fault}");
 }
 
+/// The first half of a site may be a narrower one of its own node or of another: its hosts are in the other half.
+#[test]
+fn a_site_whose_beginning_is_somebody_elses_has_room_behind_it() {
+    for (wide, narrow, host) in [
+        ("10.100.0.0/15", "10.100.0.0/16", "10.101.0.1"),
+        ("10.0.0.0/8", "10.0.0.0/12", "10.16.0.1"),
+        ("fd00::/48", "fd00::/64", "fd00:0:0:1::1"),
+    ] {
+        let site =
+            |net: &str, link: &str| format!("[[node.s.site]]\nsubnet = \"{net}\"\ninterface = \"{link}\"\n");
+        let text = format!("{SMALL}{}{}", site(wide, "eth1"), site(narrow, "eth2"));
+        let lab = lab(&network(&text));
+        let (host, net): (std::net::IpAddr, ipnet::IpNet) = (host.parse().unwrap(), narrow.parse().unwrap());
+        let places = lab.places.iter().map(|place| place.address);
+        let hosts: Vec<_> = places.filter(|a| wide.parse::<ipnet::IpNet>().unwrap().contains(a)).collect();
+        assert_eq!(hosts.iter().filter(|a| !net.contains(*a)).count(), 1, "{hosts:?}");
+        assert!(hosts.iter().any(|a| *a >= host && !net.contains(a)), "{hosts:?}");
+    }
+}
+
 #[test]
 fn a_site_inside_a_site_keeps_its_addresses() {
     let text = format!(

@@ -1,6 +1,7 @@
 //! Every host of the network at once: what each node would be, who is behind it, and who has which address.
 
 mod aliased;
+mod written;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -84,6 +85,8 @@ pub struct World {
     tunnel: HashMap<IpAddr, NodeId>,
     /// Addresses that nodes have on other links.
     attached: HashMap<IpAddr, Vec<NodeId>>,
+    /// Those of them that the file gives, of all nodes.
+    written: HashMap<IpAddr, Vec<SiteId>>,
     active_sites: LongestPrefix<SiteId>,
     inactive_sites: LongestPrefix<SiteId>,
     /// The active sites that have an alias.
@@ -117,6 +120,7 @@ impl World {
             keys: nodes.iter().enumerate().map(|(id, n)| (n.public_key, id)).collect(),
             tunnel: nodes.iter().enumerate().flat_map(addresses).collect(),
             attached: HashMap::new(),
+            written: HashMap::new(),
             derivation: OnceLock::new(),
             active_sites: LongestPrefix::default(),
             inactive_sites: LongestPrefix::default(),
@@ -129,6 +133,7 @@ impl World {
             network: network.clone(),
             nodes: network.nodes.values().cloned().collect(),
         };
+        world.written = written::of(&world.nodes);
         world.attach();
         world
     }
@@ -364,7 +369,7 @@ impl World {
                     && (s.prefix_len() > subnet.prefix_len() || s.prefix_len() == a.prefix_len())
             })
         };
-        let is_elsewhere = |a: &IpNet| is_elsewhere(a) || stands_by(a);
+        let is_elsewhere = |a: &IpNet| is_elsewhere(a) || stands_by(a) || self.is_of_narrower(a, site);
         self.facts(node).links.get(link).is_some_and(|l| {
             let mut inside = l.addresses.iter().filter(|a| subnet.contains(&a.addr()));
             inside.any(|a| a.prefix_len() < a.max_prefix_len() && !is_elsewhere(a) && is_named(a))
@@ -480,7 +485,7 @@ impl World {
     fn is_a_nodes(&self, ip: IpAddr) -> bool {
         let lookup = self.active_sites.lookup(ip).or_else(|| self.inactive_sites.lookup(ip));
         let own = lookup.map_or(ip, |(_, site)| self.site(*site).own_address(ip));
-        self.attached.contains_key(&own)
+        self.attached.contains_key(&own) || self.written.contains_key(&own)
     }
 
     /// What people call an address: its node, else its site's subnet, else itself.

@@ -40,7 +40,7 @@ impl Builder<'_> {
             return self.free(site.subnet, options);
         }
         let candidates = options.iter().copied().chain(1..1024);
-        let mut own = candidates.filter_map(|n| host_address(site.subnet, n));
+        let mut own = candidates.filter_map(|n| host_address(site.subnet, n.into()));
         let found =
             own.find(|own| !self.taken.contains(own) && !self.taken.contains(&site.seen_address(*own)))?;
         self.taken.insert(site.seen_address(found));

@@ -38,7 +38,8 @@ impl Failure {
             ),
             Cause::NotOnLink { at, owner, subnet, dst } => (
                 format!(
-                    "{at} looks for {dst} on its own link, because {subnet} contains it, and it is not there"
+                    "{at} looks for {dst} on its own link, because {subnet} contains it, and it is not there{}",
+                    whose(world, *dst)
                 ),
                 format!(
                     "two networks use the same addresses: give each an alias that the others see, renumber one, or make \
@@ -323,6 +324,18 @@ fn host_has_no_way(world: &World, site: SiteId, host: IpAddr, dst: IpAddr, answe
     } else {
         (message, format!("{route}, and {gateway}"))
     }
+}
+
+/// Who has an address that somebody looks for in vain, where the file says it.
+fn whose(world: &World, dst: IpAddr) -> String {
+    let Some(around) = world.site_of(dst).and_then(|site| world.kept_around(site, dst)) else {
+        return String::new();
+    };
+    format!(
+        ": it is the address of {} in its site {}",
+        world.name(around.node),
+        world.site(around).in_words()
+    )
 }
 
 fn not_allowed(world: &World, id: NodeId, dst: IpAddr) -> (String, String) {

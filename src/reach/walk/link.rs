@@ -164,6 +164,7 @@ impl Walk<'_> {
         };
         if let Some(other) = self.world.site_here(dst, is_here)
             && self.world.by_tunnel_address(dst).is_none()
+            && self.world.kept_around(other, dst).is_none()
         {
             return Some(Next::Host(other, dst));
         }
