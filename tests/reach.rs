@@ -117,14 +117,14 @@ fn found(facts: &mut Facts, what: &str) {
                 mtu: None,
             });
         }
-        // The owner lets out, or in, what answers, and UDP to a port.
-        [hook @ ("output" | "input"), "drops", "but", "udp", port] => {
+        // The owner lets out, or in, what answers, and UDP to some ports.
+        [hook @ ("output" | "input" | "prerouting" | "postrouting"), "drops", "but", "udp", ports @ ..] => {
             let rule = |asks, text: &str| ForwardRule { asks, does: Does::Accept, text: text.into() };
             let state = Some(OneOf { of: vec!["established".into()], not: false });
-            let port: u16 = port.parse().unwrap();
+            let ports = ports.iter().map(|port| port.parse().unwrap()).map(|port: u16| (port, port));
             let asks = Asks {
                 protocol: Some(OneOf { of: vec!["udp".into()], not: false }),
-                port: Some(OneOf { of: vec![(port, port)], not: false }),
+                port: Some(OneOf { of: ports.collect(), not: false }),
                 sure: true,
                 ..Asks::default()
             };
@@ -136,11 +136,13 @@ fn found(facts: &mut Facts, what: &str) {
             let rules = ForwardChain { base: (*hook).into(), chains, drops: true };
             let filter = LocalFilter { place: "nft inet hard".into(), family: None, rules };
             let foreign = &mut facts.foreign;
-            if *hook == "output" {
-                foreign.local_output.push(filter);
-            } else {
-                foreign.local_input.push(filter);
-            }
+            let filters = match *hook {
+                "output" => &mut foreign.local_output,
+                "input" => &mut foreign.local_input,
+                "prerouting" => &mut foreign.prerouting,
+                _ => &mut foreign.postrouting,
+            };
+            filters.push(filter);
         }
         ["link", name] => {
             facts.links.insert((*name).into(), Link { mtu: 1500, up: true, ..Link::default() });
@@ -200,7 +202,7 @@ fn found(facts: &mut Facts, what: &str) {
 fn differs(state: &mut HostState, what: &str) {
     let words: Vec<&str> = what.split_whitespace().collect();
     match words.as_slice() {
-        ["strict" | "link" | "rule" | "table" | "output" | "input", ..] => {}
+        ["strict" | "link" | "rule" | "table" | "output" | "input" | "prerouting" | "postrouting", ..] => {}
         ["without", "marks"] => state.firewall = None,
         ["without", "route", prefix] => {
             let before = state.routes.len();

@@ -1,5 +1,9 @@
 //! Networks and the spaces, cables and places that they become.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::*;
 use crate::config::parse_network;
 use crate::config::profile::{ProfileValues, instantiate};
@@ -131,9 +135,9 @@ fn a_site_whose_beginning_is_somebody_elses_has_room_behind_it() {
             |net: &str, link: &str| format!("[[node.s.site]]\nsubnet = \"{net}\"\ninterface = \"{link}\"\n");
         let text = format!("{SMALL}{}{}", site(wide, "eth1"), site(narrow, "eth2"));
         let lab = lab(&network(&text));
-        let (host, net): (std::net::IpAddr, ipnet::IpNet) = (host.parse().unwrap(), narrow.parse().unwrap());
+        let (host, net): (IpAddr, IpNet) = (host.parse().unwrap(), narrow.parse().unwrap());
         let places = lab.places.iter().map(|place| place.address);
-        let hosts: Vec<_> = places.filter(|a| wide.parse::<ipnet::IpNet>().unwrap().contains(a)).collect();
+        let hosts: Vec<_> = places.filter(|a| wide.parse::<IpNet>().unwrap().contains(a)).collect();
         assert_eq!(hosts.iter().filter(|a| !net.contains(*a)).count(), 1, "{hosts:?}");
         assert!(hosts.iter().any(|a| *a >= host && !net.contains(a)), "{hosts:?}");
     }

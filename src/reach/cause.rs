@@ -221,6 +221,11 @@ pub(super) enum Cause {
         src: IpAddr,
         dst: IpAddr,
     },
+    /// Another program's filter drops the tunnel's own datagrams.
+    Outer {
+        node: NodeId,
+        by: foreign::Drop,
+    },
     /// Another program's filter drops it.
     Foreign {
         node: NodeId,
@@ -320,7 +325,7 @@ impl Failure {
             Cause::ForwardDisabled { .. } => Code::ForwardDisabled,
             Cause::Dropped { policy: true, .. } => Code::PolicyDenied,
             Cause::Dropped { .. } | Cause::OneSided { .. } => Code::ForwardDropped,
-            Cause::Foreign { by, .. } => by.code,
+            Cause::Foreign { by, .. } | Cause::Outer { by, .. } => by.code,
             Cause::InterfaceMissing { .. } => Code::InterfaceMissing,
             Cause::HostHasNoWay { .. }
             | Cause::NeighbourHasNoWay { .. }
@@ -359,6 +364,7 @@ impl Failure {
             | Cause::ForwardDisabled { node: id, .. }
             | Cause::Dropped { node: id, .. }
             | Cause::OneSided { node: id, .. }
+            | Cause::Outer { node: id, .. }
             | Cause::Foreign { node: id, .. } => world.name(*id).to_string(),
         }
     }

@@ -90,14 +90,29 @@ pub(super) fn pass(host: &Host, packet: Passing<'_>) -> Outcome {
     out
 }
 
-/// Sends a packet that a host itself sends, or gets, through the filters of its owner there.
-pub(super) fn pass_local(host: &Host, code: Code, packet: Forwarded<'_>) -> Outcome {
+/// Where on a host filters see a packet that its forwarding alone does not decide about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// What it sends itself.
+    Output,
+    /// What is for it.
+    Input,
+    /// Whatever comes in.
+    Prerouting,
+    /// Whatever leaves.
+    Postrouting,
+}
+
+/// Sends a packet through the filters of a host's owner there; `code` is what a drop is called.
+pub(super) fn pass_local(host: &Host, at: At, code: Code, packet: Forwarded<'_>) -> Outcome {
     let foreign = &host.facts.foreign;
     let mut out = Outcome::default();
     let family = if packet.dst.is_ipv6() { Family::V6 } else { Family::V4 };
-    let (filters, link, way) = match code {
-        Code::InputDropped => (&foreign.local_input, packet.iif, "iifname"),
-        _ => (&foreign.local_output, packet.oif, "oifname"),
+    let (filters, link, way) = match at {
+        At::Input => (&foreign.local_input, packet.iif, "iifname"),
+        At::Prerouting => (&foreign.prerouting, packet.iif, "iifname"),
+        At::Output => (&foreign.local_output, packet.oif, "oifname"),
+        At::Postrouting => (&foreign.postrouting, packet.oif, "oifname"),
     };
     for filter in filters.iter().filter(|f| f.family.is_none_or(|f| f == family)) {
         let judged = filter.rules.judge(packet);

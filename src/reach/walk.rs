@@ -6,6 +6,7 @@
 mod filters;
 mod link;
 mod nat;
+mod outer;
 mod outside;
 mod tunnel;
 
@@ -173,10 +174,13 @@ impl<'w> Walk<'w> {
                 }
                 self.has_its_address(id, at.src)?;
                 let src = bound.then_some(at.src);
-                let way = self.way(id, Sought { dst: at.dst, src, came_by: None })?;
+                let mut way = self.way(id, Sought { dst: at.dst, src, came_by: None })?;
                 let picked = if bound { Some(at.src) } else { host.source(&way, at.dst) };
                 at.src = picked.ok_or(Cause::NoAddress { node: id, dst: at.dst })?;
                 self.asked = *at;
+                if !bound && !host.facts.rules.is_empty() {
+                    way = self.way_of_connected(id, way, *at)?;
+                }
                 self.routed(id, host, &way, *at);
                 self.pass_output(id, host, &way, *at)?;
                 self.leave(id, None, &way, at, Tracking::New)?
@@ -198,6 +202,7 @@ impl<'w> Walk<'w> {
                 let way = self.way(id, Sought { dst: at.dst, src: Some(at.src), came_by: None })?;
                 self.routed(id, host, &way, at);
                 self.pass_output(id, host, &way, at)?;
+                self.pass_postrouting(id, host, (None, &way), at, true)?;
                 self.restore_source(id, &mut at);
                 self.emit(id, host, &way, at)?
             }
@@ -330,11 +335,13 @@ impl<'w> Walk<'w> {
         if host.owns(at.src).is_some() {
             return Err(Cause::OwnSource { node: id, src: at.src });
         }
+        let established = tracking == Tracking::Established;
+        self.pass_prerouting(id, host, came_by, Addresses { dst: asked, ..*at }, established)?;
         if !self.answer {
             self.lead_on(id, host, came_by, at);
         }
         if host.owns(at.dst).is_some() {
-            self.pass_input(id, host, came_by, *at, tracking == Tracking::Established)?;
+            self.pass_input(id, host, came_by, *at, established)?;
             if let Some((_, asked)) = self.rewritten.filter(|(node, _)| *node == id && !self.answer) {
                 self.entries.push(Entry {
                     node: id,
@@ -357,7 +364,6 @@ impl<'w> Walk<'w> {
         }
         self.routed(id, host, &way, *at);
         self.pass(id, host, came_by, &way, *at, tracking)?;
-        let established = tracking == Tracking::Established;
         self.pass_others(id, host, (came_by, &way), *at, (established, restored))?;
         self.leave(id, Some(came_by), &way, at, tracking).map(Some)
     }
@@ -430,6 +436,8 @@ impl<'w> Walk<'w> {
     ) -> Result<Next, Cause> {
         let host = self.world.host(id);
         let before = *at;
+        let established = self.answer || tracking == Tracking::Established;
+        self.pass_postrouting(id, host, (came_by, way), *at, established)?;
         // NAT looks at the first packet of a flow only.
         if tracking == Tracking::New {
             if let Some((src, rule)) = self.aliased(id, host, came_by, way, *at) {

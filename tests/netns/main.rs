@@ -31,6 +31,7 @@ mod path_mtu;
 mod podman;
 mod policy_rules;
 mod promises;
+mod random_hosts;
 mod refused;
 mod repairs;
 mod restarted;

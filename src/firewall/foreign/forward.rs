@@ -221,6 +221,11 @@ impl ForwardChain {
         !self.drops && self.chains.values().all(Vec::is_empty)
     }
 
+    /// Says whether its policy or any rule drops.
+    pub fn may_drop(&self) -> bool {
+        self.drops || self.chains.values().flatten().any(|rule| rule.does == Does::Drop)
+    }
+
     /// Says whether any rule sends a packet on.
     pub fn leads_on(&self) -> bool {
         self.chains.values().flatten().any(|rule| matches!(rule.does, Does::Dnat(..)))

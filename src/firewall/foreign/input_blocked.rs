@@ -15,10 +15,22 @@ const ANY_PORT: u16 = 50_001;
 
 /// Tells of filters that surely drop it.
 pub(crate) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
-    facts.foreign.local_input.iter().filter_map(|filter| problem(filter, network, node)).collect()
+    let input =
+        facts.foreign.local_input.iter().filter_map(|filter| problem(filter, Sees::Input, network, node));
+    let all = facts.foreign.prerouting.iter().filter_map(|filter| problem(filter, Sees::All, network, node));
+    input.chain(all).collect()
 }
 
-fn problem(filter: &LocalFilter, network: &Network, node: &Node) -> Option<Problem> {
+/// What a filter sees of what comes in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sees {
+    /// What is for this host.
+    Input,
+    /// What it forwards, too: who closes that closes the network.
+    All,
+}
+
+fn problem(filter: &LocalFilter, sees: Sees, network: &Network, node: &Node) -> Option<Problem> {
     if filter.family == Some(Family::V6) {
         return None;
     }
@@ -33,7 +45,7 @@ fn problem(filter: &LocalFilter, network: &Network, node: &Node) -> Option<Probl
                 filter.rules.judge(Forwarded { src, dst, iif: tunnel, oif: "", established: false, carried });
             by = Some(judged.drop.filter(|_| judged.doubts.is_empty())?);
         }
-        by.filter(|by| by.contains("-s ") || by.contains("saddr"))
+        by.filter(|by| sees == Sees::All || by.contains("-s ") || by.contains("saddr"))
     })?;
     let place = &filter.place;
     let hint = if by.starts_with("ts-input") {
@@ -46,7 +58,10 @@ fn problem(filter: &LocalFilter, network: &Network, node: &Node) -> Option<Probl
     Some(Problem::warning(
         "input-dropped",
         format!("filter {place}"),
-        format!("{place} {by} drops what comes out of {tunnel} for this host itself"),
+        format!(
+            "{place} {by} drops what comes out of {tunnel}{}",
+            if sees == Sees::All { "" } else { " for this host itself" }
+        ),
         hint,
     ))
 }

@@ -2,15 +2,20 @@
 //! is opened here: that it is closed is told, with the command.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use super::accepts::uplinks;
+use super::forward::{Carried, Forwarded};
 use super::input::{Arrival, InputChain};
-use super::{Facts, NftInput};
+use super::{Facts, LocalFilter, NftInput};
 use crate::firewall::Family;
 use crate::model::{Endpoint, Network, Node, Problem};
+
+/// Stand for whoever calls (RFC 5737, RFC 3849).
+const ANYBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+const ANYBODY6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1));
 
 /// Tells of a port that others are to dial and cannot.
 pub(crate) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
@@ -62,7 +67,42 @@ pub(crate) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Pro
             ),
         )
     }));
+    told.extend(before_routing(facts, &arrival, family, port).map(|filter| {
+        let (place, base) = (&filter.place, &filter.rules.base);
+        tell(
+            format!("the chain {base} of the {place}"),
+            format!(
+                "`nft insert rule {} {base} udp dport {port} accept`, and the same where that firewall keeps its rules",
+                place.trim_start_matches("nft ")
+            ),
+        )
+    }));
     told
+}
+
+/// The filters that see whatever comes in, and surely drop what begins a handshake, by whichever link it may come.
+fn before_routing<'f>(
+    facts: &'f Facts,
+    arrival: &'f Arrival,
+    family: Family,
+    port: u16,
+) -> impl Iterator<Item = &'f LocalFilter> {
+    let links = uplinks(facts, family);
+    let is_closed = move |filter: &&LocalFilter| {
+        let drops = |link: &str, dst: IpAddr| {
+            // Of whoever calls nothing is known.
+            let src = if dst.is_ipv6() { ANYBODY6 } else { ANYBODY };
+            let carried = Some(Carried::Udp(port));
+            let got = Forwarded { src, dst, iif: link, oif: "", established: false, carried };
+            let judged = filter.rules.judge(got);
+            judged.drop.is_some() && judged.doubts.is_empty()
+        };
+        let all = || links.iter().flat_map(|link| arrival.addresses.iter().map(move |to| (link, *to)));
+        filter.family.is_none_or(|of| of == family)
+            && all().next().is_some()
+            && all().all(|(link, to)| drops(link, to))
+    };
+    facts.foreign.prerouting.iter().filter(is_closed)
 }
 
 /// Says how packets for the endpoint come to this host. Linux takes what is for an address of its own by any link, whichever
@@ -159,6 +199,50 @@ mod tests {
         };
         let command = "`nft insert rule inet mine in udp dport 51820 accept`, and the same where that firewall keeps its rules";
         assert_eq!(told(nft, &[]), [command]);
+    }
+
+    #[test]
+    fn a_chain_before_routing_that_closes_the_port_is_told() {
+        use crate::firewall::foreign::forward::{Asks as Asked, Does, ForwardChain, ForwardRule, OneOf};
+        let chain = |port: Option<u16>, drops: bool| {
+            let asks = Asked {
+                protocol: Some(OneOf { of: vec!["udp".into()], not: false }),
+                port: port.map(|port| OneOf { of: vec![(port, port)], not: false }),
+                sure: true,
+                ..Asked::default()
+            };
+            let does = if drops { Does::Accept } else { Does::Drop };
+            let rule = ForwardRule { asks, does, text: "rule".into() };
+            let rules =
+                ForwardChain { base: "early".into(), chains: [("early".into(), vec![rule])].into(), drops };
+            let filter = LocalFilter { place: "nft ip own".into(), family: None, rules };
+            ForeignFirewall { prerouting: vec![filter], ..ForeignFirewall::default() }
+        };
+        let here = [("eth0", "192.168.39.45/24")];
+        let told_of = |foreign: ForeignFirewall| {
+            let route = crate::firewall::foreign::ForeignRoute {
+                dst: "0.0.0.0/0".parse().unwrap(),
+                device: "eth0".into(),
+                gateway: "192.168.39.1".parse().ok(),
+                protocol: 3,
+                mtu: None,
+            };
+            let (network, hub) = relay_alone();
+            let link = Link { up: true, addresses: vec![here[0].1.parse().unwrap()], ..Link::default() };
+            let facts = Facts {
+                foreign,
+                links: [("eth0".into(), link)].into(),
+                routes: vec![route],
+                ..Facts::default()
+            };
+            problems(&network, &network.nodes[&hub], &facts).into_iter().map(|p| p.hint).collect::<Vec<_>>()
+        };
+        let command = "`nft insert rule ip own early udp dport 51820 accept`, and the same where that firewall keeps its rules";
+        assert_eq!(told_of(chain(None, false)), [command], "drops all UDP");
+        assert_eq!(told_of(chain(Some(51820), false)), [command]);
+        assert_eq!(told_of(chain(Some(53), true)), [command], "accepts another");
+        assert_eq!(told_of(chain(Some(53), false)), [""; 0]);
+        assert_eq!(told_of(chain(Some(51820), true)), [""; 0]);
     }
 
     #[test]

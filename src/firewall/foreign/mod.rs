@@ -347,6 +347,12 @@ pub struct ForeignFirewall {
     /// Those that see what is for this host, in full.
     #[serde(default)]
     pub local_input: Vec<LocalFilter>,
+    /// Those of nftables that see whatever comes in, before it has a route.
+    #[serde(default)]
+    pub prerouting: Vec<LocalFilter>,
+    /// Those that see whatever leaves.
+    #[serde(default)]
+    pub postrouting: Vec<LocalFilter>,
     /// What Docker's own among them let through.
     #[serde(default)]
     pub docker_nft: Vec<DockerNftables>,

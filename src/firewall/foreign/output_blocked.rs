@@ -14,7 +14,8 @@ const ANY_PORT: u16 = 50_001;
 
 /// Tells of filters that surely drop it.
 pub(crate) fn problems(network: &Network, node: &Node, facts: &Facts) -> Vec<Problem> {
-    facts.foreign.local_output.iter().filter_map(|filter| problem(filter, network, node, facts)).collect()
+    let filters = facts.foreign.local_output.iter().chain(&facts.foreign.postrouting);
+    filters.filter_map(|filter| problem(filter, network, node, facts)).collect()
 }
 
 fn problem(filter: &LocalFilter, network: &Network, node: &Node, facts: &Facts) -> Option<Problem> {

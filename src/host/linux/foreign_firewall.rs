@@ -12,6 +12,7 @@ use crate::firewall::Family;
 use crate::firewall::fingerprint::CHAIN;
 use crate::firewall::foreign::docker::nftables_listing;
 use crate::firewall::foreign::firewalld::FirewalldPolicy;
+use crate::firewall::foreign::forward::ForwardChain;
 use crate::firewall::foreign::nft as foreign_nft;
 use crate::firewall::foreign::nft::ListedChain;
 use crate::firewall::foreign::{
@@ -29,6 +30,7 @@ pub(super) struct Reading {
     nft: Vec<NftForward>,
     nft_input: Vec<NftInput>,
     local: [Vec<LocalFilter>; 3],
+    routing: [Vec<LocalFilter>; 2],
     docker_nft: Vec<DockerNftables>,
     firewalld: firewalld::Reading,
 }
@@ -80,6 +82,8 @@ impl Reading {
         }
         let nft_input = inputs(&chains, nft::rules);
         let local = ["output", "input", "prerouting"].map(|hook| local_filters(&chains, &kept, hook));
+        let routing = ["prerouting", "postrouting"]
+            .map(|hook| nft_filters(&chains, hook, false, ForwardChain::may_drop));
         let mut docker_nft = Vec::new();
         for family in Family::BOTH {
             if nft.iter().any(|c| c.is_docker() && c.family == family.nft()) {
@@ -88,7 +92,7 @@ impl Reading {
             }
         }
         let firewalld = firewalld::Reading::take(nft.iter().any(NftForward::is_firewalld));
-        Ok(Self { kept, chains, nft, nft_input, local, docker_nft, firewalld })
+        Ok(Self { kept, chains, nft, nft_input, local, routing, docker_nft, firewalld })
     }
 
     /// Returns what decides about our packets.
@@ -108,6 +112,8 @@ impl Reading {
             nft_input: self.nft_input.clone(),
             local_output: self.local[0].clone(),
             local_input: self.local[1].clone(),
+            prerouting: self.routing[0].clone(),
+            postrouting: self.routing[1].clone(),
             dnat: self.local[2].clone(),
             docker_nft: self.docker_nft.clone(),
             firewalld: self.firewalld.facts.clone(),
@@ -159,27 +165,42 @@ fn is_foreign_input(chain: &ListedChain) -> bool {
         && chain.table != nftables_listing::TABLE
 }
 
-/// Reads what others make of what this host itself sends, or gets, or is to send on; one that cannot be listed decides nothing.
+/// Reads what others make of what this host itself sends, or gets, or is to send on.
 fn local_filters(chains: &[ListedChain], kept: &[Kept], hook: &str) -> Vec<LocalFilter> {
     let base = hook.to_uppercase();
     let leads_on = hook == "prerouting";
     let of = |kept: &Kept| if leads_on { kept.dnat() } else { kept.local(&base) };
     let mut filters: Vec<LocalFilter> = kept.iter().filter_map(of).collect();
+    let decides = |rules: &ForwardChain| if leads_on { rules.leads_on() } else { !rules.is_open() };
+    filters.extend(nft_filters(chains, hook, leads_on, decides));
+    filters
+}
+
+/// Reads those chains of nftables at a hook that decide; one that cannot be listed decides nothing. What Docker's own drop is asked
+/// bridge by bridge.
+fn nft_filters(
+    chains: &[ListedChain],
+    hook: &str,
+    with_docker: bool,
+    decides: impl Fn(&ForwardChain) -> bool,
+) -> Vec<LocalFilter> {
+    let base = hook.to_uppercase();
     let is_foreign = |c: &&ListedChain| {
         c.hook == hook
             && matches!(c.family.as_str(), "ip" | "ip6" | "inet")
             && !(c.name == base && c.family != "inet")
             && !c.table.starts_with(&IFALIAS_PREFIX.replace(':', "-"))
             && c.table != FIREWALLD
-            && (c.table != nftables_listing::TABLE || leads_on)
+            && (c.table != nftables_listing::TABLE || with_docker)
     };
+    let mut filters = Vec::new();
     for chain in chains.iter().filter(is_foreign) {
         let text = nft::text_of(&chain.family, &chain.table).unwrap_or_else(|error| {
             tracing::debug!("{error}");
             String::new()
         });
         let rules = foreign_nft::forward::forward(&text, &chain.name);
-        if if leads_on { rules.leads_on() } else { !rules.is_open() } {
+        if decides(&rules) {
             let family = Family::BOTH.into_iter().find(|f| f.nft() == chain.family);
             filters.push(LocalFilter {
                 place: format!("nft {} {}", chain.family, chain.table),

@@ -178,6 +178,15 @@ impl Failure {
                 ),
                 one_sided(world, *src, *dst),
             ),
+            Cause::Outer { node, by } => (
+                format!(
+                    "{} does not let {} the tunnel's own datagrams: {} drops them",
+                    name(node),
+                    if by.code == Code::OutputDropped { "out" } else { "in" },
+                    by.by
+                ),
+                words_of(&by.fix, name(node)),
+            ),
             Cause::Foreign { node, src, dst, by } => (
                 {
                     let does = match by.code {
@@ -187,12 +196,7 @@ impl Failure {
                     };
                     format!("{} {does} {src} -> {dst}: {} drops it", name(node), by.by)
                 },
-                match &by.fix {
-                    Fix::Up(place) => {
-                        format!("run wgrelay up on {}: it puts the accept into {place}", name(node))
-                    }
-                    Fix::Owner(words) => words.clone(),
-                },
+                words_of(&by.fix, name(node)),
             ),
             Cause::InterfaceMissing { site } => match world.host(site.node).site_links.get(site.index) {
                 // A bridge of the file is made by wgrelay itself.
@@ -323,6 +327,13 @@ fn host_has_no_way(world: &World, site: SiteId, host: IpAddr, dst: IpAddr, answe
         (message, format!("nat = \"masquerade\" under {}, or {route} and {gateway}", site_table(world, site)))
     } else {
         (message, format!("{route}, and {gateway}"))
+    }
+}
+
+fn words_of(fix: &Fix, node: &NodeName) -> String {
+    match fix {
+        Fix::Up(place) => format!("run wgrelay up on {node}: it puts the accept into {place}"),
+        Fix::Owner(words) => words.clone(),
     }
 }
 

@@ -1,12 +1,10 @@
 //! What the filters on a host make of a packet: our own table, and those of others, where it passes, starts and ends.
 
-use std::net::SocketAddr;
-
 use super::{Addresses, Cause, Step, Walk, port_text};
 use crate::firewall::foreign::forward::{Carried, Forwarded};
 use crate::firewall::{Hook, nft_text};
 use crate::reach::cause::Code;
-use crate::reach::foreign::{self, Passing};
+use crate::reach::foreign::{self, At, Passing};
 use crate::reach::host::{Dev, Host, Way};
 use crate::reach::rules::{Decision, Packet, Protocol, Tracking, evaluate};
 use crate::reach::world::NodeId;
@@ -94,22 +92,44 @@ impl Walk<'_> {
         let (oif, established) = (host.name_of(&way.dev), self.answer);
         let carried = Some(self.carried());
         let packet = Forwarded { src, dst, iif: "", oif, established, carried };
-        self.outcome(id, at, foreign::pass_local(host, Code::OutputDropped, packet))
+        self.outcome(id, at, foreign::pass_local(host, At::Output, Code::OutputDropped, packet))
     }
 
-    /// Asks them for the tunnel's own datagrams, which carry the packet to a peer's endpoint.
-    pub(super) fn pass_outer(&mut self, id: NodeId, host: &Host, to: SocketAddr) -> Result<(), Cause> {
-        if host.facts.foreign.local_output.is_empty() {
+    /// Asks them for whatever comes in, for this host or for others, with the addresses that it came with.
+    pub(super) fn pass_prerouting(
+        &mut self,
+        id: NodeId,
+        host: &Host,
+        came_by: &Dev,
+        at: Addresses,
+        established: bool,
+    ) -> Result<(), Cause> {
+        if host.facts.foreign.prerouting.is_empty() {
             return Ok(());
         }
-        let mark = host.state.device.as_ref().map_or(0, |d| d.fwmark);
-        let Some(way) = host.route(to.ip(), None, mark) else { return Ok(()) };
-        let Some(src) = host.source(&way, to.ip()) else { return Ok(()) };
-        let at = Addresses { src, dst: to.ip() };
-        let carried = Some(Carried::Udp(to.port()));
+        let code = if host.owns(at.dst).is_some() { Code::InputDropped } else { Code::ForwardDropped };
+        let (iif, carried) = (host.name_of(came_by), Some(self.carried()));
+        let packet = Forwarded { src: at.src, dst: at.dst, iif, oif: "", established, carried };
+        self.outcome(id, at, foreign::pass_local(host, At::Prerouting, code, packet))
+    }
+
+    /// Asks them for whatever leaves, before its source is rewritten.
+    pub(super) fn pass_postrouting(
+        &mut self,
+        id: NodeId,
+        host: &Host,
+        (came_by, way): (Option<&Dev>, &Way),
+        at: Addresses,
+        established: bool,
+    ) -> Result<(), Cause> {
+        if host.facts.foreign.postrouting.is_empty() {
+            return Ok(());
+        }
+        let code = if came_by.is_none() { Code::OutputDropped } else { Code::ForwardDropped };
+        let (iif, oif) = (came_by.map_or("", |dev| host.name_of(dev)), host.name_of(&way.dev));
         let packet =
-            Forwarded { src, dst: at.dst, iif: "", oif: host.name_of(&way.dev), established: false, carried };
-        self.outcome(id, at, foreign::pass_local(host, Code::OutputDropped, packet))
+            Forwarded { src: at.src, dst: at.dst, iif, oif, established, carried: Some(self.carried()) };
+        self.outcome(id, at, foreign::pass_local(host, At::Postrouting, code, packet))
     }
 
     /// Asks them for what is for this host.
@@ -125,7 +145,7 @@ impl Walk<'_> {
         let established = established || self.answer;
         let carried = Some(self.carried());
         let packet = Forwarded { src, dst, iif: host.name_of(came_by), oif: "", established, carried };
-        self.outcome(id, at, foreign::pass_local(host, Code::InputDropped, packet))
+        self.outcome(id, at, foreign::pass_local(host, At::Input, Code::InputDropped, packet))
     }
 
     pub(super) const fn carried(&self) -> Carried {
@@ -136,9 +156,14 @@ impl Walk<'_> {
         }
     }
 
-    fn outcome(&mut self, id: NodeId, at: Addresses, outcome: foreign::Outcome) -> Result<(), Cause> {
+    /// Remembers what may decide otherwise.
+    pub(super) fn doubted(&mut self, id: NodeId, outcome: &foreign::Outcome) {
         self.uncertain
             .extend(outcome.uncertain.iter().map(|doubt| format!("{}: {doubt}", self.world.name(id))));
+    }
+
+    fn outcome(&mut self, id: NodeId, at: Addresses, outcome: foreign::Outcome) -> Result<(), Cause> {
+        self.doubted(id, &outcome);
         match outcome.drop {
             Some(by) => Err(Cause::Foreign { node: id, src: at.src, dst: at.dst, by }),
             None => Ok(()),

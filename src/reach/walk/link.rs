@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{Addresses, Cause, Delivered, Next, Step, Walk};
 use crate::model::{Node, claimed_by_spoke};
 use crate::reach::host::{Dev, Host, Sought, Way};
+use crate::reach::rules::Protocol;
 use crate::reach::world::{NodeId, SiteId, Spot};
 
 impl Walk<'_> {
@@ -36,6 +37,28 @@ impl Walk<'_> {
             Some(way) if self.by_gateway(id, &way).is_some() => Ok(way),
             None if let Some(exit) = self.exit_of(sought) => Err(Cause::ExitAway { node: id, exit }),
             unroutable => Err(self.unroutable(id, host, unroutable.as_ref(), dst)),
+        }
+    }
+
+    /// The way of a socket that is connected: Linux asks the rules once more with the source that the first answer gave. Of UDP nobody
+    /// knows whether it is connected; a ping is not.
+    pub(super) fn way_of_connected(&mut self, id: NodeId, first: Way, at: Addresses) -> Result<Way, Cause> {
+        let sought = Sought { dst: at.dst, src: Some(at.src), came_by: None };
+        match self.protocol {
+            Protocol::Icmp => Ok(first),
+            Protocol::Tcp(_) => self.way(id, sought),
+            Protocol::Udp(_) => {
+                let again = self.world.host(id).choose(sought, 0);
+                if again.way.as_ref().map(|way| &way.dev) != Some(&first.dev) {
+                    let rule =
+                        again.rule.map_or_else(|| "another rule".into(), |r| format!("policy rule {r}"));
+                    let name = self.world.name(id);
+                    self.uncertain.push(format!(
+                        "{name}: {rule} takes what a connected socket sends, and nobody knows whether this one is"
+                    ));
+                }
+                Ok(first)
+            }
         }
     }
 

@@ -12,9 +12,7 @@ impl Walk<'_> {
         let Some(peer) = world.by_key(&key) else { return Err(self.not_allowed(id, at.dst)) };
         self.usable(peer)?;
         self.session(id, peer)?;
-        if let Some(endpoint) = host.peer(&key).and_then(|p| p.endpoint) {
-            self.pass_outer(id, host, endpoint)?;
-        }
+        self.carried_over(id, peer)?;
         let mtu = host.tunnel_mtu();
         self.narrow(mtu, || format!("{} of {}", world.network().name, world.name(id)));
         self.hop(world.name(id), Step::Encrypt, at, || {
