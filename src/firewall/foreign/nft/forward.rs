@@ -85,6 +85,14 @@ fn ports(word: &str) -> Option<Vec<(u16, u16)>> {
     values(word).into_iter().map(of).collect()
 }
 
+/// Adds what a rule asks: of two that it asks of the same, either keeps a packet out, and only one is kept.
+fn also<T: PartialEq>(asked: &mut Option<OneOf<T>>, one: OneOf<T>, sure: &mut bool) {
+    match asked {
+        Some(before) => *sure &= *before == one,
+        None => *asked = Some(one),
+    }
+}
+
 fn read(line: &str) -> Option<ForwardRule> {
     let words = words(line);
     let mut asks = Asks { sure: true, ..Asks::default() };
@@ -103,13 +111,13 @@ fn read(line: &str) -> Option<ForwardRule> {
             "iifname" | "iif" | "oifname" | "oif" => {
                 if let Some((value, not, n)) = operand(tail) {
                     skip = n;
-                    let one = Some(OneOf { of: values(&value), not });
+                    let one = OneOf { of: values(&value), not };
                     if value.starts_with('@') || value == "vmap" {
                         asks.sure = false;
                     } else if first.starts_with("iif") {
-                        asks.iif = one;
+                        also(&mut asks.iif, one, &mut asks.sure);
                     } else {
-                        asks.oif = one;
+                        also(&mut asks.oif, one, &mut asks.sure);
                     }
                 }
             }
@@ -118,8 +126,10 @@ fn read(line: &str) -> Option<ForwardRule> {
                     skip = n + 1;
                     let of: Option<Vec<IpNet>> = values(&value).iter().map(|v| net(v)).collect();
                     match of {
-                        Some(of) if tail[0] == "saddr" => asks.src = Some(OneOf { of, not }),
-                        Some(of) => asks.dst = Some(OneOf { of, not }),
+                        Some(of) if tail[0] == "saddr" => {
+                            also(&mut asks.src, OneOf { of, not }, &mut asks.sure);
+                        }
+                        Some(of) => also(&mut asks.dst, OneOf { of, not }, &mut asks.sure),
                         None => asks.sure = false,
                     }
                 }
@@ -128,16 +138,20 @@ fn read(line: &str) -> Option<ForwardRule> {
                 if let Some((value, not, n)) = operand(&tail[1..]) {
                     skip = n + 1;
                     if first != "th" {
-                        asks.protocol = Some(OneOf { of: vec![first.clone()], not: false });
+                        also(
+                            &mut asks.protocol,
+                            OneOf { of: vec![first.clone()], not: false },
+                            &mut asks.sure,
+                        );
                     }
                     match ports(&value) {
-                        Some(of) => asks.port = Some(OneOf { of, not }),
+                        Some(of) => also(&mut asks.port, OneOf { of, not }, &mut asks.sure),
                         None => asks.sure = false,
                     }
                 }
             }
             "tcp" | "udp" => {
-                asks.protocol = Some(OneOf { of: vec![first.clone()], not: false });
+                also(&mut asks.protocol, OneOf { of: vec![first.clone()], not: false }, &mut asks.sure);
                 asks.sure = false;
             }
             "icmp" | "icmpv6" if tail.first().is_some_and(|w| w == "type") => {
@@ -148,20 +162,20 @@ fn read(line: &str) -> Option<ForwardRule> {
                     let echoes = asked || types.iter().any(|t| t == "echo-reply");
                     // Of ICMP, echoes alone are asked for.
                     let kind = if echoes { first.clone() } else { "no echo".into() };
-                    asks.protocol = Some(OneOf { of: vec![kind], not: false });
+                    also(&mut asks.protocol, OneOf { of: vec![kind], not: false }, &mut asks.sure);
                     asks.sure &= asked || !echoes;
                 }
             }
             "meta" if tail.first().is_some_and(|w| w == "l4proto") => {
                 if let Some((value, not, n)) = operand(&tail[1..]) {
                     skip = n + 1;
-                    asks.protocol = Some(OneOf { of: values(&value), not });
+                    also(&mut asks.protocol, OneOf { of: values(&value), not }, &mut asks.sure);
                 }
             }
             "ip" | "ip6" if matches!(tail.first().map(String::as_str), Some("protocol" | "nexthdr")) => {
                 if let Some((value, not, n)) = operand(&tail[1..]) {
                     skip = n + 1;
-                    asks.protocol = Some(OneOf { of: values(&value), not });
+                    also(&mut asks.protocol, OneOf { of: values(&value), not }, &mut asks.sure);
                 }
             }
             "ct" if tail.first().is_some_and(|w| w == "state")
@@ -169,7 +183,7 @@ fn read(line: &str) -> Option<ForwardRule> {
             {
                 if let Some((value, not, n)) = operand(&tail[1..]) {
                     skip = n + 1;
-                    asks.state = Some(OneOf { of: values(&value), not });
+                    also(&mut asks.state, OneOf { of: values(&value), not }, &mut asks.sure);
                 }
             }
             "counter" => {
@@ -219,4 +233,34 @@ fn read(line: &str) -> Option<ForwardRule> {
 
 fn net(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::firewall::foreign::forward::{Carried, Forwarded};
+
+    /// Of a rule that asks twice for the same, a packet that meets the last alone is not taken.
+    #[test]
+    fn what_is_asked_twice_is_asked_both_times() {
+        let dropped = |rule: &str, dst: &str| {
+            let chain = forward(&format!("chain c {{\ntype filter hook input\n{rule} drop\n}}\n"), "c");
+            let packet = Forwarded {
+                src: "10.1.0.1".parse().unwrap(),
+                dst: dst.parse().unwrap(),
+                iif: "eth0",
+                oif: "eth1",
+                established: false,
+                carried: Some(Carried::Tcp(22)),
+            };
+            let judged = chain.judge(packet);
+            (judged.drop.is_some(), !judged.doubts.is_empty())
+        };
+        let twice = "ip daddr 10.20.0.0/24 ip daddr 10.0.0.0/8";
+        assert_eq!(dropped(twice, "10.88.0.2"), (false, false), "not in the first");
+        assert_eq!(dropped(twice, "10.20.0.5"), (false, true), "the second is not known any more");
+        assert_eq!(dropped("meta l4proto icmp tcp dport 22", "10.20.0.5"), (false, false));
+        assert_eq!(dropped("iifname \"eth1\" iifname \"eth0\"", "10.20.0.5"), (false, false));
+        assert_eq!(dropped("meta l4proto tcp tcp dport 22", "10.20.0.5"), (true, false));
+    }
 }
