@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -102,11 +102,8 @@ pub fn finish(command: &mut Command, input: Option<&[u8]>, limit: Duration) -> i
     let end = Instant::now() + limit;
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut said = (Vec::new(), Vec::new());
-    let ended = converse(&mut child, input.unwrap_or_default(), &mut said, end)
-        .and_then(|()| wait_until(&mut child, end));
-    match ended {
-        Ok(Some(status)) => Ok(Output { status, stdout: said.0, stderr: said.1 }),
+    match concluded(&mut child, input.unwrap_or_default(), end) {
+        Ok(Some(output)) => Ok(output),
         other => {
             let _ = child.kill();
             let _ = wait_until(&mut child, Instant::now() + DIES_WITHIN);
@@ -117,14 +114,29 @@ pub fn finish(command: &mut Command, input: Option<&[u8]>, limit: Duration) -> i
     }
 }
 
-/// Writes and reads until both outputs are at their end, or the time is over.
+/// Feeds a program and takes what it says; `None`: it has not ended in time.
+fn concluded(child: &mut Child, input: &[u8], end: Instant) -> io::Result<Option<Output>> {
+    let (stdin, mut out, mut err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let mut said = (Vec::new(), Vec::new());
+    converse((stdin, &mut out, &mut err), input, &mut said, end)?;
+    let Some(status) = wait_until(child, end)? else { return Ok(None) };
+    // Where the time was over before this was read, on a busy machine, it is in the pipes still.
+    if let Some(pipe) = &mut out {
+        take(pipe.read_to_end(&mut said.0))?;
+    }
+    if let Some(pipe) = &mut err {
+        take(pipe.read_to_end(&mut said.1))?;
+    }
+    Ok(Some(Output { status, stdout: said.0, stderr: said.1 }))
+}
+
+/// Writes and reads until both outputs are at their end, and gone then, or the time is over.
 fn converse(
-    child: &mut Child,
+    (mut stdin, out, err): (Option<ChildStdin>, &mut Option<ChildStdout>, &mut Option<ChildStderr>),
     mut input: &[u8],
     said: &mut (Vec<u8>, Vec<u8>),
     end: Instant,
 ) -> io::Result<()> {
-    let (mut stdin, mut out, mut err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     for pipe in
         [stdin.as_ref().map(|p| p.as_fd()), out.as_ref().map(|p| p.as_fd()), err.as_ref().map(|p| p.as_fd())]
             .into_iter()
@@ -145,15 +157,15 @@ fn converse(
         if input.is_empty() {
             stdin = None;
         }
-        if let Some(pipe) = &mut out
+        if let Some(pipe) = &mut *out
             && !take(pipe.read_to_end(&mut said.0))?
         {
-            out = None;
+            *out = None;
         }
-        if let Some(pipe) = &mut err
+        if let Some(pipe) = &mut *err
             && !take(pipe.read_to_end(&mut said.1))?
         {
-            err = None;
+            *err = None;
         }
         let reads = [out.as_ref().map(|p| p.as_fd()), err.as_ref().map(|p| p.as_fd())].into_iter().flatten();
         let mut fds: Vec<PollFd<'_>> = reads.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
@@ -203,6 +215,18 @@ mod tests {
 
     fn shell(script: &str, input: Option<&[u8]>, limit: Duration) -> io::Result<Output> {
         finish(command("sh").unwrap().args(["-c", script]), input, limit)
+    }
+
+    /// A machine that was busy past the time limit takes no half of an answer for all of it.
+    #[test]
+    fn what_was_said_in_time_is_taken_when_nobody_had_time_to_read_it() {
+        let mut command = command("sh").unwrap();
+        command.args(["-c", "head -c 20000 /dev/zero; echo err >&2"]).stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.wait().unwrap();
+        let output = concluded(&mut child, &[], Instant::now()).unwrap().expect("it has ended");
+        assert!(output.status.success());
+        assert_eq!((output.stdout.len(), output.stderr.as_slice()), (20_000, &b"err\n"[..]));
     }
 
     #[test]
